@@ -1,0 +1,244 @@
+"""Model configurations as frozen dataclasses, and the named presets.
+
+`from_upstream` takes the constructor arguments of the original PyTorch code, so that
+the `config` of a golden case or of a training script can be passed as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from minigen.errors import ConfigError
+
+# constructor arguments of the originals that change training only, never an array's shape
+# or a forward pass in evaluation mode: they are accepted and have no counterpart here
+_ARPG_TRAINING = {
+    "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
+    "ffn_dropout_p", "drop_path_rate", "class_dropout_prob",
+}  # fmt: skip
+_VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
+
+
+@dataclass(frozen=True)
+class ArpgConfig:
+    """ARPG: a self-decoder over content and a cross-decoder over positions.
+
+    Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py::ModelArgs.
+
+    >>> ArpgConfig().hidden  # int(2 * 4 * 1024 / 3) = 2730, rounded up to 11 * 256
+    2816
+    """
+
+    width: int = 1024
+    layers: int = 24
+    heads: int = 16
+    vocabulary: int = 16384
+    classes: int = 1000
+    tokens: int = 256
+    multiple_of: int = 256
+    hidden_multiplier: float | None = None
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-5
+
+    def __post_init__(self):
+        for name in ("width", "layers", "heads", "vocabulary", "classes", "tokens",
+                     "multiple_of"):  # fmt: skip
+            _positive("ArpgConfig", name, getattr(self, name))
+        if self.layers < 2:
+            raise ConfigError(
+                f"ArpgConfig.layers is {self.layers}; half of them form each decoder, so "
+                "at least 2 are needed"
+            )
+        if self.width % self.heads or self.head_size % 4:
+            raise ConfigError(
+                f"ArpgConfig.width {self.width} over {self.heads} heads gives no head size "
+                "divisible by 4, which two-dimensional rotation needs"
+            )
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def half(self) -> int:
+        """Layers of each of the two decoders (an odd `layers` loses one)."""
+        return self.layers // 2
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid the rotary table is made for."""
+        return math.isqrt(self.tokens)
+
+    @property
+    def hidden(self) -> int:
+        """Width of the SwiGLU: truncated, then rounded up to `multiple_of`."""
+        h = int(2 * (4 * self.width) / 3)
+        if self.hidden_multiplier is not None:
+            h = int(self.hidden_multiplier * h)
+        return -(-h // self.multiple_of) * self.multiple_of
+
+    @property
+    def mask_id(self) -> int:
+        """Row of the embedding table that every query starts from."""
+        return self.vocabulary
+
+    @property
+    def no_class_id(self) -> int:
+        """Row of the embedding table that stands for "no condition"."""
+        return self.vocabulary + self.classes + 1
+
+    def class_id(self, label: int) -> int:
+        """Row of the embedding table of class `label`."""
+        return self.vocabulary + 1 + label
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> ArpgConfig:
+        """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
+        names = {
+            "dim": "width", "n_layer": "layers", "n_head": "heads",
+            "vocab_size": "vocabulary", "num_classes": "classes", "block_size": "tokens",
+            "multiple_of": "multiple_of", "ffn_dim_multiplier": "hidden_multiplier",
+            "rope_base": "rope_base", "norm_eps": "norm_eps",
+        }  # fmt: skip
+        return _from_upstream(cls, arguments, names, _ARPG_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
+class VqConfig:
+    """The VQ tokenizer: convolutional encoder, nearest code, convolutional decoder.
+
+    Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py::ModelArgs.
+
+    >>> VqConfig().factor, VqConfig().widths  # five levels halve the image four times
+    (16, (128, 128, 256, 256, 512))
+    """
+
+    base: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    latent: int = 256
+    codes: int = 16384
+    code_size: int = 8
+    unit_codes: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "multipliers", tuple(self.multipliers))
+        for name in ("base", "latent", "codes", "code_size"):
+            _positive("VqConfig", name, getattr(self, name))
+        for m in self.multipliers:
+            _positive("VqConfig", "multipliers", m)
+        if not self.multipliers or self.base % 32:
+            raise ConfigError(
+                f"VqConfig.base is {self.base} with multipliers {self.multipliers}; widths "
+                "must be multiples of 32, the number of groups in a group norm"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each level, finest first."""
+        return tuple(self.base * m for m in self.multipliers)
+
+    @property
+    def levels(self) -> int:
+        return len(self.multipliers)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per token along each side."""
+        return 2 ** (self.levels - 1)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> VqConfig:
+        """Build from the original's constructor arguments (`encoder_ch_mult`, ...)."""
+        arguments = dict(arguments)
+        encoder = arguments.get("encoder_ch_mult", [1, 1, 2, 2, 4])
+        decoder = arguments.pop("decoder_ch_mult", encoder)
+        if list(encoder) != list(decoder):
+            raise ConfigError(
+                f"encoder_ch_mult {list(encoder)} and decoder_ch_mult {list(decoder)} differ; "
+                "every released tokenizer has the same multipliers in both halves"
+            )
+        names = {
+            "ch": "base", "encoder_ch_mult": "multipliers", "z_channels": "latent",
+            "codebook_size": "codes", "codebook_embed_dim": "code_size",
+            "codebook_l2_norm": "unit_codes",
+        }  # fmt: skip
+        return _from_upstream(cls, arguments, names, _VQ_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """The digit classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
+
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    features: int = 64
+    classes: int = 10
+
+    def __post_init__(self):
+        object.__setattr__(self, "widths", tuple(self.widths))
+
+
+PRESETS = {
+    "arpg-l": ArpgConfig(),
+    "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
+    "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
+    "vq-16": VqConfig(),
+    "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
+    # the small models that ship, trained on MNIST padded to 32 x 32
+    "arpg-mnist": ArpgConfig(
+        width=128, layers=6, heads=4, vocabulary=128, classes=10, tokens=64, multiple_of=32
+    ),
+    "vq-mnist": VqConfig(base=32, multipliers=(1, 1, 2), latent=32, codes=128, code_size=8),
+    "judge-mnist": JudgeConfig(),
+}
+"""Every named configuration, by the name `minigen models` prints."""
+
+FAMILIES = {"arpg": ArpgConfig, "vq": VqConfig, "judge": JudgeConfig}
+"""The configuration class of each model family."""
+
+
+def to_dict(config) -> dict:
+    """Return `config` as a JSON-ready dictionary with its family beside the fields."""
+    family = next(name for name, cls in FAMILIES.items() if type(config) is cls)
+    return {"family": family, **asdict(config)}
+
+
+def from_dict(values: Mapping):
+    """Rebuild a configuration from what `to_dict` returned."""
+    values = dict(values)
+    family = values.pop("family", None)
+    if family not in FAMILIES:
+        raise ConfigError(
+            f"the family {family!r} is not known; known families: {', '.join(FAMILIES)}"
+        )
+    try:
+        return FAMILIES[family](**values)
+    except TypeError as error:
+        raise ConfigError(f"the configuration of family {family!r}: {error}") from None
+
+
+def _from_upstream(cls, arguments, names, ignored, presets):
+    arguments = dict(arguments)
+    values = {}
+    if "name" in arguments:
+        name = str(arguments.pop("name")).lower()
+        if not isinstance(presets.get(name), cls):
+            raise ConfigError(
+                f"{name!r} is not a preset of {cls.__name__}; known: "
+                + ", ".join(n for n, c in presets.items() if isinstance(c, cls))
+            )
+        values.update(asdict(presets[name]))
+    unknown = set(arguments) - set(names) - ignored
+    if unknown:
+        raise ConfigError(
+            f"{cls.__name__}.from_upstream does not know {sorted(unknown)}; it takes "
+            f"{sorted(names)}"
+        )
+    values.update({names[k]: v for k, v in arguments.items() if k in names})
+    return cls(**values)
+
+
+def _positive(where, name, value):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{where}.{name} is {value!r}; expected a whole number of at least 1")

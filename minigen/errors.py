@@ -1,0 +1,28 @@
+"""The errors minigen raises on purpose: one small tree.
+
+A message names what was given, what was expected, and what to do about it.
+"""
+
+
+class MinigenError(Exception):
+    """The base of every error minigen raises on purpose."""
+
+
+class CheckpointError(MinigenError):
+    """A weight file is damaged, dishonest, unknown, or asks for code to be run."""
+
+
+class ShapeError(MinigenError):
+    """An array has not the shape or dtype that its place in a model demands."""
+
+
+class ConfigError(MinigenError):
+    """A model configuration holds a value that no model could be built from."""
+
+
+class BackendError(MinigenError):
+    """A backend was asked for that this machine or installation does not have."""
+
+
+class InputError(MinigenError):
+    """A label, plan, image, option or path given by the user cannot be used."""
