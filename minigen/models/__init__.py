@@ -1,0 +1,1 @@
+"""Forward passes, written once, over a table of ops."""

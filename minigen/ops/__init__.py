@@ -1,0 +1,1 @@
+"""The hot loops: one folder an op, one file a dependency."""
