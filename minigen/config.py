@@ -21,6 +21,11 @@ _ARPG_TRAINING = {
 _VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
 
 
+def _positive(where, name, value):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{where}.{name} is {value!r}; expected a whole number of at least 1")
+
+
 @dataclass(frozen=True)
 class ArpgConfig:
     """ARPG: a self-decoder over content and a cross-decoder over positions.
@@ -237,8 +242,3 @@ def _from_upstream(cls, arguments, names, ignored, presets):
         )
     values.update({names[k]: v for k, v in arguments.items() if k in names})
     return cls(**values)
-
-
-def _positive(where, name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{where}.{name} is {value!r}; expected a whole number of at least 1")
