@@ -1,0 +1,40 @@
+"""What every test of an op runs under: poisoned outputs, a fixed number of threads."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numba
+import numpy as np
+import pytest
+
+from minigen.ops import buffers
+
+
+def poisoned(shape, dtype=np.float32):
+    """Stand in for `buffers.empty`: NaN, or a number that no result holds."""
+    out = np.empty(shape, dtype)
+    out.fill(np.nan if np.issubdtype(out.dtype, np.inexact) else 77)
+    return out
+
+
+@pytest.fixture(scope="session", autouse=True)
+def poison():
+    """Fill every new output with poison, so that an unwritten element fails its test."""
+    before, buffers.empty = buffers.empty, poisoned
+    yield
+    buffers.empty = before
+
+
+@pytest.fixture(scope="session")
+def threads():
+    """Return a context manager that sets the number of threads: `with threads(1):`."""
+
+    @contextlib.contextmanager
+    def using(count):
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        yield
+        numba.set_num_threads(before)
+
+    return using
