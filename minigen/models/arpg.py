@@ -1,0 +1,199 @@
+"""ARPG: decode any set of positions at any step, from one shared cache.
+
+The self-decoder reads *content*: the class, then every token known so far, in any order.
+What it has read is projected once to keys and values. The cross-decoder asks for
+*positions*: each query is the same learned vector, and knows its place only through the
+rotation of its q. So what is asked never touches what is known.
+
+Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Cache:
+    """What the self-decoder has read so far. Arrays (b n h e) with room for n tokens.
+
+    The first `length` tokens are valid. Keys are already rotated to their positions.
+    """
+
+    keys: tuple
+    values: tuple
+    shared_keys: object
+    shared_values: object
+    length: int
+
+
+def new_cache(ops, config, batch, capacity):
+    """Return an empty cache with room for `capacity` tokens (the class is one)."""
+    shape = (batch, capacity, config.heads, config.head_size)
+    return Cache(
+        keys=tuple(ops.empty(shape) for _ in range(config.half)),
+        values=tuple(ops.empty(shape) for _ in range(config.half)),
+        shared_keys=ops.empty(shape),
+        shared_values=ops.empty(shape),
+        length=0,
+    )
+
+
+def feed(ops, weights, config, cache, ids, rows, table, watch=None):
+    """Let the self-decoder read tokens, and return the cache that holds them too.
+
+    ids, rows (b n) int64: rows of the embedding table and of the rotary table. The tokens
+    of one call see each other in both directions, and everything read before.
+    """
+    layer_keys, layer_values = [], []
+
+    def attend(layer):
+        def attend_cache(q, k, v):
+            keys = ops.append(cache.keys[layer], k, cache.length)
+            values = ops.append(cache.values[layer], v, cache.length)
+            layer_keys.append(keys)
+            layer_values.append(values)
+            return ops.attention(q, keys, values, cache.length + ids.shape[1])
+
+        return attend_cache
+
+    k, v = read(ops, weights, config, ids, rows, table, attend, watch)
+    return replace(
+        cache,
+        keys=tuple(layer_keys),
+        values=tuple(layer_values),
+        shared_keys=ops.append(cache.shared_keys, k, cache.length),
+        shared_values=ops.append(cache.shared_values, v, cache.length),
+        length=cache.length + ids.shape[1],
+    )
+
+
+def ask(ops, weights, config, cache, rows, table, watch=None):
+    """Return the logits (b m v) of the positions at `rows` (b m) of the rotary table.
+
+    Queries see everything the cache holds and never each other.
+    """
+
+    def attend(q):
+        return ops.attention(q, cache.shared_keys, cache.shared_values, cache.length)
+
+    return answer(ops, weights, config, rows, table, attend, watch)
+
+
+def forward(ops, weights, config, tokens, labels, order, table, watch=None):
+    """Return the logits (b n v) of the training form: query t sees what came before t.
+
+    tokens (b n) in raster order, labels (b), order (b n) raster positions: all int64.
+    Row t of the logits predicts the token at position order[:, t].
+    """
+    ids, content_rows, query_rows = arrange(config, tokens, labels, order)
+
+    def attend_content(layer):
+        return ops.attention_causal
+
+    k, v = read(
+        ops, weights, config, ids, content_rows, table, attend_content, watch
+    )
+
+    def attend_queries(q):
+        return ops.attention_causal(q, k, v)
+
+    return answer(ops, weights, config, query_rows, table, attend_queries, watch)
+
+
+def loss(ops, weights, config, tokens, labels, order, table):
+    """Return the mean cross entropy, in nats a token, of the training form."""
+    logits = forward(ops, weights, config, tokens, labels, order, table)
+    return ops.cross_entropy(logits, np.take_along_axis(tokens, order, axis=1))
+
+
+def arrange(config, tokens, labels, order):
+    """Return ids, content rows and query rows (b n) of the training form.
+
+    The last token is never fed; queries use the rows of their targets, one ahead of the
+    contents. Row 0 of the rotary table is the class token's, row 1 + p position p's.
+    """
+    shuffled = np.take_along_axis(tokens, order, axis=1)
+    class_ids = np.array([[config.class_id(label)] for label in labels], np.int64)
+    ids = np.concatenate([class_ids, shuffled[:, :-1]], axis=1)
+    query_rows = np.add(order, 1)
+    content_rows = np.concatenate(
+        [np.zeros_like(class_ids), query_rows[:, :-1]], axis=1
+    )
+    return ids, content_rows, query_rows
+
+
+def rotary_table(ops, config, grid=None):
+    """Return the rotary table (t e/2 2) of a (rows, columns) grid, else of the trained one."""
+    rows, columns = grid or (config.side, config.side)
+    return ops.rope_table(rows, columns, config.head_size, config.rope_base)
+
+
+def read(ops, weights, config, ids, rows, table, attend, watch=None):
+    """Run the self-decoder and return the shared keys and values (b n h e).
+
+    attend(layer) gives the attention of that layer, a function of q, k, v.
+    """
+    x = ops.embed(weights["embeddings"], ids)
+    _tell(watch, "embed", x)
+    for i, w in enumerate(weights["self"]):
+        a = ops.rms_norm(x, w["attn_norm"], config.norm_eps)
+        q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
+        k = ops.rope2d(_heads(config, ops.linear(a, w["to_k"])), table, rows)
+        v = _heads(config, ops.linear(a, w["to_v"]))
+        o = _merge(config, attend(i)(q, k, v))
+        _tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
+        x = ops.linear_add(o, w["proj"], x)
+        x = feed_forward(ops, config, x, w)
+        _tell(watch, f"self{i}_out", x)
+    m = ops.rms_norm(x, weights["norm"], config.norm_eps)
+    k = ops.linear(m, weights["to_k"])
+    v = ops.linear(m, weights["to_v"])
+    _tell(watch, "mid_norm", m)
+    _tell(watch, "shared_k_prerope", k)
+    _tell(watch, "shared_v", v)
+    return ops.rope2d(_heads(config, k), table, rows), _heads(config, v)
+
+
+def answer(ops, weights, config, rows, table, attend, watch=None):
+    """Run the cross-decoder over position-only queries and return logits (b m v)."""
+    u = ops.embed(weights["embeddings"], ops.full(rows.shape, config.mask_id))
+    for i, w in enumerate(weights["cross"]):
+        a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
+        q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
+        o = _merge(config, attend(q))
+        _tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
+        u = ops.linear_add(o, w["proj"], u)
+        u = feed_forward(ops, config, u, w)
+        _tell(watch, f"cross{i}_out", u)
+    u = ops.rms_norm(u, weights["out_norm"], config.norm_eps)
+    _tell(watch, "final_norm", u)
+    return ops.linear(u, weights["head"])
+
+
+def feed_forward(ops, config, x, w):
+    """x + W_down(silu(W_gate a) * W_up a), with a the normed x: (b n d) to (b n d)."""
+    a = ops.rms_norm(x, w["ffn_norm"], config.norm_eps)
+    h = ops.swiglu(ops.linear(a, w["gate"]), ops.linear(a, w["up"]))
+    return ops.linear_add(h, w["down"], x)
+
+
+def _heads(config, x):
+    return x.reshape(x.shape[0], x.shape[1], config.heads, config.head_size)
+
+
+def _merge(config, x):
+    return x.reshape(x.shape[0], x.shape[1], config.width)
+
+
+def _tell(watch, name, array):
+    if watch is not None:
+        watch(name, array)
+
+
+def _tell_linear(watch, name, ops, x, w):
+    # the originals' hooks see a projection before it is added to the residual
+    if watch is not None:
+        watch(name, ops.linear(x, w))

@@ -1,0 +1,212 @@
+"""A generator, its tokenizer and a backend: labels in, images out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from minigen import backends, plans
+from minigen import sample as loop
+from minigen.checkpoints import Model, load_model
+from minigen.config import PRESETS, ArpgConfig, VqConfig
+from minigen.errors import InputError, ShapeError
+from minigen.models import vq
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""The folder of the small models that ship."""
+
+TOKENIZERS = {"arpg-mnist": "vq-mnist"}
+"""The tokenizer that each generator that ships was trained with."""
+
+GREY = 127
+"""The grey that a picture shows where no token is known yet."""
+
+BATCH = 8
+"""Images drawn together by default: enough to fill a kernel, little memory."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A generator with the tokenizer that turns its tokens into pixels.
+
+    generator, tokenizer: Model (configuration, weights, hash); backend: the name of the op
+    table in `ops`.
+    """
+
+    generator: Model
+    tokenizer: Model
+    backend: str
+    ops: SimpleNamespace = field(repr=False)
+
+    @property
+    def config(self) -> ArpgConfig:
+        return self.generator.config
+
+    @property
+    def tokenizer_config(self) -> VqConfig:
+        return self.tokenizer.config
+
+    @property
+    def hash(self) -> str:
+        """The hash of the generator's weights."""
+        return self.generator.hash
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the token grid the generator was trained on."""
+        return self.config.side, self.config.side
+
+    def plan(self, order="random", schedule="arccos", steps=16, seed=0) -> plans.Plan:
+        """Return the plan that `sample` and `steps` run. See `minigen.plans.plan`."""
+        return plans.plan(self.grid, order, schedule, steps, seed=seed)
+
+    def steps(
+        self,
+        labels,
+        seed=0,
+        steps=16,
+        order="random",
+        schedule="arccos",
+        first=0,
+        **options,
+    ) -> Iterator[loop.Step]:
+        """Draw one image for each label and yield every decoding step as a `Step`.
+
+        options: guidance, guidance_schedule, temperature, top_k, top_p (`sample.Options`).
+        The order of a run follows from its seed; image number i (counted from `first`) is
+        the same whether it is drawn alone or among others. Raises InputError.
+        """
+        return loop.steps(
+            self.ops,
+            self.generator.weights,
+            self.config,
+            self.plan(order, schedule, steps, seed),
+            labels,
+            seed,
+            loop.Options(**options),
+            first=first,
+        )
+
+    def sample(self, labels, first=0, batch=BATCH, **arguments) -> np.ndarray:
+        """Draw one image for each label: uint8 (b y x c). Arguments as for `steps`."""
+        labels = loop.check_labels(self.config, labels)
+        if batch < 1:
+            raise InputError(f"batch is {batch}; expected at least 1 image at a time")
+        images = []
+        for start in range(0, len(labels), batch):
+            part = labels[start : start + batch]
+            for step in self.steps(part, first=first + start, **arguments):
+                canvas = step.canvas
+            images.append(self.decode(canvas))
+        return np.concatenate(images)
+
+    def decode(self, tokens) -> np.ndarray:
+        """Turn tokens (b y x) into images, uint8 (b y x c)."""
+        tokens = np.asarray(tokens)
+        codes = self.tokenizer_config.codes
+        if tokens.ndim != 3 or not tokens.size:
+            raise ShapeError(f"tokens of shape {tokens.shape}; expected (b, y, x)")
+        if tokens.min() < 0 or tokens.max() >= codes:
+            raise InputError(
+                f"tokens lie in {tokens.min()} .. {tokens.max()}; this tokenizer's are "
+                f"0 .. {codes - 1}"
+            )
+        return np.concatenate(
+            # one image at a time: activations of a full-size decoder are large
+            [self._decode_one(tokens[i : i + 1]) for i in range(len(tokens))]
+        )
+
+    def encode(self, images) -> np.ndarray:
+        """Turn images, uint8 (b y x c), into tokens (b y x) int64."""
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+            raise ShapeError(
+                f"images of shape {images.shape} and dtype {images.dtype}; expected "
+                "(b, y, x, 3) of uint8"
+            )
+        w, config = self.tokenizer.weights, self.tokenizer_config
+        h = vq.encode(self.ops, w, config, self.ops.from_pixels(images))
+        return vq.quantise(self.ops, w, config, h)
+
+    def picture(self, canvas) -> np.ndarray:
+        """Show a canvas (b y x) of which not all is known: uint8 (b y x c), GREY elsewhere.
+
+        Unknown tokens are decoded as token 0 and then painted over, so a known patch's rim
+        is not yet what it will be.
+        """
+        canvas = np.asarray(canvas)
+        unknown = canvas == loop.UNKNOWN
+        images = self.decode(np.where(unknown, 0, canvas))
+        scale = self.tokenizer_config.factor
+        images[unknown.repeat(scale, axis=1).repeat(scale, axis=2)] = GREY
+        return images
+
+    def _decode_one(self, tokens):
+        w, config = self.tokenizer.weights, self.tokenizer_config
+        return self.ops.to_pixels(vq.decode(self.ops, w, config, tokens))
+
+
+def load(model, tokenizer=None, backend="auto") -> Pipeline:
+    """Return the pipeline of a generator that ships (by name) or of a weight file.
+
+    tokenizer: name or file; without it, the one the generator was trained with if it
+    ships, else a VQ file beside the generator's. Raises InputError, BackendError,
+    CheckpointError.
+
+    >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
+    (2, 32, 32, 3)
+    """
+    backend, ops = backends.pick(backend)
+    path = find(model)
+    generator = load_model(path)
+    if not isinstance(generator.config, ArpgConfig):
+        raise InputError(
+            f"{model} holds a {generator.family} model; a generator was expected: give the "
+            "ARPG file, and this one as its tokenizer"
+        )
+    decoder = load_model(find(tokenizer) if tokenizer else _tokenizer_beside(path))
+    if not isinstance(decoder.config, VqConfig):
+        raise InputError(
+            f"{tokenizer} holds a {decoder.family} model; expected a VQ tokenizer"
+        )
+    if decoder.config.codes != generator.config.vocabulary:
+        raise InputError(
+            f"the generator's vocabulary has {generator.config.vocabulary} tokens, the "
+            f"tokenizer {decoder.config.codes} codes; they must be the same"
+        )
+    return Pipeline(generator, decoder, backend, ops)
+
+
+def find(model) -> Path:
+    """Return the weight file of a name that ships or of a path, or raise InputError."""
+    path = Path(model)
+    shipped = WEIGHTS / f"{model}.safetensors"
+    if path.suffix == "" and shipped.is_file():
+        return shipped
+    if path.is_file():
+        return path
+    if str(model) in PRESETS:
+        raise InputError(
+            f"{model} does not ship: its weights are too large; download the released "
+            f"file, run `minigen convert FILE {model}.safetensors`, and give that path"
+        )
+    names = sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))
+    raise InputError(
+        f"{str(model)!r} is neither a file nor a model that ships ({', '.join(names)})"
+    )
+
+
+def _tokenizer_beside(path):
+    if path.stem in TOKENIZERS and path.parent == WEIGHTS:
+        return WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors"
+    for name in ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"):
+        if (path.parent / name).is_file():
+            return path.parent / name
+    raise InputError(
+        f"no tokenizer was given for {path.name} and none lies beside it; give one with "
+        "tokenizer= (on the command line --tokenizer FILE), such as a converted VQ-16"
+    )
