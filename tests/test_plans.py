@@ -1,0 +1,135 @@
+"""Plans partition the unknown positions, for every order, schedule, grid and step count."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minigen import plans
+from minigen.errors import InputError
+
+SIZES = st.integers(1, 9)
+
+
+@st.composite
+def arguments(draw):
+    rows, columns = draw(SIZES), draw(SIZES)
+    n = rows * columns
+    known = draw(st.lists(st.integers(0, n - 1), unique=True, max_size=n))
+    unknown = [p for p in range(n) if p not in set(known)]
+    order = draw(
+        st.one_of(st.sampled_from(plans.ORDERS), st.permutations(unknown).map(tuple))
+    )
+    schedule = draw(st.sampled_from(plans.SCHEDULES))
+    return {
+        "grid": (rows, columns),
+        "order": order,
+        "schedule": schedule,
+        "steps": draw(st.integers(1, 120)),
+        "known": tuple(known),
+        "seed": draw(st.integers(0, 2**64 - 1)),
+    }
+
+
+@given(arguments())
+def test_partition(a):
+    plan = plans.plan(**a)
+    n = a["grid"][0] * a["grid"][1]
+    assert sorted(plan.order + plan.known) == list(range(n))
+    assert plan.known == a["known"]
+    assert all(plan.groups), "no step is empty"
+    assert sum(plan.counts) == n - len(a["known"])
+    if a["schedule"] == "one":
+        assert set(plan.counts) <= {1}
+    else:
+        assert len(plan.groups) <= a["steps"]
+        if a["steps"] <= n - len(a["known"]):
+            assert len(plan.groups) == a["steps"]
+
+
+@given(arguments())
+def test_a_plan_is_a_function_of_its_arguments(a):
+    assert plans.plan(**a) == plans.plan(**a)
+
+
+@given(arguments())
+def test_drawing_shows_every_position(a):
+    plan = plans.plan(**a)
+    cells = str(plan).split()
+    assert len(cells) == a["grid"][0] * a["grid"][1]
+    for step, group in enumerate(plan.groups):
+        assert {cells[p] for p in group} == {str(step)}
+    assert {cells[p] for p in plan.known} <= {"."}
+
+
+@given(st.integers(1, 300), st.integers(1, 400), st.sampled_from(("arccos", "cosine")))
+def test_schedule_leaves_a_token_for_the_last_step(n, steps, schedule):
+    sizes = plans.counts(schedule, n, steps)
+    assert len(sizes) == steps and sum(sizes) == n
+    assert (0 in sizes) == (steps > n)
+
+
+def test_counts_of_the_original(golden):
+    """Every step count of the original's two schedules, where it runs and where not."""
+    cases = np.load(golden / "arpg" / "schedule" / "io.npz")
+    compared = 0
+    for name in cases:
+        if not name.startswith("counts_"):
+            continue
+        _, schedule, n = name.split("_")
+        for steps, row, valid in zip(
+            cases["iters"], cases[name], cases[f"valid_{n}"], strict=True
+        ):
+            sizes = plans.counts(schedule, int(n), int(steps))
+            assert list(sizes) == row[row >= 0].tolist()
+            assert (0 not in sizes) == bool(valid)
+            compared += 1
+    assert compared > 0
+
+
+def test_faithful_refuses_empty_steps():
+    with pytest.raises(InputError, match="at most 16"):
+        plans.plan((4, 4), steps=17, faithful=True)
+    assert len(plans.plan((4, 4), steps=17).groups) == 16
+
+
+def test_spiral_is_connected():
+    order = plans.plan((7, 7), "spiral", "one").order
+    for a, b in zip(order, order[1:], strict=False):
+        assert abs(a // 7 - b // 7) + abs(a % 7 - b % 7) == 1
+
+
+@pytest.mark.parametrize("order", ["halton", "subsample"])
+def test_spread_orders_reach_every_quarter_early(order):
+    first = plans.plan((8, 8), order, "one").order[:8]
+    quarters = {(p // 8 // 4, p % 8 // 4) for p in first}
+    assert len(quarters) == 4
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"order": "zigzag"}, "zigzag"),
+        ({"order": (0, 0, 1)}, "more than once"),
+        ({"order": (0, 1)}, "names 2"),
+        ({"order": range(1, 17)}, "position 16"),
+        ({"schedule": "square"}, "square"),
+        ({"schedule": (8, 7)}, "add up to 15"),
+        ({"schedule": (16, 0)}, "at least 1"),
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"known": (99,)}, "position 99"),
+        ({"grid": (0, 4)}, "0 x 4"),
+        ({"seed": -1}, "seed -1"),
+    ],
+)
+def test_bad_input_is_named(change, said):
+    with pytest.raises(InputError, match=said):
+        plans.plan(**{"grid": (4, 4), **change})
+
+
+def test_guidance_weight():
+    assert plans.guidance_weight("linear", 4.0, 16, 16) == 4.0
+    assert plans.guidance_weight("constant", 4.0, 1, 16) == 4.0
+    with pytest.raises(InputError, match="cosine"):
+        plans.guidance_weight("cosine", 4.0, 1, 16)
