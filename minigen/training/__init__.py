@@ -1,0 +1,1 @@
+"""PyTorch twins of the models and their trainer: the only place that imports torch."""

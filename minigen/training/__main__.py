@@ -1,0 +1,64 @@
+"""`python -m minigen.training vq|arpg|judge`: train a small model, or go on training it.
+
+The schedule is defined by --steps: a run that is stopped in any way and started again by
+the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds "model",
+"optimizer", "steps", "args" and "ema", as the original's training file does;
+`minigen convert` makes the file that ships from "ema".
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import torch
+
+from minigen.errors import MinigenError
+from minigen.training import tasks
+
+TASKS = {"vq": tasks.train_vq, "judge": tasks.train_judge}
+DEFAULTS = {
+    "vq": {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
+    "judge": {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2},
+}
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m minigen.training", description=__doc__)
+    commands = parser.add_subparsers(dest="name", required=True)
+    for name, defaults in DEFAULTS.items():
+        command = commands.add_parser(
+            name, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        add = command.add_argument
+        add("--data", required=True, help="folder of the four MNIST files")
+        add("--out", required=True, help="folder for the checkpoint")
+        add("--steps", type=int, help="updates in the whole schedule")
+        add("--batch", type=int, help="digits per update")
+        add("--rate", type=float, help="peak learning rate")
+        add("--warm", type=int, help="updates until the peak rate")
+        add("--shift", type=int, help="pixels to shift digits by, at most")
+        add("--decay", type=float, default=0.05, help="weight decay of matrices")
+        add("--average", type=float, default=0.999, help="decay of the averaged weights")
+        add("--minutes", type=float, help="pause after this time")
+        add("--threads", type=int, default=2)
+        add("--seed", type=int, default=0)
+        add("--bf16", action="store_true", help="autocast to bfloat16")
+        add("--compile", action="store_true", help="let torch.compile fuse the passes")
+        command.set_defaults(**defaults)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    args = parse(arguments)
+    torch.set_num_threads(args.threads)
+    try:
+        TASKS[args.name](args)
+    except MinigenError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""What each trainer does in a step: the losses of the tokenizer, ARPG and the judge."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minigen.config import PRESETS
+from minigen.training.data import draw_shifts, read_mnist, shift, to_input
+from minigen.training.judge import Judge
+from minigen.training.trainer import train
+from minigen.training.vq import Quantizer, Vq
+
+PLAIN = 300  # first steps of the tokenizer, without codes: they are then placed by k-means
+RESTART = 100  # steps between the restarts of unused codes
+RARE = 16  # a code seen less often than this among the last 65536 is unused
+
+
+def autocast(args: argparse.Namespace):
+    return torch.autocast("cpu", torch.bfloat16, enabled=args.bf16)
+
+
+def maybe_compile(f, args: argparse.Namespace):
+    return torch.compile(f) if args.compile else f
+
+
+def draw_images(grey: Tensor, args: argparse.Namespace, g: torch.Generator):
+    """Indices (b) and the images (b 3 y x) there, each shifted by up to `args.shift`."""
+    index = torch.randint(len(grey), (args.batch,), generator=g)
+    rows, columns = draw_shifts(args.batch, args.shift, g)
+    return index, to_input(shift(grey[index], rows, columns))
+
+
+def train_vq(args: argparse.Namespace) -> nn.Module:
+    grey, _ = read_mnist(args.data, "train")
+    torch.manual_seed(args.seed)
+    model = Vq(PRESETS["vq-mnist"])
+    latent, decode = (maybe_compile(f, args) for f in (model.latent, model.decode))
+    recent = {}
+
+    def loss(step, g):
+        _, images = draw_images(grey, args, g)
+        with autocast(args):
+            z = latent(images).float()
+            if step < PLAIN:
+                codes, losses = model.quantize.vectors(z).movedim(-1, 1), {}
+            else:
+                codes, losses, _ = model.quantize(z)
+            drawn = decode(codes.contiguous()).float()
+        recent["z"] = z.detach()
+        return {"l2": F.mse_loss(drawn, images), "l1": F.l1_loss(drawn, images), **losses}
+
+    def after(step):
+        if step == PLAIN:
+            place_codes(model.quantize, recent["z"])
+        elif step > PLAIN and step % RESTART == 0 and step < 0.6 * args.steps:
+            restart_codes(model.quantize, recent["z"])
+
+    return train(model, loss, args, after)
+
+
+@torch.no_grad()
+def place_codes(quantizer: Quantizer, z: Tensor, rounds: int = 20):
+    """Put the codes where k-means puts them among the vectors of a batch."""
+    vectors = quantizer.vectors(z).flatten(0, 2)
+    chosen = [vectors[torch.randint(len(vectors), ())]]
+    nearest = (vectors - chosen[0]).square().sum(1)
+    for _ in range(len(quantizer.embedding.weight) - 1):
+        chosen.append(vectors[torch.multinomial(nearest + 1e-12, 1)[0]])
+        nearest = nearest.minimum((vectors - chosen[-1]).square().sum(1))
+    quantizer.embedding.weight.copy_(torch.stack(chosen))
+    for _ in range(rounds):
+        owner = quantizer.distances(z).argmin(1)
+        sums = torch.zeros_like(quantizer.embedding.weight).index_add_(0, owner, vectors)
+        counts = torch.bincount(owner, minlength=len(sums))
+        quantizer.embedding.weight[counts > 0] = (sums / counts[:, None])[counts > 0]
+    quantizer.embedding.weight.copy_(quantizer.codebook())
+
+
+@torch.no_grad()
+def restart_codes(quantizer: Quantizer, z: Tensor):
+    """Move unused codes onto vectors that lie far from every code."""
+    used = torch.bincount(quantizer.codebook_used.long(), minlength=len(quantizer.codebook()))
+    unused = (used < RARE).nonzero()[:, 0]
+    if len(unused):
+        far = quantizer.distances(z).min(1).values.clamp(min=1e-12)
+        index = torch.multinomial(far, len(unused))
+        quantizer.embedding.weight[unused] = quantizer.vectors(z).flatten(0, 2)[index]
+
+
+def train_judge(args: argparse.Namespace) -> nn.Module:
+    grey, labels = read_mnist(args.data, "train")
+    torch.manual_seed(args.seed)
+    model = Judge(PRESETS["judge-mnist"])
+    forward = maybe_compile(model, args)
+
+    def loss(step, g):
+        index, images = draw_images(grey, args, g)
+        with autocast(args):
+            _, logits = forward(images)
+        return {"cross_entropy": F.cross_entropy(logits.float(), labels[index])}
+
+    average = train(model, loss, args)
+    test, answers = read_mnist(args.data, "test")
+    print(f"test accuracy {(classify(average, test) == answers).float().mean():.4f}")
+    return average
+
+
+@torch.no_grad()
+def classify(judge: nn.Module, grey: Tensor, batch: int = 250) -> Tensor:
+    """(b y x) uint8 digits -> the classes (b) that the judge sees in them."""
+    judge.eval()
+    return torch.cat([judge(to_input(part))[1].argmax(1) for part in grey.split(batch)])

@@ -1,0 +1,171 @@
+"""The loop all trainers share: a run is a pure function of its arguments.
+
+Every random choice of step `s` comes from a generator seeded by (seed, s), so a run that
+was killed and started again takes the very steps that an uninterrupted one takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minigen.errors import InputError
+
+BETAS, EPS, DECAY, CLIP = (0.9, 0.95), 1e-8, 0.05, 1.0
+EVERY = 60  # seconds between checkpoints
+
+Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
+
+
+def make_optimizer(model: nn.Module, rate: float, decay: float = DECAY):
+    """AdamW with weight decay on matrices and tables, none on vectors."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, eps=EPS)
+
+
+def rate_at(step: int, steps: int, peak: float, warm: int) -> float:
+    """Linear warm-up over `warm` steps, then a cosine down to a hundredth of the peak.
+
+    >>> [rate_at(s, 101, 1.0, 1) for s in (0, 100)]
+    [1.0, 0.01]
+    """
+    if step < warm:
+        return peak * (step + 1) / warm
+    done = (step - warm + 1) / max(1, steps - warm)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float):
+    """average <- decay * average + (1 - decay) * model; buffers are copied."""
+    targets = [p for p in average.parameters()]
+    sources = [p.detach() for p in model.parameters()]
+    torch._foreach_mul_(targets, decay)
+    torch._foreach_add_(targets, sources, alpha=1 - decay)
+    for target, source in zip(average.buffers(), model.buffers()):
+        target.copy_(source)
+
+
+def take_step(model: nn.Module, optimizer, losses: dict[str, Tensor], rate: float) -> Tensor:
+    """One update from the sum of `losses`; returns the gradient norm before clipping."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    sum(losses.values()).backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    optimizer.step()
+    return norm
+
+
+def save(path: Path, content: dict):
+    """Write beside, then rename: a kill at any time leaves the old file or the new one."""
+    beside = path.with_suffix(".partial")
+    torch.save(content, beside)
+    os.replace(beside, path)
+
+
+def read(path: str | Path) -> dict:
+    """Read a file that `save` wrote; only data and argparse.Namespace are accepted."""
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist; train it first")
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def generator_at(seed: int, step: int) -> torch.Generator:
+    """The source of all random choices of one step; dropout draws from it too."""
+    torch.manual_seed((seed << 32) + step)
+    return torch.Generator().manual_seed((seed << 32) + step)
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    args: argparse.Namespace,
+    after: Callable[[int], None] = lambda step: None,
+) -> nn.Module:
+    """Take the steps that `args` asks for and return the averaged model.
+
+    `loss(step, generator)` returns named losses to be summed; `after(step)` runs behind
+    each update. `args` has name, out, steps, batch, rate, warm, decay, average, seed and
+    minutes. The checkpoint `out/name.pt` is continued where there is one.
+    """
+    path = Path(args.out) / f"{args.name}.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    average = copy.deepcopy(model)
+    optimizer = make_optimizer(model, args.rate, args.decay)
+    first = resume(path, model, average, optimizer, args)
+    started = saved = shown = time.monotonic()
+    shown_step, step = first, first
+
+    def checkpoint():
+        save(path, {
+            "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+            "steps": step, "args": args, "ema": average.state_dict(),
+        })  # fmt: skip
+
+    model.train()
+    while step < args.steps:
+        losses = loss(step, generator_at(args.seed, step))
+        rate = rate_at(step, args.steps, args.rate, args.warm)
+        norm = take_step(model, optimizer, losses, rate)
+        step += 1
+        after(step)
+        update_average(average, model, min(args.average, step / (step + 10)))
+        now = time.monotonic()
+        if now - shown > 15 or step == args.steps:
+            speed = (step - shown_step) / (now - shown)
+            values = " ".join(f"{k} {v.item():.4f}" for k, v in losses.items())
+            print(
+                f"{time.strftime('%H:%M:%S')} step {step}/{args.steps} {values} "
+                f"norm {norm.item():.2f} rate {rate:.2e} {speed * args.batch:.0f} images/s "
+                f"eta {(args.steps - step) / speed / 60:.1f} min",
+                flush=True,
+            )
+            shown, shown_step = now, step
+        if not math.isfinite(norm.item()):
+            raise InputError(f"step {step} gave no finite gradient; lower --rate")
+        if now - saved > EVERY:
+            checkpoint()
+            saved = now
+        if args.minutes and now - started > 60 * args.minutes and step < args.steps:
+            checkpoint()
+            print(f"paused at step {step}; the same command goes on from {path}")
+            return average
+    if step > first:
+        checkpoint()
+    return average
+
+
+def resume(path: Path, model, average, optimizer, args) -> int:
+    """Load the checkpoint at `path` if there is one; returns the steps it had taken."""
+    if not path.exists():
+        return 0
+    content = read(path)
+    before, now = (
+        {k: v for k, v in vars(a).items() if k not in ("out", "data", "minutes", "threads")}
+        for a in (content["args"], args)
+    )
+    changed = sorted(k for k in before | now if before.get(k) != now.get(k))
+    if changed:
+        raise InputError(
+            f"{path} was trained with other values of {', '.join(changed)}; give the same "
+            "or another --out"
+        )
+    model.load_state_dict(content["model"])
+    average.load_state_dict(content["ema"])
+    optimizer.load_state_dict(content["optimizer"])
+    print(f"going on from step {content['steps']} of {path}")
+    return content["steps"]
