@@ -1,0 +1,121 @@
+"""The options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigen.errors import InputError
+
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A model that ships, or a weight file."),
+]
+Classes = Annotated[
+    list[str],
+    typer.Option(
+        "--class",
+        "-c",
+        metavar="N",
+        help="Class to draw: 7, or several: 3,7 or 0-9; may be repeated.",
+    ),
+]
+Count = Annotated[int, typer.Option(min=1, metavar="N", help="Images of each class.")]
+Seed = Annotated[
+    int, typer.Option(metavar="N", help="The same seed draws the same images.")
+]
+First = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="N", help="Number of the first image, to split a run in parts."
+    ),
+]
+Steps = Annotated[int, typer.Option(metavar="N", help="Decoding steps.")]
+Order = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="raster, column, spiral, random, halton or subsample."
+    ),
+]
+Schedule = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Tokens a step: arccos, cosine, linear or one."),
+]
+Guidance = Annotated[
+    float,
+    typer.Option(metavar="X", help="Weight of the class against none; 1 is none."),
+]
+GuidanceSchedule = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="linear rises to the weight; constant stays."),
+]
+Temperature = Annotated[
+    float, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")
+]
+TopK = Annotated[
+    int, typer.Option(metavar="N", help="Draw from the N likeliest; 0 is all.")
+]
+TopP = Annotated[
+    float,
+    typer.Option(metavar="X", help="Draw from the likeliest that reach X; 1 is all."),
+]
+Tokenizer = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="The generator's VQ tokenizer, if none ships."),
+]
+Backend = Annotated[str, typer.Option(metavar="NAME", help="auto, numba or numpy.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Threads of the numba backend."),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Images drawn together; pixels stay equal."),
+]
+StepsFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Write the canvas after every step."),
+]
+Gif = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the steps as an animation.")
+]
+Scale = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Show each pixel as N x N pixels.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def parse_classes(given: list[str]) -> list[int]:
+    """Return the class numbers that the values of --class name, in their order.
+
+    >>> parse_classes(["3,7", "0-2"])
+    [3, 7, 0, 1, 2]
+    """
+    numbers = []
+    for part in ",".join(given).split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise InputError(
+                f"--class {part.strip() or '(empty)'} is not a class number; write 7, "
+                "or 3,7, or 0-9"
+            )
+        numbers += range(int(first), int(last or first) + 1)
+    if not numbers:
+        raise InputError(f"--class {','.join(given)} names no class")
+    return numbers
+
+
+def use_threads(threads: int | None, backend: str) -> None:
+    """Let kernels run on that many threads, or raise InputError."""
+    if threads is None:
+        return
+    if backend != "numba":
+        raise InputError(f"--threads is for the numba backend; this one is {backend}")
+    from minigen.target import numba
+
+    most = numba.config.NUMBA_NUM_THREADS
+    if threads > most:
+        raise InputError(f"--threads {threads} is more than the {most} there are")
+    numba.set_num_threads(threads)

@@ -1,0 +1,218 @@
+"""sample, steps, replay: draw images, watch one being drawn, draw a picture again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigen.commands import options as o
+from minigen.commands.terminal import progress, reported, say, say_json
+
+
+@reported
+def sample(
+    model: o.ModelName,
+    classes: o.Classes,
+    count: o.Count = 1,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The PNG; many images are a grid.")
+    ] = Path("sample.png"),
+    steps: o.Steps = 16,
+    seed: o.Seed = 0,
+    guidance: o.Guidance = 4.0,
+    guidance_schedule: o.GuidanceSchedule = "linear",
+    order: o.Order = "random",
+    schedule: o.Schedule = "arccos",
+    temperature: o.Temperature = 1.0,
+    top_k: o.TopK = 0,
+    top_p: o.TopP = 1.0,
+    first: o.First = 0,
+    batch: o.Batch = None,
+    columns: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Columns of the grid.")
+    ] = None,
+    scale: o.Scale = 1,
+    steps_dir: o.StepsFolder = None,
+    gif: o.Gif = None,
+    tokenizer: o.Tokenizer = None,
+    backend: o.Backend = "auto",
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+):
+    """Draw images of one or more classes into a PNG.
+
+    The picture carries its recipe: `minigen replay` draws it again.
+    """
+    from minigen.show.files import write_png
+    from minigen.show.grid import columns_for
+    from minigen.show.recipe import Recipe, sheet, to_json
+
+    wanted = o.parse_classes(classes)
+    labels = tuple(label for label in wanted for _ in range(count))
+    recipe = Recipe(
+        model=model, tokenizer=tokenizer, labels=labels, seed=seed, first=first,
+        steps=steps, order=order, schedule=schedule, guidance=guidance,
+        guidance_schedule=guidance_schedule, temperature=temperature, top_k=top_k,
+        top_p=top_p, columns=columns or columns_for(len(labels), len(wanted)),
+        scale=scale,
+    )  # fmt: skip
+    _check_places(out, steps_dir, gif)
+    start = time.perf_counter()
+    pipe, plan, recipe = prepare(recipe, backend, threads)
+    canvases = run(pipe, plan, recipe, batch)
+    files = [write_png(out, sheet(pipe, recipe, canvases[-1]), to_json(recipe))]
+    files += _write_steps(pipe, recipe, canvases, steps_dir, gif)
+    seconds = time.perf_counter() - start
+    if as_json:
+        say_json({
+            "files": files, "images": len(labels), "seconds": round(seconds, 3),
+            "recipe": to_json(recipe),
+        })  # fmt: skip
+        return
+    rows, across = (n * pipe.tokenizer_config.factor for n in pipe.grid)
+    what = "1 image" if len(labels) == 1 else f"{len(labels)} images"
+    say(f"{out}  {what} of {across} x {rows}, {len(canvases)} steps, {seconds:.2f} s")
+    for file in files[1:]:
+        say(str(file))
+
+
+@reported
+def steps(
+    model: o.ModelName,
+    classes: o.Classes,
+    steps: o.Steps = 16,
+    seed: o.Seed = 0,
+    guidance: o.Guidance = 4.0,
+    guidance_schedule: o.GuidanceSchedule = "linear",
+    order: o.Order = "random",
+    schedule: o.Schedule = "arccos",
+    temperature: o.Temperature = 1.0,
+    top_k: o.TopK = 0,
+    top_p: o.TopP = 1.0,
+    first: o.First = 0,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Draw the canvas in the terminal.")
+    ] = False,
+    scale: o.Scale = 1,
+    steps_dir: o.StepsFolder = None,
+    gif: o.Gif = None,
+    tokenizer: o.Tokenizer = None,
+    backend: o.Backend = "auto",
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+):
+    """Watch images being drawn, a line or a picture a step."""
+    from minigen.show.grid import text
+    from minigen.show.recipe import Recipe, sheet, to_json
+    from minigen.show.recipe import steps as steps_of
+
+    recipe = Recipe(
+        model=model, tokenizer=tokenizer, labels=tuple(o.parse_classes(classes)),
+        seed=seed, first=first, steps=steps, order=order, schedule=schedule,
+        guidance=guidance, guidance_schedule=guidance_schedule,
+        temperature=temperature, top_k=top_k, top_p=top_p, scale=scale,
+    )  # fmt: skip
+    _check_places(None, steps_dir, gif)
+    pipe, plan, recipe = prepare(recipe, backend, threads)
+    rows, canvases = [], []
+    speak = (lambda line: None) if as_json else say
+    speak(_HEADER)
+    for step in steps_of(pipe, recipe):
+        rows.append(_row(step))
+        canvases.append(step.canvas)
+        speak(_line(rows[-1]))
+        if pictures:
+            image = sheet(pipe, recipe, step.canvas)
+            speak(text(image, colours=sys.stdout.isatty()))
+    files = _write_steps(pipe, recipe, canvases, steps_dir, gif)
+    if as_json:
+        say_json({"steps": rows, "files": files, "recipe": to_json(recipe)})
+    for file in files:
+        speak(str(file))
+
+
+_HEADER = "step   new  known  guidance  probability  entropy"
+
+
+def prepare(recipe, backend, threads):
+    """Load what a recipe asks for: the pipeline, its plan, and the recipe signed."""
+    from minigen.pipeline import load
+    from minigen.show.recipe import signed
+
+    pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=backend)
+    o.use_threads(threads, pipe.backend)
+    plan = pipe.plan(recipe.order, recipe.schedule, recipe.steps, recipe.seed)
+    return pipe, plan, signed(recipe, pipe)
+
+
+def run(pipe, plan, recipe, batch):
+    """Draw behind a progress bar; return the canvas (b y x) after each step."""
+    from minigen.pipeline import BATCH
+    from minigen.show.recipe import canvases
+
+    batch = batch or BATCH
+    total = len(plan.groups) * -(-len(recipe.labels) // batch)
+    with progress(total, "drawing", pipe.backend) as advance:
+        return canvases(pipe, recipe, batch, lambda step: advance())
+
+
+def _check_places(out, steps_dir, gif):
+    from minigen.show.files import check_file, check_folder
+
+    if out:
+        check_file(out, ".png")
+    if gif:
+        check_file(gif, ".gif")
+    if steps_dir:
+        check_folder(steps_dir)
+
+
+def _write_steps(pipe, recipe, canvases, folder, gif):
+    """Write the canvas after every step, where asked for; return the files written."""
+    from minigen.show import files
+    from minigen.show.recipe import sheet, to_json
+
+    if not (folder or gif):
+        return []
+    sheets = [sheet(pipe, recipe, canvas) for canvas in canvases]
+    written = []
+    if folder:
+        folder.mkdir(exist_ok=True)
+        digits = len(str(len(sheets)))
+        for step, image in enumerate(sheets, 1):
+            path = folder / f"step-{step:0{digits}}.png"
+            shown = to_json(replace(recipe, step=step))
+            written.append(files.write_png(path, image, shown))
+    if gif:
+        written.append(files.write_gif(gif, sheets, seconds=2.0))
+    return written
+
+
+def _row(step):
+    """Describe a step in numbers: means over its images and positions."""
+    import numpy as np
+
+    p = step.probabilities.astype(np.float64)
+    drawn = np.take_along_axis(p, step.tokens[..., None], -1)
+    entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(-1)
+    return {
+        "step": step.index + 1,
+        "positions": step.positions.tolist(),
+        "tokens": step.tokens.tolist(),
+        "known": int((step.canvas[0] >= 0).sum()),
+        "guidance": step.weight,
+        "probability": float(drawn.mean()),
+        "entropy": float(entropy.mean()),
+    }
+
+
+def _line(row):
+    return (
+        f"{row['step']:4}  {len(row['positions']):4}  {row['known']:5}  "
+        f"{row['guidance']:8.2f}  {row['probability']:11.3f}  {row['entropy']:7.2f}"
+    )

@@ -1,0 +1,110 @@
+"""How every command speaks: results to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import typer
+
+from minigen.errors import MinigenError
+
+
+def reported(command: Callable) -> Callable:
+    """Print an error raised on purpose as one message, and leave with status 2."""
+
+    @functools.wraps(command)
+    def run(*arguments, **options):
+        try:
+            return command(*arguments, **options)
+        except MinigenError as error:
+            typer.echo(f"minigen: {error}", err=True)
+            raise typer.Exit(2) from None
+
+    return run
+
+
+def say(line: str = "") -> None:
+    """Print one line of the result."""
+    typer.echo(line)
+
+
+def say_json(values) -> None:
+    """Print the result for a machine: one JSON document on stdout."""
+    typer.echo(json.dumps(values, indent=2, default=str))
+
+
+def table(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
+    """Align cells in columns two spaces apart; those numbered in `right` to the right.
+
+    >>> print(table([("name", "size"), ("arpg", 3.5)], right=[1]))
+    name  size
+    arpg   3.5
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
+    """Return the rows, the first of them the header, as a Markdown table."""
+    header, *rest = [[str(cell) for cell in row] for row in rows]
+    rule = ["---:" if i in right else "---" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rest))
+
+
+@contextmanager
+def progress(total: int, doing: str, backend: str) -> Iterator[Callable[[], None]]:
+    """Yield advance(), which moves a bar on a terminal and does nothing in a pipe.
+
+    While kernels are compiled the bar names them instead.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True, highlight=False)
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(doing, total=total)
+
+        def name_kernel(name, count):
+            text = f"compiling kernel {count} (first run only): {name}"
+            bar.update(task, description=text)
+
+        with compiling(name_kernel, backend):
+            yield lambda: bar.update(task, advance=1, description=doing)
+
+
+@contextmanager
+def compiling(tell: Callable[[str, int], None], backend: str) -> Iterator[None]:
+    """Call tell(kernel, how many so far) as Numba starts to compile one of ours."""
+    if backend != "numba":
+        yield
+        return
+    # target first: it names the cache folder before numba looks for one
+    from minigen.target import numba
+
+    names = []
+
+    def hear(happening):
+        function = happening.data["dispatcher"].py_func
+        if function.__module__.startswith("minigen."):
+            names.append(function.__name__)
+            tell(names[-1], len(names))
+
+    with numba.core.event.install_recorder("numba:compile") as recorder:
+        recorder.on_start = hear
+        yield

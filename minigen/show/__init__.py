@@ -1,0 +1,1 @@
+"""Pictures: grids, canvases, animations, and the recipe every PNG carries."""

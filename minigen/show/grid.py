@@ -1,0 +1,93 @@
+"""Many images on one sheet, and one image on a terminal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigen.errors import ShapeError
+
+GAP = 2  # pixels between neighbours
+PAPER = 255  # brightness of the sheet behind the images
+RAMP = " .:-=+*#%@"  # dark to bright, for terminals that may not have colours
+
+
+def columns_for(count: int, classes: int = 1) -> int:
+    """Return how many columns show `count` images best.
+
+    Images of several classes get one row a class; those of one class a near square.
+
+    >>> columns_for(1), columns_for(9), columns_for(12, classes=3)
+    (1, 3, 4)
+    """
+    if 1 < classes <= count and count % classes == 0 and count > classes:
+        return count // classes
+    return math.ceil(math.sqrt(count))
+
+
+def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Lay images out row by row on one sheet; one image is returned as it is.
+
+    `images` is uint8 (b, y, x, 3); the result is uint8 (rows, columns, 3).
+
+    >>> grid(np.zeros((6, 32, 32, 3), np.uint8), columns=3).shape
+    (66, 100, 3)
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise ShapeError(
+            f"a grid is made of uint8 images (b, y, x, 3), not {images.dtype} "
+            f"{images.shape}"
+        )
+    b, y, x, _ = images.shape
+    columns = min(columns or columns_for(b), b)
+    rows = -(-b // columns)
+    sheet = np.full(
+        (rows * (y + GAP) - GAP, columns * (x + GAP) - GAP, 3), PAPER, np.uint8
+    )
+    for i, image in enumerate(images):
+        top, left = i // columns * (y + GAP), i % columns * (x + GAP)
+        sheet[top : top + y, left : left + x] = image
+    return sheet
+
+
+def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
+    """Repeat every pixel of `image` (y, x, 3) `scale` times each way."""
+    return image.repeat(scale, 0).repeat(scale, 1)
+
+
+def shrink(image: np.ndarray, columns: int) -> np.ndarray:
+    """Average square blocks of `image` (y, x, 3) until it is at most `columns` wide."""
+    block = -(-image.shape[1] // columns)
+    y, x = image.shape[0] // block, image.shape[1] // block
+    cut = image[: y * block, : x * block].astype(np.float32)
+    return cut.reshape(y, block, x, block, 3).mean((1, 3)).astype(np.uint8)
+
+
+def text(image: np.ndarray, colours: bool, columns: int = 64) -> str:
+    """Return `image` (y, x, 3) as lines for a terminal, at most `columns` wide.
+
+    With colours a character shows two pixels, one above the other; without, it shows
+    the mean brightness of both as one of ten signs.
+
+    >>> print(text(np.array([[[0] * 3, [255] * 3]] * 2, np.uint8), colours=False) + "|")
+     @|
+    """
+    small = shrink(image, columns)
+    if len(small) % 2:
+        small = np.concatenate([small, np.zeros_like(small[:1])])
+    return "\n".join(
+        _line(above, below, colours)
+        for above, below in zip(small[::2], small[1::2], strict=True)
+    )
+
+
+def _line(above, below, colours):
+    if colours:
+        cells = (
+            "\x1b[38;2;{};{};{};48;2;{};{};{}m\u2580".format(*a, *b)
+            for a, b in zip(above, below, strict=True)
+        )
+        return "".join(cells) + "\x1b[0m"
+    bright = np.concatenate([above, below], -1).mean(-1)
+    return "".join(RAMP[int(v * len(RAMP) / 256)] for v in bright)
