@@ -1,0 +1,102 @@
+"""Models run on arrays that can do nothing but tell their shape and be reshaped."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from minigen import backends
+from minigen.config import ArpgConfig, VqConfig
+from minigen.models import arpg, vq
+from tests.models.stand_in import stand_in
+
+
+class Opaque:
+    """An array on a device the host cannot read: no arithmetic, no indexing, no copy."""
+
+    __array_ufunc__ = None
+    __slots__ = ("hidden",)
+
+    def __init__(self, hidden):
+        self.hidden = hidden
+
+    @property
+    def shape(self):
+        return self.hidden.shape
+
+    def reshape(self, *shape):
+        return Opaque(self.hidden.reshape(*shape))
+
+    def __array__(self, *_, **__):
+        raise TypeError("a model reached for the values of an array")
+
+
+def opaque(value):
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return Opaque(value)
+    if isinstance(value, dict):
+        return {k: opaque(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [opaque(v) for v in value]
+    return value
+
+
+def reveal(value):
+    return value.hidden if isinstance(value, Opaque) else value
+
+
+def opaque_ops():
+    def hide(f):
+        return lambda *a: opaque(f(*map(reveal, a)))
+
+    return SimpleNamespace(
+        **{name: hide(f) for name, f in vars(backends.table("numpy")).items()}
+    )
+
+
+def test_arpg():
+    config = ArpgConfig(
+        width=32, layers=2, heads=2, vocabulary=12, classes=3, tokens=9, multiple_of=16
+    )
+    weights = stand_in(config)
+    tokens = np.arange(18).reshape(2, 9) % 12
+    order = np.stack([np.arange(9), np.arange(9)[::-1]])
+    results = []
+    for ops, w in (
+        (backends.table("numpy"), weights),
+        (opaque_ops(), opaque(weights)),
+    ):
+        table = arpg.rotary_table(ops, config)
+        logits = arpg.forward(ops, w, config, tokens, [0, 2], order, table)
+        cache = arpg.new_cache(ops, config, 2, 10)
+        ids = np.array([[13], [14]])
+        cache = arpg.feed(ops, w, config, cache, ids, np.array([[0], [0]]), table)
+        asked = arpg.ask(ops, w, config, cache, order + 1, table)
+        results.append((reveal(logits), reveal(asked)))
+    for plain, hidden in zip(*results, strict=True):
+        assert np.array_equal(plain, hidden)
+
+
+def test_vq():
+    config = VqConfig(base=32, multipliers=(1, 2), latent=8, codes=16, code_size=4)
+    weights = stand_in(config)
+    image = np.linspace(-1, 1, 8 * 12 * 3, dtype=np.float32).reshape(1, 8, 12, 3)
+    results = []
+    for ops, w, x in (
+        (backends.table("numpy"), weights, image),
+        (opaque_ops(), opaque(weights), opaque(image)),
+    ):
+        h = vq.encode(ops, w, config, x)
+        tokens = vq.quantise(ops, w, config, h)
+        results.append((tokens, reveal(vq.decode(ops, w, config, tokens))))
+    for plain, hidden in zip(*results, strict=True):
+        assert np.array_equal(plain, hidden)
+
+
+def test_opaque_arrays_refuse_arithmetic():
+    x = Opaque(np.ones(3))
+    for act in (lambda: x + x, lambda: 2 * x, lambda: x[0], lambda: np.add(x, 1)):
+        try:
+            act()
+        except TypeError:
+            continue
+        raise AssertionError("an opaque array was touched")
