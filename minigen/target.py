@@ -47,7 +47,15 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 import numba  # noqa: E402
 from numba import prange  # noqa: E402
 
-__all__ = ["cache_folder", "inline", "kernel", "prange", "serial", "source_hash"]
+__all__ = [
+    "cache_folder",
+    "exact",
+    "inline",
+    "kernel",
+    "prange",
+    "serial",
+    "source_hash",
+]
 
 # sums may be reordered and fused, which lets them run in vector registers; nan and
 # infinity keep their meaning, since masks and filters are made of them
@@ -61,3 +69,8 @@ serial = numba.njit(cache=True, error_model="numpy", fastmath=_FAST)
 
 inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
 """Compile a helper into the kernels that call it."""
+
+exact = numba.njit(
+    cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True
+)
+"""Compile a function whose sums and differences keep the order they are written in."""

@@ -20,7 +20,7 @@ def poisoned(shape, dtype=np.float32):
 
 @pytest.fixture(scope="session", autouse=True)
 def poison():
-    """Fill every new output with poison, so that an unwritten element fails its test."""
+    """Fill every new output with poison: an unwritten element fails its test."""
     before, buffers.empty = buffers.empty, poisoned
     yield
     buffers.empty = before

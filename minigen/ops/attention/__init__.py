@@ -1,0 +1,1 @@
+"""Softmax attention over a cache, or causal over a sequence."""

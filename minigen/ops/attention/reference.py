@@ -1,0 +1,59 @@
+"""Softmax attention: over a cache of keys and values, or causal over a sequence.
+
+Source: Vaswani et al., arXiv 1706.03762, equation 1; hp-l33/ARPG models/arpg.py
+::Attention (no mask while decoding, causal while training).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def softmax(scores):
+    # (b h m n) -> (b h m n)
+    """Return exp(scores) / sum exp(scores) over the last axis.
+
+    >>> softmax(np.zeros((1, 1, 1, 4))).tolist()
+    [[[[0.25, 0.25, 0.25, 0.25]]]]
+    """
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def attention(q, k, v, length):
+    # (b m h e), (b n h e), (b n h e) -> (b m h e)
+    """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
+
+    >>> keys, values = np.zeros((1, 4, 1, 2)), np.full((1, 4, 1, 2), 7.0)
+    >>> attention(np.ones((1, 1, 1, 2)), keys, values, 3).tolist()
+    [[[[7.0, 7.0]]]]
+    """
+    k, v = k[:, :length], v[:, :length]
+    scores = np.einsum("bmhe,bnhe->bhmn", q, k) / q.dtype.type(np.sqrt(q.shape[-1]))
+    return np.einsum("bhmn,bnhe->bmhe", softmax(scores), v)
+
+
+def attention_causal(q, k, v):
+    # (b n h e), (b n h e), (b n h e) -> (b n h e)
+    """Return attention in which query i sees keys 0 .. i.
+
+    >>> values = np.array([1.0, 3.0]).reshape(1, 2, 1, 1)
+    >>> attention_causal(np.zeros((1, 2, 1, 1)), np.zeros((1, 2, 1, 1)), values).ravel()
+    array([1., 2.])
+    """
+    n = q.shape[1]
+    scores = np.einsum("bmhe,bnhe->bhmn", q, k) / q.dtype.type(np.sqrt(q.shape[-1]))
+    future = np.arange(n)[None, :] > np.arange(n)[:, None]
+    scores = np.where(future, q.dtype.type(-np.inf), scores)
+    return np.einsum("bhmn,bnhe->bmhe", softmax(scores), v)
+
+
+def append(cache, new, length):
+    # (b n h e), (b m h e) -> (b n h e)
+    """Write `new` at [length, length + m) of `cache`, in place; return the cache.
+
+    >>> append(np.zeros((1, 3, 1, 1)), np.ones((1, 2, 1, 1)), 1).ravel()
+    array([0., 1., 1.])
+    """
+    cache[:, length : length + new.shape[1]] = new
+    return cache

@@ -1,0 +1,47 @@
+"""Cross entropy in nats: each row's maximum, its sum, and the target's logit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigen.errors import InputError
+from minigen.ops import buffers
+from minigen.ops.scalar import exp
+from minigen.target import serial
+
+
+@serial
+def _cross_entropy(logits, targets, losses):
+    n, v = logits.shape
+    for i in range(n):
+        highest = logits[i, 0]
+        for k in range(1, v):
+            highest = max(highest, logits[i, k])
+        total = np.float32(0)
+        for k in range(v):
+            total += exp(logits[i, k] - highest)
+        chosen = highest - logits[i, targets[i]]
+        losses[i] = np.float64(chosen) + math.log(np.float64(total))
+
+
+def cross_entropy(logits, targets):
+    # (b n v), (b n) -> ()
+    """Return the mean over b and n of log(sum exp(logits)) - logits[target], float64.
+
+    logits float32; targets are integers in 0 .. v - 1, else InputError.
+    """
+    v = logits.shape[-1]
+    buffers.expect("targets", targets, logits.shape[:-1])
+    if not 0 <= targets.min() <= targets.max() < v:
+        raise InputError(
+            f"targets go from {targets.min()} to {targets.max()}, there are {v} logits"
+        )
+    losses = buffers.empty(targets.size, np.float64)
+    _cross_entropy(
+        buffers.floats(logits).reshape(-1, v),
+        buffers.integers(targets).reshape(-1),
+        losses,
+    )
+    return losses.mean()

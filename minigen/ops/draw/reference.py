@@ -1,0 +1,84 @@
+"""From logits to probabilities to tokens.
+
+Source: hp-l33/ARPG models/arpg.py::top_k_top_p_filtering and ::sample; the draw by
+inverse distribution function replaces torch.multinomial.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.errors import InputError
+
+COLDEST = 1e-5
+"""The floor of the temperature."""
+
+
+def keep(logits, top_k, top_p, minimum=1):
+    # (b m v) -> (b m v)
+    """Return which logits survive the filters, as booleans.
+
+    top_k > 0 keeps the k largest and every tie with the last of them. top_p < 1 then
+    walks down the survivors, largest first and equal ones by index, and keeps an entry
+    as long as those before it sum to at most top_p: so the first always stays, and so
+    does the one that crosses top_p. `minimum` m > 1 keeps at least m for top_k, and
+    m + 1 for top_p, as upstream does. -inf never survives.
+
+    >>> keep(np.log([[[0.1, 0.5, 0.4]]]), top_k=0, top_p=0.6)[0, 0].tolist()
+    [False, True, True]
+    """
+    v = logits.shape[-1]
+    logits = np.asarray(logits)
+    if top_k > 0:
+        k = min(max(top_k, minimum), v)
+        threshold = np.partition(logits, v - k, axis=-1)[..., v - k, None]
+        logits = np.where(logits < threshold, -np.inf, logits)
+    kept = logits > -np.inf
+    if top_p < 1:
+        order = np.argsort(-logits, axis=-1, kind="stable")
+        p = _softmax(np.take_along_axis(logits, order, -1).astype(np.float64))
+        remove = np.cumsum(p, axis=-1) > top_p
+        if minimum > 1:
+            remove[..., :minimum] = False
+        remove = np.roll(remove, 1, axis=-1)
+        remove[..., 0] = False
+        np.put_along_axis(remove, order, remove.copy(), -1)
+        kept &= ~remove
+    return kept
+
+
+def probabilities(logits, temperature, top_k, top_p):
+    # (b m v) -> (b m v)
+    """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
+
+    >>> probabilities(np.log([[[1.0, 2.0, 5.0]]]), 1.0, 2, 1.0).round(3).tolist()
+    [[[0.0, 0.286, 0.714]]]
+    """
+    logits = logits / logits.dtype.type(max(temperature, COLDEST))
+    if top_k > 0 or top_p < 1:
+        logits = np.where(keep(logits, top_k, top_p), logits, -np.inf)
+    return _softmax(logits)
+
+
+def draw(probabilities, uniforms):
+    # (b m v), (b m) -> (b m)
+    """Return int64 tokens by inverse distribution function.
+
+    With c = cumsum(p) in float64, the token is the number of k with c_k <= u c_last.
+    A token of probability zero is never drawn: where u is so close to 1 that
+    u c_last rounds to c_last, it is the last token that has any.
+
+    >>> draw(np.array([[[0.25, 0.0, 0.75]]]), np.array([[0.5]])).tolist()
+    [[2]]
+    """
+    if not ((uniforms >= 0) & (uniforms <= 1)).all():
+        raise InputError("a uniform lies outside 0 .. 1")
+    c = np.cumsum(probabilities, axis=-1, dtype=np.float64)
+    last = c[..., -1:]
+    below = (c <= uniforms[..., None].astype(np.float64) * last) & (c < last)
+    return below.sum(axis=-1)
+
+
+def _softmax(logits):
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

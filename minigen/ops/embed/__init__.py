@@ -1,0 +1,1 @@
+"""Rows of a table: from token ids to vectors."""

@@ -1,0 +1,28 @@
+"""Classifier-free guidance: one pass over both halves of the logits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.errors import ShapeError
+from minigen.ops import buffers
+from minigen.target import serial
+
+
+@serial
+def _guide(conditional, unconditional, weight, y):
+    for i in range(y.size):
+        u = unconditional[i]
+        y[i] = u + (conditional[i] - u) * weight
+
+
+def guide(logits, weight):
+    # (2b m v) -> (b m v)
+    """Return l_u + (l_c - l_u) * weight; the first b rows are the conditional ones."""
+    rows = logits.shape[0]
+    if rows % 2:
+        raise ShapeError(f"guidance needs an even number of rows, got {rows}")
+    y = buffers.empty((rows // 2, *logits.shape[1:]))
+    conditional, unconditional = buffers.floats(logits).reshape(2, -1)
+    _guide(conditional, unconditional, np.float32(weight), y.reshape(-1))
+    return y

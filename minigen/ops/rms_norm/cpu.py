@@ -1,0 +1,31 @@
+"""RMSNorm: one pass for the sum of squares, one for the result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.ops import buffers
+from minigen.target import serial
+
+
+@serial
+def _rms_norm(x, w, eps, y):
+    n, d = x.shape
+    for i in range(n):
+        total = np.float32(0)
+        for k in range(d):
+            total += x[i, k] * x[i, k]
+        scale = np.float32(1) / np.sqrt(total / np.float32(d) + eps)
+        for k in range(d):
+            y[i, k] = w[k] * (x[i, k] * scale)
+
+
+def rms_norm(x, w, eps):
+    # (b n d), (d) -> (b n d)
+    """Return w * x / sqrt(mean(x^2) + eps), the mean over the last axis."""
+    x = buffers.floats(x)
+    buffers.expect("w", w, x.shape[-1:])
+    y = buffers.empty(x.shape)
+    d = x.shape[-1]
+    _rms_norm(x.reshape(-1, d), buffers.floats(w), np.float32(eps), y.reshape(-1, d))
+    return y

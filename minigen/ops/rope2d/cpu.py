@@ -1,0 +1,46 @@
+"""Two-dimensional rotary positions: one pass over x, the table's rows stay in cache."""
+
+from __future__ import annotations
+
+from minigen.errors import InputError
+from minigen.ops import buffers
+from minigen.ops.rope2d.reference import table
+from minigen.target import serial
+
+__all__ = ["rope2d", "table"]
+
+
+@serial
+def _rope2d(x, table, rows, y):
+    n, h, e = x.shape
+    for i in range(n):
+        turn = table[rows[i]]
+        for j in range(h):
+            for p in range(e // 2):
+                x0, x1 = x[i, j, 2 * p], x[i, j, 2 * p + 1]
+                c, s = turn[p, 0], turn[p, 1]
+                y[i, j, 2 * p] = x0 * c - x1 * s
+                y[i, j, 2 * p + 1] = x1 * c + x0 * s
+
+
+def rope2d(x, table, rows):
+    # (b n h e), (t e/2 2), (b n) -> (b n h e)
+    """Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
+
+    rows are integers in 0 .. t - 1, else InputError.
+    """
+    b, n, h, e = x.shape
+    buffers.expect("table", table, (table.shape[0], e // 2, 2))
+    buffers.expect("rows", rows, (b, n))
+    if rows.size and not 0 <= rows.min() <= rows.max() < table.shape[0]:
+        raise InputError(
+            f"rows go from {rows.min()} to {rows.max()}, the table has {table.shape[0]}"
+        )
+    y = buffers.empty(x.shape)
+    _rope2d(
+        buffers.floats(x).reshape(-1, h, e),
+        buffers.floats(table),
+        buffers.integers(rows).reshape(-1),
+        y.reshape(-1, h, e),
+    )
+    return y
