@@ -64,13 +64,13 @@ def markdown(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
 
 
 @contextmanager
-def progress(total: int, doing: str, backend: str) -> Iterator[Callable[[], None]]:
-    """Yield advance(), which moves a bar on a terminal and does nothing in a pipe.
+def progress(total: int, doing: str, backend: str) -> Iterator[Callable[..., None]]:
+    """Yield advance(n), which moves a bar on a terminal and does nothing in a pipe.
 
     While kernels are compiled the bar names them instead.
     """
     if not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda n=1: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -85,7 +85,7 @@ def progress(total: int, doing: str, backend: str) -> Iterator[Callable[[], None
             bar.update(task, description=text)
 
         with compiling(name_kernel, backend):
-            yield lambda: bar.update(task, advance=1, description=doing)
+            yield lambda n=1: bar.update(task, advance=n, description=doing)
 
 
 @contextmanager

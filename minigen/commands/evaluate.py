@@ -1,0 +1,187 @@
+"""evaluate: measure a generator, a tokenizer or the judge itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigen.commands import options as o
+from minigen.commands.terminal import (
+    markdown,
+    progress,
+    reported,
+    say,
+    say_json,
+    table,
+)
+from minigen.errors import InputError
+
+FEW = 1000
+"""Below so many images a Frechet distance is mostly the noise of its covariance."""
+
+
+@reported
+def evaluate(
+    model: o.ModelName,
+    count: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Images to draw or to read.")
+    ] = 1000,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=V,V",
+            help="A row for each value, as steps=1,4,16 or order=...",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="MNIST's files, for a tokenizer or a judge."),
+    ] = None,
+    steps: o.Steps = 16,
+    seed: o.Seed = 0,
+    guidance: o.Guidance = 4.0,
+    guidance_schedule: o.GuidanceSchedule = "linear",
+    order: o.Order = "random",
+    schedule: o.Schedule = "arccos",
+    temperature: o.Temperature = 1.0,
+    top_k: o.TopK = 0,
+    top_p: o.TopP = 1.0,
+    first: o.First = 0,
+    batch: o.Batch = None,
+    tokenizer: o.Tokenizer = None,
+    backend: o.Backend = "auto",
+    threads: o.Threads = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table.")
+    ] = False,
+    write_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--write-statistics",
+            help="Of a judge: write what distances are measured to.",
+        ),
+    ] = False,
+    as_json: o.Json = False,
+):
+    """Measure a model: what the judge sees in its images, and how fast they come.
+
+    A generator is asked for every class in turn. A tokenizer and a judge are given the
+    test digits of --data.
+    """
+    from minigen import backends
+    from minigen.checkpoints import load_model
+    from minigen.evaluate import load_judge
+    from minigen.pipeline import find
+
+    name, ops = backends.pick(backend)
+    o.use_threads(threads, name)
+    family = load_model(find(model)).family
+    if family == "arpg":
+        options = dict(
+            steps=steps, seed=seed, guidance=guidance, order=order, schedule=schedule,
+            guidance_schedule=guidance_schedule, temperature=temperature, top_k=top_k,
+            top_p=top_p,
+        )  # fmt: skip
+        judge = load_judge(backend=name)
+        rows = _generator(
+            model, tokenizer, judge, name, count, first, batch, sweep, options
+        )
+    elif data is None:
+        raise InputError(f"{model} is measured on digits; give --data DIR with MNIST's")
+    elif family == "vq":
+        rows = [_tokenizer(load_model(find(model)), ops, name, data, count)]
+    else:
+        rows = [_judge(model, name, data, count, write_statistics)]
+    if as_json:
+        say_json({"model": model, "backend": name, "results": rows})
+        return
+    names = list(rows[0])
+    cells = [names, *([_shown(n, row[n]) for n in names] for row in rows)]
+    right = range(len(names))
+    say((markdown if as_markdown else table)(cells, right))
+    if "distance" in names and rows[0]["images"] < FEW and not as_markdown:
+        say(
+            f"\ndistances of fewer than {FEW} images are too large: compare like with like"
+        )
+
+
+def _generator(model, tokenizer, judge, backend, count, first, batch, sweep, options):
+    from minigen.evaluate import BATCH, evaluate_generator
+    from minigen.pipeline import load
+
+    pipe = load(model, tokenizer=tokenizer, backend=backend)
+    name, values = parse_sweep(sweep, options)
+    # every plan is made before the first image is drawn, so that a bad one fails at once
+    for value in values:
+        now = {**options, name: value}
+        pipe.plan(now["order"], now["schedule"], now["steps"], now["seed"])
+    rows = []
+    with progress(count * len(values), "drawing", pipe.backend) as advance:
+        for value in values:
+            found = evaluate_generator(
+                pipe, judge, count, first, batch or BATCH, advance,
+                **{**options, name: value},
+            )  # fmt: skip
+            rows.append({name: value, **found})
+    return rows
+
+
+def _tokenizer(model, ops, backend, data, count):
+    from minigen.evaluate import evaluate_tokenizer, load_judge, read_digits
+
+    images, labels = read_digits(data, count=count)
+    judge = load_judge(backend=backend)
+    with progress(len(images), "encoding and decoding", backend) as advance:
+        return evaluate_tokenizer(model, ops, judge, images, labels, advance)
+
+
+def _judge(model, backend, data, count, write_statistics):
+    from minigen.evaluate import (
+        load_judge,
+        look,
+        read_digits,
+        share,
+        statistics,
+    )
+    from minigen.evaluate import (
+        write_statistics as write,
+    )
+
+    images, labels = read_digits(data, count=None if write_statistics else count)
+    with progress(len(images), "judging", backend) as advance:
+        features, seen = look(load_judge(model, backend), images, advance)
+    if write_statistics:
+        say(str(write(statistics(features))))
+    return {"accuracy": share(seen, labels), "images": len(images)}
+
+
+def parse_sweep(sweep: str | None, options: dict) -> tuple[str, list]:
+    """Return the name and the values of --sweep, each of the type of its option.
+
+    >>> parse_sweep("steps=1,4", {"steps": 16}), parse_sweep(None, {"steps": 16})
+    (('steps', [1, 4]), ('steps', [16]))
+    """
+    if sweep is None:
+        return "steps", [options["steps"]]
+    name, _, values = sweep.partition("=")
+    name = name.strip().replace("-", "_")
+    if name not in options or not values:
+        raise InputError(
+            f"--sweep {sweep} cannot be read; write NAME=VALUE,VALUE with a NAME of "
+            f"{', '.join(options)}"
+        )
+    kind = type(options[name])
+    try:
+        return name, [kind(value.strip()) for value in values.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--sweep {sweep}: {name} takes values such as {options[name]}"
+        ) from None
+
+
+def _shown(name, value):
+    if name in ("agreement", "accuracy") or name.startswith("accuracy_"):
+        return f"{100 * value:.1f} %"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

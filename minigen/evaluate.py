@@ -1,0 +1,243 @@
+"""How good a model of ours is, measured by a judge that ships with it.
+
+The judge is a digit classifier. A generator is measured by how often the judge sees the
+class that was asked for, and by the Frechet distance between the judge's 64 features of
+its images and those of MNIST's test set; a tokenizer by what the judge sees in digits
+that went through it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from minigen import backends
+from minigen.checkpoints import Model, load_model
+from minigen.errors import InputError
+from minigen.models import judge, vq
+from minigen.pipeline import WEIGHTS, find
+from minigen.show.files import write_beside
+
+BATCH = 64
+"""Images judged together."""
+
+STATISTICS = WEIGHTS / "judge-mnist.npz"
+"""Mean and covariance of the judge's features of MNIST's test set."""
+
+FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+BORDER = 2  # black pixels around a 28 x 28 digit
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean (f) and covariance (f f) of features, float64."""
+
+    mean: np.ndarray = field(repr=False)
+    covariance: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The classifier on a backend: its model and its op table."""
+
+    model: Model
+    ops: SimpleNamespace = field(repr=False)
+
+
+def load_judge(model: str = "judge-mnist", backend: str = "auto") -> Judge:
+    """Return the judge of that name or file."""
+    _, ops = backends.pick(backend)
+    return Judge(load_model(find(model)), ops)
+
+
+def look(
+    judge_: Judge, images: np.ndarray, watch: Callable[[int], None] = lambda n: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features (b f) of images, uint8 (b y x 3), and their classes (b).
+
+    watch(n) hears how many images each batch had.
+    """
+    features, classes = [], []
+    for start in range(0, len(images), BATCH):
+        x = judge_.ops.from_pixels(images[start : start + BATCH])
+        seen, logits = judge.forward(
+            judge_.ops, judge_.model.weights, judge_.model.config, x
+        )
+        features.append(seen)
+        classes.append(logits.argmax(-1))
+        watch(len(x))
+    return np.concatenate(features), np.concatenate(classes)
+
+
+def statistics(features: np.ndarray) -> Statistics:
+    """Return mean and covariance over the rows of features (b f), in float64."""
+    if len(features) < 2:
+        raise InputError("a covariance needs at least 2 images; ask for more")
+    x = features.astype(np.float64)
+    return Statistics(x.mean(0), np.cov(x, rowvar=False))
+
+
+def frechet(a: Statistics, b: Statistics) -> float:
+    """Return the Frechet distance of two Gaussians.
+
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2), by the eigenvalues of that
+    symmetric form. Source: Heusel et al. (2017), arXiv 1706.08500, equation 6.
+
+    >>> unit = Statistics(np.zeros(2), np.eye(2))
+    >>> frechet(unit, Statistics(np.array([3.0, 4.0]), 4 * np.eye(2)))
+    27.0
+    """
+    values, vectors = np.linalg.eigh(a.covariance)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    product = np.linalg.eigvalsh(root @ b.covariance @ root)
+    spread = np.trace(a.covariance) + np.trace(b.covariance)
+    apart = ((a.mean - b.mean) ** 2).sum()
+    # rounding may leave a distance of zero a little below it
+    return float(max(apart + spread - 2 * np.sqrt(product.clip(0)).sum(), 0))
+
+
+def read_statistics(path: Path = STATISTICS) -> Statistics:
+    """Return the test set's statistics that ship beside the judge."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Statistics(
+                file["mean"].astype(np.float64), file["covariance"].astype(np.float64)
+            )
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} is missing; write it with `minigen evaluate judge-mnist --data DIR "
+            "--write-statistics`"
+        ) from None
+
+
+def write_statistics(found: Statistics, path: Path = STATISTICS) -> Path:
+    """Write what `read_statistics` reads, in float32: the rounding is far below noise."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        mean=found.mean.astype(np.float32),
+        covariance=found.covariance.astype(np.float32),
+    )
+    return write_beside(path, buffer.getvalue())
+
+
+def evaluate_generator(
+    pipe,
+    judge_: Judge,
+    count: int,
+    first: int = 0,
+    batch: int = BATCH,
+    watch: Callable[[int], None] = lambda n: None,
+    **options,
+) -> dict:
+    """Draw `count` images, every class in turn, and let the judge look at them.
+
+    Returns agreement (share seen as the class asked for), distance (Frechet, to the test
+    set), images, seconds (to draw, not to judge) and images_per_second. options: as for
+    `Pipeline.steps`.
+    """
+    labels = [(first + i) % pipe.config.classes for i in range(count)]
+    # kernels are compiled before the clock starts
+    pipe.sample(labels[:1], **{**options, "steps": 2, "schedule": "linear"})
+    images = []
+    start = time.perf_counter()
+    for at in range(0, count, batch):
+        part = labels[at : at + batch]
+        images.append(pipe.sample(part, first=first + at, batch=batch, **options))
+        watch(len(part))
+    seconds = time.perf_counter() - start
+    features, classes = look(judge_, np.concatenate(images))
+    return {
+        "agreement": share(classes, labels),
+        "distance": frechet(statistics(features), read_statistics()),
+        "images": count,
+        "seconds": seconds,
+        "images_per_second": count / seconds,
+    }
+
+
+def evaluate_tokenizer(
+    model: Model,
+    ops,
+    judge_: Judge,
+    images: np.ndarray,
+    labels: np.ndarray,
+    watch: Callable[[int], None] = lambda n: None,
+) -> dict:
+    """Encode and decode digits; compare what the judge sees before and after.
+
+    Returns accuracy_originals and accuracy_reconstructions (share seen as the true
+    class), distance (Frechet, originals to reconstructions), codes_used and images.
+    """
+    rebuilt, used = [], set()
+    for start in range(0, len(images), BATCH):
+        x = ops.from_pixels(images[start : start + BATCH])
+        h = vq.encode(ops, model.weights, model.config, x)
+        tokens = vq.quantise(ops, model.weights, model.config, h)
+        decoded = vq.decode(ops, model.weights, model.config, tokens)
+        rebuilt.append(ops.to_pixels(decoded))
+        used.update(np.unique(tokens).tolist())
+        watch(len(x))
+    before, seen = look(judge_, images)
+    after, seen_again = look(judge_, np.concatenate(rebuilt))
+    return {
+        "accuracy_originals": share(seen, labels),
+        "accuracy_reconstructions": share(seen_again, labels),
+        "distance": frechet(statistics(before), statistics(after)),
+        "codes_used": len(used),
+        "codes": model.config.codes,
+        "images": len(images),
+    }
+
+
+def share(seen, asked) -> float:
+    """Return the share of images seen as what they should be."""
+    return float(np.mean(np.asarray(seen) == np.asarray(asked)))
+
+
+def read_digits(
+    folder: str | Path, part: str = "test", count: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return MNIST digits as the small models see them, uint8 (b 32 32 3), and labels (b).
+
+    folder: that of the four original files; part: train or test; count: the first ones
+    only.
+    """
+    images, labels = (read_idx(Path(folder) / name)[:count] for name in FILES[part])
+    around = ((0, 0), (BORDER, BORDER), (BORDER, BORDER))
+    grey = np.pad(images, around)[..., None]
+    return np.repeat(grey, 3, axis=-1), labels.astype(np.int64)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read a gzipped IDX file of unsigned bytes: images (b y x) or labels (b)."""
+    try:
+        with gzip.open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        names = ", ".join(sum(FILES.values(), ()))
+        raise InputError(
+            f"{path} does not exist; give --data the folder of the four MNIST files "
+            f"({names})"
+        ) from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path} is not a whole gzip file: {error}") from None
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise InputError(f"{path} does not begin as an IDX file of unsigned bytes does")
+    sizes = np.frombuffer(content, ">u4", count=content[3], offset=4).astype(int)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * len(sizes))
+    if values.size != sizes.prod():
+        raise InputError(
+            f"{path} says it holds {tuple(sizes)} values, but {values.size} bytes follow"
+        )
+    return values.reshape(sizes)
