@@ -115,13 +115,13 @@ def read_statistics(path: Path = STATISTICS) -> Statistics:
             )
     except FileNotFoundError:
         raise InputError(
-            f"{path} is missing; write it with `minigen evaluate judge-mnist --data DIR "
-            "--write-statistics`"
+            f"{path} is missing; write it with "
+            "`minigen evaluate judge-mnist --data DIR --write-statistics`"
         ) from None
 
 
 def write_statistics(found: Statistics, path: Path = STATISTICS) -> Path:
-    """Write what `read_statistics` reads, in float32: the rounding is far below noise."""
+    """Write what `read_statistics` reads, in float32: rounding is far below noise."""
     buffer = io.BytesIO()
     np.savez(
         buffer,
@@ -142,9 +142,9 @@ def evaluate_generator(
 ) -> dict:
     """Draw `count` images, every class in turn, and let the judge look at them.
 
-    Returns agreement (share seen as the class asked for), distance (Frechet, to the test
-    set), images, seconds (to draw, not to judge) and images_per_second. options: as for
-    `Pipeline.steps`.
+    Returns agreement (share seen as the class asked for), distance (Frechet, to the
+    test set), images, seconds (to draw, not to judge) and images_per_second.
+    options: as for `Pipeline.steps`.
     """
     labels = [(first + i) % pipe.config.classes for i in range(count)]
     # kernels are compiled before the clock starts
@@ -208,10 +208,9 @@ def share(seen, asked) -> float:
 def read_digits(
     folder: str | Path, part: str = "test", count: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return MNIST digits as the small models see them, uint8 (b 32 32 3), and labels (b).
+    """Return digits as the small models see them, uint8 (b 32 32 3), and labels (b).
 
-    folder: that of the four original files; part: train or test; count: the first ones
-    only.
+    folder: of the four files of MNIST; part: train or test; count: the first ones only.
     """
     images, labels = (read_idx(Path(folder) / name)[:count] for name in FILES[part])
     around = ((0, 0), (BORDER, BORDER), (BORDER, BORDER))
@@ -238,6 +237,6 @@ def read_idx(path: Path) -> np.ndarray:
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * len(sizes))
     if values.size != sizes.prod():
         raise InputError(
-            f"{path} says it holds {tuple(sizes)} values, but {values.size} bytes follow"
+            f"{path} announces {tuple(sizes)} values, but {values.size} bytes follow"
         )
     return values.reshape(sizes)

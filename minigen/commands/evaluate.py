@@ -32,7 +32,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME=V,V",
-            help="A row for each value, as steps=1,4,16 or order=...",
+            help="A row for each value, as steps=1,4,16.",
         ),
     ] = None,
     data: Annotated[
@@ -60,7 +60,7 @@ def evaluate(
         bool,
         typer.Option(
             "--write-statistics",
-            help="Of a judge: write what distances are measured to.",
+            help="Of a judge: what distances are measured to.",
         ),
     ] = False,
     as_json: o.Json = False,
@@ -102,9 +102,7 @@ def evaluate(
     right = range(len(names))
     say((markdown if as_markdown else table)(cells, right))
     if "distance" in names and rows[0]["images"] < FEW and not as_markdown:
-        say(
-            f"\ndistances of fewer than {FEW} images are too large: compare like with like"
-        )
+        say(f"\nwith fewer than {FEW} images all distances come out too large")
 
 
 def _generator(model, tokenizer, judge, backend, count, first, batch, sweep, options):
@@ -113,7 +111,7 @@ def _generator(model, tokenizer, judge, backend, count, first, batch, sweep, opt
 
     pipe = load(model, tokenizer=tokenizer, backend=backend)
     name, values = parse_sweep(sweep, options)
-    # every plan is made before the first image is drawn, so that a bad one fails at once
+    # every plan is made first, so that a bad one fails before anything is drawn
     for value in values:
         now = {**options, name: value}
         pipe.plan(now["order"], now["schedule"], now["steps"], now["seed"])
