@@ -1,0 +1,25 @@
+"""The digit classifier that judges the small models.
+
+Source: ours, `minigen.training.judge` is the same network in PyTorch. Images are 32 x 32,
+(b y x 3) in [-1, 1]; distances between sets of images are measured in its features.
+"""
+
+from __future__ import annotations
+
+from minigen.models.vq import EPS, GROUPS
+
+
+def forward(ops, weights, config, x):
+    """Return features (b f) and class logits (b v) of images (b y x 3)."""
+    x = ops.conv3x3(x, **weights["conv_in"])
+    for w in weights["levels"]:
+        x = ops.conv3x3(
+            ops.group_norm_swish(x, **w["norm1"], r=GROUPS, eps=EPS), **w["conv"]
+        )
+        x = ops.group_norm_swish(x, **w["norm2"], r=GROUPS, eps=EPS)
+        x = ops.conv3x3_half(x, **w["down"])
+    x = ops.group_norm_swish(x, **weights["norm_out"], r=GROUPS, eps=EPS)
+    # a linear layer with a bias is a 1x1 convolution of a single pixel
+    features = ops.conv1x1(x.reshape(len(x), 1, 1, -1), **weights["features"])
+    logits = ops.conv1x1(features, **weights["head"])
+    return features.reshape(len(x), -1), logits.reshape(len(x), -1)

@@ -1,0 +1,60 @@
+"""Convolution as a sum over its taps, each of them a matrix product.
+
+As everywhere in deep learning this is cross-correlation: the kernel is not flipped.
+Weights may be float32, float16 or bfloat16; results have the dtype of `x`.
+"""
+
+import numpy as np
+
+
+def conv1x1(x, w, bias):
+    # (b y x c), (f c), (f) -> (b y x f)
+    """Mix the channels of every position: out = x w^T + bias."""
+    return x @ w.astype(x.dtype).T + bias.astype(x.dtype)
+
+
+def conv1x1_add(x, w, bias, residual):
+    # (b y x c), (f c), (f), (b y x f) -> (b y x f)
+    """Return residual + conv1x1(x, w, bias)."""
+    return residual + conv1x1(x, w, bias)
+
+
+def conv3x3(x, w, bias):
+    # (b y x c), (f 3 3 c), (f) -> (b y x f)
+    """Convolve with zeros around the image, which keeps its size.
+
+    >>> x = np.ones((1, 3, 3, 1))  # each output counts its neighbours and itself
+    >>> conv3x3(x, np.ones((1, 3, 3, 1)), np.zeros(1))[0, :, :, 0]
+    array([[4., 6., 4.],
+           [6., 9., 6.],
+           [4., 6., 4.]])
+    """
+    around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return _sum_of_taps(around, w, 1) + bias.astype(x.dtype)
+
+
+def conv3x3_add(x, w, bias, residual):
+    # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
+    """Return residual + conv3x3(x, w, bias)."""
+    return residual + conv3x3(x, w, bias)
+
+
+def conv3x3_half(x, w, bias):
+    # (b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
+    """Convolve at every second row and column, which halves both sides (rounded down).
+
+    One column of zeros is added on the right and one row at the bottom: nothing on the
+    other sides. Source: FoundationVision/LlamaGen vq_model.py::Downsample.
+    """
+    below = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    return _sum_of_taps(below, w, 2) + bias.astype(x.dtype)
+
+
+def _sum_of_taps(x, w, step):
+    w = w.astype(x.dtype)
+    rows, columns = x.shape[1] - 2, x.shape[2] - 2
+    return sum(
+        x[:, i : i + rows : step, j : j + columns : step] @ w[:, i, j].T
+        for i in range(3)
+        for j in range(3)
+    )

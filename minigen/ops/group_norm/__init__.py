@@ -1,0 +1,1 @@
+"""Group norm: each group of channels of an image is centred and scaled."""

@@ -1,0 +1,1 @@
+"""The quantiser's look-up: which code is nearest to a vector."""

@@ -1,0 +1,68 @@
+"""Nearest code, a few vectors at a time.
+
+Codes are held as columns, so that a vector register holds the same coordinate of sixteen
+codes. The matrix of distances exists for a few vectors only. Unit rows are the reference's: a codebook is small and needs them once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.errors import ShapeError
+from minigen.ops import buffers
+from minigen.ops.lookup.reference import unit
+from minigen.target import serial
+
+__all__ = ["distances", "lookup", "unit"]
+
+_VECTORS = 16  # vectors compared with all the codes at a time
+
+
+@serial
+def _distances(z, columns, out):
+    # (n c), (c k) -> (n k)
+    c, k = columns.shape
+    squares = np.zeros(k, np.float32)
+    for i in range(c):
+        for j in range(k):
+            squares[j] += columns[i, j] * columns[i, j]
+    for row in range(len(z)):
+        square = np.float32(0)
+        for i in range(c):
+            square += z[row, i] * z[row, i]
+        dot = np.zeros(k, np.float32)
+        for i in range(c):
+            for j in range(k):
+                dot[j] += z[row, i] * columns[i, j]
+        for j in range(k):
+            out[row, j] = (square + squares[j]) - np.float32(2) * dot[j]
+
+
+def distances(z, codes):
+    # (n c), (k c) -> (n k)
+    """Return all squared distances: |z|^2 + |code|^2 - 2 z.code."""
+    _check(z, codes)
+    out = buffers.empty((len(z), len(codes)))
+    _distances(buffers.floats(z), buffers.floats(codes.T), out)
+    return out
+
+
+def lookup(z, codes):
+    # (n c), (k c) -> (n)
+    """Return the index of the nearest code of every row, the lowest on exact ties."""
+    _check(z, codes)
+    z, columns = buffers.floats(z), buffers.floats(codes.T)
+    near = buffers.empty((min(_VECTORS, len(z)), len(codes)))
+    nearest = buffers.empty(len(z), np.int64)
+    for i in range(0, len(z), _VECTORS):
+        some = z[i : i + _VECTORS]
+        _distances(some, columns, near[: len(some)])
+        nearest[i : i + _VECTORS] = near[: len(some)].argmin(1)
+    return nearest
+
+
+def _check(z, codes):
+    if z.ndim != 2 or codes.ndim != 2 or z.shape[1] != codes.shape[1]:
+        raise ShapeError(
+            f"z {z.shape} and codes {codes.shape} differ in their last axis"
+        )

@@ -1,0 +1,1 @@
+"""Between uint8 pixels and the floats a tokenizer works with."""
