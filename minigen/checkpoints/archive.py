@@ -1,0 +1,163 @@
+"""Where the records of a zip file lie, for zip files as `torch.save` writes them.
+
+Records are stored as they are, never compressed, so each is a range of the file that
+can be mapped. The central directory at the end of the file and the header before each
+record must agree, and no two records may share a byte.
+
+Source: PKWARE's APPNOTE.TXT, sections 4.3.7 to 4.3.16 and 4.5.3 (zip64).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from minigen.errors import CheckpointError
+
+LOCAL = struct.Struct("<4s5H3I2H")
+CENTRAL = struct.Struct("<4s6H3I5H2I")
+END = struct.Struct("<4s4H2IH")
+END64_PLACE = struct.Struct("<4sIQI")
+END64 = struct.Struct("<4sQ2H2I4Q")
+
+MOST_RECORDS = 200_000
+"""More than any model has tensors."""
+
+STORED, ENCRYPTED, SIZES_BEHIND = 0, 1, 8
+
+
+def find_records(data) -> dict[str, tuple[int, int]]:
+    """Return {name: (start, stop)} of the records in a zip file (bytes or mmap).
+
+    Raises CheckpointError where sizes, offsets or names are not those of an honest
+    file.
+    """
+    first, stop, count = _find_directory(data)
+    records, spans, at = {}, [], first
+    for _ in range(count):
+        fields = _unpack(CENTRAL, data, at, b"PK\1\2", stop)
+        flags, method, packed, size = *fields[3:5], *fields[8:10]
+        lengths, header = fields[10:13], fields[16]
+        at += CENTRAL.size
+        raw, extra, _ = (_slice(data, at + sum(lengths[:i]), n, stop)
+                         for i, n in enumerate(lengths))  # fmt: skip
+        at += sum(lengths)
+        size, packed, header = _widen(extra, [size, packed, header])
+        name = _check_name(raw)
+        if flags & ENCRYPTED or method != STORED or size != packed:
+            raise CheckpointError(
+                f"its record {name!r} is compressed or encrypted; torch.save stores "
+                "records as they are: unpack the file and save it with torch.save"
+            )
+        if name in records:
+            raise CheckpointError(f"it holds two records named {name!r}; one was added")
+        begin = _check_local(data, header, first, raw, flags, size)
+        spans.append((header, begin + size))
+        records[name] = (begin, begin + size)
+    if at != stop:
+        raise CheckpointError("its central directory is longer than its entries")
+    spans.sort()
+    if any(end > begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False)):
+        raise CheckpointError(
+            "two of its records overlap; the file is not to be trusted"
+        )
+    if spans and spans[-1][1] > first:
+        raise CheckpointError("one of its records runs into the central directory")
+    return records
+
+
+def _find_directory(data):
+    end = data.rfind(b"PK\5\6", max(0, len(data) - END.size - 0xFFFF))
+    if end < 0:
+        raise CheckpointError(
+            "it begins as a zip file but the directory at its end is missing; the file "
+            "is cut short: download it again"
+        )
+    _, disk, start_disk, here, count, size, first, comment = _unpack(
+        END, data, end, b"PK\5\6"
+    )
+    stop = end
+    if end + END.size + comment != len(data) or disk or start_disk or here != count:
+        raise CheckpointError("the directory at its end does not fit the file")
+    place = end - END64_PLACE.size
+    if place >= 0 and data[place : place + 4] == b"PK\6\7":
+        _, disk, stop, disks = _unpack(END64_PLACE, data, place, b"PK\6\7")
+        fields = _unpack(END64, data, stop, b"PK\6\6")
+        count, size, first = fields[7:]
+        if disk or disks > 1 or fields[6] != count or stop + 12 + fields[1] != place:
+            raise CheckpointError(
+                "the zip64 directory at its end does not fit the file"
+            )
+    if first + size != stop or count > MOST_RECORDS:
+        raise CheckpointError("the directory at its end does not fit the file")
+    return first, stop, count
+
+
+def _check_local(data, header, first, raw, flags, size):
+    fields = _unpack(LOCAL, data, header, b"PK\3\4", first)
+    here_flags, method, sizes = fields[2], fields[3], fields[7:9]
+    name_length, extra_length = fields[9:]
+    name = _slice(data, header + LOCAL.size, name_length, first)
+    allowed = (size, 0xFFFFFFFF, 0) if flags & SIZES_BEHIND else (size, 0xFFFFFFFF)
+    if (
+        name != raw
+        or method != STORED
+        or here_flags & ENCRYPTED
+        or not all(s in allowed for s in sizes)
+    ):
+        raise CheckpointError(
+            f"the header of its record {_check_name(raw)!r} contradicts the directory"
+        )
+    return header + LOCAL.size + name_length + extra_length
+
+
+def _check_name(raw):
+    try:
+        name = raw.decode()
+    except UnicodeDecodeError:
+        raise CheckpointError(
+            f"it names a record {raw[:60]!r}, which is no text"
+        ) from None
+    parts = name.split("/")
+    if (
+        not name.isprintable()
+        or "\\" in name
+        or ":" in name
+        or {"", "..", "."} & {*parts}
+    ):
+        raise CheckpointError(
+            f"it names a record {name[:200]!r}, a path that leads out of the file; it "
+            "is not to be trusted"
+        )
+    return name
+
+
+def _widen(extra, values):
+    # zip64: values of all ones stand in the extra field, in this order
+    if 0xFFFFFFFF not in values:
+        return values
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        length = min(length, len(extra) - at - 4)
+        if kind == 1:
+            wide = struct.iter_unpack("<Q", extra[at + 4 : at + 4 + length // 8 * 8])
+            wide = (value for (value,) in wide)
+            return [next(wide, v) if v == 0xFFFFFFFF else v for v in values]
+        at += 4 + length
+    return values
+
+
+def _unpack(layout, data, at, signature, stop=None):
+    fields = layout.unpack(_slice(data, at, layout.size, stop))
+    if fields[0] != signature:
+        raise CheckpointError(
+            f"its zip structure is broken at byte {at}; download it again"
+        )
+    return fields
+
+
+def _slice(data, at, length, stop=None):
+    stop = len(data) if stop is None else stop
+    if not 0 <= at <= stop - length:
+        raise CheckpointError(f"its zip structure points outside the file at byte {at}")
+    return data[at : at + length]

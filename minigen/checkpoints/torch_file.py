@@ -1,0 +1,312 @@
+"""Files of `torch.save`, read without torch: the zip format and the one before it.
+
+A pickle describes the tensors; each refers to a storage by a key and says where in it
+the tensor begins and how it strides. The storages lie behind the pickle (legacy files)
+or as records beside it (zip files), raw and little-endian. So an array is a view of the
+file, and tensors that shared memory in torch share it here.
+
+Source: pytorch torch/serialization.py (_load, _legacy_load), torch/_utils.py
+(_rebuild_*).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import ml_dtypes
+import numpy as np
+
+from minigen.checkpoints import pickle_machine
+from minigen.checkpoints.archive import find_records
+from minigen.checkpoints.pickle_machine import Global, Inert
+from minigen.errors import CheckpointError
+
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+LEGACY_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
+"""How a legacy file begins, but for the two bytes that name its pickle protocol."""
+
+DTYPES = {
+    "float32": np.float32, "float64": np.float64, "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16, "bool": np.bool_, "uint8": np.uint8,
+    "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64,
+    "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
+    "complex64": np.complex64, "complex128": np.complex128,
+    "float8_e4m3fn": ml_dtypes.float8_e4m3fn, "float8_e5m2": ml_dtypes.float8_e5m2,
+}  # fmt: skip
+"""Element types by torch's names."""
+
+STORAGES = {
+    "torch.FloatStorage": "float32", "torch.DoubleStorage": "float64",
+    "torch.HalfStorage": "float16", "torch.BFloat16Storage": "bfloat16",
+    "torch.BoolStorage": "bool", "torch.ByteStorage": "uint8",
+    "torch.CharStorage": "int8", "torch.ShortStorage": "int16",
+    "torch.IntStorage": "int32", "torch.LongStorage": "int64",
+    "torch.ComplexFloatStorage": "complex64",
+    "torch.ComplexDoubleStorage": "complex128",
+    "torch.UntypedStorage": "uint8", "torch.storage.UntypedStorage": "uint8",
+}  # fmt: skip
+"""Storage classes by the name a pickle gives, and the type of their elements."""
+
+MOST_AXES = 32
+"""Axes that every NumPy can hold."""
+
+SMALL = 2**20
+"""Bytes that a tensor may take by repeating elements, however short the file."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Storage:
+    """Bytes of a file that tensors look into: those of `key`, from `first` on."""
+
+    key: str
+    dtype: np.dtype
+    first: int
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Tensor:
+    """A view of a storage: the byte it begins at, and sizes and strides in elements."""
+
+    storage: Storage
+    dtype: np.dtype
+    first: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_zip(data) -> tuple[object, dict[str, int]]:
+    """Return the object in a zip file of `torch.save` and {storage key: first byte}.
+
+    Tensors in the object are `Tensor`s. Raises CheckpointError.
+    """
+    records = find_records(data)
+    pickles = [name for name in records if name.split("/")[1:] == ["data.pkl"]]
+    if len(pickles) != 1:
+        raise CheckpointError(
+            "it is a zip file but not one of torch.save, which holds one "
+            "FOLDER/data.pkl"
+        )
+    folder = pickles[0].partition("/")[0]
+    if f"{folder}/constants.pkl" in records:
+        raise CheckpointError(
+            "it is a TorchScript program, not weights; save its state_dict() with "
+            "torch.save"
+        )
+    begin, end = records.get(f"{folder}/byteorder", (0, 0))
+    if data[begin : min(end, begin + 8)] not in (b"", b"little"):
+        raise CheckpointError(
+            "it was saved on a machine of the other byte order; save it on a "
+            "little-endian one"
+        )
+    places = {}
+
+    def persistent(identity):
+        storage = _storage(identity, 5)
+        begin, end = records.get(f"{folder}/data/{storage.key}", (0, -1))
+        if end - begin != storage.bytes:
+            raise CheckpointError(
+                f"its storage {storage.key[:60]!r} should hold {storage.bytes} bytes "
+                f"but the record holds {max(0, end - begin)}; the file is damaged: "
+                "download it again"
+            )
+        places[storage.key] = begin
+        return storage
+
+    begin, end = records[pickles[0]]
+    value, stop = pickle_machine.run(data, begin, end, _calls(len(data)), persistent)
+    if stop != end:
+        raise CheckpointError("its pickle goes on behind its end; the file is damaged")
+    return value, places
+
+
+def read_legacy(data) -> tuple[object, dict[str, int]]:
+    """Return the object in a legacy file and {storage key: first byte}.
+
+    Five pickles follow each other: magic number, protocol, the writer's machine, the
+    object, the order of the storages; then each storage, its length before it.
+    """
+    roots = {}
+
+    def persistent(identity):
+        storage = _storage(identity[:5], 5)
+        root = (storage.dtype, storage.bytes)
+        if roots.setdefault(storage.key, root) != root:
+            raise CheckpointError(
+                f"it gives storage {storage.key[:60]!r} two sizes or types"
+            )
+        (view,) = identity[5:]
+        if view is None:
+            return storage
+        _, first, count = view
+        width = storage.dtype.itemsize
+        if (
+            not 0
+            <= _whole(first)
+            <= _whole(first) + _whole(count)
+            <= storage.bytes // width
+        ):
+            raise CheckpointError(f"a view of storage {storage.key[:60]!r} leaves it")
+        return Storage(storage.key, storage.dtype, first * width, count * width)
+
+    run = partial(pickle_machine.run, data, stop=len(data))
+    magic, at = run(start=0, calls={})
+    protocol, at = run(start=at, calls={})
+    machine, at = run(start=at, calls={})
+    if magic != MAGIC or protocol != PROTOCOL or type(machine) is not dict:
+        raise CheckpointError(f"it is a torch file of a protocol other than {PROTOCOL}")
+    if machine.get("little_endian") is not True:
+        raise CheckpointError(
+            "it was saved on a machine of the other byte order; save it on a "
+            "little-endian one"
+        )
+    value, at = run(start=at, calls=_calls(len(data)), persistent=persistent)
+    keys, at = run(start=at, calls={})
+    if type(keys) is not list or not all(type(key) is str for key in keys):
+        raise CheckpointError("its list of storages is no list of keys")
+    if len(set(keys)) != len(keys) or set(keys) != set(roots):
+        raise CheckpointError("its list of storages is not the one its tensors use")
+    places = {}
+    for key in keys:
+        dtype, size = roots[key]
+        count = int.from_bytes(data[at : at + 8], "little", signed=True)
+        if count * dtype.itemsize != size or at + 8 + size > len(data):
+            raise CheckpointError(
+                f"its storage {key[:60]!r} should hold {size} bytes but {count} "
+                f"elements are announced and {max(0, len(data) - at - 8)} bytes "
+                "follow; the file is cut short or damaged: download it again"
+            )
+        places[key] = at + 8
+        at += 8 + size
+    if at != len(data):
+        raise CheckpointError(
+            f"{len(data) - at} bytes follow its last storage; the file is damaged"
+        )
+    return value, places
+
+
+def to_array(data, tensor: Tensor, places: dict[str, int]) -> np.ndarray:
+    """Return the read-only view of the file (bytes or mmap) that `tensor` describes."""
+    if 0 in tensor.shape:
+        return _freeze(np.empty(tensor.shape, tensor.dtype))
+    first = places[tensor.storage.key] + tensor.first
+    width = tensor.dtype.itemsize
+    strides = (width * s for s in tensor.strides)
+    return _freeze(np.ndarray(tensor.shape, tensor.dtype, data, first, tuple(strides)))
+
+
+def _freeze(array):
+    array.flags.writeable = False
+    return array
+
+
+def _storage(identity, length):
+    # ("storage", class, key, device, elements)
+    if len(identity) != length or identity[0] != "storage":
+        raise ValueError("not the persistent id of a storage")
+    kind, key, device, count = identity[1:]
+    if type(key) is not str or type(device) is not str:
+        raise TypeError("not the persistent id of a storage")
+    if device == "meta":
+        raise CheckpointError("its tensors are on the meta device: they have no values")
+    if type(kind) is not Global or kind.name not in STORAGES:
+        raise CheckpointError("a storage of it is of no known class")
+    dtype = np.dtype(DTYPES[STORAGES[kind.name]])
+    return Storage(key, dtype, 0, _whole(count) * dtype.itemsize)
+
+
+def _calls(size):
+    most = max(size, SMALL)
+    rebuilds = {
+        "torch._utils._rebuild_tensor": partial(_rebuild, most),
+        "torch._utils._rebuild_tensor_v2": partial(_rebuild, most),
+        "torch._utils._rebuild_tensor_v3": partial(_rebuild_typed, most),
+    }
+    return {
+        **rebuilds,
+        "torch._utils._rebuild_parameter": _parameter,
+        "torch._utils._rebuild_parameter_with_state": _parameter,
+        "torch._tensor._rebuild_from_type_v2": partial(_rebuild_subclass, rebuilds),
+        "torch.Tensor": None,
+        "torch.nn.parameter.Parameter": None,
+        "collections.OrderedDict": dict,
+        "argparse.Namespace": partial(Inert, "argparse.Namespace"),
+        "torch.device": lambda *name: Inert("torch.device", [name]),
+        "torch.Size": lambda sizes: tuple(_whole(size) for size in sizes),
+        **dict.fromkeys(STORAGES),
+        **{f"torch.{name}": None for name in DTYPES},
+    }
+
+
+def _rebuild(
+    most, storage, first, shape, strides, grad=False, hooks=None, metadata=None
+):
+    return _make_tensor(most, storage, storage.dtype, first, shape, strides, metadata)
+
+
+def _rebuild_typed(
+    most, storage, first, shape, strides, grad, hooks, dtype, metadata=None
+):
+    name = dtype.name.removeprefix("torch.") if type(dtype) is Global else ""
+    if name not in DTYPES:
+        raise CheckpointError("a tensor of it has no known element type")
+    dtype = np.dtype(DTYPES[name])
+    return _make_tensor(most, storage, dtype, first, shape, strides, metadata)
+
+
+def _rebuild_subclass(rebuilds, function, kind, arguments, state):
+    # a tensor that was given attributes: they hold nothing of use
+    if type(function) is not Global or function.name not in rebuilds:
+        raise TypeError("not the rebuilding of a tensor")
+    return rebuilds[function.name](*arguments)
+
+
+def _make_tensor(most, storage, dtype, first, shape, strides, metadata):
+    if (
+        type(storage) is not Storage
+        or type(shape) is not tuple
+        or type(strides) is not tuple
+    ):
+        raise TypeError("not the arguments of a tensor")
+    if metadata:
+        raise CheckpointError(
+            "a tensor of it is a lazy conjugate or negative; resolve it before "
+            "torch.save"
+        )
+    if len(shape) != len(strides) or len(shape) > MOST_AXES:
+        raise CheckpointError(
+            f"a tensor has {len(shape)} sizes and {len(strides)} strides; the file is "
+            "damaged"
+        )
+    count = math.prod(_whole(size) for size in shape)
+    last = _whole(first)
+    last += sum((n - 1) * _whole(s) for n, s in zip(shape, strides, strict=True))
+    width = dtype.itemsize
+    if count and (last + 1) * width > storage.bytes:
+        raise CheckpointError(
+            f"a tensor reaches to byte {(last + 1) * width} of a storage of "
+            f"{storage.bytes}; the file is damaged"
+        )
+    # an expanded tensor repeats elements; an empty one may have large axes beside the 0
+    if count * width > most or math.prod(n for n in shape if n) * width >= 2**62:
+        raise CheckpointError(
+            f"a tensor claims {count} elements, more than the whole file has room for; "
+            "save it with .contiguous()"
+        )
+    # the stride of an axis of one element is never used, and may be anything
+    strides = tuple(s if n > 1 else 1 for n, s in zip(shape, strides, strict=True))
+    return Tensor(storage, dtype, storage.first + first * width, shape, strides)
+
+
+def _parameter(tensor, grad, hooks, state=None):
+    if type(tensor) is not Tensor:
+        raise TypeError("a parameter is a tensor")
+    return tensor
+
+
+def _whole(value):
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError("a size, stride or offset out of range")
+    return value
