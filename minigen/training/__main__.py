@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 
 import torch
 
@@ -34,14 +35,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--data", required=True, help="folder of the four MNIST files")
         add("--out", required=True, help="folder for the checkpoint")
         add("--steps", type=int, help="updates in the whole schedule")
-        add("--batch", type=int, help="digits per update")
+        add("--batch", type=int, help="digits per update and worker")
         add("--rate", type=float, help="peak learning rate")
         add("--warm", type=int, help="updates until the peak rate")
         add("--shift", type=int, help="pixels to shift digits by, at most")
         add("--decay", type=float, default=0.05, help="weight decay of matrices")
         add("--average", type=float, default=0.999, help="decay of the averaged weights")
         add("--minutes", type=float, help="pause after this time")
-        add("--threads", type=int, default=2)
+        add("--threads", type=int, default=2, help="of all workers together")
+        add("--workers", type=int, default=1, help="processes that share each update")
         add("--seed", type=int, default=0)
         add("--bf16", action="store_true", help="autocast to bfloat16")
         add("--compile", action="store_true", help="let torch.compile fuse the passes")
@@ -51,12 +53,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> int:
     args = parse(arguments)
-    torch.set_num_threads(args.threads)
+    if args.workers == 1:
+        return work(0, args, "")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = f"file://{folder}/meeting"
+        torch.multiprocessing.start_processes(
+            work, (args, meeting), args.workers, start_method="fork"
+        )
+    return 0
+
+
+def work(rank: int, args: argparse.Namespace, meeting: str) -> int:
+    """Be one of the workers, which meet at a file and then share every gradient."""
+    torch.set_num_threads(max(1, args.threads // args.workers))
+    if meeting:
+        torch.distributed.init_process_group(
+            "gloo", init_method=meeting, rank=rank, world_size=args.workers
+        )
     try:
         TASKS[args.name](args)
     except MinigenError as error:
         print(error, file=sys.stderr)
-        return 2
+        sys.exit(2)
     return 0
 
 

@@ -56,8 +56,9 @@ def train_vq(args: argparse.Namespace) -> nn.Module:
     def after(step):
         if step == PLAIN:
             place_codes(model.quantize, recent["z"])
-        elif step > PLAIN and step % RESTART == 0 and step < 0.6 * args.steps:
+        elif PLAIN < step < 0.6 * args.steps and step % RESTART == 0:
             restart_codes(model.quantize, recent["z"])
+        return PLAIN <= step and step % RESTART == 0
 
     return train(model, loss, args, after)
 

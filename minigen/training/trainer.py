@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from minigen.errors import InputError
@@ -64,9 +65,33 @@ def take_step(model: nn.Module, optimizer, losses: dict[str, Tensor], rate: floa
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
     sum(losses.values()).backward()
+    share_gradients(model)
     norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP)
     optimizer.step()
     return norm
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+@torch.no_grad()
+def share_gradients(model: nn.Module):
+    """Replace gradients by their mean over the workers, in one exchange."""
+    if dist.is_initialized():
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for g, piece in zip(gradients, flat.split([g.numel() for g in gradients])):
+            g.copy_(piece.view_as(g))
+
+
+def share_weights(model: nn.Module):
+    """Give all workers the weights and buffers of the first."""
+    if dist.is_initialized():
+        for t in model.state_dict().values():
+            dist.broadcast(t, 0)
 
 
 def save(path: Path, content: dict):
@@ -85,22 +110,24 @@ def read(path: str | Path) -> dict:
 
 
 def generator_at(seed: int, step: int) -> torch.Generator:
-    """The source of all random choices of one step; dropout draws from it too."""
-    torch.manual_seed((seed << 32) + step)
-    return torch.Generator().manual_seed((seed << 32) + step)
+    """The source of a worker's random choices at one step; dropout is seeded with it."""
+    counter = (seed << 40) + (rank() << 32) + step
+    torch.manual_seed(counter)
+    return torch.Generator().manual_seed(counter)
 
 
 def train(
     model: nn.Module,
     loss: Loss,
     args: argparse.Namespace,
-    after: Callable[[int], None] = lambda step: None,
+    after: Callable[[int], bool] = lambda step: False,
 ) -> nn.Module:
     """Take the steps that `args` asks for and return the averaged model.
 
     `loss(step, generator)` returns named losses to be summed; `after(step)` runs behind
-    each update. `args` has name, out, steps, batch, rate, warm, decay, average, seed and
-    minutes. The checkpoint `out/name.pt` is continued where there is one.
+    each update and says whether it changed weights. `args` has name, out, steps, batch,
+    rate, warm, decay, average, seed, minutes and workers. The checkpoint `out/name.pt` is
+    continued where there is one.
     """
     path = Path(args.out) / f"{args.name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +138,8 @@ def train(
     shown_step, step = first, first
 
     def checkpoint():
+        if rank():
+            return
         save(path, {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "steps": step, "args": args, "ema": average.state_dict(),
@@ -122,15 +151,16 @@ def train(
         rate = rate_at(step, args.steps, args.rate, args.warm)
         norm = take_step(model, optimizer, losses, rate)
         step += 1
-        after(step)
+        if after(step):
+            share_weights(model)
         update_average(average, model, min(args.average, step / (step + 10)))
         now = time.monotonic()
-        if now - shown > 15 or step == args.steps:
+        if rank() == 0 and (now - shown > 15 or step == args.steps):
             speed = (step - shown_step) / (now - shown)
             values = " ".join(f"{k} {v.item():.4f}" for k, v in losses.items())
             print(
                 f"{time.strftime('%H:%M:%S')} step {step}/{args.steps} {values} "
-                f"norm {norm.item():.2f} rate {rate:.2e} {speed * args.batch:.0f} images/s "
+                f"norm {norm.item():.2f} rate {rate:.2e} {speed * args.batch * args.workers:.0f} images/s "
                 f"eta {(args.steps - step) / speed / 60:.1f} min",
                 flush=True,
             )

@@ -1,0 +1,331 @@
+"""ARPG in PyTorch, for training and as the speed baseline: the original's names.
+
+Source: arXiv 2503.10568; hp-l33/ARPG models/arpg.py. minigen's own forward pass is
+`minigen.models.arpg`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minigen.config import ArpgConfig
+from minigen.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dropouts:
+    """Training-only probabilities; `label` replaces the class by "no condition"."""
+
+    token: float = 0.1
+    residual: float = 0.1
+    hidden: float = 0.1
+    label: float = 0.1
+
+
+def rotary_table(config: ArpgConfig, side: int | None = None) -> Tensor:
+    """(1 + y*x, e/2) unit complex numbers; row 0, the class token's, is zero.
+
+    The first half of the pairs turns with the row of the grid, the second with its column.
+    """
+    side, half = side or config.side, config.head_size // 2
+    frequencies = config.rope_base ** -(torch.arange(0, half, 2).float() / half)
+    angles = torch.outer(torch.arange(side).float(), frequencies)
+    rows = angles[:, None].expand(side, side, -1)
+    columns = angles[None].expand(side, side, -1)
+    angles = torch.cat([rows, columns], -1).flatten(0, 1)
+    table = torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([torch.zeros_like(table[:1]), table])
+
+
+def rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn the interleaved pairs of x (b n h e) by complex `turns` (b n e/2)."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns.unsqueeze(-2)).flatten(-2).type_as(x)
+
+
+def linear(source: int, target: int) -> nn.Linear:
+    layer = nn.Linear(source, target, bias=False)
+    nn.init.normal_(layer.weight, std=0.02)
+    return layer
+
+
+class RmsNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) in float32, cast back, then times the weight."""
+
+    def __init__(self, config: ArpgConfig):
+        super().__init__()
+        self.eps = config.norm_eps
+        self.weight = nn.Parameter(torch.ones(config.width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x if x.dtype == torch.float64 else x.float()
+        y = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return y.type_as(x) * self.weight
+
+
+class SwiGlu(nn.Module):
+    """w2(silu(w1 x) * w3 x)."""
+
+    def __init__(self, config: ArpgConfig, dropout: float):
+        super().__init__()
+        self.w1 = linear(config.width, config.hidden)
+        self.w3 = linear(config.width, config.hidden)
+        self.w2 = linear(config.hidden, config.width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.w2(F.silu(self.w1(x)) * self.w3(x)))
+
+
+@dataclass
+class Cache:
+    """Keys and values (b h n e) of one layer, filled up to `used`."""
+
+    keys: Tensor
+    values: Tensor
+    used: int = 0
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append k and v (b h n e); returns all that the cache then holds."""
+        start, self.used = self.used, self.used + k.shape[2]
+        self.keys[:, :, start : self.used] = k
+        self.values[:, :, start : self.used] = v
+        return self.keys[:, :, : self.used], self.values[:, :, : self.used]
+
+
+class Attention(nn.Module):
+    """Self-attention, or with shared keys and values cross-attention without its own."""
+
+    def __init__(self, config: ArpgConfig, dropout: float, cross: bool):
+        super().__init__()
+        self.heads = config.heads
+        self.to_q = linear(config.width, config.width)
+        if not cross:
+            self.to_k = linear(config.width, config.width)
+            self.to_v = linear(config.width, config.width)
+        self.proj = linear(config.width, config.width)
+        self.dropout = nn.Dropout(dropout)
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1))
+
+    def forward(self, x, turns, causal, shared=None, cache: Cache | None = None) -> Tensor:
+        q = rotate(self.split(self.to_q(x)), turns).transpose(1, 2)
+        if shared is None:
+            k = rotate(self.split(self.to_k(x)), turns).transpose(1, 2)
+            v = self.split(self.to_v(x)).transpose(1, 2)
+            k, v = (k, v) if cache is None else cache.extend(k, v)
+        else:
+            k, v = shared
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.dropout(self.proj(y.transpose(1, 2).flatten(2)))
+
+
+class Layer(nn.Module):
+    """Pre-normed attention and feed-forward, each beside an identity."""
+
+    def __init__(self, config: ArpgConfig, dropouts: Dropouts, cross: bool):
+        super().__init__()
+        self.attn = Attention(config, dropouts.residual, cross)
+        self.ffn = SwiGlu(config, dropouts.hidden)
+        self.attn_norm, self.ffn_norm = RmsNorm(config), RmsNorm(config)
+
+    def forward(self, x, turns, causal, shared=None, cache=None) -> Tensor:
+        x = x + self.attn(self.attn_norm(x), turns, causal, shared, cache)
+        return x + self.ffn(self.ffn_norm(x))
+
+
+class Decoders(nn.Module):
+    """The self-decoder, the one shared projection to keys and values, the cross-decoder."""
+
+    def __init__(self, config: ArpgConfig, dropouts: Dropouts):
+        super().__init__()
+        self.self_dec, self.cross_dec = (
+            nn.ModuleList([Layer(config, dropouts, cross) for _ in range(config.half)])
+            for cross in (False, True)
+        )
+        self.norm = RmsNorm(config)
+        self.to_k = linear(config.width, config.width)
+        self.to_v = linear(config.width, config.width)
+
+    def content(self, x, turns, causal, caches=None) -> tuple[Tensor, Tensor]:
+        """First pass: content (b n d) -> shared keys and values (b h n e)."""
+        caches = caches or [None] * (len(self.self_dec) + 1)
+        for layer, cache in zip(self.self_dec, caches):
+            x = layer(x, turns, causal, cache=cache)
+        x = self.norm(x)
+        split = self.self_dec[0].attn.split
+        k = rotate(split(self.to_k(x)), turns).transpose(1, 2)
+        v = split(self.to_v(x)).transpose(1, 2)
+        return (k, v) if caches[-1] is None else caches[-1].extend(k, v)
+
+    def queries(self, u, turns, causal, shared) -> Tensor:
+        """Second pass: mask vectors (b m d) meet the shared keys and values."""
+        for layer in self.cross_dec:
+            u = layer(u, turns, causal, shared)
+        return u
+
+
+class Arpg(nn.Module):
+    """The model under the original's names, initialised as the original is."""
+
+    def __init__(self, config: ArpgConfig, dropouts: Dropouts = Dropouts()):
+        super().__init__()
+        self.config, self.dropouts = config, dropouts
+        self.embeddings = nn.Embedding(
+            config.vocabulary + 1 + config.classes + 2, config.width
+        )
+        nn.init.normal_(self.embeddings.weight, std=0.02)
+        self.token_dropout = nn.Dropout(dropouts.token)
+        self.layers = Decoders(config, dropouts)
+        self.norm = RmsNorm(config)
+        self.head = linear(config.width, config.vocabulary)
+        nn.init.zeros_(self.head.weight)
+        self.register_buffer("table", rotary_table(config), persistent=False)
+
+    def ask(self, turns: Tensor, causal: bool, shared) -> Tensor:
+        """Logits (b m v) of the positions that `turns` (b m e/2) stand for."""
+        mask = self.embeddings.weight[self.config.mask_id]
+        u = mask.expand(len(shared[0]), turns.shape[1], -1)
+        u = self.layers.queries(u, turns, causal, shared)
+        return self.head(self.norm(u)).float()
+
+    def forward(self, ids: Tensor, order: Tensor, causal: bool = True) -> Tensor:
+        """Logits (b n v) of tokens taken in `order` (b n) raster positions.
+
+        `ids` (b n) are the class id and the first n - 1 of those tokens. Row t predicts
+        the token at order[:, t] from the class and the t tokens before it.
+        """
+        first = torch.zeros_like(order[:, :1])
+        turns = self.table[torch.cat([first, 1 + order], 1)]
+        x = self.token_dropout(self.embeddings(ids))
+        shared = self.layers.content(x, turns[:, :-1], causal)
+        return self.ask(turns[:, 1:], causal, shared)
+
+
+def training_loss(
+    model: Arpg, tokens: Tensor, labels: Tensor, order: Tensor, generator=None
+) -> Tensor:
+    """Mean cross entropy of tokens (b n) in raster order, decoded in `order` (b n).
+
+    With the probability `dropouts.label` a sample's class is hidden from the model.
+    """
+    config = model.config
+    hidden = torch.rand(len(labels), generator=generator) < model.dropouts.label
+    condition = torch.where(hidden, config.no_class_id, config.class_id(labels))
+    targets = tokens.gather(1, order)
+    ids = torch.cat([condition[:, None], targets[:, :-1]], 1)
+    return F.cross_entropy(model(ids, order).flatten(0, 1), targets.flatten())
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one decoding step did."""
+
+    positions: Tensor  # (m) raster positions
+    weight: float  # guidance
+    conditional: Tensor  # (b m v) logits
+    unconditional: Tensor  # (b m v)
+    guided: Tensor  # (b m v), before temperature and top-k
+    tokens: Tensor  # (b m)
+
+
+def schedule(tokens: int, steps: int, name: str = "arccos") -> list[int]:
+    """Positions decoded at each step, as the original counts them.
+
+    >>> schedule(256, 8), schedule(256, 8, "cosine")
+    ([21, 21, 21, 23, 25, 28, 35, 82], [5, 15, 24, 31, 39, 45, 48, 49])
+    """
+    import math
+
+    if not 1 <= steps <= tokens:
+        raise InputError(f"{steps} steps for {tokens} tokens; expected 1 to {tokens}")
+    counts, last = [], 0
+    for s in range(1, steps + 1):
+        if name == "arccos":
+            ratio = math.acos(1.0 * s / steps) / (math.pi * 0.5)
+        else:
+            ratio = math.cos(((math.pi / 2) * s) / steps)
+        left = max(1, min(tokens - last - 1, int(tokens * ratio)))
+        counts.append(tokens - last - left if s < steps else tokens - last)
+        last += counts[-1]
+    return counts
+
+
+def keep_top(logits: Tensor, k: int) -> Tensor:
+    """Logits strictly below the k-th largest become -inf; k = 0 keeps all."""
+    if k < 1:
+        return logits
+    least = logits.topk(min(k, logits.shape[-1])).values[..., -1:]
+    return logits.masked_fill(logits < least, -torch.inf)
+
+
+@torch.no_grad()
+def decode(
+    model: Arpg,
+    labels: Tensor,
+    order: Tensor,
+    counts: list[int],
+    *,
+    guidance: float = 4.0,
+    ramp: str = "linear",
+    temperature: float = 1.0,
+    top_k: int = 0,
+    noise: Tensor | None = None,
+    forced: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[Step]:
+    """Draw `counts[s]` tokens at step s, at the raster positions that `order` (n) gives.
+
+    A token is argmax(p / noise) with exponential noise: `noise` (b n v), or fresh from
+    `generator`. `forced` (b n) tokens, in decoding order, are taken instead of drawn ones.
+    """
+    config, b, n = model.config, len(labels), len(order)
+    if sum(counts) != n or min(counts) < 1:
+        raise InputError(f"counts {counts} do not part {n} positions into whole steps")
+    weights = model.head.weight
+    shape = (2 * b, config.heads, n, config.head_size)
+    caches = [
+        Cache(weights.new_empty(shape), weights.new_empty(shape))
+        for _ in range(config.half + 1)
+    ]
+    ids = torch.cat([config.class_id(labels), torch.full_like(labels, config.no_class_id)])
+    ids, rows, last = ids[:, None], order.new_zeros(1), 0
+    for count in counts:
+        queries = slice(last, last + count)
+        last += count
+        weight = 1 + (guidance - 1) * last / n if ramp == "linear" else guidance
+        turns = model.table[None, rows]
+        shared = model.layers.content(model.embeddings(ids), turns, False, caches)
+        rows = 1 + order[queries]
+        both = model.ask(model.table[None, rows], False, shared)
+        conditional, unconditional = both.chunk(2)
+        guided = unconditional + (conditional - unconditional) * weight
+        if forced is not None:
+            drawn = forced[:, queries]
+        else:
+            p = keep_top(guided / max(temperature, 1e-5), top_k).softmax(-1)
+            drawn = (p / draw_noise(noise, queries, p, generator)).argmax(-1)
+        yield Step(order[queries], weight, conditional, unconditional, guided, drawn)
+        ids = torch.cat([drawn, drawn])
+
+
+def draw_noise(noise, queries: slice, p: Tensor, generator) -> Tensor:
+    if noise is not None:
+        return noise[:, queries]
+    return torch.empty_like(p).exponential_(generator=generator)
+
+
+def generate(model: Arpg, labels: Tensor, order: Tensor, counts: list[int], **options):
+    """Tokens (b n) in raster order, drawn by `decode` with its options."""
+    tokens = torch.empty(len(labels), len(order), dtype=torch.long)
+    for step in decode(model, labels, order, counts, **options):
+        tokens[:, step.positions] = step.tokens
+    return tokens
