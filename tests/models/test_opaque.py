@@ -46,7 +46,9 @@ def reveal(value):
 
 def opaque_ops():
     def hide(f):
-        return lambda *a: opaque(f(*map(reveal, a)))
+        return lambda *a, **k: opaque(
+            f(*map(reveal, a), **{name: reveal(v) for name, v in k.items()})
+        )
 
     return SimpleNamespace(
         **{name: hide(f) for name, f in vars(backends.table("numpy")).items()}
