@@ -110,7 +110,7 @@ def _parse(data):
     start = bytes(data[:64])
     if start[:4] == b"PK\3\4":
         return "torch zip", *_torch(torch_file.read_zip, data)
-    if start[:1] == b"\x80" and start[2:].startswith(torch_file.LEGACY_START):
+    if start[:1] == b"\x80" and torch_file.LEGACY_MAGIC in start:
         return "torch legacy", *_torch(torch_file.read_legacy, data)
     if start[8:9] == b"{":
         state, metadata = safetensors_file.read(data)

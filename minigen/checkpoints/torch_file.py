@@ -24,8 +24,8 @@ from minigen.checkpoints.pickle_machine import Global, Inert
 from minigen.errors import CheckpointError
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-LEGACY_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
-"""How a legacy file begins, but for the two bytes that name its pickle protocol."""
+LEGACY_MAGIC = b"\x8a\x0a" + MAGIC.to_bytes(10, "little")
+"""The instruction that a legacy file has among its first dozen bytes."""
 
 DTYPES = {
     "float32": np.float32, "float64": np.float64, "float16": np.float16,

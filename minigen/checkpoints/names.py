@@ -1,0 +1,365 @@
+"""The names weights bear in the originals' files, and those they bear here.
+
+A family is a table of rows, made from a configuration: our dotted name, the original's
+name, the original's shape. Manifest, check, recognition and conversion all read it. Our
+shapes follow from the original's: convolutions put their input channels last, those of
+one pixel lose their two empty axes, everything else stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen.config import PRESETS, ArpgConfig, JudgeConfig, VqConfig
+from minigen.errors import CheckpointError, ConfigError
+
+Row = tuple[str, str, tuple[int, ...]]
+
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that torch's wrappers put before every name."""
+
+
+def arpg_rows(c: ArpgConfig) -> Iterator[Row]:
+    """Source: hp-l33/ARPG models/arpg.py."""
+    d, f = c.width, c.hidden
+    ffn = {"gate": ("w1", (f, d)), "up": ("w3", (f, d)), "down": ("w2", (d, f))}
+    yield "embeddings", "embeddings.weight", (c.vocabulary + c.classes + 3, d)
+    for half, maps in (
+        ("self", ("to_q", "to_k", "to_v", "proj")),
+        ("cross", ("to_q", "proj")),
+    ):
+        for i in range(c.half):
+            here, there = f"{half}.{i}", f"layers.{half}_dec.{i}"
+            for name in ("attn_norm", "ffn_norm"):
+                yield f"{here}.{name}", f"{there}.{name}.weight", (d,)
+            for name in maps:
+                yield f"{here}.{name}", f"{there}.attn.{name}.weight", (d, d)
+            for name, (upstream, shape) in ffn.items():
+                yield f"{here}.{name}", f"{there}.ffn.{upstream}.weight", shape
+    yield "norm", "layers.norm.weight", (d,)
+    yield "to_k", "layers.to_k.weight", (d, d)
+    yield "to_v", "layers.to_v.weight", (d, d)
+    yield "out_norm", "norm.weight", (d,)
+    yield "head", "head.weight", (c.vocabulary, d)
+
+
+def guess_arpg(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    vocabulary, d = shapes["head.weight"]
+    f, _ = shapes["layers.self_dec.0.ffn.w1.weight"]
+    rows, _ = shapes["embeddings.weight"]
+    fields = {
+        "width": d,
+        "layers": 2 * _count(shapes, "layers.self_dec.{}.attn_norm.weight"),
+        # the head size of every released model
+        "heads": max(1, d // 64),
+        "vocabulary": vocabulary,
+        "classes": rows - vocabulary - 3,
+        "tokens": 256,
+    }
+    for multiple in (256, 128, 64, 32, 16, 8, 4, 2, 1):
+        config = ArpgConfig(**fields, multiple_of=multiple)
+        if config.hidden == f:
+            return config, ("heads", "tokens")
+    multiplier = f / int(2 * (4 * d) / 3)
+    config = ArpgConfig(**fields, multiple_of=f, hidden_multiplier=multiplier)
+    return config, ("heads", "tokens")
+
+
+def vq_rows(c: VqConfig) -> Iterator[Row]:
+    """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py."""
+    widths, last = c.widths, c.levels - 1
+    yield from _conv("encoder.conv_in", "encoder.conv_in", widths[0], 3, 3)
+    before = widths[0]
+    for i, width in enumerate(widths):
+        here, there = f"encoder.levels.{i}", f"encoder.conv_blocks.{i}"
+        yield from _blocks(here, there, before, width, 2, attention=i == last)
+        if i < last:
+            down = f"{there}.downsample.conv"
+            yield from _conv(f"{here}.down", down, width, width, 3)
+        before = width
+    yield from _middle("encoder.mid", before)
+    yield from _ends("encoder", before, c.latent)
+    yield from _conv("quant_conv", "quant_conv", c.code_size, c.latent, 1)
+    yield "codebook", "quantize.embedding.weight", (c.codes, c.code_size)
+    yield from _conv("post_quant_conv", "post_quant_conv", c.latent, c.code_size, 1)
+    yield from _conv("decoder.conv_in", "decoder.conv_in", before, c.latent, 3)
+    yield from _middle("decoder.mid", before)
+    for i, width in enumerate(reversed(widths)):
+        here, there = f"decoder.levels.{i}", f"decoder.conv_blocks.{i}"
+        yield from _blocks(here, there, before, width, 3, attention=i == 0)
+        if i < last:
+            yield from _conv(f"{here}.up", f"{there}.upsample.conv", width, width, 3)
+        before = width
+    yield from _ends("decoder", before, 3)
+
+
+def guess_vq(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    pattern = "encoder.conv_blocks.{}.res.0.conv1.weight"
+    base = shapes["encoder.conv_in.weight"][0]
+    levels = _count(shapes, pattern)
+    widths = [shapes[pattern.format(i)][0] for i in range(levels)]
+    codes, code_size = shapes["quantize.embedding.weight"]
+    latent = shapes["encoder.conv_out.weight"][0]
+    multipliers = tuple(width // base for width in widths)
+    return VqConfig(base, multipliers, latent, codes, code_size), ("unit_codes",)
+
+
+def judge_rows(c: JudgeConfig) -> Iterator[Row]:
+    """Source: minigen/training/judge.py."""
+    widths, deepest = c.widths, 16 * c.widths[-1]
+    yield from _conv("conv_in", "conv_in", widths[0], 3, 3)
+    for i, (width, wider) in enumerate(zip(widths, widths[1:], strict=False)):
+        name = f"levels.{i}"
+        yield from _pair(f"{name}.norm1", f"{name}.norm1", (width,))
+        yield from _conv(f"{name}.conv", f"{name}.conv", width, width, 3)
+        yield from _pair(f"{name}.norm2", f"{name}.norm2", (width,))
+        yield from _conv(f"{name}.down", f"{name}.down", wider, width, 3)
+    yield from _pair("norm_out", "norm_out", (widths[-1],))
+    yield from _pair("features", "features", (c.features, deepest))
+    yield from _pair("head", "head", (c.classes, c.features))
+
+
+def guess_judge(shapes: Mapping) -> tuple[JudgeConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of; they show every field."""
+    levels = _count(shapes, "levels.{}.down.weight")
+    widths = [shapes[f"levels.{i}.conv.weight"][0] for i in range(levels)]
+    classes, features = shapes["head.weight"]
+    return JudgeConfig((*widths, shapes["norm_out.weight"][0]), features, classes), ()
+
+
+@dataclass(frozen=True)
+class Family:
+    """The table of a family; how its sizes are read off; names it drops if present."""
+
+    rows: Callable
+    guess: Callable
+    dropped: tuple[str, ...] = ()
+
+
+FAMILIES = {
+    ArpgConfig: Family(arpg_rows, guess_arpg),
+    VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",)),
+    JudgeConfig: Family(judge_rows, guess_judge),
+}
+"""The families whose files are known, by their configuration."""
+
+
+def manifest(config) -> dict[str, tuple[int, ...]]:
+    """Return {upstream name: shape} of a model's weights, exactly.
+
+    >>> len(manifest(PRESETS["arpg-l"])), manifest(PRESETS["vq-16"])["quant_conv.bias"]
+    (198, (8,))
+    """
+    return {
+        upstream: shape for _, upstream, shape in FAMILIES[type(config)].rows(config)
+    }
+
+
+def recognise(state: Mapping[str, np.ndarray]):
+    """Return the configuration of a model from its weights' upstream names and shapes.
+
+    What shapes do not show (`unseen` lists it) is as in the presets, else as in every
+    released model. Raises CheckpointError where no family fits with nothing left over.
+    """
+    return recognise_with_unseen(state)[0]
+
+
+def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
+    """Return what `recognise` returns, and the fields that were assumed."""
+    state = unwrap(state)
+    shapes = {name: tuple(array.shape) for name, array in state.items()}
+    for config in PRESETS.values():
+        family = FAMILIES.get(type(config))
+        if family and not _differences(config, shapes):
+            return config, ()
+    for family in FAMILIES.values():
+        try:
+            config, unseen = family.guess(shapes)
+        except (KeyError, ValueError, IndexError, ZeroDivisionError, ConfigError):
+            continue
+        differences = _differences(config, shapes)
+        if not differences:
+            return config, unseen
+        raise CheckpointError(f"it resembles {config}, but {differences}")
+    first = ", ".join(sorted(shapes)[:5])[:300]
+    raise CheckpointError(
+        f"its {len(shapes)} arrays are those of no known family (arpg, vq, judge); the "
+        f"first are {first}; where the weights lie deeper, give their key"
+    )
+
+
+def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return {our name: view in our layout} of weights under upstream names.
+
+    Raises CheckpointError unless names and shapes are the manifest's, nothing left
+    over.
+    """
+    state = unwrap(state)
+    shapes = {name: tuple(array.shape) for name, array in state.items()}
+    differences = _differences(config, shapes)
+    if differences:
+        raise CheckpointError(f"it was to hold {config}, but {differences}")
+    rows = FAMILIES[type(config)].rows(config)
+    return {ours: _to_our_layout(state[upstream]) for ours, upstream, _ in rows}
+
+
+def check_ours(config, state: Mapping[str, np.ndarray]):
+    """Raise CheckpointError unless `state` is a model of `config` under our names."""
+    shapes = {name: tuple(array.shape) for name, array in state.items()}
+    differences = _differences(config, shapes, ours=True)
+    if differences:
+        raise CheckpointError(f"it says it holds {config}, but {differences}")
+
+
+def to_tree(config, state: Mapping[str, np.ndarray]) -> dict:
+    """Return the nested weights of a model from {upstream name: array}.
+
+    Arrays are C-contiguous; those already so are not copied. Raises CheckpointError
+    unless names and shapes are the manifest's, nothing left over.
+    """
+    ours = to_ours(config, state)
+    return unflatten({name: np.ascontiguousarray(a) for name, a in ours.items()})
+
+
+def unwrap(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return `state` without a prefix that a wrapper of torch's put before every name.
+
+    >>> unwrap({"module.norm.weight": 1, "module.head.weight": 2})
+    {'norm.weight': 1, 'head.weight': 2}
+    """
+    for prefix in WRAPPERS:
+        if state and all(name.startswith(prefix) for name in state):
+            return unwrap({k.removeprefix(prefix): v for k, v in state.items()})
+    return dict(state)
+
+
+def flatten(tree) -> dict[str, np.ndarray]:
+    """Return {dotted name: array} of nested dicts and lists of arrays.
+
+    >>> flatten({"self": [{"to_q": 1}, {"to_q": 2}], "norm": 3})
+    {'self.0.to_q': 1, 'self.1.to_q': 2, 'norm': 3}
+    """
+    if not isinstance(tree, (dict, list)):
+        return {"": tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {
+        f"{key}.{name}".rstrip("."): array
+        for key, inner in items
+        for name, array in flatten(inner).items()
+    }
+
+
+def unflatten(flat: Mapping[str, np.ndarray]) -> dict:
+    """Return the nested dicts and lists that `flatten` made flat.
+
+    >>> unflatten({"self.0.to_q": 1, "self.1.to_q": 2, "norm": 3})
+    {'self': [{'to_q': 1}, {'to_q': 2}], 'norm': 3}
+    """
+    tree = {}
+    for name, array in flat.items():
+        *path, leaf = name.split(".")
+        inner = tree
+        for part in path:
+            inner = inner.setdefault(part, {})
+        inner[leaf] = array
+    return _lists(tree)
+
+
+def _lists(tree):
+    if not isinstance(tree, dict):
+        return tree
+    numbers = [str(i) for i in range(len(tree))]
+    if tree and set(numbers) == set(tree):
+        return [_lists(tree[number]) for number in numbers]
+    return {key: _lists(inner) for key, inner in tree.items()}
+
+
+def _differences(config, shapes, ours=False):
+    # the first way in which names and shapes are not the table's, or nothing; a table
+    # of a dishonest configuration may be endless, so it is read no further than needed
+    expected = {}
+    for here, upstream, shape in FAMILIES[type(config)].rows(config):
+        name, shape = (here, _our_shape(shape)) if ours else (upstream, shape)
+        if name not in shapes:
+            return f"{name} is missing"
+        if shapes[name] != shape:
+            return f"{name} has the shape {shapes[name]} instead of {shape}"
+        expected[name] = shape
+    left = set(shapes) - set(expected) - {*FAMILIES[type(config)].dropped}
+    if left:
+        first = ", ".join(sorted(left)[:3])[:200]
+        return f"{len(left)} arrays are left over, such as {first}"
+    return ""
+
+
+def _to_our_layout(array):
+    if array.ndim != 4:
+        return array
+    if array.shape[2:] == (1, 1):
+        return array[:, :, 0, 0]
+    return array.transpose(0, 2, 3, 1)
+
+
+def _our_shape(shape):
+    if len(shape) != 4:
+        return shape
+    f, c, *kernel = shape
+    return (f, c) if kernel == [1, 1] else (f, *kernel, c)
+
+
+def _count(shapes, pattern):
+    i = 0
+    while pattern.format(i) in shapes:
+        i += 1
+    return i
+
+
+def _pair(ours, upstream, shape):
+    yield f"{ours}.w", f"{upstream}.weight", shape
+    yield f"{ours}.bias", f"{upstream}.bias", shape[:1]
+
+
+def _conv(ours, upstream, f, c, kernel):
+    yield from _pair(ours, upstream, (f, c, kernel, kernel))
+
+
+def _ends(name, width, f):
+    yield from _pair(f"{name}.norm_out", f"{name}.norm_out", (width,))
+    yield from _conv(f"{name}.conv_out", f"{name}.conv_out", f, width, 3)
+
+
+def _middle(name, width):
+    yield from _residual(f"{name}.0", f"{name}.0", width, width)
+    yield from _attention(f"{name}.1", f"{name}.1", width)
+    yield from _residual(f"{name}.2", f"{name}.2", width, width)
+
+
+def _blocks(ours, upstream, before, width, count, attention):
+    for i in range(count):
+        here, there = f"{ours}.res.{i}", f"{upstream}.res.{i}"
+        yield from _residual(here, there, before, width)
+        before = width
+    for i in range(count * attention):
+        yield from _attention(f"{ours}.attn.{i}", f"{upstream}.attn.{i}", width)
+
+
+def _residual(ours, upstream, before, width):
+    yield from _pair(f"{ours}.norm1", f"{upstream}.norm1", (before,))
+    yield from _conv(f"{ours}.conv1", f"{upstream}.conv1", width, before, 3)
+    yield from _pair(f"{ours}.norm2", f"{upstream}.norm2", (width,))
+    yield from _conv(f"{ours}.conv2", f"{upstream}.conv2", width, width, 3)
+    if before != width:
+        shortcut = f"{upstream}.nin_shortcut"
+        yield from _conv(f"{ours}.shortcut", shortcut, width, before, 1)
+
+
+def _attention(ours, upstream, width):
+    yield from _pair(f"{ours}.norm", f"{upstream}.norm", (width,))
+    for name in ("q", "k", "v"):
+        yield from _conv(f"{ours}.{name}", f"{upstream}.{name}", width, width, 1)
+    yield from _conv(f"{ours}.proj", f"{upstream}.proj_out", width, width, 1)
