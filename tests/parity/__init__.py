@@ -1,0 +1,1 @@
+"""Replay of what the original PyTorch code computed (see tests/golden/README.md)."""

@@ -1,0 +1,120 @@
+"""Make one test of every golden case and backend, and report how far off each was."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+
+import pytest
+
+from tests.conftest import HERE, backend_names
+from tests.parity import replay
+from tests.parity.case import FACTOR
+
+UNKNOWN = pytest.StashKey[Counter]()
+
+
+def pytest_generate_tests(metafunc):
+    if "replayed" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    golden = config.getoption("--golden").resolve()
+    found = replay.find(golden)
+    if not found:
+        raise pytest.UsageError(f"--golden {golden} holds no FAMILY/CASE/case.json")
+    config.stash[UNKNOWN] = Counter(f for f, _ in found if f not in replay.FAMILIES)
+    metafunc.parametrize(
+        "replayed",
+        [
+            pytest.param(
+                (family, folder, backend), id=f"{family}/{folder.name}-{backend}"
+            )
+            for family, folder in found
+            if family in replay.FAMILIES
+            for backend in backend_names(config)
+        ],
+    )
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    reports = [
+        report
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.stats.get(outcome, [])
+        if "test_parity.py" in report.nodeid and report.when == "call"
+    ]
+    if not reports:
+        return
+    played = [dict(r.user_properties)["parity"] for r in reports if r.user_properties]
+    write = terminalreporter.write_line
+    terminalreporter.section("golden cases")
+    if config.getoption("--golden") != HERE / "golden" or config.option.verbose > 0:
+        for line in table(played):
+            write(line)
+    for backend in dict.fromkeys(p["backend"] for p in played):
+        for line in totals([p for p in played if p["backend"] == backend]):
+            write(line)
+    broken = len(reports) - len(played)
+    skipped = sum(report.outcome == "skipped" for report in reports)
+    write(
+        f"cases replayed: {len(played)}, skipped: {skipped}"
+        + (f", not understood or broken off: {broken}" if broken else "")
+    )
+    unknown = config.stash.get(UNKNOWN, Counter())
+    if unknown:
+        listed = ", ".join(f"{family} ({n})" for family, n in sorted(unknown.items()))
+        write(f"families without a replayer, not replayed: {listed}")
+
+
+def totals(played) -> list[str]:
+    """Return the lines that sum up the cases replayed on one backend."""
+    results = [(p["case"], r) for p in played for r in p["results"]]
+    arrays = len({(name, r["array"]) for name, r in results})
+    lines = [f"{played[0]['backend']}: {len(played)} cases, {arrays} arrays"]
+    for recorded, text in ((True, f"of {FACTOR} recorded errors"), (False, "derived")):
+        shares = [
+            (r["share"] * (FACTOR if recorded else 1), f"{name} {r['array']}")
+            for name, r in results
+            if r["recorded"] == recorded
+        ]
+        share, where = max(shares, default=(0.0, "none"))
+        lines.append(f"  largest share of a tolerance, {text}: {share:.2f} ({where})")
+    counts = defaultdict(lambda: [0, 0, 0])
+    for p in played:
+        for kind, new in p["decisions"].items():
+            counts[kind] = [a + b for a, b in zip(counts[kind], new, strict=True)]
+    for kind, (total, near, other) in sorted(counts.items()):
+        lines.append(f"  {total} {kind}: {near} near-ties, {other} decided otherwise")
+    return lines
+
+
+def table(played) -> list[str]:
+    """Return lines of the largest error of every array, traces of a case together.
+
+    In brackets how many recorded float32 errors it is, of FACTOR allowed; or, where no
+    error was recorded, how much of a derived tolerance.
+    """
+    rows = defaultdict(dict)
+    for p in played:
+        for r in p["results"]:
+            key = (p["case"], re.sub(r"^[tr]\d+_", "", r["array"]))
+            new = (r["share"], r["error"], r["recorded"])
+            rows[key][p["backend"]] = max(rows[key].get(p["backend"], new), new)
+    used = list(dict.fromkeys(p["backend"] for p in played))
+    width = max(len(" ".join(key)) for key in rows)
+    lines = [f"{'case and array':{width}} " + "".join(f"{b:>20}" for b in used)]
+    for key, row in sorted(rows.items()):
+        cells = "".join(f"{cell(row.get(backend)):>20}" for backend in used)
+        lines.append(f"{' '.join(key):{width}} {cells}")
+    return lines
+
+
+def cell(result) -> str:
+    if result is None:
+        return "-"
+    share, error, recorded = result
+    if error == 0:
+        return "equal".ljust(8)
+    if recorded:
+        return f"{error:.2e} [{FACTOR * share:5.2f}]"
+    return f"{error:.2e} ({share:5.0%})"

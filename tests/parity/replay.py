@@ -1,0 +1,59 @@
+"""Which kinds of cases there are, how each is recognised, and where each is replayed.
+
+A case is recognised by what it holds, never by its name.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from minigen import backends
+from tests.parity import (
+    arpg_forward,
+    arpg_parts,
+    arpg_traces,
+    arpg_training,
+    case,
+    vq_model,
+    vq_parts,
+)
+
+FAMILIES = {
+    "arpg": (
+        (arpg_traces.recognise, arpg_traces.replay),
+        (arpg_parts.is_rope, arpg_parts.replay_rope),
+        (arpg_parts.is_filter, arpg_parts.replay_filter),
+        (arpg_parts.is_schedule, arpg_parts.replay_schedule),
+        (arpg_training.has_steps, arpg_training.replay_steps),
+        (arpg_training.has_gradients, arpg_training.replay_gradients),
+        (arpg_forward.recognise, arpg_forward.replay),
+    ),
+    "vq": (
+        (vq_model.recognise, vq_model.replay),
+        (vq_parts.is_pixels, vq_parts.replay_pixels),
+        (vq_parts.is_quantizer, vq_parts.replay_quantizer),
+    ),
+}
+"""For each family: pairs of (is it of this kind?, replay it), the first yes wins."""
+
+
+def find(golden: Path) -> list[tuple[str, Path]]:
+    """Return (family, folder) of every case folder under `golden`, sorted by folder."""
+    return [
+        (json.loads(path.read_text())["family"], path.parent)
+        for path in sorted(golden.rglob("case.json"))
+    ]
+
+
+def replay(family: str, folder: Path, backend: str) -> case.Case:
+    """Replay one case on one backend and return what was compared."""
+    played = case.read(folder)
+    for recognise, play in FAMILIES[family]:
+        if recognise(played):
+            play(played, backends.table(backend))
+            return played
+    raise AssertionError(
+        f"{folder}: a case of a kind that no replayer of {family} knows; it holds "
+        f"{', '.join([*played.about, *played.arrays])}"
+    )

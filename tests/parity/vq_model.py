@@ -1,0 +1,197 @@
+"""The VQ tokenizer: encoder, distances, codes, decoder, pixels, weights from files.
+
+Recorded images and activations are (b c y x), ours (b y x c). Every array is optional:
+what a case recorded is compared. A prefix (`enc_`) may stand before the arrays that belong
+to an encoded image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigen.checkpoints import names as layout
+from minigen.models import vq
+from tests.parity import weights
+from tests.parity.arpg_forward import same_weights
+from tests.parity.case import (
+    EPS,
+    FACTOR,
+    Case,
+    compare,
+    decide,
+    names,
+    note,
+    recorded_error,
+    take,
+)
+from tests.parity.slices import cut
+
+
+def recognise(case: Case) -> bool:
+    built = {"ch", "released", "encoder_ch_mult"} & set(case.about.get("config", ()))
+    return bool(built) and "weights" in case.about
+
+
+def replay(case: Case, ops) -> None:
+    config, tree = weights.configuration(case), weights.tree(case)
+    latent = None
+    for name in case.arrays:
+        if name.endswith("image_uint8"):
+            prefix = name.removesuffix("image_uint8")
+            latent = encode(case, ops, config, tree, prefix)
+    if "tokens" in case.arrays:
+        decode_tokens(case, ops, config, tree, latent)
+    drawn = None
+    for entry, state in weights.files(case):
+        drawn = drawn or weights.state(case)
+        same_weights(case, entry, state, drawn)
+        if "image" in entry:
+            file_tree = layout.to_tree(config, state)
+            grid = grid_of(case, latent)
+            image = vq.decode(ops, file_tree, config, grid)
+            compare(case, entry["image"], first(image))
+
+
+def encode(case: Case, ops, config, tree, prefix: str):
+    """Compare what an image becomes on its way in and out; return the shape of its h."""
+    x = ops.from_pixels(take(case, prefix + "image_uint8"))
+    if prefix + "x" in case.arrays:
+        compare(case, prefix + "x", first(x))
+    seen = {}
+    h = vq.encode(ops, tree, config, x, watch=keep_in(seen))
+    compare(case, prefix + "h", first(h))
+    indices = nearest(case, ops, config, tree, h, prefix)
+
+    # what follows the codes starts from the recorded ones, should a near-tie differ
+    grid = take(case, prefix + "indices").reshape(indices.shape)
+    recon = vq.decode(ops, tree, config, grid, watch=keep_in(seen))
+    error = None
+    for name in (prefix + "recon", prefix + "recon_slice"):
+        if name in case.arrays:
+            compare(case, name, cut(case, name, first(recon)))
+            error = FACTOR * recorded_error(case, name)
+    if prefix + "recon_uint8" in case.arrays:
+        compare_pixels(case, ops, prefix + "recon_uint8", recon, error)
+    if prefix + "z_q" in case.arrays:
+        compare_straight_through(case, ops, config, tree, h, grid, prefix)
+    if prefix + "recon_from_zq" in case.arrays:
+        z_q = last(take(case, prefix + "z_q"))
+        again = vq.decode_latent(ops, tree, config, z_q)
+        compare(case, prefix + "recon_from_zq", first(again))
+    for name in names(case, prefix + "h_"):
+        module = name.removeprefix(prefix + "h_")
+        if module in seen:
+            compare(case, name, cut(case, name, first(seen[module])))
+        else:
+            case.failures.append(f"{name}: no watcher was told of {module!r}")
+    return h.shape
+
+
+def nearest(case: Case, ops, config, tree, h, prefix: str):
+    """Compare distances and nearest codes; return our codes (b y x)."""
+    z = h.reshape(-1, config.code_size)
+    z = ops.unit(z) if config.unit_codes else z
+    distances = ops.distances(z, vq.codes(ops, tree, config))
+    if prefix + "dist" in case.arrays:
+        compare(case, prefix + "dist", distances)
+    if prefix + "min_dist" in case.arrays:
+        compare(case, prefix + "min_dist", distances.min(-1))
+    indices = vq.quantise(ops, tree, config, h)
+    safety = case.about["index_safety"]
+    safety = safety.get(prefix) or safety["all"]
+    error = FACTOR * safety["max_abs_distance_error_float32"]
+    safe = take(case, prefix + "gap") > error
+    decide(case, prefix + "indices", indices.reshape(-1), safe)
+    # where it may be either, it must still be one of the nearest
+    ours = np.take_along_axis(distances, indices.reshape(-1, 1), -1)[:, 0]
+    note(case, prefix + "indices", ours - distances.min(-1), error)
+    return indices
+
+
+def compare_straight_through(case, ops, config, tree, h, grid, prefix) -> None:
+    """Compare z + (code - z) with the code: it carries the rounding of two sums.
+
+    Those are below eps / 2 of |code - z| and of |z_q|; the code of unit length was itself
+    rounded by us and by the original, each by at most 2 eps of it.
+    """
+    z = h.reshape(-1, config.code_size)
+    z = ops.unit(z) if config.unit_codes else z
+    code = ops.embed(vq.codes(ops, tree, config), grid.reshape(1, -1))[0]
+    within = EPS / 2 * (np.abs(code - z) + np.abs(code)) + 4 * EPS * np.abs(code)
+    shape = (*grid.shape, config.code_size)
+    compare(
+        case, prefix + "z_q", first(code.reshape(shape)), first(within.reshape(shape))
+    )
+
+
+def decode_tokens(case: Case, ops, config, tree, latent) -> None:
+    """Compare the image of the recorded tokens, whole or in the parts recorded."""
+    image = vq.decode(ops, tree, config, grid_of(case, latent))
+    whole = first(image)
+    error = None
+    for name in ("image", "image_strided"):
+        if name in case.arrays:
+            compare(case, name, cut(case, name, whole))
+            error = FACTOR * recorded_error(case, name)
+    for name, corner in (("image_tl", 0), ("image_br", -1)):
+        if name in case.arrays:
+            y, x = case.arrays[name].shape[2:]
+            part = whole[:, :, -y:, -x:] if corner else whole[:, :, :y, :x]
+            compare(case, name, part)
+    if "image_channel_mean" in case.arrays:
+        compare(case, "image_channel_mean", whole.mean((0, 2, 3), np.float64))
+    if "image_channel_std" in case.arrays:
+        spread = whole.std((0, 2, 3), dtype=np.float64)
+        # torch's std divides by one less than the number of pixels
+        pixels = whole.size // whole.shape[1]
+        spread *= math.sqrt(pixels / (pixels - 1))
+        compare(case, "image_channel_std", spread)
+    for name in ("image_uint8_out", "uint8_strided"):
+        if name in case.arrays:
+            compare_pixels(case, ops, name, image, error)
+
+
+def grid_of(case: Case, latent) -> np.ndarray:
+    """Return the recorded tokens as a grid: the encoder's if it fits, else a square."""
+    tokens = take(case, "tokens")
+    count = tokens.shape[1]
+    if latent and latent[1] * latent[2] == count:
+        return tokens.reshape(-1, *latent[1:3])
+    side = math.isqrt(count)
+    assert side * side == count, f"{count} tokens: what grid they form is not recorded"
+    return tokens.reshape(-1, side, side)
+
+
+def compare_pixels(case: Case, ops, name: str, image, error: float) -> None:
+    """Compare uint8 pixels: equal, but where rounding decides which side of a step.
+
+    A pixel is 127.5 v + 128 truncated; if v may be off by `error`, that number by 127.5
+    times as much, plus the rounding of its two operations.
+    """
+    cropped = cut(case, name, ops.to_pixels(image))
+    scaled = 127.5 * cut(case, name, image).astype(np.float64) + 128
+    reach = 127.5 * error + 256 * EPS
+    decide(case, name, cropped, np.abs(scaled - np.round(scaled)) > reach)
+    off = cropped.astype(int) - case.arrays[name].astype(int)
+    note(case, name, np.abs(off), 1)
+
+
+def keep_in(seen: dict):
+    """Return a watcher that keeps every array it is told of."""
+
+    def watch(name, array):
+        seen[name] = np.array(array)
+
+    return watch
+
+
+def first(x):
+    """(b y x c) to (b c y x)."""
+    return np.moveaxis(np.asarray(x), -1, 1)
+
+
+def last(x):
+    """(b c y x) to (b y x c)."""
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))

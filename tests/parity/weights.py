@@ -1,0 +1,76 @@
+"""The weights of a case: drawn by synth.py, or read from the files beside it."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from tests.synth import synth
+
+from minigen.checkpoints import names, read_checkpoint
+from minigen.config import ArpgConfig, VqConfig
+from tests.parity.case import Case
+
+FAMILIES = {"arpg": ArpgConfig, "vq": VqConfig}
+
+
+def configuration(case: Case):
+    """Return the model configuration of the case's constructor arguments."""
+    arguments = dict(case.about["config"])
+    if "released" in arguments:
+        arguments["name"] = arguments.pop("released")
+    return FAMILIES[case.about["family"]].from_upstream(arguments)
+
+
+def tree(case: Case):
+    """Return the case's weights as our tree. The last case's are kept for its next backend."""
+    return _tree(case.folder, *_recipe(case))
+
+
+def state(case: Case) -> dict[str, np.ndarray]:
+    """Return the case's weights under the original's names."""
+    return draw(*_recipe(case))
+
+
+def files(case: Case):
+    """Yield (entry, state) of every weight file of the case, read by minigen."""
+    for entry in case.about.get("weights", {}).get("files", ()):
+        yield entry, read(case, entry)
+
+
+def read(case: Case, entry: dict, key=None) -> dict[str, np.ndarray]:
+    """Read one weight file of the case; key names one of several dicts in it."""
+    return read_checkpoint(case.folder / entry["path"], key)
+
+
+def draw(config, salt, scale, fixed) -> dict[str, np.ndarray]:
+    """Draw the stand-in weights of every name in the original's state dict.
+
+    scale: factors by regular expression; fixed: values of whole arrays, by last name.
+    """
+    drawn = {}
+    for name, shape in names.manifest(config).items():
+        if name.rsplit(".", 1)[-1] in dict(fixed):
+            value = dict(fixed)[name.rsplit(".", 1)[-1]]
+            drawn[name] = np.full(shape, value, np.float32)
+            continue
+        drawn[name] = synth(name, shape, salt)
+        for pattern, factor in scale:
+            if re.search(pattern, name):
+                drawn[name] *= np.float32(factor)
+    return drawn
+
+
+@lru_cache(maxsize=1)
+def _tree(folder: Path, config, *recipe):
+    return names.to_tree(config, draw(config, *recipe))
+
+
+def _recipe(case):
+    about = case.about["weights"]
+    salt = about.get("synth_salt", about.get("salt", ""))
+    scale = tuple(about.get("scale", {}).items())
+    fixed = tuple(about.get("fixed", {}).items())
+    return configuration(case), salt, scale, fixed
