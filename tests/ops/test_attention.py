@@ -1,0 +1,145 @@
+"""attention: against the reference, and against itself with and without a cache."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from minigen.errors import ShapeError
+from minigen.ops.attention import cpu, reference
+from tests import strategies as st
+from tests.tolerance import assert_close, assert_same
+
+
+def inputs(seed, b, m, n, h, e):
+    q, k, v = (st.floats(seed + i, b, s, h, e) for i, s in enumerate((m, n, n)))
+    return q, k, v
+
+
+def wide(*arrays):
+    return [a.astype(np.float64) for a in arrays]
+
+
+def magnitude(reference_function, q, k, v, *length):
+    """Return how far one eps of each input moves the output.
+
+    v enters linearly: the reference with |v|. A score moves by |q| |k| / sqrt(e), which
+    changes its weight by that factor; all weights together by twice the largest.
+    """
+    largest = np.einsum("bmhe,bnhe->bmh", abs(q), abs(k).max(1, keepdims=True))
+    factor = 1 + 2 * largest / np.sqrt(q.shape[-1])
+    return reference_function(q, k, abs(v), *length) * factor[..., None]
+
+
+@given(st.b, st.m, st.n, st.h, st.e, st.seeds)
+def test_close_to_the_reference(b, m, n, h, e, seed):
+    q, k, v = inputs(seed, b, m, n, h, e)
+    length = 1 + seed % n
+    # what lies beyond the length must not be read
+    k[:, length:] = v[:, length:] = np.nan
+    given_wide = *wide(q, k[:, :length], v[:, :length]), length
+    assert_close(
+        cpu.attention(q, k, v, length),
+        reference.attention(*given_wide),
+        magnitude(reference.attention, *given_wide),
+    )
+
+
+@given(st.b, st.n, st.h, st.e, st.seeds)
+def test_causal_close_to_the_reference(b, n, h, e, seed):
+    arrays = inputs(seed, b, n, n, h, e)
+    assert_close(
+        cpu.attention_causal(*arrays),
+        reference.attention_causal(*wide(*arrays)),
+        magnitude(reference.attention_causal, *wide(*arrays)),
+    )
+
+
+@given(st.b, st.n, st.h, st.e, st.seeds)
+def test_one_token_a_step_equals_causal(b, n, h, e, seed):
+    q, k, v = inputs(seed, b, n, n, h, e)
+    keys, values = np.full_like(k, np.nan), np.full_like(v, np.nan)
+    steps = []
+    for i in range(n):
+        keys = cpu.append(keys, k[:, i : i + 1], i)
+        values = cpu.append(values, v[:, i : i + 1], i)
+        steps.append(cpu.attention(q[:, i : i + 1], keys, values, i + 1))
+    assert_close(
+        np.concatenate(steps, axis=1),
+        reference.attention_causal(*wide(q, k, v)),
+        magnitude(reference.attention_causal, *wide(q, k, v)),
+    )
+    assert (keys == k).all() and (values == v).all()
+
+
+@given(st.m, st.n, st.h, st.e, st.seeds)
+def test_a_query_has_the_same_bits_alone_and_in_company(m, n, h, e, seed):
+    q, k, v = inputs(seed, 2, m, n, h, e)
+    y = cpu.attention(q, k, v, n)
+    order = np.random.default_rng(seed).permutation(m)
+    assert_same(cpu.attention(q[:, order], k, v, n), y[:, order])
+    for i in range(m):
+        one = cpu.attention(q[1:, i : i + 1], k[1:], v[1:], n)
+        assert_same(one, y[1:, i : i + 1])
+
+
+@given(st.n, st.h, st.e, st.seeds)
+def test_causal_rows_do_not_see_what_follows(n, h, e, seed):
+    q, k, v = inputs(seed, 2, n, n, h, e)
+    y = cpu.attention_causal(q, k, v)
+    half = (n + 1) // 2
+    k[:, half:] = v[:, half:] = 7.0
+    assert_same(cpu.attention_causal(q, k, v)[:, :half], y[:, :half])
+    assert_same(cpu.attention_causal(q[1:], k[1:], v[1:])[:, :half], y[1:, :half])
+
+
+def test_two_threads_equal_one(threads):
+    q, k, v = inputs(0, 2, 33, 65, 3, 64)
+    with threads(1):
+        one = cpu.attention(q, k, v, 65)
+    with threads(2):
+        assert_same(cpu.attention(q, k, v, 65), one)
+
+
+def test_one_key_returns_its_value_and_zero_keys_the_mean():
+    q, k, v = inputs(0, 1, 5, 4, 2, 64)
+    assert (cpu.attention(q, k, v, 1) == v[:, :1]).all()
+    mean = v.astype(np.float64).mean(axis=1, keepdims=True)
+    size = abs(v.astype(np.float64)).mean(axis=1, keepdims=True)
+    y = cpu.attention(q, np.zeros_like(k), v, 4)
+    assert_close(y, np.broadcast_to(mean, y.shape), np.broadcast_to(size, y.shape))
+
+
+def test_scores_that_overflow_without_care():
+    q, k, v = inputs(0, 1, 3, 9, 1, 32)
+    q *= np.float32(1000)
+    given_wide = *wide(q, k, v), 9
+    assert_close(
+        cpu.attention(q, k, v, 9),
+        reference.attention(*given_wide),
+        magnitude(reference.attention, *given_wide),
+    )
+
+
+def test_one_wide_head_as_in_the_tokenizer():
+    arrays = inputs(0, 1, 64, 64, 1, 512)
+    given_wide = *wide(*arrays), 64
+    assert_close(
+        cpu.attention(*arrays, 64),
+        reference.attention(*given_wide),
+        magnitude(reference.attention, *given_wide),
+    )
+
+
+def test_append_writes_in_place_and_within_its_cache():
+    cache, new = np.zeros((1, 4, 1, 2), np.float32), np.ones((1, 2, 1, 2), np.float32)
+    assert cpu.append(cache, new, 1) is cache
+    assert cache[0, :, 0, 0].tolist() == [0, 1, 1, 0]
+    for length in (-1, 3):
+        with pytest.raises(ShapeError, match="cache of 4"):
+            cpu.append(cache, new, length)
+
+
+@pytest.mark.parametrize("length", [0, 5])
+def test_a_length_that_the_cache_has_not_is_refused(length):
+    with pytest.raises(ShapeError, match="up to 4"):
+        cpu.attention(*inputs(0, 1, 2, 4, 1, 4), length)

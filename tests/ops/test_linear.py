@@ -1,0 +1,96 @@
+"""linear: values, and that a row's result has the same bits in whatever company."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from minigen.errors import ShapeError
+from minigen.ops.linear import cpu, reference
+from tests import strategies as st
+from tests.tolerance import assert_close, assert_same
+
+
+def wide(array):
+    return array.astype(np.float64)
+
+
+@given(st.b, st.n, st.d, st.f, st.weight_dtypes, st.seeds)
+def test_close_to_the_reference(b, n, d, f, dtype, seed):
+    x, w = st.floats(seed, b, n, d), st.floats(seed, f, d, dtype=dtype)
+    expected = reference.linear(wide(x), wide(w))
+    assert_close(
+        cpu.linear(x, w), expected, reference.linear(abs(wide(x)), abs(wide(w)))
+    )
+
+
+@given(st.b, st.n, st.d, st.f, st.weight_dtypes, st.seeds)
+def test_the_residual_is_added(b, n, d, f, dtype, seed):
+    x, w = st.floats(seed, b, n, d), st.floats(seed, f, d, dtype=dtype)
+    r = st.floats(seed + 1, b, n, f)
+    inputs = wide(x), wide(w), wide(r)
+    expected = reference.linear_add(*inputs)
+    magnitude = reference.linear_add(*map(abs, inputs))
+    assert_close(cpu.linear_add(x, w, r), expected, magnitude)
+
+
+@given(st.n, st.d, st.f, st.weight_dtypes, st.seeds)
+def test_a_row_has_the_same_bits_alone_and_in_a_batch(n, d, f, dtype, seed):
+    x, w = st.floats(seed, 2, n, d), st.floats(seed, f, d, dtype=dtype)
+    y = cpu.linear(x, w)
+    for i in range(n):
+        assert_same(cpu.linear(x[1:, i : i + 1], w), y[1:, i : i + 1])
+
+
+@given(st.b, st.n, st.d, st.f, st.seeds)
+def test_permuted_rows_permute_the_result(b, n, d, f, seed):
+    x, w = st.floats(seed, b, n, d), st.floats(seed, f, d)
+    order = np.random.default_rng(seed).permutation(n)
+    assert_same(cpu.linear(x[:, order], w), cpu.linear(x, w)[:, order])
+
+
+@given(st.n, st.d, st.f, st.seeds)
+def test_permuted_features_permute_the_result(n, d, f, seed):
+    x, w = st.floats(seed, 1, n, d), st.floats(seed, f, d)
+    order = np.random.default_rng(seed).permutation(f)
+    assert_same(cpu.linear(x, w[order]), cpu.linear(x, w)[:, :, order])
+
+
+@pytest.mark.parametrize("dtype", st.WEIGHT_DTYPES, ids=str)
+def test_two_threads_equal_one(threads, dtype):
+    x, w = st.floats(0, 2, 33, 127), st.floats(1, 130, 127, dtype=dtype)
+    with threads(1):
+        one = cpu.linear_add(x, w, cpu.linear(x, w))
+    with threads(2):
+        assert_same(cpu.linear_add(x, w, cpu.linear(x, w)), one)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, st.WEIGHT_DTYPES[2]], ids=str)
+def test_every_finite_number_of_sixteen_bits_is_widened(dtype):
+    bits = np.arange(2**16, dtype=np.uint16).view(dtype)
+    w = bits[np.isfinite(bits.astype(np.float32))].reshape(-1, 1)
+    one = np.ones((1, 1, 1), np.float32)
+    assert (cpu.linear(one, w).ravel() == w.astype(np.float32).ravel()).all()
+
+
+def test_many_rows():
+    x, w = st.floats(0, 1, 300, 127), st.floats(1, 200, 127)
+    expected = reference.linear(wide(x), wide(w))
+    assert_close(
+        cpu.linear(x, w), expected, reference.linear(abs(wide(x)), abs(wide(w)))
+    )
+
+
+def test_layouts_do_not_matter():
+    x, w = st.floats(0, 2, 5, 12), st.floats(1, 7, 12)
+    fortran = np.asfortranarray(x), np.asfortranarray(w)
+    assert_same(cpu.linear(*fortran), cpu.linear(x, w))
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    x = np.ones((1, 2, 3), np.float32)
+    with pytest.raises(ShapeError, match="last axis"):
+        cpu.linear(x, np.ones((4, 5), np.float32))
+    with pytest.raises(ShapeError, match="residual"):
+        cpu.linear_add(x, np.ones((4, 3), np.float32), np.ones((1, 2, 5), np.float32))
+    with pytest.raises(ShapeError, match="dtype int64"):
+        cpu.linear(x, np.ones((4, 3), np.int64))
