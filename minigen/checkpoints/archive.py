@@ -45,8 +45,8 @@ def find_records(data) -> dict[str, tuple[int, int]]:
         name = _check_name(raw)
         if flags & ENCRYPTED or method != STORED or size != packed:
             raise CheckpointError(
-                f"its record {name!r} is compressed or encrypted; torch.save stores "
-                "records as they are: unpack the file and save it with torch.save"
+                f"its record {name!r} is compressed or encrypted, which torch.save never "
+                "does: if it is a TorchScript program, save its state_dict() instead"
             )
         if name in records:
             raise CheckpointError(f"it holds two records named {name!r}; one was added")

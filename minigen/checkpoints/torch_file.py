@@ -90,11 +90,6 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
             "FOLDER/data.pkl"
         )
     folder = pickles[0].partition("/")[0]
-    if f"{folder}/constants.pkl" in records:
-        raise CheckpointError(
-            "it is a TorchScript program, not weights; save its state_dict() with "
-            "torch.save"
-        )
     begin, end = records.get(f"{folder}/byteorder", (0, 0))
     if data[begin : min(end, begin + 8)] not in (b"", b"little"):
         raise CheckpointError(

@@ -1,0 +1,48 @@
+"""Watch what Python does while a file is read: it may open and map that file only.
+
+An audit hook sees every import, every `exec`, every file opened, every process started,
+whoever asks for it. It cannot be removed again, so one is installed and switched.
+"""
+
+import builtins
+import os
+import sys
+from contextlib import contextmanager
+
+HARMLESS = {"mmap.__new__", "builtins.id"}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_watched = {"path": None, "seen": []}
+
+
+def _hook(event, arguments):
+    path = _watched["path"]
+    if path is None or event in HARMLESS:
+        return
+    if event == "open" and str(arguments[0]) == path and not arguments[2] & WRITING:
+        return
+    _watched["seen"].append((event, repr(arguments)[:200]))
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def only_reading(path):
+    """Fail if anything but opening and mapping `path` for reading happens inside."""
+
+    def tripped(*arguments, **options):
+        _watched["seen"].append(("called", repr(arguments)[:200]))
+
+    names = ((os, "system"), (builtins, "eval"), (builtins, "exec"))
+    saved = [getattr(module, name) for module, name in names]
+    _watched.update(path=str(path), seen=[])
+    for module, name in names:
+        setattr(module, name, tripped)
+    try:
+        yield
+    finally:
+        for (module, name), function in zip(names, saved, strict=True):
+            setattr(module, name, function)
+        _watched["path"] = None
+    assert not _watched["seen"], _watched["seen"]
