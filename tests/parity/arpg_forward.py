@@ -1,4 +1,4 @@
-"""Training-form forwards of ARPG: logits, loss, hidden states, and weights from files."""
+"""Training-form forwards of ARPG: logits, loss, hidden states, weight files."""
 
 from __future__ import annotations
 
@@ -111,14 +111,20 @@ def unmasked(ops) -> SimpleNamespace:
 
 
 def same_weights(case: Case, entry: dict, state: dict, drawn: dict) -> None:
-    """A weight file must hold the drawn weights, rounded to its dtype, and no others."""
+    """A weight file must hold the drawn weights, rounded to its dtype, and no more."""
     name = f"file {entry['path']}"
-    if set(state) != set(drawn):
+    fixed = case.about["weights"].get("fixed", {})
+    buffers = {key for key in state if key.rsplit(".", 1)[-1] in fixed}
+    if set(state) - buffers != set(drawn) - buffers:
         case.failures.append(f"{name}: names differ: {set(state) ^ set(drawn)}")
         return
     wrong = {str(array.dtype) for array in state.values()} - {entry["dtype"]}
     if wrong:
         case.failures.append(f"{name}: holds {wrong}, recorded {entry['dtype']}")
     for key, array in state.items():
-        rounded = drawn[key].astype(array.dtype)
+        if key in buffers:
+            expected = np.full(array.shape, fixed[key.rsplit(".", 1)[-1]])
+        else:
+            expected = drawn[key]
+        rounded = expected.astype(array.dtype)
         note(case, name, (np.asarray(array) != rounded) * 1.0, 0.0)

@@ -38,7 +38,7 @@ def is_schedule(case: Case) -> bool:
 
 
 def replay_schedule(case: Case, ops) -> None:
-    """Counts of every schedule, sequence length and number of steps; ops have no part."""
+    """Compare the counts of every schedule, length and number of steps, without ops."""
     iters = take(case, "iters").tolist()
     for name in names(case, "counts_"):
         schedule, length = re.fullmatch(r"counts_(\w+)_(\d+)", name).groups()
@@ -89,8 +89,8 @@ def compare_filter(case, ops, name, logits, top_k, top_p, rows=True) -> None:
     """Compare our probabilities with the softmax of what the recorded mask lets pass.
 
     A softmax rounds l - max once, each of v terms and their sum once more, and the
-    quotient: its relative error is below (|l - max| + v + 4) eps / 2. Below the smallest
-    normal float32 a probability may be flushed to zero.
+    quotient: its relative error is below (|l - max| + v + 4) eps / 2. Below the
+    smallest normal float32 a probability may be flushed to zero.
     """
     batch = logits if logits.ndim == 3 else logits[None]
     ours = np.asarray(ops.probabilities(batch, 1.0, top_k, top_p)).reshape(logits.shape)
@@ -107,7 +107,7 @@ def compare_filter(case, ops, name, logits, top_k, top_p, rows=True) -> None:
 
 
 def compare_minimum(case: Case, combo: dict, logits) -> None:
-    """Compare min_tokens_to_keep: no model asks for it, and only the reference knows it."""
+    """Compare min_tokens_to_keep: no model uses it, and only the reference has it."""
     name, top_k, top_p = combo["array"], combo["top_k"], combo["top_p"]
     tied = ties(logits) & (top_p < 1)
     ours = reference.keep(logits, top_k, top_p, combo["min_tokens_to_keep"])
@@ -147,7 +147,7 @@ def not_imitated(case: Case, ops, name: str, top_p: float) -> None:
 
 
 def sorted_flags(logits, top_p):
-    """Return which entries top_p removes, largest first, and the order of the entries."""
+    """Return which entries top_p removes, largest first, and their order."""
     order = np.argsort(-logits, axis=-1, kind="stable")
     ranked = np.take_along_axis(logits, order, -1).astype(np.float64)
     p = np.exp(ranked - ranked[..., :1])

@@ -1,9 +1,9 @@
 """Decoding traces of ARPG: the loop of minigen.sample, given what was recorded.
 
 The loop runs on an op table in which two ops are wrapped: `guide` keeps the logits, and
-`draw` draws the tokens from the recorded uniforms or noise instead of from a seed, keeps
-them, and hands the recorded tokens on. So each step sees the recorded past, whatever we
-drew, and a token that must be equal but is not fails where it was drawn.
+`draw` draws the tokens from the recorded uniforms or noise instead of from a seed,
+keeps them, and hands the recorded tokens on. So each step sees the recorded past,
+whatever we drew, and a token that must be equal but is not fails where it was drawn.
 """
 
 from __future__ import annotations
@@ -118,10 +118,11 @@ def replay_trace(case: Case, ops, config, tree, trace: dict) -> None:
 
 
 def plan_of(case: Case, config, trace: dict, order) -> plans.Plan:
-    """Return the plan of a trace: its recorded order in groups of its schedule's sizes.
+    """Return the plan of a trace: its recorded order, cut by its schedule.
 
-    The order may leave raster positions out (upstream's seq_len < N), which `plans.plan`
-    has no word for: the groups are planned on a strip and mapped to the recorded order.
+    The order may leave raster positions out (upstream's seq_len < N), which
+    `plans.plan` has no word for: the groups are planned on a strip and mapped to the
+    recorded order.
     """
     n = len(order)
     if trace.get("seq_len", n) != n:
@@ -162,7 +163,8 @@ def wrap(ops, tape: Tape, tokens, choose) -> SimpleNamespace:
 def choose_with(case: Case, ops, trace: dict):
     """Return how the recorded tokens were drawn, or None if that was not recorded.
 
-    The function takes probabilities (b m v) and the slice of the decode order they are for.
+    The function takes probabilities (b m v) and the slice of the decode order they are
+    for.
     """
     prefix = trace["prefix"]
     if prefix + "uniform" in case.arrays:
@@ -176,16 +178,17 @@ def choose_with(case: Case, ops, trace: dict):
         return lambda p, part: ops.draw(p, np.full(p.shape[:2], 0.5, np.float32))
     if "kind" in trace:
         raise AssertionError(
-            f"trace {prefix!r} is of kind {trace['kind']!r} and holds neither uniforms nor "
-            "noise: there is no telling how its tokens were drawn"
+            f"trace {prefix!r} is of kind {trace['kind']!r} and holds neither "
+            "uniforms nor noise: there is no telling how its tokens were drawn"
         )
     return None
 
 
 def margin(case: Case, trace: dict, options) -> np.ndarray:
-    """Return how safe each recorded token (b n) is: its margin over FACTOR float errors.
+    """Return how safe each recorded token (b n) is: margin over FACTOR float errors.
 
-    Computed in float64 from the recorded guided logits, by the rule that drew the token.
+    Computed in float64 from the recorded guided logits, by the rule that drew the
+    token.
     """
     prefix = trace["prefix"]
     logits = case.arrays[prefix + "logits_guided"].astype(np.float64)

@@ -39,9 +39,10 @@ def replay_gradients(case: Case, ops) -> None:
 def compare_slopes(case: Case, config, state, batch, grads) -> None:
     """Compare gradients with the slopes of minigen's loss along two directions each.
 
-    The slopes are central differences in float64, extrapolated from steps h and h/2. Their
-    error is below the difference of the two (it is 3/4 of the h**2 term, which the
-    extrapolation removes) plus the rounding of the two losses over the shorter step.
+    The slopes are central differences in float64, extrapolated from steps h and h/2.
+    Their error is below the difference of the two (it is 3/4 of the h**2 term, which
+    the extrapolation removes) plus the rounding of the two losses over the shorter
+    step.
     """
     ops = backends.table("numpy")
     table = arpg.rotary_table(ops, config)
@@ -74,7 +75,7 @@ def has_steps(case: Case) -> bool:
 
 
 def replay_steps(case: Case, ops) -> None:
-    """Train: loss and gradient, clipping, AdamW, a moving average; once a recorded batch.
+    """Train on each recorded batch: loss, gradient, clipping, AdamW, moving average.
 
     Source: hp-l33/ARPG train_c2i.py; Loshchilov and Hutter, "Decoupled weight decay
     regularization" (2019), algorithm 2.

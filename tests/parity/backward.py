@@ -1,9 +1,9 @@
 """The gradients of ARPG's training loss by hand: a float64 reverse pass in NumPy.
 
-For the tests only, so that recorded gradients and training steps can be replayed without
-an autograd library. Each function runs one operation forwards and returns its result with
-a function that turns the gradient of the result into that of the input; the gradients of
-weights are added to `grads`, under the original's names.
+For the tests only, so that recorded gradients and training steps can be replayed
+without an autograd library. Each function runs one operation forwards and returns its
+result with a function that turns the gradient of the result into that of the input; the
+gradients of weights are added to `grads`, under the original's names.
 """
 
 from __future__ import annotations

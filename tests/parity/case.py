@@ -19,9 +19,9 @@ class Case:
     """One case folder being replayed on one backend.
 
     about: case.json; arrays: io.npz; used: names read or compared so far; results: one
-    entry a comparison; failures: what was wrong, in words; decisions: for tokens, pixels
-    and so on how many there were, how many of these were near-ties, in which both sides
-    may win, and how many of those we decided otherwise.
+    entry a comparison; failures: what was wrong, in words; decisions: for tokens,
+    pixels and so on how many there were, how many of these were near-ties, in which
+    both sides may win, and how many of those we decided otherwise.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ def take(case: Case, name: str) -> np.ndarray:
     """Return an array of the case and remember that it was used."""
     if name not in case.arrays:
         raise AssertionError(
-            f"{case.folder}: this kind of case needs an array {name!r}, which is missing"
+            f"{case.folder}: this kind of case needs an array {name!r}; it is missing"
         )
     case.used.add(name)
     return case.arrays[name]
@@ -63,9 +63,9 @@ def compare(case: Case, name: str, ours, within=None) -> None:
     """Compare our array with the recorded one of that name, entry by entry.
 
     The tolerance is FACTOR times the float32 error recorded for the array. Where that
-    error is 0, the float32 and float64 runs agreed to the last bit: then an entry may be
-    off by one rounding of the largest one, EPS times its magnitude. `within` (a number or
-    an array) gives the tolerance of arrays for which no error was recorded.
+    error is 0, the float32 and float64 runs agreed to the last bit: then an entry may
+    be off by one rounding of the largest one, EPS times its magnitude. `within` (a
+    number or an array) gives the tolerance of arrays for which no error was recorded.
     """
     expected = take(case, name)
     ours = np.asarray(ours)
@@ -88,7 +88,7 @@ def compare(case: Case, name: str, ours, within=None) -> None:
 
 
 def note(case: Case, name: str, off, within, recorded=False) -> None:
-    """Write down differences `off` that may be as large as `within` (numbers or arrays).
+    """Write down differences `off` that may be as large as `within`, numbers or arrays.
 
     recorded: whether `within` is FACTOR times an error recorded with the case.
     """
@@ -121,8 +121,8 @@ def equal(case: Case, name: str, ours) -> None:
 def decide(case: Case, name: str, ours, safe) -> None:
     """Compare tokens or codes: entries must be equal where `safe`, and are counted.
 
-    safe is True where the recorded margin of the decision exceeds FACTOR times the float
-    error; elsewhere the two candidates are too close for float32 to tell.
+    safe is True where the recorded margin of the decision exceeds FACTOR times the
+    float error; elsewhere the two candidates are too close for float32 to tell.
     """
     expected = take(case, name)
     ours, safe = np.asarray(ours), np.broadcast_to(safe, expected.shape)
@@ -143,7 +143,7 @@ def count(case: Case, kind: str, safe, differ) -> None:
 
 
 def names(case: Case, prefix: str) -> list[str]:
-    """Return the names of the case's arrays that start with `prefix`, in their order."""
+    """Return the names of the arrays that start with `prefix`, in their order."""
     return [name for name in case.arrays if name.startswith(prefix)]
 
 

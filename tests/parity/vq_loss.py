@@ -1,8 +1,8 @@
 """The quantiser's training losses and their gradients, in float64 NumPy.
 
 For the tests only. The gradients are exact to rounding without a reverse pass: for an
-analytic function, the imaginary part of f(x + i h) over h is its derivative, and nothing
-cancels, however small h is.
+analytic function, the imaginary part of f(x + i h) over h is its derivative, and
+nothing cancels, however small h is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def losses(z, codes, indices, config, unit):
 
 
 def entropy_loss(affinity):
-    """Mean entropy of each vector's choice of a code, less the entropy of the mean one."""
+    """Mean entropy of the choices of a code, less the entropy of the mean choice."""
     affinity = affinity - affinity.real.max(-1, keepdims=True)
     log_p = affinity - np.log(np.exp(affinity).sum(-1, keepdims=True))
     p = np.exp(log_p)
@@ -40,10 +40,11 @@ def entropy_loss(affinity):
 
 
 def gradients(z, codes, indices, config, unit):
-    """Return the gradients, with respect to z (b y x c) and codes (k c), of what was trained.
+    """Return the gradients of what was trained: of z (b y x c) and of codes (k c).
 
-    That is the three losses and the mean of z_q, (b c y x), times numbers from -1 to 1, so
-    that the straight-through gradient is seen: z_q is z plus a part that is held still.
+    That is the three losses and the mean of z_q, (b c y x), times numbers from -1 to 1,
+    so that the straight-through gradient is seen: z_q is z plus a part that is held
+    still.
     """
 
     def total(z, codes):

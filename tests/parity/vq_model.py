@@ -1,8 +1,8 @@
 """The VQ tokenizer: encoder, distances, codes, decoder, pixels, weights from files.
 
 Recorded images and activations are (b c y x), ours (b y x c). Every array is optional:
-what a case recorded is compared. A prefix (`enc_`) may stand before the arrays that belong
-to an encoded image.
+what a case recorded is compared. A prefix (`enc_`) may stand before the arrays that
+belong to an encoded image.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def replay(case: Case, ops) -> None:
 
 
 def encode(case: Case, ops, config, tree, prefix: str):
-    """Compare what an image becomes on its way in and out; return the shape of its h."""
+    """Compare what an image becomes, in and out; return the shape of its h."""
     x = ops.from_pixels(take(case, prefix + "image_uint8"))
     if prefix + "x" in case.arrays:
         compare(case, prefix + "x", first(x))
@@ -113,8 +113,8 @@ def nearest(case: Case, ops, config, tree, h, prefix: str):
 def compare_straight_through(case, ops, config, tree, h, grid, prefix) -> None:
     """Compare z + (code - z) with the code: it carries the rounding of two sums.
 
-    Those are below eps / 2 of |code - z| and of |z_q|; the code of unit length was itself
-    rounded by us and by the original, each by at most 2 eps of it.
+    Those are below eps / 2 of |code - z| and of |z_q|; the code of unit length was
+    itself rounded by us and by the original, each by at most 2 eps of it.
     """
     z = h.reshape(-1, config.code_size)
     z = ops.unit(z) if config.unit_codes else z

@@ -7,11 +7,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from tests.synth import synth
 
 from minigen.checkpoints import names, read_checkpoint
 from minigen.config import ArpgConfig, VqConfig
 from tests.parity.case import Case
+from tests.synth import synth
 
 FAMILIES = {"arpg": ArpgConfig, "vq": VqConfig}
 
@@ -25,7 +25,7 @@ def configuration(case: Case):
 
 
 def tree(case: Case):
-    """Return the case's weights as our tree. The last case's are kept for its next backend."""
+    """Return the case's weights as our tree; the last is kept for its next backend."""
     return _tree(case.folder, *_recipe(case))
 
 
