@@ -104,7 +104,9 @@ def replay_trace(case: Case, ops, config, tree, trace: dict) -> None:
         length = case.arrays[prefix + "sequence"].shape[1]
         canvas = taken[-1].canvas.reshape(len(labels), -1)
         equal(case, prefix + "sequence", canvas[:, :length])
-    if prefix + "train_logits" in case.arrays:
+    # with tokens of its own it is not about this trace
+    own = prefix + "train_tokens" in case.arrays
+    if prefix + "train_logits" in case.arrays and not own:
         table = arpg.rotary_table(ops, config)
         orders = np.ascontiguousarray(np.broadcast_to(order, tokens.shape))
         sequence = case.arrays[prefix + "sequence"]

@@ -26,9 +26,7 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize(
         "replayed",
         [
-            pytest.param(
-                (family, folder, backend), id=f"{family}/{folder.name}-{backend}"
-            )
+            pytest.param((folder, backend), id=f"{family}/{folder.name}-{backend}")
             for family, folder in found
             if family in replay.FAMILIES
             for backend in backend_names(config)
@@ -54,12 +52,10 @@ def pytest_terminal_summary(terminalreporter, config):
     for backend in dict.fromkeys(p["backend"] for p in played):
         for line in totals([p for p in played if p["backend"] == backend]):
             write(line)
-    broken = len(reports) - len(played)
+    passed = sum(report.outcome == "passed" for report in reports)
     skipped = sum(report.outcome == "skipped" for report in reports)
-    write(
-        f"cases replayed: {len(played)}, skipped: {skipped}"
-        + (f", not understood or broken off: {broken}" if broken else "")
-    )
+    count = len(reports) - skipped
+    write(f"cases replayed: {count} ({passed} passed), skipped: {skipped}")
     unknown = config.stash.get(UNKNOWN, Counter())
     if unknown:
         listed = ", ".join(f"{family} ({n})" for family, n in sorted(unknown.items()))
@@ -101,7 +97,7 @@ def table(played) -> list[str]:
             new = (r["share"], r["error"], r["recorded"])
             rows[key][p["backend"]] = max(rows[key].get(p["backend"], new), new)
     used = list(dict.fromkeys(p["backend"] for p in played))
-    width = max(len(" ".join(key)) for key in rows)
+    width = max((len(" ".join(key)) for key in rows), default=0)
     lines = [f"{'case and array':{width}} " + "".join(f"{b:>20}" for b in used)]
     for key, row in sorted(rows.items()):
         cells = "".join(f"{cell(row.get(backend)):>20}" for backend in used)

@@ -46,14 +46,13 @@ def find(golden: Path) -> list[tuple[str, Path]]:
     ]
 
 
-def replay(family: str, folder: Path, backend: str) -> case.Case:
-    """Replay one case on one backend and return what was compared."""
-    played = case.read(folder)
+def replay(played: case.Case, backend: str) -> None:
+    """Replay one case on one backend; what was compared is written into it."""
+    family = played.about["family"]
     for recognise, play in FAMILIES[family]:
         if recognise(played):
-            play(played, backends.table(backend))
-            return played
+            return play(played, backends.table(backend))
     raise AssertionError(
-        f"{folder}: a case of a kind that no replayer of {family} knows; it holds "
-        f"{', '.join([*played.about, *played.arrays])}"
+        f"{played.folder}: a case of a kind that no replayer of {family} knows; "
+        f"it holds {', '.join([*played.about, *played.arrays])}"
     )

@@ -4,16 +4,19 @@ from tests.parity import case, replay
 
 
 def test_case(replayed, record_property):
-    family, folder, backend = replayed
-    played = replay.replay(family, folder, backend)
-    record_property("parity", summary(played, f"{family}/{folder.name}", backend))
+    folder, backend = replayed
+    played = case.read(folder)
+    try:
+        replay.replay(played, backend)
+    finally:
+        record_property("parity", summary(played, backend))
     case.finish(played)
 
 
-def summary(played, name, backend):
+def summary(played, backend):
     """Return what the terminal summary shows of a case, as plain data."""
     return {
-        "case": name,
+        "case": f"{played.about['family']}/{played.folder.name}",
         "backend": backend,
         "results": played.results,
         "decisions": played.decisions,

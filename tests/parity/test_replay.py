@@ -25,7 +25,8 @@ def alter(folder, change):
 def fails(folder):
     """Return why the replay of a case on NumPy fails, or nothing if it passes."""
     try:
-        played = replay.replay(folder.parent.name, folder, "numpy")
+        played = case.read(folder)
+        replay.replay(played, "numpy")
         case.finish(played)
     except Exception as error:
         return str(error) or repr(error)
