@@ -15,7 +15,7 @@ def linear(x, w):
     >>> linear(np.array([[[1.0, 2.0]]]), np.array([[3.0, 4.0], [5.0, 6.0]]))
     array([[[11., 17.]]])
     """
-    return np.matmul(x, w.astype(x.dtype).T)
+    return np.matmul(x, w.astype(x.dtype, copy=False).T)
 
 
 def linear_add(x, w, residual):
