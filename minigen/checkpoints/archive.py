@@ -38,15 +38,15 @@ def find_records(data) -> dict[str, tuple[int, int]]:
         flags, method, packed, size = *fields[3:5], *fields[8:10]
         lengths, header = fields[10:13], fields[16]
         at += CENTRAL.size
-        raw, extra, _ = (_slice(data, at + sum(lengths[:i]), n, stop)
-                         for i, n in enumerate(lengths))  # fmt: skip
+        ends = [at + sum(lengths[:i]) for i in range(3)]
+        raw, extra = (_slice(data, ends[i], lengths[i], stop) for i in range(2))
         at += sum(lengths)
         size, packed, header = _widen(extra, [size, packed, header])
         name = _check_name(raw)
         if flags & ENCRYPTED or method != STORED or size != packed:
             raise CheckpointError(
-                f"its record {name!r} is compressed or encrypted, which torch.save never "
-                "does: if it is a TorchScript program, save its state_dict() instead"
+                f"its record {name!r} is compressed or encrypted, which torch.save "
+                "never does; of a TorchScript program, save the state_dict() instead"
             )
         if name in records:
             raise CheckpointError(f"it holds two records named {name!r}; one was added")

@@ -211,7 +211,12 @@ def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def check_ours(config, state: Mapping[str, np.ndarray]):
     """Raise CheckpointError unless `state` is a model of `config` under our names."""
     shapes = {name: tuple(array.shape) for name, array in state.items()}
-    differences = _differences(config, shapes, ours=True)
+    try:
+        differences = _differences(config, shapes, ours=True)
+    except (TypeError, ValueError, ArithmeticError):
+        raise CheckpointError(
+            f"it says it holds {config}, which makes no sense"
+        ) from None
     if differences:
         raise CheckpointError(f"it says it holds {config}, but {differences}")
 

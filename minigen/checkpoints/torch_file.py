@@ -99,7 +99,7 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
     places = {}
 
     def persistent(identity):
-        storage = _storage(identity, 5)
+        storage = _storage(identity)
         begin, end = records.get(f"{folder}/data/{storage.key}", (0, -1))
         if end - begin != storage.bytes:
             raise CheckpointError(
@@ -126,13 +126,15 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
     roots = {}
 
     def persistent(identity):
-        storage = _storage(identity[:5], 5)
+        if len(identity) != 6:
+            raise ValueError("not the persistent id of a legacy storage")
+        storage = _storage(identity[:5])
         root = (storage.dtype, storage.bytes)
         if roots.setdefault(storage.key, root) != root:
             raise CheckpointError(
                 f"it gives storage {storage.key[:60]!r} two sizes or types"
             )
-        (view,) = identity[5:]
+        view = identity[5]
         if view is None:
             return storage
         _, first, count = view
@@ -197,9 +199,9 @@ def _freeze(array):
     return array
 
 
-def _storage(identity, length):
+def _storage(identity):
     # ("storage", class, key, device, elements)
-    if len(identity) != length or identity[0] != "storage":
+    if len(identity) != 5 or identity[0] != "storage":
         raise ValueError("not the persistent id of a storage")
     kind, key, device, count = identity[1:]
     if type(key) is not str or type(device) is not str:
@@ -226,10 +228,10 @@ def _calls(size):
         "torch._tensor._rebuild_from_type_v2": partial(_rebuild_subclass, rebuilds),
         "torch.Tensor": None,
         "torch.nn.parameter.Parameter": None,
-        "collections.OrderedDict": dict,
-        "argparse.Namespace": partial(Inert, "argparse.Namespace"),
-        "torch.device": lambda *name: Inert("torch.device", [name]),
-        "torch.Size": lambda sizes: tuple(_whole(size) for size in sizes),
+        "collections.OrderedDict": lambda: {},
+        "argparse.Namespace": lambda: Inert("argparse.Namespace"),
+        "torch.device": lambda kind, index=None: Inert("torch.device"),
+        "torch.Size": _size,
         **dict.fromkeys(STORAGES),
         **{f"torch.{name}": None for name in DTYPES},
     }
@@ -238,7 +240,7 @@ def _calls(size):
 def _rebuild(
     most, storage, first, shape, strides, grad=False, hooks=None, metadata=None
 ):
-    return _make_tensor(most, storage, storage.dtype, first, shape, strides, metadata)
+    return _make_tensor(most, storage, None, first, shape, strides, metadata)
 
 
 def _rebuild_typed(
@@ -278,6 +280,7 @@ def _make_tensor(most, storage, dtype, first, shape, strides, metadata):
     count = math.prod(_whole(size) for size in shape)
     last = _whole(first)
     last += sum((n - 1) * _whole(s) for n, s in zip(shape, strides, strict=True))
+    dtype = dtype or storage.dtype
     width = dtype.itemsize
     if count and (last + 1) * width > storage.bytes:
         raise CheckpointError(
@@ -293,6 +296,12 @@ def _make_tensor(most, storage, dtype, first, shape, strides, metadata):
     # the stride of an axis of one element is never used, and may be anything
     strides = tuple(s if n > 1 else 1 for n, s in zip(shape, strides, strict=True))
     return Tensor(storage, dtype, storage.first + first * width, shape, strides)
+
+
+def _size(sizes):
+    if type(sizes) is not tuple or len(sizes) > MOST_AXES:
+        raise TypeError("not the sizes of a tensor")
+    return sizes
 
 
 def _parameter(tensor, grad, hooks, state=None):
