@@ -5,23 +5,21 @@ Each command lives in `minigen/commands/`; none imports NumPy or Numba before it
 
 from __future__ import annotations
 
-import typer
+from minigen.commands import bench, evaluate, machine, models, replay, sample
+from minigen.commands.terminal import new_app
 
-from minigen.commands import replay, sample
-
-app = typer.Typer(
-    name="minigen",
-    help="Autoregressive image generators in NumPy and Numba, to read and to run.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
-)
+app = new_app("Autoregressive image generators in NumPy and Numba, to read and to run.")
 
 app.command()(sample.sample)
 app.command()(sample.steps)
 app.command()(replay.replay)
+app.command()(models.models)
+app.command()(models.info)
+app.command()(models.convert)
+app.command()(evaluate.evaluate)
+app.add_typer(bench.app, name="bench")
+app.command()(machine.doctor)
+app.command()(machine.warmup)
 
 
 def main() -> None:

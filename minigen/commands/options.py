@@ -84,6 +84,12 @@ Gif = Annotated[
 Scale = Annotated[
     int, typer.Option(min=1, metavar="N", help="Show each pixel as N x N pixels.")
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Where in the file the weights lie: ema, model, ..."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

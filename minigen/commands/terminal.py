@@ -27,6 +27,30 @@ def reported(command: Callable) -> Callable:
     return run
 
 
+def new_app(about: str) -> typer.Typer:
+    """Return a group of commands: plain help, plain tracebacks, -h beside --help."""
+    return typer.Typer(
+        help=about,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def gigabytes(size: float) -> str:
+    """Return a size in bytes as one reads it.
+
+    >>> gigabytes(319_845_376 * 4), gigabytes(1_400_000), gigabytes(16_400)
+    ('1.28 GB', '1.40 MB', '16.40 KB')
+    """
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size} B"
+
+
 def say(line: str = "") -> None:
     """Print one line of the result."""
     typer.echo(line)

@@ -1,0 +1,1 @@
+"""Measuring: stand-in weights of any size, this machine's ceilings, and our timings."""

@@ -1,0 +1,171 @@
+"""Ours against the PyTorch twin: paired runs in turn, in a process each."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from statistics import median
+
+from minigen import plans
+from minigen.bench import ceilings, limit
+from minigen.bench.worker import Job
+from minigen.checkpoints.convert import DTYPES
+from minigen.config import PRESETS, ArpgConfig, VqConfig
+from minigen.errors import InputError, MinigenError
+
+OURS, TWIN = "minigen.bench.worker", "minigen.training.bench"
+PARTS = ("tokens", "pixels", "image")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One program's seconds for each of PARTS in every run, and its peak memory."""
+
+    runs: list = field(default_factory=list)
+    about: dict = field(default_factory=dict)
+    peak_bytes: int = 0
+
+    def median(self, part: str) -> float:
+        return median(run[part] for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a bench found. twin is None where PyTorch is not installed."""
+
+    job: Job
+    ours: Side
+    twin: Side | None
+    ceilings: ceilings.Ceilings
+    work: dict
+
+    @property
+    def ratio(self) -> float | None:
+        """The median over paired runs of the twin's time by ours: above 1, we win."""
+        if self.twin is None:
+            return None
+        pairs = zip(self.ours.runs, self.twin.runs, strict=True)
+        return median(twin["image"] / ours["image"] for ours, twin in pairs)
+
+
+def check(job: Job) -> None:
+    """Raise InputError if there is no such model, dtype or plan."""
+    for name, family in ((job.generator, ArpgConfig), (job.tokenizer, VqConfig)):
+        if not isinstance(PRESETS.get(name), family):
+            known = ", ".join(n for n, c in PRESETS.items() if isinstance(c, family))
+            raise InputError(f"{name!r} is not one of {known}")
+    codes, vocabulary = PRESETS[job.tokenizer].codes, PRESETS[job.generator].vocabulary
+    if codes != vocabulary:
+        raise InputError(
+            f"{job.generator} has {vocabulary} tokens and {job.tokenizer} {codes} "
+            "codes; name a pair that belongs together"
+        )
+    if job.dtype not in DTYPES:
+        raise InputError(f"dtype {job.dtype!r} is not one of {', '.join(DTYPES)}")
+    plans.counts(job.schedule, PRESETS[job.generator].tokens, job.steps)
+
+
+def compare(
+    job: Job, runs: int, say: Callable[[str], None] = lambda text: None
+) -> Comparison:
+    """Draw the job `runs` times on each side, in turn; `say` hears of progress."""
+    check(job)
+    with ExitStack() as stack:
+        say("drawing stand-in weights and compiling")
+        sides = [stack.enter_context(_worker(OURS, job))]
+        if importlib.util.find_spec("torch"):
+            sides.append(stack.enter_context(_worker(TWIN, job)))
+        found = [Side(about=_read(side)) for side in sides]
+        say("measuring the ceilings")
+        best = ceilings.measure()
+        for run in range(runs):
+            # who goes first changes, so that neither has the warmer machine
+            for i in (0, 1) if run % 2 == 0 else (1, 0):
+                if i < len(sides):
+                    say(f"run {run + 1} of {runs}, {('minigen', 'pytorch')[i]}")
+                    found[i].runs.append(_go(sides[i]))
+        found = [
+            Side(side.runs, side.about, _end(process))
+            for side, process in zip(found, sides, strict=True)
+        ]
+    again = ceilings.measure()
+    best = ceilings.Ceilings(
+        max(best.bandwidth, again.bandwidth), max(best.peak, again.peak), best.threads
+    )
+    return Comparison(job, found[0], (*found, None)[1], best, _work(job))
+
+
+def to_json(found: Comparison) -> dict:
+    """Return everything that was measured, ready for JSON."""
+    least = {part: seconds(found, part) for part in PARTS}
+    return {
+        **asdict(found),
+        "ratio": found.ratio,
+        "limit": least,
+    }
+
+
+def seconds(found: Comparison, part: str) -> float:
+    """Return the least time of a part, from its work and the ceilings."""
+    steps = [found.work["pixels"]] if part == "pixels" else found.work["tokens"]
+    if part == "image":
+        steps = [*steps, found.work["pixels"]]
+    return sum(step.seconds(found.ceilings) for step in steps)
+
+
+def _work(job):
+    config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
+    size = DTYPES[job.dtype].itemsize
+    counts = [n for n in plans.counts(job.schedule, config.tokens, job.steps) if n]
+    grid = (config.side, config.side)
+    return {
+        "tokens": limit.generator(config, counts, size, job.batch),
+        "pixels": limit.decoder(tokenizer, grid, size, job.batch),
+    }
+
+
+@contextmanager
+def _worker(module, job):
+    names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
+    threads = {f"{name}_NUM_THREADS": str(job.threads) for name in names}
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, json.dumps(asdict(job))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # a thread that spins while it waits starves the others of a busy machine
+        env={**os.environ, **threads, "OMP_WAIT_POLICY": "passive"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _read(process):
+    # a library may print something of its own
+    for line in process.stdout:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise MinigenError(
+        f"the process that draws stopped with status {process.wait()}; what it said "
+        "stands above"
+    )
+
+
+def _go(process):
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return _read(process)
+
+
+def _end(process):
+    process.stdin.close()
+    return _read(process)["peak_bytes"]

@@ -1,0 +1,76 @@
+"""Stand-in weights: a checkpoint of full size that needs no download.
+
+Each array is drawn from its upstream name and shape alone, so that two programs that
+draw them hold the same model. Pictures made with them are noise; time and memory are
+those of the real weights.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from minigen.checkpoints import names, safetensors_file
+from minigen.checkpoints.convert import DTYPES
+from minigen.errors import InputError
+from minigen.show.files import check_file
+
+
+def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the float32 stand-in of the parameter of that upstream name.
+
+    Norm scales lie near one, biases near zero; vectors of a table have unit variance;
+    a matrix or a convolution keeps the variance of what it is given.
+    """
+    rng = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+    x = rng.standard_normal(shape, dtype=np.float32)
+    if len(shape) == 1:
+        x *= np.float32(0.1)
+        return x + np.float32(name.endswith("weight"))
+    if "embed" in name:
+        return x
+    x *= np.float32(1 / math.sqrt(math.prod(shape[1:])))
+    return x
+
+
+def state(config, dtype: str = "float32") -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (upstream name, array) of every parameter of a model, one at a time."""
+    kind = DTYPES.get(dtype)
+    if kind is None:
+        raise InputError(f"dtype {dtype!r} is not known; choose {', '.join(DTYPES)}")
+    for name, shape in names.manifest(config).items():
+        yield name, draw(name, shape).astype(kind, copy=False)
+
+
+def tree(config, dtype: str = "float32") -> dict:
+    """Return a model's stand-in weights as the nested tree its forward pass takes."""
+    return names.to_tree(config, dict(state(config, dtype)))
+
+
+def write(config, path: str | Path, dtype: str = "float32") -> int:
+    """Write a model's stand-in weights, by their upstream names, to a safetensors file.
+
+    Holds one array at a time. Returns the size of the file in bytes.
+    """
+    path = Path(path)
+    check_file(path, ".safetensors")
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r} is not known; choose {', '.join(DTYPES)}")
+    shapes = names.manifest(config)
+    entries = {name: (DTYPES[dtype], shape) for name, shape in shapes.items()}
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(safetensors_file.make_header(entries, {"drawn": "stand-in"}))
+            for _, array in state(config, dtype):
+                file.write(np.ascontiguousarray(array).view(np.uint8))
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    return path.stat().st_size

@@ -1,0 +1,109 @@
+"""A process that draws an image whenever it is told to, and says how long it took.
+
+It answers on stdout, a line of JSON each: {"ready": ...} once its weights are loaded
+and everything is compiled, then one timing for each line `go` it reads, and at the end
+the most memory it ever held. Each side of a comparison is such a process, so that
+thread pools do not fight and memory is each one's own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigen import plans
+
+WARM = 4
+"""Steps of the image that is drawn before the first timing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is drawn: presets by name, stand-in weights, one batch of images."""
+
+    generator: str = "arpg-l"
+    tokenizer: str = "vq-16"
+    dtype: str = "float32"
+    steps: int = 64
+    schedule: str = "arccos"
+    guidance: float = 4.5
+    batch: int = 1
+    threads: int = 2
+    backend: str = "numba"
+
+
+def serve(draw: Callable[[int], dict], steps: int, **about) -> None:
+    """Answer on stdout as the module says; draw(steps) makes one batch of images."""
+    draw(min(WARM, steps))
+    _answer({"ready": True, **about})
+    for line in sys.stdin:
+        if line.strip() == "go":
+            _answer(draw(steps))
+    _answer({"peak_bytes": peak_bytes()})
+
+
+def timed(tokens: Callable, pixels: Callable) -> dict:
+    """Time the two halves of drawing: tokens(), then pixels(of them)."""
+    start = time.perf_counter()
+    drawn = tokens()
+    middle = time.perf_counter()
+    pixels(drawn)
+    end = time.perf_counter()
+    return {"tokens": middle - start, "pixels": end - middle, "image": end - start}
+
+
+def peak_bytes() -> int:
+    """Return the most memory this process has had resident."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text().splitlines()
+        peak = next(line for line in lines if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def main(job: Job) -> None:
+    """Serve with our own models."""
+    from minigen import backends
+    from minigen import sample as loop
+    from minigen.bench import weights
+    from minigen.config import PRESETS
+    from minigen.models import vq
+
+    name, ops = backends.pick(job.backend)
+    config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
+    generator_weights = weights.tree(config, job.dtype)
+    tokenizer_weights = weights.tree(tokenizer, job.dtype)
+    options = loop.Options(guidance=job.guidance)
+
+    def draw(steps):
+        plan = plans.plan((config.side,) * 2, "random", job.schedule, steps)
+        labels = [i % config.classes for i in range(job.batch)]
+        return timed(
+            lambda: loop.sample(
+                ops, generator_weights, config, plan, labels, options=options
+            ),
+            lambda tokens: [
+                ops.to_pixels(
+                    vq.decode(ops, tokenizer_weights, tokenizer, tokens[i : i + 1])
+                )
+                for i in range(len(tokens))
+            ],
+        )
+
+    serve(draw, job.steps, backend=name)
+
+
+def _answer(values):
+    print(json.dumps(values), flush=True)
+
+
+if __name__ == "__main__":
+    main(Job(**json.loads(sys.argv[1])))

@@ -1,0 +1,168 @@
+"""models, info, convert: what there is, what a file holds, and making it ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minigen.commands import options as o
+from minigen.commands.terminal import gigabytes, reported, say, say_json, table
+
+SHIPPED = "ships; MIT like minigen, trained on MNIST"
+UPSTREAM = {
+    "arpg-l": "hp-l33/ARPG arpg_300m.pt",
+    "arpg-xl": "hp-l33/ARPG arpg_700m.pt",
+    "arpg-xxl": "hp-l33/ARPG arpg_1b.pt",
+    "vq-16": "FoundationVision/LlamaGen vq_ds16_c2i.pt",
+    "vq-8": "FoundationVision/LlamaGen vq_ds8_c2i.pt",
+}
+"""Where the released weights of a preset come from; their authors' terms hold."""
+
+
+@reported
+def models(as_json: o.Json = False):
+    """List the models that ship and the sizes that are known by name."""
+    from minigen.config import FAMILIES, PRESETS
+    from minigen.pipeline import WEIGHTS
+
+    rows = []
+    for name, config in PRESETS.items():
+        file = WEIGHTS / f"{name}.safetensors"
+        shipped = file.is_file()
+        rows.append({
+            "name": name,
+            "family": next(f for f, kind in FAMILIES.items() if type(config) is kind),
+            "parameters": parameters(config),
+            "bytes": file.stat().st_size if shipped else None,
+            "origin": SHIPPED if shipped else UPSTREAM.get(name, "not installed"),
+        })  # fmt: skip
+    if as_json:
+        say_json(rows)
+        return
+    cells = [
+        (r["name"], r["family"], f"{r['parameters']:,}",
+         gigabytes(r["bytes"]) if r["bytes"] else "-", r["origin"])
+        for r in rows
+    ]  # fmt: skip
+    header = ("name", "family", "parameters", "size", "origin")
+    say(table([header, *cells], right=(2, 3)))
+    say("\nreleased weights stay under their authors' terms; fetch them from there and")
+    say("run `minigen convert FILE NAME.safetensors`")
+
+
+def parameters(config) -> int:
+    """Return how many numbers a model of this configuration has."""
+    import math
+
+    from minigen.checkpoints import names
+
+    return sum(math.prod(shape) for shape in names.manifest(config).values())
+
+
+@reported
+def info(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A name, or a weight file of any kind."),
+    ],
+    key: o.Key = None,
+    as_json: o.Json = False,
+):
+    """Say what a model or a weight file holds; nothing in it is ever run."""
+    from dataclasses import asdict
+
+    from minigen.checkpoints import describe
+    from minigen.config import PRESETS, to_dict
+    from minigen.pipeline import WEIGHTS, find
+
+    if model in PRESETS and not (WEIGHTS / f"{model}.safetensors").is_file():
+        config = PRESETS[model]
+        count = parameters(config)
+        if as_json:
+            say_json({"name": model, "parameters": count, "config": to_dict(config)})
+            return
+        say(f"{model} is a size known by name; its weights are not here\n")
+        say(_listing({"parameters": f"{count:,}", **to_dict(config)}))
+        return
+    found = asdict(describe(find(model), key))
+    if as_json:
+        say_json(found)
+    else:
+        say(_listing(_shown(found)))
+    if found["intact"] is False:
+        raise typer.Exit(1)
+
+
+@reported
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="The released file.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="FILE.safetensors")],
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="float32, bfloat16 or float16; as it is without it."
+        ),
+    ] = None,
+    key: o.Key = None,
+    as_json: o.Json = False,
+):
+    """Make a released .pt, .pth, .bin or .safetensors file one of ours.
+
+    Family and size are recognised; torch is not needed and nothing in the file is run.
+    """
+    from dataclasses import asdict
+
+    from minigen.checkpoints import convert as write
+    from minigen.show.files import check_file
+
+    check_file(out, ".safetensors")
+    report = write(source, out, dtype=dtype, key=key)
+    if as_json:
+        say_json(asdict(report))
+        return
+    say(f"{out}  {gigabytes(report.bytes)}, {report.name} of family {report.family}, "
+        f"{report.parameters:,} parameters in {report.dtype}")  # fmt: skip
+    if report.key:
+        others = f"; also there: {', '.join(report.other_keys)}" * bool(
+            report.other_keys
+        )
+        say(f"read from the key {report.key!r}{others}")
+    if report.unseen:
+        say(f"assumed, since no shape shows it: {_fields(report)}")
+
+
+def _fields(report):
+    return ", ".join(f"{name} {report.config[name]}" for name in report.unseen)
+
+
+def _shown(found):
+    """Return of a description what there is to say, in the order one asks."""
+    config = found["config"] or {}
+    state = {
+        None: "",
+        True: "",
+        False: "  is not that of the weights: the file is damaged",
+    }
+    return {
+        "file": found["path"],
+        "size": gigabytes(found["bytes"]),
+        "format": "minigen" if found["converted"] else found["container"],
+        "weights under": found["key"],
+        "also there": ", ".join(found["other_keys"]),
+        "family": found["family"] or f"not recognised: {found['reason']}",
+        "model": found["name"],
+        "parameters": f"{found['parameters']:,} in {found['tensors']} arrays",
+        "dtype": found["dtype"],
+        "hash": found["hash"] + state[found["intact"]],
+        **{name: value for name, value in config.items() if name != "family"},
+        "assumed": ", ".join(found["unseen"]),
+    }
+
+
+def _listing(values):
+    known = ((name, value) for name, value in values.items() if value not in ("", None))
+    return table([(name.replace("_", " "), value) for name, value in known])

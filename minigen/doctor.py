@@ -1,0 +1,213 @@
+"""What is installed, what is missing, and the one command that mends it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+REQUIRED = {
+    "numpy": ("numpy", "1.26"),
+    "numba": ("numba", "0.60"),
+    "pillow": ("PIL", "10"),
+    "safetensors": ("safetensors", "0.4"),
+    "ml_dtypes": ("ml_dtypes", "0.4"),
+    "typer": ("typer", "0.12"),
+    "rich": ("rich", "13"),
+}
+"""Each package minigen needs: the module it gives, and its lowest version."""
+
+PYTHON = ((3, 10), (3, 13))
+"""The oldest and the newest Python minigen is made for."""
+
+EXTRAS = {
+    "check": (("hypothesis",), "property tests of kernels"),
+    "lessons": (("matplotlib",), "the pictures of the lessons"),
+    "train": (("torch",), "training, and the PyTorch side of `minigen bench`"),
+    "test": (
+        ("pytest", "pytest-xdist", "hypothesis", "matplotlib"),
+        "the tests of minigen itself",
+    ),
+}
+"""Each extra of the package: what it installs, and what that is for."""
+
+SHIPPED = ("arpg-mnist", "vq-mnist", "judge-mnist")
+"""The models whose weights are part of the package."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. mend: the command that would put it right."""
+
+    name: str
+    found: str
+    well: bool
+    note: str = ""
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything minigen needs: Python, packages, kernels, cache, weights."""
+    packages = [examine_package(name) for name in REQUIRED]
+    findings = [examine_python(), *packages]
+    if all(finding.well for finding in packages):
+        findings += [examine_kernels(), examine_cache()]
+    return [*findings, examine_weights()]
+
+
+def examine_python() -> Finding:
+    """Say whether this Python is one that minigen is made for."""
+    low, high = PYTHON
+    well = low <= sys.version_info[:2] <= high
+    note = "" if well else "minigen is made for {}.{} to {}.{}".format(*low, *high)
+    return Finding("python", platform.python_version(), well, note)
+
+
+def examine_package(name: str) -> Finding:
+    """Say whether a required package is there, new enough, and can be imported."""
+    module, lowest = REQUIRED[name]
+    mend = f'pip install --upgrade "{name}>={lowest}"'
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "-", False, "not installed", mend)
+    if numbers(version) < numbers(lowest):
+        return Finding(name, version, False, f"older than {lowest}", mend)
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        # a broken installation may raise anything; its first line says what
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Finding(
+            name, version, False, f"cannot be imported: {reason}",
+            f'pip install --force-reinstall "{name}>={lowest}"',
+        )  # fmt: skip
+    return Finding(name, version, True)
+
+
+def examine_kernels() -> Finding:
+    """Compile a kernel and run it on all threads."""
+    import numpy as np
+
+    try:
+        from minigen.target import kernel, numba, prange
+
+        def add_one(x, y):
+            for i in prange(len(x)):
+                y[i] = x[i] + np.float32(1)
+
+        x = np.arange(1000, dtype=np.float32)
+        y = np.empty_like(x)
+        start = time.perf_counter()
+        kernel(add_one)(x, y)
+        seconds = time.perf_counter() - start
+        well = bool((y == x + 1).all())
+        layer, threads = numba.threading_layer(), numba.get_num_threads()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Finding(
+            "kernels", "-", False, f"cannot be compiled: {reason}",
+            "pip install --force-reinstall numba llvmlite",
+        )  # fmt: skip
+    note = f"threading layer {layer}; a first one compiled in {seconds:.1f} s"
+    return Finding("kernels", f"{threads} threads", well, note)
+
+
+def examine_cache() -> Finding:
+    """Say where compiled kernels are kept, and whether they can be."""
+    folder, size, files = cache()
+    note = f"{folder}, {files} files"
+    above = folder
+    while not above.exists():
+        above = above.parent
+    if not os.access(above, os.W_OK):
+        note = f"{above} cannot be written: kernels are compiled at every start"
+        return Finding("cache", "-", False, note, "export MINIGEN_CACHE=SOME_FOLDER")
+    return Finding("cache", f"{size / 1e6:.1f} MB", True, note)
+
+
+def examine_weights() -> Finding:
+    """Say whether the weights that ship are there."""
+    folder = Path(__file__).parent / "weights"
+    missing = [n for n in SHIPPED if not (folder / f"{n}.safetensors").is_file()]
+    if missing:
+        return Finding(
+            "weights", "-", False, f"missing: {', '.join(missing)}",
+            "pip install --force-reinstall --no-deps minigen",
+        )  # fmt: skip
+    return Finding("weights", f"{len(SHIPPED)} models", True, ", ".join(SHIPPED))
+
+
+def extras() -> list[Finding]:
+    """Say of each extra whether it is installed, and what it would add."""
+    findings = []
+    for name, (packages, use) in EXTRAS.items():
+        missing = [package for package in packages if not _version(package)]
+        versions = ", ".join(f"{p} {_version(p)}" for p in packages if _version(p))
+        findings.append(
+            Finding(
+                name,
+                "-" if missing else versions,
+                not missing,
+                use,
+                f'pip install "minigen[{name}]"' if missing else "",
+            )  # fmt: skip
+        )
+    return findings
+
+
+def mending(findings: list[Finding]) -> list[str]:
+    """Return the commands that mend what is not well, packages in a single one."""
+    broken = [finding for finding in findings if not finding.well and finding.mend]
+    packages = [f for f in broken if f.name in REQUIRED]
+    commands = [f.mend for f in broken if f not in packages]
+    if len(packages) == 1:
+        commands.insert(0, packages[0].mend)
+    elif packages:
+        names = " ".join(f'"{f.name}>={REQUIRED[f.name][1]}"' for f in packages)
+        commands.insert(0, f"pip install --force-reinstall {names}")
+    return commands
+
+
+def cache() -> tuple[Path, int, int]:
+    """Return the folder above all compiled kernels, their bytes, and their number."""
+    from minigen.target import cache_folder
+
+    folder = cache_folder().parent
+    files = [p for p in folder.glob("kernels-*/**/*") if p.is_file()]
+    return folder, sum(p.stat().st_size for p in files), len(files)
+
+
+def clear_cache() -> tuple[Path, int, int]:
+    """Delete all compiled kernels, older ones too; return what was deleted."""
+    folder, size, files = cache()
+    for kernels in folder.glob("kernels-*"):
+        shutil.rmtree(kernels)
+    return folder, size, files
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version.
+
+    >>> numbers("2.13.0+cpu"), numbers("0.61.0rc1")
+    ((2, 13, 0), (0, 61))
+    """
+    found = []
+    for part in version.split("+")[0].split("."):
+        if not part.isdecimal():
+            break
+        found.append(int(part))
+    return tuple(found)
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
