@@ -1,0 +1,190 @@
+"""What the lessons draw with: real source, boards of pictures, bars and colours."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minigen.show.files import write_beside
+from minigen.show.grid import enlarge
+
+PAPER, INK, LINE = (255, 255, 255), (51, 51, 51), (200, 200, 200)
+GAP = (232, 232, 232)  # where there is no number
+BLUE, ORANGE = (31, 119, 180), (255, 140, 0)
+# dark blue, blue, green, yellow: bright means more, in print too
+RAMP = np.array([[38, 16, 80], [49, 104, 142], [53, 183, 121], [253, 231, 37]])
+LETTER = 13  # height of a caption in pixels
+
+
+def source(*functions: Callable) -> None:
+    """Print the source of functions as it stands in the package."""
+    for f in functions:
+        f = inspect.unwrap(f)
+        print(f"# {f.__module__.replace('.', '/')}.py")
+        print(inspect.getsource(f))
+
+
+def beside(name: str) -> Path:
+    """Return the path of a file beside the running program (in a notebook: here)."""
+    program = getattr(sys.modules["__main__"], "__file__", None)
+    return (Path(program).parent if program else Path()) / name
+
+
+def digits(name: str = "digits.png", tile: int = 28, border: int = 2) -> np.ndarray:
+    """Return the digits of a sheet beside the program, row by row: uint8 (b y x 3).
+
+    The sheet is grey and made of square tiles; each gets a black border, as the small
+    models saw it in training.
+    """
+    from PIL import Image
+
+    with Image.open(beside(name)) as file:
+        sheet = np.asarray(file.convert("L"))
+    rows, columns = (size // tile for size in sheet.shape)
+    tiles = sheet.reshape(rows, tile, columns, tile).swapaxes(1, 2)
+    images = np.pad(tiles, ((0, 0), (0, 0), (border, border), (border, border)))
+    return images.reshape(-1, *images.shape[2:], 1).repeat(3, axis=-1)
+
+
+def save(name: str, picture):
+    """Write a picture and return it, so that a notebook shows it.
+
+    It goes to the folder that MINIGEN_PICTURES names, else to `pictures` beside the
+    running program. picture: uint8 (y x 3), or what `board` returned.
+    """
+    import io
+
+    from PIL import Image
+
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(picture)
+    folder = Path(os.environ.get("MINIGEN_PICTURES") or beside("pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    picture.save(buffer, "png")
+    path = write_beside(folder / name, buffer.getvalue())
+    print(f"picture: {path} ({picture.width} x {picture.height})")
+    return picture
+
+
+def board(
+    rows: Sequence[Sequence[np.ndarray]],
+    across: Sequence[str] = (),
+    down: Sequence[str] = (),
+    gap: int = 8,
+):
+    """Lay pictures out in rows, with captions across the top and down the side.
+
+    rows: uint8 pictures (y x 3). Returns a Pillow image.
+
+    >>> board([[np.zeros((32, 32, 3), np.uint8)] * 3] * 2, gap=8).size
+    (128, 88)
+    """
+    from PIL import Image, ImageDraw
+
+    font = _font()
+    columns = max(map(len, rows))
+    widths = [max(r[i].shape[1] for r in rows if i < len(r)) for i in range(columns)]
+    heights = [max(tile.shape[0] for tile in row) for row in rows]
+    side = int(max(map(font.getlength, down), default=-gap)) + gap
+    top = _height(across) if across else 0
+    size = (
+        side + gap + sum(w + gap for w in widths),
+        top + gap + sum(h + gap for h in heights),
+    )
+    picture = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(picture)
+    y = top + gap
+    for row, height in zip(rows, heights, strict=True):
+        x = side + gap
+        for tile, width in zip(row, widths, strict=False):
+            picture.paste(Image.fromarray(tile), (x, y))
+            x += width + gap
+        y += height + gap
+    x = side + gap
+    for caption, width in zip(across, widths, strict=False):
+        pen.text((x + width / 2, gap), caption, INK, font, anchor="ma", align="center")
+        x += width + gap
+    y = top + gap
+    for caption, height in zip(down, heights, strict=False):
+        pen.text((gap, y + height / 2), caption, INK, font, anchor="lm")
+        y += height + gap
+    return picture
+
+
+def colours(values: np.ndarray, scale: int = 1, low=None, high=None) -> np.ndarray:
+    """Paint numbers (y x), dark for `low` to bright for `high`: uint8 (y x 3).
+
+    Without them they are the smallest and the largest number; NaN is light grey.
+    """
+    values = np.asarray(values, np.float64)
+    low = np.nanmin(values) if low is None else low
+    high = np.nanmax(values) if high is None else high
+    share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    known = ~np.isnan(share)
+    marks = np.linspace(0, 1, len(RAMP))
+    painted = np.stack([np.interp(share, marks, c) for c in RAMP.T], -1)
+    painted = np.where(known[..., None], painted, GAP)
+    return enlarge(painted.round().astype(np.uint8), scale)
+
+
+def outline(
+    picture: np.ndarray, positions, grid: tuple[int, int], colour=ORANGE, thick: int = 2
+) -> np.ndarray:
+    """Return a copy of a picture (y x 3) with the cells of `positions` framed.
+
+    positions: raster positions of a (rows, columns) grid that covers the picture.
+    """
+    picture = picture.copy()
+    height, width = picture.shape[0] // grid[0], picture.shape[1] // grid[1]
+    for position in np.ravel(positions):
+        y, x = divmod(int(position), grid[1])
+        cell = picture[y * height : (y + 1) * height, x * width : (x + 1) * width]
+        cell[:thick] = cell[-thick:] = colour
+        cell[:, :thick] = cell[:, -thick:] = colour
+    return picture
+
+
+def maps(values, positions, grid: tuple[int, int], scale: int = 16) -> list:
+    """Paint rows of numbers (m n) on the cells of a grid, each position framed."""
+    painted = [colours(row.reshape(grid), scale) for row in values]
+    pairs = zip(painted, positions, strict=True)
+    return [outline(picture, position, grid) for picture, position in pairs]
+
+
+def canvas(pipe, step, scale: int = 4) -> np.ndarray:
+    """Show the first image after a step, what the step drew framed: uint8 (y x 3)."""
+    picture = enlarge(pipe.picture(step.canvas[:1])[0], scale)
+    return outline(picture, step.positions, step.canvas.shape[1:])
+
+
+def bars(values, width: int, height: int, colour=BLUE, high=None) -> np.ndarray:
+    """Draw numbers as bars, left to right; `high` fills the height: uint8 (y x 3)."""
+    values = np.asarray(values, np.float64)
+    high = max(float(values.max()) if high is None else high, 1e-12)
+    picture = np.full((height, width, 3), PAPER, np.uint8)
+    picture[-1] = LINE
+    ends = np.linspace(0, width, len(values) + 1).round().astype(int)
+    for value, start, end in zip(values, ends, ends[1:], strict=False):
+        tall = round(min(value / high, 1) * (height - 1))
+        # a hairline of paper between neighbours, where there is room for one
+        picture[height - 1 - tall : height - 1, start : max(end - 1, start + 1)] = (
+            colour
+        )
+    return picture
+
+
+def _font():
+    from PIL import ImageFont
+
+    return ImageFont.load_default(LETTER)
+
+
+def _height(captions):
+    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
+    return round(lines * LETTER * 1.2)

@@ -1,0 +1,181 @@
+"""Lessons are programs: they run, keep to their form, and end in assertions."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minigen import plans
+from minigen.show import lesson
+
+FOLDER = Path(__file__).parent.parent / "lessons"
+LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
+BASE = {"numpy", "PIL", "minigen"}  # what `pip install minigen` brings
+
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def cells(path):
+    """Return the cells of a program: markdown or code, and their lines."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# %%"):
+            found.append(SimpleNamespace(markdown="[markdown]" in line, lines=[]))
+        else:
+            found[-1].lines.append(line)
+    for cell in found:
+        while cell.lines and not cell.lines[-1]:
+            cell.lines.pop()
+    return found
+
+
+def statements(cell):
+    return ast.parse("\n".join(cell.lines)).body
+
+
+def asserts(cell):
+    return [
+        node
+        for statement in statements(cell)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Assert)
+    ]
+
+
+def test_the_first_lessons_are_there():
+    assert [path.stem[:3] for path in LESSONS] == ["00_", "01_", "02_", "03_"]
+
+
+@each_lesson
+def test_a_lesson_runs_and_draws(path, tmp_path):
+    out = subprocess.run(
+        [sys.executable, path],
+        env={**os.environ, "MINIGEN_PICTURES": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert out.returncode == 0, out.stderr
+    drawn = {picture.name for picture in tmp_path.glob("*.png")}
+    assert f"{path.stem}.png" in drawn
+    assert all(name.startswith(path.stem[:3]) for name in drawn)
+    named = set(re.findall(r'save\("([^"]+)"', path.read_text(encoding="utf-8")))
+    assert drawn == named
+    # the picture that the index shows is the one that the lesson draws
+    shown = Image.open(FOLDER / "pictures" / f"{path.stem}.png")
+    assert shown.size == Image.open(tmp_path / f"{path.stem}.png").size
+
+
+@each_lesson
+def test_cells_are_few_and_short(path):
+    code = [cell for cell in cells(path) if not cell.markdown]
+    assert len(code) <= 12
+    for cell in code:
+        assert 0 < len(cell.lines) <= 15, cell.lines[0]
+    assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 88
+
+
+@each_lesson
+def test_prose_opens_a_lesson_and_leads_to_every_picture(path):
+    found = cells(path)
+    assert found[0].markdown
+    assert found[0].lines[0].startswith(f"# # {path.stem[:2]} · ")
+    assert all(line.startswith("#") for c in found if c.markdown for line in c.lines)
+    code = [cell for cell in found if not cell.markdown]
+    assert any("save(" in line for cell in code[:2] for line in cell.lines)
+
+
+@each_lesson
+def test_a_lesson_ends_with_what_was_taught(path):
+    found = cells(path)
+    last = [cell for cell in found if not cell.markdown][-1]
+    assert len(asserts(last)) >= 4
+    # each in words
+    assert all(isinstance(node.msg, ast.Constant) for node in asserts(last))
+    assert isinstance(statements(last)[-1], ast.Assert)
+    exercises = found[-1]
+    assert exercises.markdown and exercises.lines[0] == "# ## Exercises"
+    count = sum(bool(re.match(r"# \d\. ", line)) for line in exercises.lines)
+    assert 2 <= count <= 3
+
+
+@each_lesson
+def test_a_lesson_needs_the_base_install_only(path):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    assert {name.split(".")[0] for name in names} <= BASE | set(sys.stdlib_module_names)
+    assert "source(" in path.read_text(encoding="utf-8"), "shows the package's source"
+
+
+@each_lesson
+def test_the_index_shows_every_lesson(path):
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert f"({path.name})" in index
+    assert f"(pictures/{path.stem}.png)" in index
+
+
+def test_every_link_of_the_index_leads_somewhere():
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", index):
+        assert target.startswith("https://") or (FOLDER / target).is_file(), target
+
+
+def test_source_prints_the_function_as_it_stands(capsys):
+    lesson.source(plans.spiral)
+    printed = capsys.readouterr().out
+    file = Path(plans.__file__).read_text(encoding="utf-8")
+    assert printed.startswith("# minigen/plans.py\ndef spiral(rows, columns):")
+    assert printed.split("\n", 1)[1].strip() in file
+
+
+def test_save_writes_where_it_is_told(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("MINIGEN_PICTURES", str(tmp_path / "new"))
+    picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    lesson.save("x.png", picture)
+    assert (np.asarray(Image.open(tmp_path / "new" / "x.png")) == picture).all()
+    assert "x.png (3 x 2)" in capsys.readouterr().out
+
+
+def test_a_board_holds_its_pictures_unchanged():
+    tile = np.full((10, 20, 3), 7, np.uint8)
+    plain = np.asarray(lesson.board([[tile, tile]] * 3))
+    assert (plain == 7).all(-1).sum() == 6 * 200
+    captioned = np.asarray(lesson.board([[tile, tile]] * 3, ["a", "b"], ["c"] * 3))
+    assert (captioned == 7).all(-1).sum() == 6 * 200
+    assert captioned.shape[0] > plain.shape[0]
+    assert captioned.shape[1] > plain.shape[1]
+
+
+def test_colours_rise_from_dark_to_bright_and_leave_gaps():
+    painted = lesson.colours([[0.0, 0.5, 1.0, np.nan]], scale=2)
+    assert painted.shape == (2, 8, 3)
+    brightness = painted[0, ::2].sum(-1).astype(int)
+    assert (np.diff(brightness[:3]) > 0).all()
+    assert tuple(painted[0, 6]) == lesson.GAP
+    clipped = lesson.colours([[-5.0, 5.0]], low=0, high=1)
+    assert (clipped == lesson.colours([[0.0, 1.0]])).all()
+
+
+def test_an_outline_frames_its_cell_and_nothing_else():
+    picture = np.zeros((12, 12, 3), np.uint8)
+    framed = lesson.outline(picture, [5], (3, 3), thick=1)
+    expected = np.ones((4, 4), bool)
+    expected[1:-1, 1:-1] = False
+    assert (framed.any(-1)[4:8, 8:12] == expected).all()
+    assert framed.any(-1).sum() == expected.sum()
+    assert not picture.any(), "the picture that was given is left as it was"
+
+
+def test_bars_are_as_tall_as_their_numbers():
+    drawn = (lesson.bars([1, 2, 4], 30, 41) == lesson.BLUE).all(-1)
+    assert drawn[:, [4, 14, 24]].sum(0).tolist() == [10, 20, 40]
