@@ -17,9 +17,10 @@ import torch
 from minigen.errors import MinigenError
 from minigen.training import tasks
 
-TASKS = {"vq": tasks.train_vq, "judge": tasks.train_judge}
+TASKS = {"vq": tasks.train_vq, "arpg": tasks.train_arpg, "judge": tasks.train_judge}
 DEFAULTS = {
     "vq": {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
+    "arpg": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "judge": {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2},
 }
 
@@ -47,6 +48,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--seed", type=int, default=0)
         add("--bf16", action="store_true", help="autocast to bfloat16")
         add("--compile", action="store_true", help="let torch.compile fuse the passes")
+        if name == "arpg":
+            add("--tokenizer", required=True, help="the trained tokenizer, OUT/vq.pt")
+            add("--versions", type=int, default=1, help="stored versions of each digit")
+            add("--dropout", type=float, default=0.0, help="of tokens, sums and hiddens")
+            add("--label-dropout", type=float, default=0.1, help="hides the class")
         command.set_defaults(**defaults)
     return parser.parse_args(arguments)
 
@@ -54,27 +60,33 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     args = parse(arguments)
     if args.workers == 1:
-        return work(0, args, "")
+        return work(0, args)
     with tempfile.TemporaryDirectory() as folder:
-        meeting = f"file://{folder}/meeting"
-        torch.multiprocessing.start_processes(
-            work, (args, meeting), args.workers, start_method="fork"
-        )
+        try:
+            torch.multiprocessing.start_processes(
+                meet, (args, f"file://{folder}/meeting"), args.workers, start_method="fork"
+            )
+        except torch.multiprocessing.ProcessExitedException as error:
+            return error.exit_code
     return 0
 
 
-def work(rank: int, args: argparse.Namespace, meeting: str) -> int:
-    """Be one of the workers, which meet at a file and then share every gradient."""
+def meet(rank: int, args: argparse.Namespace, meeting: str):
+    """Be one of several workers, which meet at a file and then share every gradient."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=meeting, rank=rank, world_size=args.workers
+    )
+    sys.exit(work(rank, args))
+
+
+def work(rank: int, args: argparse.Namespace) -> int:
     torch.set_num_threads(max(1, args.threads // args.workers))
-    if meeting:
-        torch.distributed.init_process_group(
-            "gloo", init_method=meeting, rank=rank, world_size=args.workers
-        )
     try:
         TASKS[args.name](args)
     except MinigenError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        if rank == 0:
+            print(error, file=sys.stderr)
+        return 2
     return 0
 
 

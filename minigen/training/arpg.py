@@ -29,7 +29,7 @@ class Dropouts:
 
 
 def rotary_table(config: ArpgConfig, side: int | None = None) -> Tensor:
-    """(1 + y*x, e/2) unit complex numbers; row 0, the class token's, is zero.
+    """(1 + y*x, e/2, 2) cosines and sines; row 0, the class token's, is zero.
 
     The first half of the pairs turns with the row of the grid, the second with its column.
     """
@@ -39,15 +39,29 @@ def rotary_table(config: ArpgConfig, side: int | None = None) -> Tensor:
     rows = angles[:, None].expand(side, side, -1)
     columns = angles[None].expand(side, side, -1)
     angles = torch.cat([rows, columns], -1).flatten(0, 1)
-    table = torch.polar(torch.ones_like(angles), angles)
+    table = torch.stack([angles.cos(), angles.sin()], -1)
     return torch.cat([torch.zeros_like(table[:1]), table])
 
 
+def widen(x: Tensor) -> Tensor:
+    """bfloat16 and float16 become float32; the rest stays."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
-    """Turn the interleaved pairs of x (b n h e) by complex `turns` (b n e/2)."""
-    wide = x if x.dtype == torch.float64 else x.float()
-    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * turns.unsqueeze(-2)).flatten(-2).type_as(x)
+    """Turn the interleaved pairs of x (b n h e) by `turns` (b n e/2 2), in float32."""
+    a, b = widen(x).unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = turns.unsqueeze(2).unbind(-1)
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """softmax(q k^T / sqrt(e)) v, all (b h . e)."""
+    if not torch.is_autocast_enabled("cpu"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    # on a CPU the backward pass in bfloat16 takes three times as long as in float32
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(*map(widen, (q, k, v)), is_causal=causal)
 
 
 def linear(source: int, target: int) -> nn.Linear:
@@ -65,7 +79,7 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(config.width))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if x.dtype == torch.float64 else x.float()
+        wide = widen(x)
         y = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return y.type_as(x) * self.weight
 
@@ -124,7 +138,7 @@ class Attention(nn.Module):
             k, v = (k, v) if cache is None else cache.extend(k, v)
         else:
             k, v = shared
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        y = attend(q, k, v, causal)
         return self.dropout(self.proj(y.transpose(1, 2).flatten(2)))
 
 
@@ -191,7 +205,7 @@ class Arpg(nn.Module):
         self.register_buffer("table", rotary_table(config), persistent=False)
 
     def ask(self, turns: Tensor, causal: bool, shared) -> Tensor:
-        """Logits (b m v) of the positions that `turns` (b m e/2) stand for."""
+        """Logits (b m v) of the positions that `turns` (b m e/2 2) stand for."""
         mask = self.embeddings.weight[self.config.mask_id]
         u = mask.expand(len(shared[0]), turns.shape[1], -1)
         u = self.layers.queries(u, turns, causal, shared)
@@ -211,14 +225,14 @@ class Arpg(nn.Module):
 
 
 def training_loss(
-    model: Arpg, tokens: Tensor, labels: Tensor, order: Tensor, generator=None
+    model: Arpg, tokens: Tensor, labels: Tensor, order: Tensor, uniforms: Tensor
 ) -> Tensor:
     """Mean cross entropy of tokens (b n) in raster order, decoded in `order` (b n).
 
-    With the probability `dropouts.label` a sample's class is hidden from the model.
+    A sample's class is hidden where its uniform number (b) is below `dropouts.label`.
     """
     config = model.config
-    hidden = torch.rand(len(labels), generator=generator) < model.dropouts.label
+    hidden = uniforms < model.dropouts.label
     condition = torch.where(hidden, config.no_class_id, config.class_id(labels))
     targets = tokens.gather(1, order)
     ids = torch.cat([condition[:, None], targets[:, :-1]], 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,43 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minigen.errors import InputError
-
-FILES = {
-    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
-    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
-}
-SIDE = 32  # the 28 x 28 digits with two black pixels on each side
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """Read a gzipped IDX file of unsigned bytes: images (b y x) or labels (b)."""
-    try:
-        with gzip.open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
-        raise InputError(
-            f"{path} does not exist; give --data the folder with the four MNIST files "
-            f"({', '.join(sum(FILES.values(), ()))})"
-        ) from None
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path} is not a whole gzip file: {error}") from None
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise InputError(f"{path} does not begin as an IDX file of unsigned bytes does")
-    sizes = np.frombuffer(content, ">u4", count=content[3], offset=4).astype(int)
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * len(sizes))
-    if values.size != sizes.prod():
-        raise InputError(
-            f"{path} says it holds {tuple(sizes)} values but {values.size} bytes follow"
-        )
-    return values.reshape(sizes)
+from minigen.evaluate import read_digits
 
 
 def read_mnist(folder: str | Path, part: str) -> tuple[Tensor, Tensor]:
     """Grey digits (b 32 32) uint8 with two black pixels around, and labels (b)."""
-    images, labels = (read_idx(Path(folder) / name) for name in FILES[part])
-    images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
-    return torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
+    images, labels = read_digits(folder, part)
+    return torch.from_numpy(np.ascontiguousarray(images[..., 0])), torch.from_numpy(labels)
 
 
 def shift(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -68,6 +37,11 @@ def to_input(grey: Tensor) -> Tensor:
     return (grey.float() / 127.5 - 1)[:, None].repeat(1, 3, 1, 1)
 
 
+def to_grey(images: Tensor) -> Tensor:
+    """(b 3 y x) about [-1, 1] -> (b y x) uint8, as images are written."""
+    return (127.5 * images.mean(1) + 128).clamp(0, 255).to(torch.uint8)
+
+
 def draw_shifts(count: int, most: int, generator: torch.Generator) -> Tensor:
     """Rows and columns (2 b) to shift by, each -most to most."""
     return torch.randint(-most, most + 1, (2, count), generator=generator)
@@ -75,10 +49,13 @@ def draw_shifts(count: int, most: int, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def tokenize(vq, grey: Tensor, batch: int = 250) -> Tensor:
-    """(b y x) uint8 digits -> (b n) uint8 or int16 tokens in raster order."""
-    dtype = torch.uint8 if vq.config.codes <= 256 else torch.int16
-    pieces = [vq.encode(to_input(part))[2].view(len(part), -1) for part in grey.split(batch)]
-    return torch.cat(pieces).to(dtype)
+    """(b y x) uint8 digits -> tokens (b n) in raster order."""
+    vq.eval()
+    pieces = [
+        vq.encode(to_input(part).contiguous(memory_format=torch.channels_last))[2]
+        for part in grey.split(batch)
+    ]
+    return torch.cat(pieces).view(len(grey), -1)
 
 
 def tokenize_versions(vq, grey: Tensor, versions: int, most: int, seed: int) -> Tensor:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigen.config import PRESETS
-from minigen.training.data import draw_shifts, read_mnist, shift, to_input
+from minigen.errors import InputError
+from minigen.training import trainer
+from minigen.training.arpg import Arpg, Dropouts, training_loss
+from minigen.training.data import draw_shifts, read_mnist, shift, to_input, tokenize_versions
 from minigen.training.judge import Judge
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
@@ -90,6 +94,52 @@ def restart_codes(quantizer: Quantizer, z: Tensor):
         far = quantizer.distances(z).min(1).values.clamp(min=1e-12)
         index = torch.multinomial(far, len(unused))
         quantizer.embedding.weight[unused] = quantizer.vectors(z).flatten(0, 2)[index]
+
+
+def train_arpg(args: argparse.Namespace) -> nn.Module:
+    tokens, labels = tokens_of(args)
+    torch.manual_seed(args.seed)
+    dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
+    model = Arpg(PRESETS["arpg-mnist"], dropouts)
+    model.forward = maybe_compile(model.forward, args)
+    versions, digits, n = tokens.shape
+
+    def loss(step, g):
+        index = torch.randint(digits, (args.batch,), generator=g)
+        version = torch.randint(versions, (args.batch,), generator=g)
+        order = torch.rand(args.batch, n, generator=g).argsort(1)
+        uniforms = torch.rand(args.batch, generator=g)
+        chosen = tokens[version, index].long()
+        with autocast(args):
+            return {"loss": training_loss(model, chosen, labels[index], order, uniforms)}
+
+    return train(model, loss, args)
+
+
+def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Tokens (a b n) of the training digits, made once and kept in the output folder."""
+    grey, labels = read_mnist(args.data, "train")
+    path = Path(args.out) / "tokens.pt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        vq = Vq(PRESETS["vq-mnist"])
+        vq.load_state_dict(trainer.read(args.tokenizer)["ema"])
+        vq.to(memory_format=torch.channels_last)
+        first, count = trainer.rank(), args.workers
+        mine = tokenize_versions(vq, grey[first::count], args.versions, args.shift, first)
+        parts = trainer.gather(mine.int())
+        tokens = torch.stack(parts, 2).flatten(1, 2)
+        if first == 0:
+            trainer.save(path, {"tokens": tokens})
+            print(f"tokenized {tokens.shape[:2]} digits into {path}", flush=True)
+        trainer.wait()
+    tokens = trainer.read(path)["tokens"]
+    if tokens.shape[:2] != (args.versions, len(labels)):
+        raise InputError(
+            f"{path} holds {tuple(tokens.shape[:2])} versions and digits, where "
+            f"{(args.versions, len(labels))} were asked for; remove it to make it again"
+        )
+    return tokens, labels
 
 
 def train_judge(args: argparse.Namespace) -> nn.Module:

@@ -94,6 +94,21 @@ def share_weights(model: nn.Module):
             dist.broadcast(t, 0)
 
 
+def gather(part: Tensor) -> list[Tensor]:
+    """The parts of all workers; they must be of one shape."""
+    if not dist.is_initialized():
+        return [part]
+    parts = [torch.empty_like(part) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, part.contiguous())
+    return parts
+
+
+def wait():
+    """Go on when all workers have come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def save(path: Path, content: dict):
     """Write beside, then rename: a kill at any time leaves the old file or the new one."""
     beside = path.with_suffix(".partial")
@@ -188,10 +203,13 @@ def resume(path: Path, model, average, optimizer, args) -> int:
         {k: v for k, v in vars(a).items() if k not in ("out", "data", "minutes", "threads")}
         for a in (content["args"], args)
     )
-    changed = sorted(k for k in before | now if before.get(k) != now.get(k))
+    changed = {k for k in before | now if before.get(k) != now.get(k)}
+    if "steps" in changed:
+        print(f"the schedule changes from {before['steps']} to {now['steps']} steps")
+        changed -= {"steps"}
     if changed:
         raise InputError(
-            f"{path} was trained with other values of {', '.join(changed)}; give the same "
+            f"{path} was trained with other values of {', '.join(sorted(changed))}; give the same "
             "or another --out"
         )
     model.load_state_dict(content["model"])

@@ -1,0 +1,138 @@
+"""`python -m minigen.training.evaluate`: what the trained judge sees, before anything ships.
+
+The twins do the work, so a checkpoint can be looked at while its training goes on; the
+models that ship are measured by `minigen evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from minigen import plans
+from minigen.config import PRESETS
+from minigen.errors import MinigenError
+from minigen.training.arpg import Arpg, generate
+from minigen.training.data import read_mnist, to_grey, to_input, tokenize
+from minigen.training.judge import Judge
+from minigen.training.tasks import classify
+from minigen.training.trainer import read
+from minigen.training.vq import Vq
+
+TWINS = {"arpg": Arpg, "vq": Vq, "judge": Judge}
+
+
+def load(name: str, folder: str | Path) -> nn.Module:
+    """The averaged model that training left in `folder/name/name.pt`."""
+    model = TWINS[name](PRESETS[f"{name}-mnist"])
+    model.load_state_dict(read(Path(folder) / name / f"{name}.pt")["ema"])
+    return model.eval()
+
+
+@torch.no_grad()
+def draw(vq: Vq, tokens: Tensor, batch: int = 250) -> Tensor:
+    """Tokens (b n) in raster order -> digits (b y x) uint8."""
+    side = PRESETS["arpg-mnist"].side
+    parts = [vq.decode_code(part, (side, side)) for part in tokens.split(batch)]
+    return to_grey(torch.cat(parts))
+
+
+def report_tokenizer(vq: Vq, judge: Judge, grey: Tensor, labels: Tensor) -> dict:
+    """How digits come back from tokens: errors, agreement, and what the codes carry."""
+    tokens = tokenize(vq, grey)
+    drawn = draw(vq, tokens)
+    before, after = classify(judge, grey), classify(judge, drawn)
+    counts = torch.bincount(tokens.flatten(), minlength=vq.config.codes).double()
+    p = counts[counts > 0] / counts.sum()
+    return {
+        "judge_accuracy": (before == labels).double().mean().item(),
+        "accuracy_after": (after == labels).double().mean().item(),
+        "agreement": (after == before).double().mean().item(),
+        "l2": (to_input(drawn) - to_input(grey)).square().mean().item(),
+        "codes_used": int((counts > 0).sum()),
+        "nats": -(p * p.log()).sum().item(),
+    }
+
+
+def sample(
+    model: Arpg, count: int, order: str, steps: int, seed: int, **options
+) -> tuple[Tensor, Tensor]:
+    """Labels (b), taking turns, and tokens (b n); every hundred images share an order."""
+    labels, side = torch.arange(count) % model.config.classes, model.config.side
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for i, part in enumerate(labels.split(100)):
+        plan = plans.plan((side, side), order, "arccos", steps, seed=seed + i)
+        drawn.append(
+            generate(
+                model, part, torch.tensor(plan.order), list(plan.counts),
+                generator=generator, **options,
+            )
+        )  # fmt: skip
+    return labels, torch.cat(drawn)
+
+
+def report_generator(model, vq, judge, count, order, steps, seed=0, **options) -> float:
+    """The share of `count` digits in which the judge sees the class asked for."""
+    labels, tokens = sample(model, count, order, steps, seed, **options)
+    return (classify(judge, draw(vq, tokens)) == labels).double().mean().item()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m minigen.training.evaluate")
+    add = parser.add_argument
+    add("what", choices=["vq", "arpg"])
+    add("--train", required=True, help="folder that holds vq/, arpg/ and judge/")
+    add("--data", help="folder of the four MNIST files, for vq")
+    add("--count", type=int, default=1000, help="digits per setting")
+    add("--orders", nargs="+", default=["random"])
+    add("--steps", nargs="+", type=int, default=[64, 16])
+    add("--guidance", nargs="+", type=float, default=[4.0])
+    add("--ramps", nargs="+", default=["linear"], choices=["linear", "constant"])
+    add("--temperatures", nargs="+", type=float, default=[1.0])
+    add("--top-k", nargs="+", type=int, default=[0])
+    add("--seed", type=int, default=0)
+    add("--threads", type=int, default=2)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    args = parse(arguments)
+    torch.set_num_threads(args.threads)
+    try:
+        vq, judge = load("vq", args.train), load("judge", args.train)
+        if args.what == "vq":
+            for name, value in report_tokenizer(
+                vq, judge, *read_mnist(args.data, "test")
+            ).items():
+                print(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}")
+            return 0
+        model = load("arpg", args.train)
+        for order, steps, guidance, ramp, temperature, top_k in itertools.product(
+            args.orders, args.steps, args.guidance, args.ramps, args.temperatures, args.top_k
+        ):
+            started = time.monotonic()
+            share = report_generator(
+                model, vq, judge, args.count, order, steps, args.seed, guidance=guidance,
+                ramp=ramp, temperature=temperature, top_k=top_k,
+            )  # fmt: skip
+            print(
+                f"{order} steps {steps} guidance {guidance:g} {ramp} temperature "
+                f"{temperature:g} top-k {top_k}: agreement {share:.3f} "
+                f"({time.monotonic() - started:.0f} s)",
+                flush=True,
+            )
+    except MinigenError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,142 @@
+"""Runs that were stopped and continued, the data, and the judge."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from minigen.config import PRESETS, JudgeConfig
+from minigen.errors import InputError
+from minigen.training import tasks
+from minigen.training.__main__ import main, parse
+from minigen.training.data import read_mnist, shift, to_grey, to_input
+from minigen.training.judge import Judge
+from minigen.training.trainer import rate_at, read
+
+
+def write_idx(path, values):
+    header = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+    path.write_bytes(gzip.compress(header + values.tobytes()))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A folder with the four MNIST files, of a few random strokes each."""
+    folder, rng = tmp_path_factory.mktemp("digits"), np.random.default_rng(0)
+    for part, count in (("train", 24), ("t10k", 12)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = np.zeros((count, 28, 28), np.uint8)
+        for image, label in zip(images, labels):
+            image[4 + 2 * label : 7 + 2 * label, 4:24] = rng.integers(100, 256, (3, 20))
+        write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("vq")
+    assert main(["vq", "--data", str(digits), "--out", str(out), "--steps=2", "--batch=2"]) == 0
+    return out / "vq.pt"
+
+
+def arguments(name, digits, out, tokenizer):
+    extra = ["--tokenizer", str(tokenizer)] if name == "arpg" else []
+    return [
+        name, "--data", str(digits), "--out", str(out), "--steps=6", "--batch=3",
+        "--warm=2", "--shift=1", *extra,
+    ]  # fmt: skip
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.mark.parametrize("name", ["vq", "arpg", "judge"])
+def test_a_paused_run_equals_an_uninterrupted_one(
+    name, digits, tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tasks, "PLAIN", 2)
+    monkeypatch.setattr(tasks, "RESTART", 3)
+    monkeypatch.setitem(tasks.PRESETS, "judge-mnist", JudgeConfig(widths=(32, 32, 32, 32)))
+    whole = arguments(name, digits, tmp_path / "whole", tokenizer)
+    assert main(whole) == 0
+    parts = arguments(name, digits, tmp_path / "parts", tokenizer)
+    for steps in range(1, 7):
+        # a pause after the first step of each start: six starts in all
+        assert main([*parts, "--minutes=1e-9"]) == 0
+        assert read(tmp_path / f"parts/{name}.pt")["steps"] == steps
+    a, b = (read(tmp_path / folder / f"{name}.pt") for folder in ("whole", "parts"))
+    assert set(a) == {"model", "optimizer", "steps", "args", "ema"}
+    for key in ("model", "ema", "optimizer"):
+        assert same(a[key], b[key]), key
+    # and the run moved the weights at all
+    assert not same(a["model"], a["ema"])
+
+
+def test_two_workers_share_each_update(digits, tmp_path):
+    alone = arguments("judge", digits, tmp_path / "alone", None)
+    both = arguments("judge", digits, tmp_path / "both", None)
+    assert main([*alone, "--steps=2"]) == 0
+    assert main([*both, "--steps=2", "--workers=2"]) == 0
+    a, b = (read(tmp_path / f / "judge.pt")["model"] for f in ("alone", "both"))
+    assert not same(a, b) and all(torch.isfinite(v).all() for v in b.values())
+
+
+def test_a_changed_argument_is_refused(digits, tmp_path, capsys):
+    given = arguments("judge", digits, tmp_path, None)
+    assert main([*given, "--steps=1"]) == 0
+    assert main([*given, "--rate=0.5"]) == 2
+    assert "other values of rate" in capsys.readouterr().err
+
+
+def test_missing_files_are_named(tmp_path, digits, capsys):
+    assert main(["judge", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "train-images-idx3-ubyte.gz does not exist" in capsys.readouterr().err
+    nowhere = arguments("arpg", digits, tmp_path, tmp_path / "none.pt")
+    assert main(nowhere) == 2
+    assert "none.pt does not exist; train it first" in capsys.readouterr().err
+
+
+def test_the_rate_warms_up_and_falls():
+    rates = [rate_at(step, 100, 2.0, 10) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02)
+
+
+def test_digits_are_padded_and_shifted(digits):
+    grey, labels = read_mnist(digits, "test")
+    assert grey.shape == (12, 32, 32) and labels.tolist()[:3] == [0, 1, 2]
+    assert grey[:, :2].sum() == 0 and grey[:, :, -2:].sum() == 0 and grey.sum() > 0
+    rows, columns = torch.tensor([1] + [0] * 11), torch.tensor([-2] + [0] * 11)
+    moved = shift(grey, rows, columns)
+    assert torch.equal(moved[0, 1:, :-2], grey[0, :-1, 2:])
+    assert torch.equal(moved[1:], grey[1:])
+    assert torch.equal(to_grey(to_input(grey)), grey)
+
+
+@torch.no_grad()
+def test_the_judge_flattens_channels_last():
+    model = Judge(PRESETS["judge-mnist"])
+    images = torch.randn(2, 3, 32, 32)
+    seen = {}
+    model.norm_out.register_forward_hook(lambda m, x, y: seen.update(x=y))
+    features, logits = model(images)
+    x = torch.nn.functional.silu(seen["x"])
+    rows = torch.stack([x[:, :, i, j] for i in range(4) for j in range(4)], 1).flatten(1)
+    assert torch.allclose(features, model.features(rows), atol=1e-5)
+    assert features.shape == (2, 64) and torch.equal(logits, model.head(features))
+
+
+def test_the_defaults_are_those_of_the_readme():
+    args = parse(["vq", "--data", "d", "--out", "o"])
+    assert (args.batch, args.rate, args.warm) == (32, 2e-3, 200)
