@@ -17,13 +17,14 @@ import numpy as np
 from minigen import plans, sample
 from minigen.models import arpg
 from tests.parity import arpg_forward, weights
+from tests.parity.arpg_draws import choose_with, margin
 from tests.parity.case import (
     EPS,
-    FACTOR,
     Case,
     compare,
     decide,
     equal,
+    names,
     recorded_error,
     take,
 )
@@ -74,49 +75,58 @@ def replay_trace(case: Case, ops, config, tree, trace: dict) -> None:
     equal(case, prefix + "num_pred", plan.counts[:count])
 
     tape = Tape()
-    chooser = choose_with(case, ops, trace)
-    taped = wrap(ops, tape, tokens, chooser or (lambda p, part: None))
+    choose = choose_with(case, ops, trace)
     call = (tree, config, plan, labels.tolist())
     how = {"options": options, "known": known}
-    two_call = trace.get("two_call", False)
-    if two_call:
-        run = decode(taped, *call, **how, two_call=True)
+    if trace.get("two_call"):
+        run = decode(wrap(ops, tape, tokens, choose), *call, **how, two_call=True)
     else:
-        run = sample.steps(taped, *call, **how)
+        run = sample.steps(wrap(ops, tape, tokens, choose), *call, **how)
     taken = list(islice(run, count))
 
-    weight = [step.weight for step in taken]
-    # a weight is rounded to float32 once, after a few float64 operations
-    within = EPS * np.abs(weight)
-    compare(case, prefix + "cfg_scale", np.array(weight), within)
-    logits = np.concatenate(tape.logits, axis=1)
-    guided = np.concatenate(tape.guided, axis=1)
-    halves = {"cond": logits[: len(labels)], "uncond": logits[len(labels) :]}
-    for name, array in {**halves, "guided": guided}.items():
-        name = f"{prefix}logits_{name}"
-        compare(case, name, cut(case, name, array))
-    error = recorded_error(case, prefix + "logits_guided")
-    arpg_forward.whole_rows(case, prefix + "{}_guided", guided, error)
-    if chooser:
+    weight = np.array([step.weight for step in taken])
+    # rounded to float32 once, after a few operations in float64
+    compare(case, prefix + "cfg_scale", weight, EPS * np.abs(weight))
+    compare_logits(case, prefix, tape)
+    if choose:
         safe = margin(case, trace, options) > 1
         decide(case, prefix + "tokens", np.concatenate(tape.tokens, axis=1), safe)
     if prefix + "sequence" in case.arrays:
         length = case.arrays[prefix + "sequence"].shape[1]
         canvas = taken[-1].canvas.reshape(len(labels), -1)
         equal(case, prefix + "sequence", canvas[:, :length])
-    # with tokens of its own it is not about this trace
-    own = prefix + "train_tokens" in case.arrays
-    if prefix + "train_logits" in case.arrays and not own:
-        table = arpg.rotary_table(ops, config)
-        orders = np.ascontiguousarray(np.broadcast_to(order, tokens.shape))
-        sequence = case.arrays[prefix + "sequence"]
-        trained = arpg.forward(ops, tree, config, sequence, labels, orders, table)
-        compare(case, prefix + "train_logits", trained)
-    if any(name.startswith(prefix + "cache_") for name in case.arrays):
+        if prefix + "train_logits" in case.arrays:
+            compare_training_form(case, ops, config, tree, prefix)
+    if names(case, prefix + "cache_"):
         caches = []
-        taped = wrap(ops, Tape(), tokens, lambda p, part: None)
-        list(decode(taped, *call, **how, two_call=two_call, caches=caches))
+        again = wrap(ops, Tape(), tokens, choose)
+        two_call = trace.get("two_call", False)
+        list(decode(again, *call, **how, two_call=two_call, caches=caches))
         compare_caches(case, prefix, caches[-1])
+
+
+def compare_logits(case: Case, prefix: str, tape: Tape) -> None:
+    """Compare both halves of guidance, and what they make, at every step."""
+    logits = np.concatenate(tape.logits, axis=1)
+    guided = np.concatenate(tape.guided, axis=1)
+    halves = np.split(logits, 2)
+    for name, array in zip(
+        ("cond", "uncond", "guided"), (*halves, guided), strict=True
+    ):
+        name = f"{prefix}logits_{name}"
+        compare(case, name, cut(case, name, array))
+    error = recorded_error(case, prefix + "logits_guided")
+    arpg_forward.whole_rows(case, prefix + "{}_guided", guided, error)
+
+
+def compare_training_form(case: Case, ops, config, tree, prefix: str) -> None:
+    """Compare the causal training form on the generated sequence, in its order."""
+    tokens = case.arrays[prefix + "sequence"]
+    order = np.tile(case.arrays[prefix + "order"], (len(tokens), 1))
+    labels = case.arrays[prefix + "class_id"]
+    table = arpg.rotary_table(ops, config)
+    logits = arpg.forward(ops, tree, config, tokens, labels, order, table)
+    compare(case, prefix + "train_logits", logits)
 
 
 def plan_of(case: Case, config, trace: dict, order) -> plans.Plan:
@@ -156,67 +166,10 @@ def wrap(ops, tape: Tape, tokens, choose) -> SimpleNamespace:
     def draw(p, uniforms):
         start = sum(guided.shape[1] for guided in tape.guided[:-1])
         part = slice(start, start + p.shape[1])
-        tape.tokens.append(choose(p, part))
+        tape.tokens.append(choose(p, part) if choose else None)
         return np.ascontiguousarray(tokens[:, part])
 
     return SimpleNamespace(**{**vars(ops), "guide": guide, "draw": draw})
-
-
-def choose_with(case: Case, ops, trace: dict):
-    """Return how the recorded tokens were drawn, or None if that was not recorded.
-
-    The function takes probabilities (b m v) and the slice of the decode order they are
-    for.
-    """
-    prefix = trace["prefix"]
-    if prefix + "uniform" in case.arrays:
-        uniforms = take(case, prefix + "uniform")
-        return lambda p, part: ops.draw(p, np.ascontiguousarray(uniforms[:, part]))
-    if prefix + "noise" in case.arrays:
-        noise = take(case, prefix + "noise")
-        return lambda p, part: np.argmax(np.asarray(p) / noise[:, part], axis=-1)
-    if trace.get("kind") == "greedy":
-        # one token is left: any uniform draws it
-        return lambda p, part: ops.draw(p, np.full(p.shape[:2], 0.5, np.float32))
-    if "kind" in trace:
-        raise AssertionError(
-            f"trace {prefix!r} is of kind {trace['kind']!r} and holds neither "
-            "uniforms nor noise: there is no telling how its tokens were drawn"
-        )
-    return None
-
-
-def margin(case: Case, trace: dict, options) -> np.ndarray:
-    """Return how safe each recorded token (b n) is: margin over FACTOR float errors.
-
-    Computed in float64 from the recorded guided logits, by the rule that drew the
-    token.
-    """
-    prefix = trace["prefix"]
-    logits = case.arrays[prefix + "logits_guided"].astype(np.float64)
-    error = FACTOR * recorded_error(case, prefix + "logits_guided")
-    ranked = np.sort(logits, axis=-1)[..., ::-1]
-    if options.top_k == 1:
-        return (ranked[..., 0] - ranked[..., 1]) / error
-    temperature = max(options.temperature, 1e-5)
-    safety = np.inf
-    if 0 < options.top_k < logits.shape[-1]:
-        # a token at the threshold may be in or out
-        threshold = ranked[..., options.top_k - 1]
-        safety = (threshold - ranked[..., options.top_k]) / error
-        logits = np.where(logits < threshold[..., None], -np.inf, logits)
-    scores = logits / temperature
-    scores -= scores.max(-1, keepdims=True)
-    if prefix + "noise" in case.arrays:
-        noise = case.arrays[prefix + "noise"].astype(np.float64)
-        best = np.sort(scores - np.log(noise), axis=-1)
-        gap = best[..., -1] - best[..., -2]
-    else:
-        # an error of the logits moves a cumulated probability by at most half of it
-        c = np.cumsum(np.exp(scores), axis=-1)
-        u = case.arrays[prefix + "uniform"].astype(np.float64)
-        gap = np.abs(c / c[..., -1:] - u[..., None]).min(-1)
-    return np.minimum(safety, gap * temperature / error)
 
 
 def decode(
@@ -259,9 +212,7 @@ def decode(
 
 def compare_caches(case: Case, prefix: str, cache) -> None:
     """Compare shared_* (2b n h e) and self{i}_* (2b h n e) with the cache."""
-    for name in case.arrays:
-        if not name.startswith(prefix + "cache_"):
-            continue
+    for name in names(case, prefix + "cache_"):
         where, which = name.removeprefix(prefix + "cache_").rsplit("_", 1)
         shared = where == "shared"
         if which == "k":

@@ -11,8 +11,6 @@ from tests.conftest import HERE, backend_names
 from tests.parity import replay
 from tests.parity.case import FACTOR
 
-UNKNOWN = pytest.StashKey[Counter]()
-
 
 def pytest_generate_tests(metafunc):
     if "replayed" not in metafunc.fixturenames:
@@ -22,7 +20,6 @@ def pytest_generate_tests(metafunc):
     found = replay.find(golden)
     if not found:
         raise pytest.UsageError(f"--golden {golden} holds no FAMILY/CASE/case.json")
-    config.stash[UNKNOWN] = Counter(f for f, _ in found if f not in replay.FAMILIES)
     metafunc.parametrize(
         "replayed",
         [
@@ -56,7 +53,8 @@ def pytest_terminal_summary(terminalreporter, config):
     skipped = sum(report.outcome == "skipped" for report in reports)
     count = len(reports) - skipped
     write(f"cases replayed: {count} ({passed} passed), skipped: {skipped}")
-    unknown = config.stash.get(UNKNOWN, Counter())
+    found = replay.find(config.getoption("--golden"))
+    unknown = Counter(family for family, _ in found if family not in replay.FAMILIES)
     if unknown:
         listed = ", ".join(f"{family} ({n})" for family, n in sorted(unknown.items()))
         write(f"families without a replayer, not replayed: {listed}")

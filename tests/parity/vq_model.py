@@ -62,7 +62,17 @@ def encode(case: Case, ops, config, tree, prefix: str):
     seen = {}
     h = vq.encode(ops, tree, config, x, watch=keep_in(seen))
     compare(case, prefix + "h", first(h))
-    indices = nearest(case, ops, config, tree, h, prefix)
+    z, codes = compared(ops, config, tree, h)
+    distances = ops.distances(z, codes)
+    if prefix + "dist" in case.arrays:
+        compare(case, prefix + "dist", distances)
+    if prefix + "min_dist" in case.arrays:
+        compare(case, prefix + "min_dist", distances.min(-1))
+    safety = case.about["index_safety"]
+    safety = safety.get(prefix) or safety["all"]
+    error = FACTOR * safety["max_abs_distance_error_float32"]
+    indices = vq.quantise(ops, tree, config, h)
+    compare_nearest(case, prefix, "indices", indices.ravel(), distances, error)
 
     # what follows the codes starts from the recorded ones, should a near-tie differ
     grid = take(case, prefix + "indices").reshape(indices.shape)
@@ -75,7 +85,7 @@ def encode(case: Case, ops, config, tree, prefix: str):
     if prefix + "recon_uint8" in case.arrays:
         compare_pixels(case, ops, prefix + "recon_uint8", recon, error)
     if prefix + "z_q" in case.arrays:
-        compare_straight_through(case, ops, config, tree, h, grid, prefix)
+        compare_straight_through(case, prefix + "z_q", z, codes[grid])
     if prefix + "recon_from_zq" in case.arrays:
         z_q = last(take(case, prefix + "z_q"))
         again = vq.decode_latent(ops, tree, config, z_q)
@@ -89,41 +99,30 @@ def encode(case: Case, ops, config, tree, prefix: str):
     return h.shape
 
 
-def nearest(case: Case, ops, config, tree, h, prefix: str):
-    """Compare distances and nearest codes; return our codes (b y x)."""
+def compared(ops, config, tree, h):
+    """Return latents (n c) and codes (k c) as the quantiser compares them."""
     z = h.reshape(-1, config.code_size)
-    z = ops.unit(z) if config.unit_codes else z
-    distances = ops.distances(z, vq.codes(ops, tree, config))
-    if prefix + "dist" in case.arrays:
-        compare(case, prefix + "dist", distances)
-    if prefix + "min_dist" in case.arrays:
-        compare(case, prefix + "min_dist", distances.min(-1))
-    indices = vq.quantise(ops, tree, config, h)
-    safety = case.about["index_safety"]
-    safety = safety.get(prefix) or safety["all"]
-    error = FACTOR * safety["max_abs_distance_error_float32"]
+    return ops.unit(z) if config.unit_codes else z, vq.codes(ops, tree, config)
+
+
+def compare_nearest(case: Case, prefix, name, indices, distances, error) -> None:
+    """Compare nearest codes (n), given distances (n k) that may be off by `error`."""
     safe = take(case, prefix + "gap") > error
-    decide(case, prefix + "indices", indices.reshape(-1), safe)
-    # where it may be either, it must still be one of the nearest
-    ours = np.take_along_axis(distances, indices.reshape(-1, 1), -1)[:, 0]
-    note(case, prefix + "indices", ours - distances.min(-1), error)
-    return indices
+    decide(case, prefix + name, indices, safe)
+    # where it may be another, it must still be one of the nearest
+    ours = np.take_along_axis(distances, indices[:, None], -1)[:, 0]
+    note(case, prefix + name, ours - distances.min(-1), error)
 
 
-def compare_straight_through(case, ops, config, tree, h, grid, prefix) -> None:
-    """Compare z + (code - z) with the code: it carries the rounding of two sums.
+def compare_straight_through(case: Case, name: str, z, code) -> None:
+    """Compare z + (code - z) with the code (b y x c): it carries two roundings more.
 
-    Those are below eps / 2 of |code - z| and of |z_q|; the code of unit length was
+    They are below eps / 2 of |code - z| and of |z_q|; the code of unit length was
     itself rounded by us and by the original, each by at most 2 eps of it.
     """
-    z = h.reshape(-1, config.code_size)
-    z = ops.unit(z) if config.unit_codes else z
-    code = ops.embed(vq.codes(ops, tree, config), grid.reshape(1, -1))[0]
-    within = EPS / 2 * (np.abs(code - z) + np.abs(code)) + 4 * EPS * np.abs(code)
-    shape = (*grid.shape, config.code_size)
-    compare(
-        case, prefix + "z_q", first(code.reshape(shape)), first(within.reshape(shape))
-    )
+    apart, size = np.abs(code - z.reshape(code.shape)), np.abs(code)
+    within = EPS / 2 * (apart + size) + 4 * EPS * size
+    compare(case, name, first(code), first(within))
 
 
 def decode_tokens(case: Case, ops, config, tree, latent) -> None:

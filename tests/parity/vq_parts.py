@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.parity.case import EPS, FACTOR, Case, compare, decide, equal, note, take
+from tests.parity.case import (
+    EPS,
+    FACTOR,
+    Case,
+    compare,
+    equal,
+    note,
+    recorded_error,
+    take,
+)
 from tests.parity.vq_loss import gradients, losses
-from tests.parity.vq_model import first, last
+from tests.parity.vq_model import (
+    compare_nearest,
+    compare_straight_through,
+    first,
+    last,
+)
 
 
 def is_pixels(case: Case) -> bool:
@@ -36,41 +50,28 @@ def replay_quantizer(case: Case, ops) -> None:
     prefixes = [p for p in ("l2_", "raw_") if p + "dist" in case.arrays]
     for prefix in prefixes:
         replay_codes(case, ops, prefix)
-        replay_losses(case, ops, prefix)
+        if prefix + "vq_loss" in case.arrays:
+            replay_losses(case, ops, prefix)
 
 
 def replay_codes(case: Case, ops, prefix: str) -> None:
     """Distances, nearest codes and look-ups, of unit vectors for the prefix l2_."""
     unit = ops.unit if prefix == "l2_" else np.asarray
-    z = last(take(case, "z"))
-    grid = z.shape[:3]
+    latents = last(take(case, "z"))
+    z = unit(latents.reshape(-1, latents.shape[-1]))
     codes = unit(take(case, "codebook"))
-    z = unit(z.reshape(-1, z.shape[-1]))
     distances = ops.distances(z, codes)
     compare(case, prefix + "dist", distances)
-    error = FACTOR * case.about["tolerance"]["per_array"][prefix + "dist"]["max_abs"]
-    safe = take(case, prefix + "gap") > error
-    indices = ops.lookup(z, codes)
-    for name in (prefix + "indices", prefix + "indices64"):
-        decide(case, name, indices, safe)
-    note(
-        case,
-        prefix + "indices",
-        distances[range(len(z)), indices] - distances.min(-1),
-        error,
-    )
-    chosen = codes[take(case, prefix + "indices")]
-    within = EPS / 2 * (np.abs(chosen - z) + np.abs(chosen)) + 4 * EPS * np.abs(chosen)
-    shape = (*grid, z.shape[-1])
-    compare(
-        case,
-        prefix + "z_q",
-        first(chosen.reshape(shape)),
-        first(within.reshape(shape)),
-    )
+    error = FACTOR * recorded_error(case, prefix + "dist")
+    for name in ("indices", "indices64"):
+        indices = ops.lookup(z, codes)
+        compare_nearest(case, prefix, name, indices, distances, error)
+    chosen = codes[take(case, prefix + "indices")].reshape(latents.shape)
+    compare_straight_through(case, prefix + "z_q", z, chosen)
     rows = ops.embed(codes, take(case, "tokens").reshape(1, -1))[0]
     # a unit row is rounded by its norm and by its quotient, by us and by the original
     within = (4 if prefix == "l2_" else 0) * EPS * np.abs(rows)
+    shape = latents.shape
     compare(case, prefix + "entry_first", first(rows.reshape(shape)))
     compare(case, prefix + "entry_last", rows.reshape(shape), within.reshape(shape))
     compare(case, prefix + "entry_flat", rows, within)
