@@ -1,12 +1,9 @@
 """Weight files: read without torch, checked against manifests, converted, loaded."""
 
-from minigen.checkpoints.convert import (
-    ConversionReport,
-    Description,
-    convert,
-    describe,
-)
-from minigen.checkpoints.load import Model, hash_weights, load_model
+from minigen.checkpoints.conversion import ConversionReport, convert
+from minigen.checkpoints.description import Description, describe
+from minigen.checkpoints.hashing import hash_weights
+from minigen.checkpoints.load import Model, load_model
 from minigen.checkpoints.reader import Checkpoint, open_checkpoint, read_checkpoint
 
 __all__ = [

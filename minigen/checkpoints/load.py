@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 
 from minigen.checkpoints import names
-from minigen.checkpoints.reader import Checkpoint, open_checkpoint, release
-from minigen.config import FAMILIES, PRESETS, from_dict, to_dict
+from minigen.checkpoints.hashing import hash_weights
+from minigen.checkpoints.reader import (
+    Checkpoint,
+    naming,
+    open_checkpoint,
+    release,
+)
+from minigen.checkpoints.values import cast, weight_dtype
+from minigen.config import FAMILIES, PRESETS, from_dict
 from minigen.errors import CheckpointError, ConfigError
-
-WEIGHT_DTYPES = tuple(map(np.dtype, (np.float32, np.float16, ml_dtypes.bfloat16)))
-"""Element types that the models compute with."""
-
-CHUNK = 2**24
-"""Bytes of an array that are converted or hashed at a time."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,10 @@ class Model:
         A converted file carries it; else all weights are read when it is first asked
         for.
         """
-        stored = self.metadata.get("minigen.hash")
-        return stored or hash_weights(self.config, names.flatten(self.weights))
+        stored = self.metadata.get("minigen.hash", "")
+        if re.fullmatch("[0-9a-f]{64}", stored):
+            return stored
+        return hash_weights(self.config, names.flatten(self.weights))
 
 
 def load_model(path, key: str | None = None, config=None) -> Model:
@@ -68,19 +69,17 @@ def load_model(path, key: str | None = None, config=None) -> Model:
     stay mapped, so loading takes no time and no memory; those stored in another layout
     (the convolutions of an original file) or unaligned (legacy files) are copied.
     Raises CheckpointError.
-
-    >>> load_model("arpg-l.safetensors").config.layers  # doctest: +SKIP
-    24
     """
     checkpoint = open_checkpoint(path, key)
     config, unseen, ours = identify(checkpoint, config)
     weights = {}
-    for name, array in ours.items():
-        dtype = weight_dtype(checkpoint.path, name, array.dtype)
-        weights[name] = np.require(array, dtype, ["C", "A"])
-        weights[name].flags.writeable = False
-        if not np.shares_memory(weights[name], array):
-            release(checkpoint)
+    with naming(checkpoint.path):
+        for name, array in ours.items():
+            kept = cast(name, array, weight_dtype(name, array.dtype))
+            weights[name] = np.require(kept, None, ["C", "A"])
+            weights[name].flags.writeable = False
+            if weights[name] is not array:
+                release(checkpoint)
     return Model(
         config,
         names.unflatten(weights),
@@ -97,7 +96,7 @@ def identify(checkpoint: Checkpoint, config=None):
     A converted file says what it holds, and must hold it; an original is recognised, or
     held against `config`. Raises CheckpointError.
     """
-    try:
+    with naming(checkpoint.path):
         stored = checkpoint.metadata.get("minigen.config")
         if stored is None:
             unseen = ()
@@ -109,63 +108,6 @@ def identify(checkpoint: Checkpoint, config=None):
             raise CheckpointError(f"it holds {found}, not {config}")
         names.check_ours(found, checkpoint.state)
         return found, (), checkpoint.state
-    except CheckpointError as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from None
-
-
-def hash_weights(config, weights: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256, in hex, of a model: configuration, names, shapes, values.
-
-    It does not depend on the file's format or on the order of the weights in it.
-    """
-    return join_digests(config, {name: digest(a) for name, a in weights.items()})
-
-
-def digest(array: np.ndarray) -> str:
-    """Return the SHA-256 of an array's dtype, shape and values, as a line of text."""
-    result = hashlib.sha256()
-    for chunk in chunks(array):
-        result.update(as_bytes(chunk))
-    return describe_digest(array.dtype, array.shape, result)
-
-
-def describe_digest(dtype, shape, result) -> str:
-    """Return the line that stands for an array in the hash of its model."""
-    return f"{dtype} {list(shape)} {result.hexdigest()}"
-
-
-def join_digests(config, digests: Mapping[str, str]) -> str:
-    """Return the hash of a model from the lines of its weights."""
-    lines = [json.dumps(to_dict(config), sort_keys=True)]
-    lines += [f"{name} {digests[name]}" for name in sorted(digests)]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield an array in contiguous pieces of about CHUNK bytes, row by row."""
-    if array.ndim == 0:
-        array = array.reshape(1)
-    if array.size:
-        rows = max(1, CHUNK // (array[:1].size * array.itemsize))
-        for first in range(0, len(array), rows):
-            yield np.ascontiguousarray(array[first : first + rows])
-
-
-def as_bytes(array: np.ndarray) -> np.ndarray:
-    """Return the bytes of a contiguous array, (n) uint8."""
-    return array.reshape(-1).view(np.uint8)
-
-
-def weight_dtype(path, name, dtype) -> np.dtype:
-    """Return the dtype a weight is kept in: its own, float32 for float64."""
-    if dtype == np.float64:
-        return np.dtype(np.float32)
-    if dtype not in WEIGHT_DTYPES:
-        raise CheckpointError(
-            f"{path}: its weight {name} is {dtype}; expected float32, float16 or "
-            "bfloat16"
-        )
-    return dtype
 
 
 def family_of(config) -> str:

@@ -72,8 +72,8 @@ def guess_arpg(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
 def vq_rows(c: VqConfig) -> Iterator[Row]:
     """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py."""
     widths, last = c.widths, c.levels - 1
-    yield from _conv("encoder.conv_in", "encoder.conv_in", widths[0], 3, 3)
-    before = widths[0]
+    yield from _conv("encoder.conv_in", "encoder.conv_in", c.base, 3, 3)
+    before = c.base
     for i, width in enumerate(widths):
         here, there = f"encoder.levels.{i}", f"encoder.conv_blocks.{i}"
         yield from _blocks(here, there, before, width, 2, attention=i == last)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,17 +71,24 @@ def read_checkpoint(path, key: str | None = None) -> dict[str, np.ndarray]:
 def open_checkpoint(path, key: str | None = None) -> Checkpoint:
     """Open a weight file as `read_checkpoint` does, and say what was found in it."""
     path = Path(path)
-    try:
+    with naming(path):
         data = map_file(path)
         container, value, metadata, places = _parse(data)
         chosen, keys, found = _choose(value, key)
         state, others = _collect(data, found, places)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
     arguments = _arguments(value)
     return Checkpoint(
         path, container, chosen, keys, state, metadata, others, arguments, data
     )
+
+
+@contextmanager
+def naming(path: Path):
+    """Put the path before the message of every CheckpointError raised inside."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def map_file(path: Path):

@@ -1,0 +1,139 @@
+"""Convert an original weight file to ours.
+
+Ours is a safetensors file: our names and layout, data from a multiple of 64 bytes on,
+and in the header's metadata the configuration as JSON and the hash of the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import minigen
+from minigen.checkpoints import load, safetensors_file
+from minigen.checkpoints.hashing import digest, join_digests
+from minigen.checkpoints.reader import naming, open_checkpoint, release
+from minigen.checkpoints.values import DTYPES, name_dtype, pieces, weight_dtype
+from minigen.config import to_dict
+from minigen.errors import CheckpointError, InputError
+
+NO_HASH = "0" * 64
+"""What stands in the header until the hash is known."""
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What `convert` did.
+
+    name: the preset or "custom"; dtype: that of all weights, or "mixed"; key: the dict
+    of the source that was read ("" for the whole file), other_keys: those that were
+    not; unseen: fields of the configuration that no shape shows and that were assumed;
+    hash: of the model (see `hash_weights`); bytes: the size of the destination.
+    """
+
+    source: Path
+    destination: Path
+    family: str
+    name: str
+    config: dict
+    parameters: int
+    tensors: int
+    dtype: str
+    key: str
+    other_keys: tuple[str, ...]
+    unseen: tuple[str, ...]
+    hash: str
+    bytes: int
+
+
+def convert(source, destination, dtype=None, key=None, config=None) -> ConversionReport:
+    """Write the weights of `source` to `destination` as a safetensors file of ours.
+
+    dtype: "float32", "bfloat16" or "float16" for all weights, rounded to nearest even;
+    without it each keeps its own (float64 becomes float32). key: the dict to read, as
+    for `read_checkpoint`. config: what the file holds, where names and shapes do not
+    tell all. A piece of one array is held in memory at a time. Raises CheckpointError
+    where the names and shapes are not exactly those of a model, InputError for another
+    dtype.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise InputError(f"the dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    checkpoint = open_checkpoint(source, key)
+    config, unseen, weights = load.identify(checkpoint, config)
+    destination = Path(destination)
+    with naming(checkpoint.path):
+        targets = {
+            name: DTYPES[dtype] if dtype else kept
+            for name, array in weights.items()
+            for kept in (weight_dtype(name, array.dtype),)
+        }
+        model_hash = _write(destination, checkpoint, config, weights, targets)
+    return ConversionReport(
+        source=checkpoint.path,
+        destination=destination,
+        family=load.family_of(config),
+        name=load.preset_of(config),
+        config=to_dict(config),
+        parameters=sum(array.size for array in weights.values()),
+        tensors=len(weights),
+        dtype=name_dtype(targets.values()),
+        key=checkpoint.key,
+        other_keys=checkpoint.keys,
+        unseen=unseen,
+        hash=model_hash,
+        bytes=destination.stat().st_size,
+    )
+
+
+def _write(destination, checkpoint, config, weights, targets):
+    # beside, then renamed: an old file stays whole until the new one is
+    beside = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
+    try:
+        with open(beside, "xb") as file:
+            model_hash = _write_file(file, checkpoint, config, weights, targets)
+        os.replace(beside, destination)
+    except OSError as error:
+        raise CheckpointError(
+            f"{destination} cannot be written: {error.strerror or error}; give a path "
+            "in a folder that exists and has room"
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return model_hash
+
+
+def _write_file(file, checkpoint, config, weights, targets):
+    # arrays that fill multiples of the alignment first, so that they begin at one
+    def is_ragged(name):
+        size = weights[name].size * targets[name].itemsize
+        return size % safetensors_file.ALIGNMENT != 0
+
+    def write_pieces(name):
+        for piece in pieces(name, weights[name], targets[name]):
+            file.write(piece)
+            yield piece
+            release(checkpoint)
+
+    metadata = {
+        "format": "minigen",
+        "minigen.version": minigen.__version__,
+        "minigen.config": json.dumps(to_dict(config)),
+        "minigen.hash": NO_HASH,
+    }
+    order = sorted(weights, key=is_ragged)
+    entries = {name: (targets[name], weights[name].shape) for name in order}
+    header = safetensors_file.make_header(entries, metadata)
+    file.write(header)
+    model_hash = join_digests(
+        config,
+        {
+            name: digest(dtype, shape, write_pieces(name))
+            for name, (dtype, shape) in entries.items()
+        },
+    )
+    # the hash is known only now, and its place in the header is as long as it is
+    file.seek(header.index(NO_HASH.encode()))
+    file.write(model_hash.encode())
+    return model_hash

@@ -1,0 +1,99 @@
+"""Say what a weight file holds."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigen.checkpoints import load
+from minigen.checkpoints.hashing import digest, join_digests
+from minigen.checkpoints.reader import Checkpoint, open_checkpoint, release
+from minigen.checkpoints.values import PIECE, name_dtype, pieces, weight_dtype
+from minigen.config import to_dict
+from minigen.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `describe` found in a weight file.
+
+    family: "" where it is not recognised; `reason` then says why. name: the preset or
+    "custom"; dtype: that of all arrays, or "mixed"; key, other_keys, unseen: as in
+    `ConversionReport`; names: the first names in the file. converted: whether we wrote
+    it. hash: of the model where it is recognised, else of the file, as hash_of says.
+    intact: whether the hash stored in a converted file is that of its weights; None
+    where none is stored.
+    """
+
+    path: Path
+    container: str
+    family: str
+    name: str
+    config: dict | None
+    reason: str
+    parameters: int
+    tensors: int
+    dtype: str
+    key: str
+    other_keys: tuple[str, ...]
+    unseen: tuple[str, ...]
+    names: tuple[str, ...]
+    converted: bool
+    hash: str
+    hash_of: str
+    intact: bool | None
+    bytes: int
+
+
+def describe(path, key: str | None = None) -> Description:
+    """Say what a weight file of any kind holds; reads all of it, for the hash.
+
+    Raises CheckpointError where it is no honest weight file.
+    """
+    checkpoint = open_checkpoint(path, key)
+    arrays, config, unseen, reason = checkpoint.state, None, (), ""
+    try:
+        config, unseen, arrays = load.identify(checkpoint)
+        found_hash = _hash_model(checkpoint, config, arrays)
+    except CheckpointError as error:
+        reason = str(error).removeprefix(f"{checkpoint.path}: ")
+        config, found_hash = None, _hash_file(checkpoint)
+    stored = checkpoint.metadata.get("minigen.hash") if config else None
+    return Description(
+        path=checkpoint.path,
+        container=checkpoint.container,
+        family=load.family_of(config) if config else "",
+        name=load.preset_of(config) if config else "",
+        config=to_dict(config) if config else None,
+        reason=reason,
+        parameters=sum(array.size for array in arrays.values()),
+        tensors=len(arrays),
+        dtype=name_dtype(array.dtype for array in arrays.values()),
+        key=checkpoint.key,
+        other_keys=checkpoint.keys,
+        unseen=unseen,
+        names=tuple(checkpoint.state)[:5],
+        converted="minigen.config" in checkpoint.metadata,
+        hash=found_hash,
+        hash_of="model" if config else "file",
+        intact=None if stored is None else stored == found_hash,
+        bytes=len(checkpoint.data),
+    )
+
+
+def _hash_model(checkpoint: Checkpoint, config, arrays):
+    digests = {}
+    for name, array in arrays.items():
+        dtype = weight_dtype(name, array.dtype)
+        digests[name] = digest(dtype, array.shape, pieces(name, array, dtype))
+        release(checkpoint)
+    return join_digests(config, digests)
+
+
+def _hash_file(checkpoint: Checkpoint):
+    result, data = hashlib.sha256(), memoryview(checkpoint.data)
+    for first in range(0, len(data), PIECE):
+        result.update(data[first : first + PIECE])
+        release(checkpoint)
+    return result.hexdigest()

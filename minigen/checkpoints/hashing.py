@@ -1,0 +1,44 @@
+"""The hash of a model: what its weights are, not how a file holds them.
+
+It is the SHA-256 of lines of text: the configuration as JSON with sorted keys; then for
+each weight, sorted by our names, "name dtype shape digest", where the digest is the
+SHA-256 of its values in C order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from minigen.checkpoints.values import pieces
+from minigen.config import to_dict
+
+
+def hash_weights(config, weights: Mapping[str, np.ndarray]) -> str:
+    """Return the hash, in hex, of a model with weights {our dotted name: array}.
+
+    It does not depend on the format of a file or on the order of the weights in it.
+    """
+    digests = {
+        name: digest(array.dtype, array.shape, pieces(name, array, array.dtype))
+        for name, array in weights.items()
+    }
+    return join_digests(config, digests)
+
+
+def digest(dtype: np.dtype, shape: tuple, parts: Iterable[np.ndarray]) -> str:
+    """Return the line of a weight, but for its name, from the bytes of its values."""
+    result = hashlib.sha256()
+    for part in parts:
+        result.update(part)
+    return f"{dtype} {list(shape)} {result.hexdigest()}"
+
+
+def join_digests(config, digests: Mapping[str, str]) -> str:
+    """Return the hash of a model from the lines of its weights."""
+    lines = [json.dumps(to_dict(config), sort_keys=True)]
+    lines += [f"{name} {digests[name]}" for name in sorted(digests)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
