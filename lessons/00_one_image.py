@@ -52,7 +52,7 @@ print("canvas after the step\n", first.canvas[0])
 # %% [markdown]
 # ## From doubt to certainty
 #
-# How likely are the codes at a position that is asked for? Sorted, likeliest first, and
+# How likely are the likeliest codes at a position that is asked for? Sorted, and
 # averaged over the positions of a step and over all ten digits. At the start many
 # patches would do. Later the neighbours have decided, and few are left. The caption
 # says how many bits of surprise a draw holds on average: Σ p log₂ 1/p.
@@ -66,7 +66,7 @@ def surprise(p):
 digits = list(pipe.steps(range(10), seed=0, steps=16))
 bits = [surprise(step.probabilities) for step in digits]
 ranked = [np.sort(step.probabilities)[..., ::-1].mean((0, 1)) for step in digits]
-tiles = [show.bars(ranked[step.index], 128, 64, high=1) for step in chosen]
+tiles = [show.bars(ranked[step.index][:24], 128, 64, high=1) for step in chosen]
 captions = [f"step {step.index}: {bits[step.index]:.1f} bits" for step in chosen]
 show.save("00_surprise.png", show.board([tiles], captions))
 

@@ -29,9 +29,10 @@ pipe = minigen.load("arpg-mnist", backend="numpy")
 #
 # Before it is compared with keys, a query is cut into pairs, and each pair is turned by
 # an angle: half of the pairs by the row of its position, half by its column. So the
-# score of a query at p and a key at r depends on the way from p to r. Below, one and
-# the same vector is asked at the orange position and kept as a key at all others:
-# brighter is a higher score. Turning alone makes a query look at its own place.
+# score of a query at p and a key at r depends on the way from p to r alone: `(R_p q) ·
+# (R_r k) = q · (R_(r−p) k)`. Below, one and the same vector is asked at the orange
+# position and kept as a key at all others: brighter is a higher score. Turning alone
+# makes a query look at its own place.
 
 # %%
 ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
@@ -131,8 +132,8 @@ print("the class is heard by", *(f"{layer.p[:, 0].mean():.0%}" for layer in seen
 # %% [markdown]
 # ## Asking leaves no trace
 #
-# Ask the four questions one by one instead of together, and ask them again: the cache
-# is not touched, and no question knows of the others. What differs is rounding.
+# Ask the four questions one by one instead of together: the cache is not touched, and
+# no question knows of the others. What differs is rounding.
 
 # %%
 filled = np.s_[:, : half.length]  # the rest of the cache is room, not memory
@@ -148,8 +149,8 @@ print(f"cache untouched: {untouched}; together or apart: {company:.1e} differenc
 # %% [markdown]
 # ## Reading has no order either
 #
-# A token that is read carries its place in the same rotation, so the order in which a
-# group is read does not matter. Nor need it: the model was trained on random orders.
+# The tokens that are read in one group see each other, and each carries its place in
+# the same rotation. So the order within a group does not matter.
 
 # %%
 backwards = known[::-1]
@@ -215,5 +216,5 @@ assert gap64 < 1e-6 * gap32, "what they differ by is rounding"
 #    is there? Why could training have taught it nothing about such questions?
 # 2. Read the known tokens in two calls of `arpg.feed` instead of one. Do the answers
 #    stay the same? Which tokens saw which, in each case?
-# 3. Turn the table by a row: ask with the rows of the positions below. What does the
-#    model draw, and at what edge does it fail?
+# 3. Append a row to `table` for a place half-way between two cells: average their
+#    angles, not their cosines. Ask there. Whose token does the model expect?
