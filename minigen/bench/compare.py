@@ -15,7 +15,7 @@ from statistics import median
 from minigen import plans
 from minigen.bench import ceilings, limit
 from minigen.bench.worker import Job
-from minigen.checkpoints.convert import DTYPES
+from minigen.checkpoints.values import DTYPES
 from minigen.config import PRESETS, ArpgConfig, VqConfig
 from minigen.errors import InputError, MinigenError
 
@@ -89,9 +89,9 @@ def compare(
             for i in (0, 1) if run % 2 == 0 else (1, 0):
                 if i < len(sides):
                     say(f"run {run + 1} of {runs}, {('minigen', 'pytorch')[i]}")
-                    found[i].runs.append(_go(sides[i]))
+                    found[i].runs.append(_ask(sides[i], "go"))
         found = [
-            Side(side.runs, side.about, _end(process))
+            Side(side.runs, side.about, _ask(process, "end")["peak_bytes"])
             for side, process in zip(found, sides, strict=True)
         ]
     again = ceilings.measure()
@@ -142,11 +142,11 @@ def _worker(module, job):
         # a thread that spins while it waits starves the others of a busy machine
         env={**os.environ, **threads, "OMP_WAIT_POLICY": "passive"},
     )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _read(process):
@@ -160,12 +160,7 @@ def _read(process):
     )
 
 
-def _go(process):
-    process.stdin.write("go\n")
+def _ask(process, word):
+    process.stdin.write(f"{word}\n")
     process.stdin.flush()
     return _read(process)
-
-
-def _end(process):
-    process.stdin.close()
-    return _read(process)["peak_bytes"]

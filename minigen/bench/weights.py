@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from minigen.checkpoints import names, safetensors_file
-from minigen.checkpoints.convert import DTYPES
+from minigen.checkpoints.values import DTYPES
 from minigen.errors import InputError
 from minigen.show.files import check_file
 

@@ -1,8 +1,8 @@
 """A process that draws an image whenever it is told to, and says how long it took.
 
 It answers on stdout, a line of JSON each: {"ready": ...} once its weights are loaded
-and everything is compiled, then one timing for each line `go` it reads, and at the end
-the most memory it ever held. Each side of a comparison is such a process, so that
+and everything is compiled, then a timing for each line `go` it reads, and for a line
+`end` the most memory it ever held. Each side of a comparison is such a process, so that
 thread pools do not fight and memory is each one's own.
 """
 
@@ -40,9 +40,10 @@ def serve(draw: Callable[[int], dict], steps: int, **about) -> None:
     """Answer on stdout as the module says; draw(steps) makes one batch of images."""
     draw(min(WARM, steps))
     _answer({"ready": True, **about})
-    for line in sys.stdin:
-        if line.strip() == "go":
-            _answer(draw(steps))
+    for line in iter(sys.stdin.readline, "end\n"):
+        if not line:
+            return
+        _answer(draw(steps))
     _answer({"peak_bytes": peak_bytes()})
 
 

@@ -1,0 +1,144 @@
+"""Evaluation: the distance against closed forms, the counts against digits drawn here."""
+
+import gzip
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minigen import backends, evaluate
+from minigen.bench import weights
+from minigen.config import PRESETS
+from minigen.errors import InputError
+from minigen.evaluate import Statistics
+
+
+def random_covariance(rng, size, rank=None):
+    x = rng.standard_normal((size, rank or size))
+    return x @ x.T / size
+
+
+def test_distance_of_equal_gaussians_is_zero():
+    rng = np.random.default_rng(0)
+    for rank in (8, 3):
+        one = Statistics(rng.standard_normal(8), random_covariance(rng, 8, rank))
+        # the square root of a rounding error is what is left
+        assert evaluate.frechet(one, one) < 1e-6
+
+
+def test_distance_of_commuting_gaussians_has_a_closed_form():
+    rng = np.random.default_rng(1)
+    basis, _ = np.linalg.qr(rng.standard_normal((6, 6)))
+    a, b = rng.uniform(0.1, 4, (2, 6))
+    mean = rng.standard_normal(6)
+    one = Statistics(mean, (basis * a) @ basis.T)
+    two = Statistics(mean + 2 * basis[:, 0], (basis * b) @ basis.T)
+    expected = 4 + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
+    assert evaluate.frechet(one, two) == pytest.approx(expected, rel=1e-12)
+
+
+def test_distance_is_symmetric_and_agrees_with_the_unsymmetric_form():
+    rng = np.random.default_rng(2)
+    one, two = (
+        Statistics(rng.standard_normal(5), random_covariance(rng, 5)) for _ in range(2)
+    )
+    # tr((A B)^1/2) from the eigenvalues of A B itself, which are real and positive
+    product = np.linalg.eigvals(one.covariance @ two.covariance).real
+    apart = ((one.mean - two.mean) ** 2).sum()
+    trace = np.trace(one.covariance + two.covariance)
+    expected = apart + trace - 2 * np.sqrt(product).sum()
+    assert evaluate.frechet(one, two) == pytest.approx(expected, rel=1e-9)
+    assert evaluate.frechet(two, one) == pytest.approx(expected, rel=1e-9)
+
+
+def test_statistics_are_those_of_the_rows():
+    x = np.random.default_rng(3).standard_normal((50, 4)).astype(np.float32)
+    found = evaluate.statistics(x)
+    centred = x.astype(np.float64) - x.astype(np.float64).mean(0)
+    assert np.allclose(found.covariance, centred.T @ centred / 49, atol=1e-12)
+    with pytest.raises(InputError, match="at least 2"):
+        evaluate.statistics(x[:1])
+
+
+def test_statistics_are_written_and_read(tmp_path):
+    rng = np.random.default_rng(4)
+    found = Statistics(rng.standard_normal(3), random_covariance(rng, 3))
+    path = evaluate.write_statistics(found, tmp_path / "s.npz")
+    again = evaluate.read_statistics(path)
+    assert again.mean.dtype == again.covariance.dtype == np.float64
+    assert np.array_equal(again.mean, found.mean.astype(np.float32))
+    with pytest.raises(InputError, match="--write-statistics"):
+        evaluate.read_statistics(tmp_path / "none.npz")
+
+
+def idx(array):
+    sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return gzip.compress(b"\0\0\x08" + bytes([array.ndim]) + sizes + array.tobytes())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(5)
+    images, labels = evaluate.FILES["test"]
+    digits = rng.integers(0, 255, (7, 28, 28)).astype(np.uint8)
+    (tmp_path / images).write_bytes(idx(digits))
+    (tmp_path / labels).write_bytes(idx(np.arange(7, dtype=np.uint8)))
+    return tmp_path
+
+
+def test_digits_get_a_black_border(folder):
+    images, labels = evaluate.read_digits(folder, count=5)
+    assert images.shape == (5, 32, 32, 3) and images.dtype == np.uint8
+    assert labels.tolist() == [0, 1, 2, 3, 4]
+    border = np.ones((32, 32), bool)
+    border[2:-2, 2:-2] = False
+    assert not images[:, border].any() and images[:, ~border].any()
+    assert np.array_equal(images[..., 0], images[..., 2])
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "does not exist"),
+        (b"not gzip", "not a whole gzip file"),
+        (idx(np.zeros((2, 3), np.uint8))[:-9], "not a whole gzip file"),
+        (gzip.compress(b"\0\0\x0d\1\0\0\0\0"), "does not begin as an IDX file"),
+        (gzip.compress(b"\0\0\x08\1\0\0\0\7abc"), "but 3 bytes follow"),
+    ],
+)
+def test_a_file_that_is_no_idx_file_says_so(folder, content, message):
+    path = folder / evaluate.FILES["test"][0]
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        evaluate.read_digits(folder)
+
+
+def stand_in(name):
+    config = PRESETS[name]
+    return SimpleNamespace(config=config, weights=weights.tree(config))
+
+
+def test_the_judge_sees_an_image_alike_alone_or_among_others():
+    judge = evaluate.Judge(stand_in("judge-mnist"), backends.table("numpy"))
+    rng = np.random.default_rng(6)
+    images = rng.integers(0, 255, (evaluate.BATCH + 1, 32, 32, 3)).astype(np.uint8)
+    heard = []
+    features, classes = evaluate.look(judge, images, heard.append)
+    assert features.shape == (evaluate.BATCH + 1, 64) and heard == [evaluate.BATCH, 1]
+    alone, class_alone = evaluate.look(judge, images[-1:])
+    assert class_alone == classes[-1]
+    assert np.allclose(alone[0], features[-1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_tokenizer_is_judged_on_what_comes_back():
+    ops = backends.table("numpy")
+    judge = evaluate.Judge(stand_in("judge-mnist"), ops)
+    rng = np.random.default_rng(7)
+    images = rng.integers(0, 255, (6, 32, 32, 3)).astype(np.uint8)
+    _, seen = evaluate.look(judge, images)
+    model = stand_in("vq-mnist")
+    found = evaluate.evaluate_tokenizer(model, ops, judge, images, seen)
+    assert found["accuracy_originals"] == 1.0
+    assert 0 <= found["accuracy_reconstructions"] <= 1
+    assert 1 <= found["codes_used"] <= found["codes"] == model.config.codes
+    assert found["distance"] > 0 and found["images"] == 6
