@@ -1,4 +1,4 @@
-"""Evaluation: the distance against closed forms, the counts against digits drawn here."""
+"""Evaluation: the distance against closed forms, the counts on digits drawn here."""
 
 import gzip
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Pictures: what a sheet holds, what a PNG remembers, and what is left when it fails."""
+"""Pictures: what a sheet holds, what a PNG remembers, and what a failure leaves."""
 
 import json
 

@@ -1,0 +1,345 @@
+"""The command line as a user meets it: results, files, messages and exit status."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from minigen import doctor, plans
+from minigen import sample as loop
+from minigen.bench import weights
+from minigen.cli import app
+from minigen.config import PRESETS
+from minigen.show import files
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Stand-in weights of the small models, in files as the originals write them."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = {}
+    for name in ("arpg-mnist", "vq-mnist"):
+        paths[name] = folder / f"{name}.safetensors"
+        weights.write(PRESETS[name], paths[name])
+    return paths
+
+
+@pytest.fixture
+def minigen(models, tmp_path, monkeypatch):
+    """Run the command line in an empty folder; G and T stand for the models' files."""
+    monkeypatch.chdir(tmp_path)
+    # the width of help and errors does not depend on where the tests run
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments, status=0):
+        names = {"G": models["arpg-mnist"], "T": models["vq-mnist"]}
+        arguments = [str(names.get(a, a)) for a in arguments]
+        result = CliRunner().invoke(app, arguments)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == status, result.output
+        return result.stdout if status == 0 else result.output
+
+    return run
+
+
+DRAW = ("--tokenizer", "T", "--backend", "numpy", "--steps", "3")
+
+
+def size(path):
+    with Image.open(path) as file:
+        return file.size
+
+
+def test_one_image_is_one_png_with_its_recipe(minigen):
+    said = minigen("sample", "G", "--class", "7", "--out", "seven.png", *DRAW)
+    assert re.fullmatch(r"seven.png  1 image of 32 x 32, 3 steps, \d+\.\d\d s\n", said)
+    assert size("seven.png") == (32, 32)
+    _, recipe = files.read_png("seven.png")
+    assert recipe["labels"] == [7] and recipe["steps"] == 3 and recipe["seed"] == 0
+    assert re.fullmatch("[0-9a-f]{64}", recipe["model_hash"])
+    assert recipe["versions"]["backend"] == "numpy"
+    assert recipe["versions"]["numpy"] == np.__version__
+
+
+def test_classes_are_rows_of_the_grid(minigen):
+    minigen("sample", "G", "--class", "3,7", "--count", "3", "--out", "a.png", *DRAW)
+    assert size("a.png") == (3 * 34 - 2, 2 * 34 - 2)
+    minigen(
+        "sample", "G", "-c", "3", "-c", "7", "--count", "3", "--out", "b.png", *DRAW
+    )
+    one, recipe = files.read_png("a.png")
+    two, _ = files.read_png("b.png")
+    assert recipe["labels"] == [3, 3, 3, 7, 7, 7]
+    assert np.array_equal(one, two)
+
+
+def test_batch_and_first_change_no_pixel(minigen):
+    minigen("sample", "G", "-c", "0-2", "--columns", "3", "--out", "a.png", *DRAW)
+    minigen("sample", "G", "-c", "0-2", "--columns", "3", "--batch", "1",
+            "--out", "b.png", *DRAW)  # fmt: skip
+    minigen("sample", "G", "-c", "2", "--first", "2", "--out", "c.png", *DRAW)
+    whole, _ = files.read_png("a.png")
+    assert np.array_equal(whole, files.read_png("b.png")[0])
+    assert np.array_equal(whole[:, -32:], files.read_png("c.png")[0])
+
+
+def test_steps_are_written_as_pictures_and_as_an_animation(minigen, tmp_path):
+    minigen("sample", "G", "-c", "1", "--scale", "2", "--steps-dir", "all",
+            "--gif", "all.gif", "--out", "a.png", *DRAW)  # fmt: skip
+    names = sorted(path.name for path in (tmp_path / "all").iterdir())
+    assert names == ["step-1.png", "step-2.png", "step-3.png"]
+    last, recipe = files.read_png("all/step-3.png")
+    assert np.array_equal(last, files.read_png("a.png")[0])
+    assert size("a.png") == (64, 64) and recipe["step"] == 3
+    with Image.open("all.gif") as file:
+        assert file.n_frames == 3
+
+
+def test_json_is_one_document(minigen):
+    found = json.loads(minigen("sample", "G", "-c", "7", "--json", *DRAW))
+    assert found["files"] == ["sample.png"] and found["images"] == 1
+    assert found["recipe"]["labels"] == [7]
+
+
+def test_steps_prints_a_line_a_step(minigen):
+    lines = minigen("steps", "G", "-c", "7", *DRAW).splitlines()
+    assert " ".join(lines[0].split()) == "step new known guidance probability entropy"
+    rows = [line.split() for line in lines[1:]]
+    counts = plans.counts("arccos", 64, 3)
+    assert [int(row[1]) for row in rows] == list(counts)
+    assert [int(row[2]) for row in rows] == np.cumsum(counts).tolist()
+    assert rows[-1][3] == "4.00"
+    found = json.loads(minigen("steps", "G", "-c", "7", "--json", *DRAW))
+    assert sorted(p for s in found["steps"] for p in s["positions"]) == list(range(64))
+    pictures = minigen("steps", "G", "-c", "7", "--pictures", *DRAW).splitlines()
+    assert len(pictures) == 4 + 3 * 16
+
+
+def test_replay_agrees_with_every_picture(minigen):
+    minigen("sample", "G", "-c", "3,7", "--seed", "5", "--steps-dir", "all",
+            "--out", "a.png", *DRAW)  # fmt: skip
+    for picture in ("a.png", "all/step-1.png"):
+        assert "agrees" in minigen("replay", picture, "--backend", "numpy")
+    found = json.loads(minigen("replay", "a.png", "--backend", "numpy", "--json"))
+    assert found["agree"] and found["different"] == 0 and found["changed"] == {}
+
+
+def test_replay_sees_a_changed_pixel(minigen):
+    minigen("sample", "G", "-c", "7", "--out", "a.png", *DRAW)
+    pixels, recipe = files.read_png("a.png")
+    pixels = pixels.copy()
+    pixels[3, 4] ^= 8
+    files.write_png("b.png", pixels, recipe)
+    said = minigen("replay", "b.png", "--backend", "numpy", status=1)
+    assert "differs: 1 of 1024 pixels, by 8 of 255 at most" in said
+    files.write_png("c.png", pixels[:16], recipe)
+    said = minigen("replay", "c.png", "--backend", "numpy", status=1)
+    assert "it is 32 x 16 pixels, drawn again 32 x 32" in said
+
+
+def test_replay_names_another_model(minigen, models, tmp_path):
+    minigen("sample", "G", "-c", "7", "--out", "a.png", *DRAW)
+    other = tmp_path / "other.safetensors"
+    minigen("convert", "G", other, "--dtype", "bfloat16")
+    said = minigen("replay", "a.png", "--model", other, "--backend", "numpy", status=1)
+    assert "differs" in said and re.search(r"model +[0-9a-f]{64} +[0-9a-f]{64}", said)
+
+
+BAD = [
+    (["sample", "no-such", "-c", "7"], "neither a file nor a model that ships"),
+    (["sample", "none.pt", "-c", "7"], "neither a file nor a model that ships"),
+    (["sample", "arpg-l", "-c", "7"], "minigen convert FILE"),
+    (["sample", "G", "-c", "12", *DRAW], "0 .. 9"),
+    (["sample", "G", "-c", "seven", *DRAW], "--class seven is not a class number"),
+    (["sample", "G", "-c", "9-0", *DRAW], "names no class"),
+    (["sample", "G", "-c", "7"], "--tokenizer FILE"),
+    (["sample", "T", "-c", "7", *DRAW], "a generator was expected"),
+    (["sample", "G", "-c", "7", "--tokenizer", "G"], "expected a VQ tokenizer"),
+    (["sample", "G", "-c", "7", *DRAW, "--steps", "0"], "steps is 0"),
+    (["sample", "G", "-c", "7", *DRAW, "--backend", "abacus"], "'abacus' is not known"),
+    (["sample", "G", "-c", "7", *DRAW, "--order", "up"], "order 'up' is not known"),
+    (["sample", "G", "-c", "7", *DRAW, "--schedule", "up"], "schedule 'up'"),
+    (
+        ["sample", "G", "-c", "7", *DRAW, "--guidance-schedule", "up"],
+        "'up' is not known",
+    ),
+    (["sample", "G", "-c", "7", *DRAW, "--temperature", "-1"], "temperature -1.0"),
+    (["sample", "G", "-c", "7", *DRAW, "--seed", "-1"], "seed -1"),
+    (["sample", "G", "-c", "7", *DRAW, "--out", "no/a.png"], "mkdir -p no"),
+    (["sample", "G", "-c", "7", *DRAW, "--out", "a.jpg"], "should end in .png"),
+    (["sample", "G", "-c", "7", *DRAW, "--gif", "a.png"], "should end in .gif"),
+    (["sample", "G", "-c", "7", *DRAW, "--threads", "1"], "for the numba backend"),
+    (["sample", "G", "-c", "7", "--count", "0"], "--count"),
+    (["sample", "G"], "Missing option '--class'"),
+    (["sample", "G", "-c", "7", "--colour", "red"], "No such option"),
+    (["replay", "none.png"], "there is no file none.png"),
+    (["info", "none.pt"], "neither a file"),
+    (["convert", "none.pt", "a.safetensors"], "cannot be read"),
+    (["convert", "G", "no/a.safetensors"], "mkdir -p no"),
+    (["convert", "G", "a.safetensors", "--dtype", "int4"], "int4"),
+    (["convert", "G", "a.safetensors", "--key", "ema"], "'ema'"),
+    (["evaluate", "T"], "--data DIR"),
+    (["evaluate", "T", "--data", "none"], "does not exist"),
+    (["bench", "cpu", "arpg-l", "vq-mnist"], "belongs together"),
+    (["bench", "cpu", "vq-16"], "is not one of arpg-l"),
+    (["bench", "weights", "gpt-5", "--out", "a.safetensors"], "not a preset"),
+    (["bench", "weights", "vq-mnist", "--out", "a.pt"], "should end in .safetensors"),
+    (["nonsense"], "No such command"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", BAD, ids=lambda a: " ".join(a[:5]))
+def test_what_cannot_be_is_one_message_and_status_2(
+    minigen, tmp_path, arguments, message
+):
+    said = minigen(*arguments, status=2)
+    assert message in said
+    assert "Traceback" not in said
+    # nothing was written, not even in part
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_steps_than_tokens_are_merged(minigen):
+    said = minigen("sample", "G", "-c", "7", *DRAW, "--steps", "80")
+    steps = len(plans.plan((8, 8), steps=80).groups)
+    assert f"{steps} steps" in said and steps <= 64
+    assert "agrees" in minigen("replay", "sample.png", "--backend", "numpy")
+
+
+def test_convert_and_info(minigen):
+    said = minigen("convert", "G", "ours.safetensors", "--dtype", "bfloat16")
+    assert said.startswith("ours.safetensors  2.34 MB, arpg-mnist of family arpg")
+    found = json.loads(minigen("info", "ours.safetensors", "--json"))
+    assert found["converted"] and found["intact"] and found["dtype"] == "bfloat16"
+    assert found["config"]["width"] == PRESETS["arpg-mnist"].width
+    said = minigen("info", "G")
+    assert "1,166,720 in 54 arrays" in said and "arpg-mnist" in said
+    assert "319,845,376" in minigen("info", "arpg-l")
+
+
+def test_info_tells_a_damaged_file(minigen, tmp_path):
+    minigen("convert", "G", "ours.safetensors")
+    content = bytearray((tmp_path / "ours.safetensors").read_bytes())
+    content[-5] ^= 1
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    assert "the file is damaged" in minigen("info", "bad.safetensors", status=1)
+
+
+def test_models_lists_every_preset(minigen):
+    said = minigen("models")
+    rows = json.loads(minigen("models", "--json"))
+    assert [row["name"] for row in rows] == list(PRESETS)
+    assert {row["name"]: row["parameters"] for row in rows}["vq-16"] == 71_883_403
+    assert all(name in said for name in PRESETS)
+
+
+def test_bench_weights_are_those_drawn_by_name(minigen, tmp_path):
+    said = minigen("bench", "weights", "vq-mnist", "--out", "v.safetensors")
+    assert said.startswith("v.safetensors  4.31 MB, vq-mnist in float32")
+    from minigen.checkpoints import read_checkpoint
+
+    found = read_checkpoint(tmp_path / "v.safetensors")
+    name = "decoder.conv_in.weight"
+    assert np.array_equal(found[name], weights.draw(name, found[name].shape))
+
+
+def test_doctor_names_what_is_missing(minigen, monkeypatch):
+    monkeypatch.setitem(doctor.REQUIRED, "no-such-package", ("nothing", "1.0"))
+    said = minigen("doctor", status=1)
+    assert re.search(r"bad +no-such-package +- +not installed", said)
+    assert 'pip install --upgrade "no-such-package>=1.0"' in said
+
+
+def test_doctor_tells_a_package_that_is_too_old_or_broken(monkeypatch):
+    monkeypatch.setitem(doctor.REQUIRED, "numpy", ("numpy", "99"))
+    monkeypatch.setitem(doctor.REQUIRED, "rich", ("rich.no_such_module", "1"))
+    found = [doctor.examine_package(name) for name in ("numpy", "rich", "typer")]
+    assert [f.well for f in found] == [False, False, True]
+    assert found[0].note == "older than 99"
+    assert found[1].note.startswith("cannot be imported: ModuleNotFoundError")
+    assert doctor.mending(found) == [
+        'pip install --force-reinstall "numpy>=99" "rich>=1"'
+    ]
+
+
+def test_doctor_knows_what_the_project_declares():
+    text = (doctor.Path(doctor.__file__).parents[1] / "pyproject.toml").read_text()
+    declared = re.search(r"dependencies = \[(.*?)\]", text, re.S)[1]
+    for name, (_, lowest) in doctor.REQUIRED.items():
+        assert f'"{name}>={lowest}"' in declared
+    assert declared.count(">=") == len(doctor.REQUIRED)
+    extras = re.search(r"\[project.optional-dependencies\](.*?)\n\[", text, re.S)[1]
+    assert set(re.findall(r"^(\w+) =", extras, re.M)) == set(doctor.EXTRAS)
+
+
+def test_doctor_clears_the_cache_and_nothing_else(minigen, monkeypatch, tmp_path):
+    from minigen import target
+
+    monkeypatch.setattr(target, "cache_folder", lambda: tmp_path / "kernels-b")
+    for name in ("kernels-a", "kernels-b", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(b"1234")
+    assert doctor.cache() == (tmp_path, 8, 2)
+    assert doctor.clear_cache() == (tmp_path, 8, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_evaluate_reads_a_sweep(minigen):
+    from minigen.commands.evaluate import parse_sweep
+    from minigen.errors import InputError
+
+    options = {"steps": 16, "guidance": 4.0, "order": "random", "top_k": 0}
+    assert parse_sweep("guidance=1,2.5", options) == ("guidance", [1.0, 2.5])
+    assert parse_sweep("top-k=5", options) == ("top_k", [5])
+    for bad in ("steps", "colour=1", "steps=one"):
+        with pytest.raises(InputError, match="--sweep"):
+            parse_sweep(bad, options)
+
+
+def test_defaults_are_those_of_the_library(minigen):
+    found = json.loads(minigen("sample", "G", "-c", "7", "--json", "--tokenizer", "T",
+                               "--backend", "numpy"))["recipe"]  # fmt: skip
+    options = vars(loop.Options())
+    assert {name: found[name] for name in options} == options
+    help_ = minigen("sample", "--help")
+    assert all(name in help_ for name in (*plans.ORDERS, *plans.SCHEDULES))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["sample", "--help"]])
+def test_a_quick_command_imports_nothing_heavy(arguments):
+    code = (
+        "import sys; from minigen.cli import app; sys.argv[1:] = "
+        + repr(arguments)
+        + "\n"
+        "try: app()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print('loaded', *sorted({n.split('.')[0] for n in sys.modules}))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    loaded = set(out.splitlines()[-1].split())
+    assert "typer" in loaded
+    assert not loaded & {"numba", "llvmlite", "torch", "PIL"}
+    if arguments != ["models"]:
+        assert "numpy" not in loaded
+
+
+def test_an_error_goes_to_stderr_and_results_to_stdout(models, tmp_path):
+    command = [sys.executable, "-m", "minigen", "sample", str(models["arpg-mnist"])]
+    bad = subprocess.run([*command, "-c", "x"], capture_output=True, text=True)
+    assert bad.returncode == 2 and bad.stdout == ""
+    assert bad.stderr.startswith("minigen: --class x") and bad.stderr.count("\n") == 1
+    good = subprocess.run(
+        [*command, "-c", "1", "--steps", "2", "--backend", "numpy", "--tokenizer",
+         str(models["vq-mnist"]), "--out", str(tmp_path / "a.png")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    # a pipe is no terminal: no progress in it
+    assert good.returncode == 0 and good.stderr == "" and "1 image" in good.stdout
