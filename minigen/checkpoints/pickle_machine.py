@@ -212,14 +212,7 @@ def run(
                         "which no weight file needs; the file is damaged or not to be "
                         "trusted"
                     )
-    except (
-        IndexError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        StructError,
-    ) as e:
+    except (LookupError, TypeError, ValueError, ArithmeticError, StructError) as e:
         raise CheckpointError(
             f"its pickle makes no sense before byte {at} ({type(e).__name__}); the "
             "file is damaged: download it again"

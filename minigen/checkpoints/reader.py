@@ -24,6 +24,8 @@ from minigen.errors import CheckpointError
 PRECEDENCE = ("model_ema", "ema", "model", "module", "state_dict")
 """Keys under which weights lie, the preferred first."""
 
+CONTAINERS = (dict, list, tuple)
+
 DEEPEST = 16
 """Levels of dicts and lists that are searched for arrays."""
 
@@ -144,26 +146,32 @@ def _torch(read, data):
 def _choose(value, key):
     # returns the dotted key, the other keys with arrays, and the value there
     keys = _keys_with_arrays(value)
-    if key is not None:
-        found = value
-        if not (type(value) is dict and key in value):
-            for part in key.split("."):
-                found = _child(found, part)
-        else:
-            found = value[key]
-        if found is None:
-            known = ", ".join(keys) or "none: it is one flat dict"
-            raise CheckpointError(
-                f"it holds nothing under the key {key!r}; keys that hold weights: "
-                f"{known}"
-            )
-        return key, tuple(k for k in keys if k != key), found
-    if not keys:
-        return "", (), value
+    if key is None:
+        key = keys[0] if keys else ""
+    found = _find(value, key)
+    if found is None or (key and not found):
+        known = ", ".join(keys) or "none, it is one flat dict"
+        raise CheckpointError(
+            f"it holds nothing under the key {key!r}; keys that hold weights: {known}"
+        )
+    return key, tuple(k for k in keys if k != key), found
+
+
+def _find(value, key):
+    # the dict or list under a name, else along a dotted path, else by a prefix of names
+    if key == "":
+        return value
+    if type(value) is dict and type(value.get(key)) in CONTAINERS:
+        return value[key]
     found = value
-    for part in keys[0].split("."):
-        found = found[part]
-    return keys[0], keys[1:], found
+    for part in key.split("."):
+        found = _child(found, part)
+    if type(found) in CONTAINERS:
+        return found
+    if type(value) is not dict:
+        return None
+    names = [name for name in value if type(name) is str and name.startswith(f"{key}.")]
+    return {name[len(key) + 1 :]: value[name] for name in names}
 
 
 def _keys_with_arrays(value, depth=3):
@@ -217,7 +225,7 @@ def _leaves(value):
     seen, waiting = set(), [((), value)]
     while waiting:
         path, value = waiting.pop()
-        if type(value) not in (dict, list, tuple) or len(path) == DEEPEST:
+        if type(value) not in CONTAINERS or len(path) == DEEPEST:
             yield path, value
         elif id(value) not in seen:
             seen.add(id(value))

@@ -1,11 +1,15 @@
 """Strategies that damage weight files, mostly where it hurts: not in the numbers."""
 
 import functools
+import io
 import json
 import re
+import zipfile
 from pathlib import Path
 
 from hypothesis import strategies as st
+
+from tests.checkpoints.writing import write_record
 
 FILES = Path(__file__).parent / "files"
 BASES = (
@@ -14,6 +18,7 @@ BASES = (
     *("arpg_bfloat16_legacy.pt", "arpg_bfloat16.safetensors"),
 )
 """Files of torch and safetensors, the small ones beside these tests or golden."""
+ZIPS = ("protocol2_zip.pt", "protocol5_zip.pt", "odd_zip.pt", "arpg_bfloat16.pt")
 
 CALL = b"cos\nsystem\n(X\x05\0\0\0falset"
 SNIPPETS = (
@@ -51,27 +56,58 @@ def read_base(name, golden):
     if not path.exists():
         path = golden / "arpg/formats/weights" / name
     content = path.read_bytes()
+    return content, find_structure(content)
+
+
+@functools.cache
+def read_records(name, golden):
+    """The records of a zip file, and the places in its pickle where structure lies."""
+    with zipfile.ZipFile(io.BytesIO(read_base(name, golden)[0])) as file:
+        records = {record: file.read(record) for record in file.namelist()}
+    pickle = next(record for record in records if record.endswith("data.pkl"))
+    return records, pickle, find_structure(records[pickle])
+
+
+def find_structure(content):
     places = {match.start() for match in STRUCTURE.finditer(content)}
-    return content, sorted(places | {0, 8, len(content) - 22, len(content) - 1})
+    return sorted(places | {0, 8, len(content) - 22, len(content) - 1})
 
 
 @st.composite
 def mutated(draw, golden):
-    """Return a file's content with one to four damages done to it."""
-    content, places = read_base(draw(st.sampled_from(BASES)), golden)
+    """Return a file's content with one to four damages done to it.
+
+    Of some zip files only the pickle is damaged, and the archive made whole around it.
+    """
+    name = draw(st.sampled_from(BASES))
+    if name in ZIPS and draw(st.booleans()):
+        records, pickle, places = read_records(name, golden)
+        damaged = draw_damages(draw, records[pickle], places, golden)
+        return write_records({**records, pickle: damaged})
+    return draw_damages(draw, *read_base(name, golden), golden)
+
+
+def draw_damages(draw, content, places, golden):
     near = st.builds(
         lambda place, by: max(0, place + by),
         st.sampled_from(places),
         st.integers(-4, 48),
     )
-    anywhere = st.integers(0, len(content))
-    position = st.one_of(near, near, near, anywhere)
+    position = st.one_of(near, near, near, st.integers(0, len(content)))
     content = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
         damage = draw(st.sampled_from(DAMAGES))
         at = min(draw(position), len(content))
         content = damage(draw, content, at, golden)
     return bytes(content)
+
+
+def write_records(records):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in records.items():
+            write_record(archive, name, content)
+    return file.getvalue()
 
 
 def flip_bit(draw, content, at, golden):

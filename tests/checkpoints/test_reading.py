@@ -209,6 +209,8 @@ OTHER = {"w": np.ones(2, np.float32)}
         ({"ema": {}, "model": WEIGHTS}, None, "model"),
         ({"steps": [OTHER, WEIGHTS]}, "steps.1", "steps.1"),
         (WEIGHTS, None, ""),
+        ({"model.w": OTHER["w"], "ema.w": WEIGHTS["w"]}, "ema", "ema"),
+        ({"ema": WEIGHTS, "w": WEIGHTS["w"]}, "", ""),
     ],
 )
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
@@ -219,10 +221,11 @@ def test_weights_are_found_by_precedence_or_key(tmp_path, write, content, key, c
     assert_same(checkpoint.state["w"], WEIGHTS["w"])
 
 
-def test_an_unknown_key_is_refused_with_those_there_are(tmp_path):
-    write_zip(tmp_path / "file", {"model": OTHER, "ema": WEIGHTS})
+@pytest.mark.parametrize("key", ["modle", "model.w", "steps", ".", "model."])
+def test_an_unknown_key_is_refused_with_those_there_are(tmp_path, key):
+    write_zip(tmp_path / "file", {"model": OTHER, "ema": WEIGHTS, "steps": 3})
     with pytest.raises(CheckpointError, match="ema, model"):
-        open_checkpoint(tmp_path / "file", "modle")
+        open_checkpoint(tmp_path / "file", key)
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
