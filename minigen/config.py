@@ -192,9 +192,9 @@ PRESETS = {
     "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
     # the small models that ship, trained on MNIST padded to 32 x 32
     "arpg-mnist": ArpgConfig(
-        width=128, layers=6, heads=4, vocabulary=96, classes=10, tokens=64, multiple_of=32
+        width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64, multiple_of=32
     ),
-    "vq-mnist": VqConfig(base=32, multipliers=(1, 1, 2), latent=32, codes=96, code_size=8),
+    "vq-mnist": VqConfig(base=32, multipliers=(1, 1, 2), latent=32, codes=64, code_size=8),
     "judge-mnist": JudgeConfig(),
 }
 """Every named configuration, by the name `minigen models` prints."""

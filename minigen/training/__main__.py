@@ -48,6 +48,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--seed", type=int, default=0)
         add("--bf16", action="store_true", help="autocast to bfloat16")
         add("--compile", action="store_true", help="let torch.compile fuse the passes")
+        if name == "vq":
+            add("--start", help="begin with the weights of this file")
+            add("--plain", type=int, default=300, help="first steps, without codes")
+            add("--blank", type=float, default=1.0, help="pull of blank patches to code 0")
         if name == "arpg":
             add("--tokenizer", required=True, help="the trained tokenizer, OUT/vq.pt")
             add("--versions", type=int, default=1, help="stored versions of each digit")

@@ -18,7 +18,6 @@ from minigen.training.judge import Judge
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
 
-PLAIN = 300  # first steps of the tokenizer, without codes: they are then placed by k-means
 RESTART = 100  # steps between the restarts of unused codes
 RARE = 16  # a code seen less often than this among the last 65536 is unused
 
@@ -42,6 +41,11 @@ def train_vq(args: argparse.Namespace) -> nn.Module:
     grey, _ = read_mnist(args.data, "train")
     torch.manual_seed(args.seed)
     model = Vq(PRESETS["vq-mnist"])
+    if args.start:
+        state, codes = trainer.read(args.start)["ema"], model.config.codes
+        # a larger codebook is cut: k-means places the codes anew
+        state["quantize.embedding.weight"] = state["quantize.embedding.weight"][:codes]
+        model.load_state_dict(state)
     latent, decode = (maybe_compile(f, args) for f in (model.latent, model.decode))
     recent = {}
 
@@ -49,51 +53,60 @@ def train_vq(args: argparse.Namespace) -> nn.Module:
         _, images = draw_images(grey, args, g)
         with autocast(args):
             z = latent(images).float()
-            if step < PLAIN:
-                codes, losses = model.quantize.vectors(z).movedim(-1, 1), {}
+            vectors, blank = model.quantize.vectors(z), find_blank(images, z)
+            if step < args.plain:
+                codes, losses = vectors.movedim(-1, 1), {}
             else:
                 codes, losses, _ = model.quantize(z)
             drawn = decode(codes.contiguous()).float()
-        recent["z"] = z.detach()
+        # blank patches all become code 0: else they vary freely, for ARPG to guess
+        away = (vectors - model.quantize.codebook()[0].detach()).square().sum(-1)
+        losses["blank"] = args.blank * (away * blank).mean()
+        recent["vectors"] = vectors[~blank].detach()
         return {"l2": F.mse_loss(drawn, images), "l1": F.l1_loss(drawn, images), **losses}
 
     def after(step):
-        if step == PLAIN:
-            place_codes(model.quantize, recent["z"])
-        elif PLAIN < step < 0.6 * args.steps and step % RESTART == 0:
-            restart_codes(model.quantize, recent["z"])
-        return PLAIN <= step and step % RESTART == 0
+        if step == args.plain:
+            place_codes(model.quantize, recent["vectors"])
+        elif args.plain < step < 0.6 * args.steps and step % RESTART == 0:
+            restart_codes(model.quantize, recent["vectors"])
+        return args.plain <= step and step % RESTART == 0
 
     return train(model, loss, args, after)
 
 
+def find_blank(images: Tensor, z: Tensor) -> Tensor:
+    """Which patches of images (b 3 Y X) are black, for z (b e y x): (b y x)."""
+    return F.adaptive_max_pool2d(images[:, 0], z.shape[2:]) < -0.99
+
+
 @torch.no_grad()
-def place_codes(quantizer: Quantizer, z: Tensor, rounds: int = 20):
-    """Put the codes where k-means puts them among the vectors of a batch."""
-    vectors = quantizer.vectors(z).flatten(0, 2)
+def place_codes(quantizer: Quantizer, vectors: Tensor, rounds: int = 20):
+    """Put all codes but 0 where k-means puts them among vectors (n e)."""
+    rows = quantizer.embedding.weight[1:]
     chosen = [vectors[torch.randint(len(vectors), ())]]
     nearest = (vectors - chosen[0]).square().sum(1)
-    for _ in range(len(quantizer.embedding.weight) - 1):
+    for _ in range(len(rows) - 1):
         chosen.append(vectors[torch.multinomial(nearest + 1e-12, 1)[0]])
         nearest = nearest.minimum((vectors - chosen[-1]).square().sum(1))
-    quantizer.embedding.weight.copy_(torch.stack(chosen))
+    rows.copy_(torch.stack(chosen))
     for _ in range(rounds):
-        owner = quantizer.distances(z).argmin(1)
-        sums = torch.zeros_like(quantizer.embedding.weight).index_add_(0, owner, vectors)
-        counts = torch.bincount(owner, minlength=len(sums))
-        quantizer.embedding.weight[counts > 0] = (sums / counts[:, None])[counts > 0]
-    quantizer.embedding.weight.copy_(quantizer.codebook())
+        owner = torch.cdist(vectors, rows).argmin(1)
+        sums = torch.zeros_like(rows).index_add_(0, owner, vectors)
+        counts = torch.bincount(owner, minlength=len(rows))
+        means = sums / counts[:, None]
+        rows[counts > 0] = (F.normalize(means, dim=-1) if quantizer.unit else means)[counts > 0]
 
 
 @torch.no_grad()
-def restart_codes(quantizer: Quantizer, z: Tensor):
-    """Move unused codes onto vectors that lie far from every code."""
-    used = torch.bincount(quantizer.codebook_used.long(), minlength=len(quantizer.codebook()))
+def restart_codes(quantizer: Quantizer, vectors: Tensor):
+    """Move unused codes onto those of vectors (n e) that lie far from every code."""
+    rows = quantizer.embedding.weight
+    used = torch.bincount(quantizer.codebook_used.long(), minlength=len(rows))
     unused = (used < RARE).nonzero()[:, 0]
     if len(unused):
-        far = quantizer.distances(z).min(1).values.clamp(min=1e-12)
-        index = torch.multinomial(far, len(unused))
-        quantizer.embedding.weight[unused] = quantizer.vectors(z).flatten(0, 2)[index]
+        far = torch.cdist(vectors, quantizer.codebook()).min(1).values.square()
+        rows[unused] = vectors[torch.multinomial(far + 1e-12, len(unused))]
 
 
 def train_arpg(args: argparse.Namespace) -> nn.Module:

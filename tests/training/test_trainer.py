@@ -43,7 +43,7 @@ def tokenizer(digits, tmp_path_factory):
 
 
 def arguments(name, digits, out, tokenizer):
-    extra = ["--tokenizer", str(tokenizer)] if name == "arpg" else []
+    extra = {"arpg": ["--tokenizer", str(tokenizer)], "vq": ["--plain=2"]}.get(name, [])
     return [
         name, "--data", str(digits), "--out", str(out), "--steps=6", "--batch=3",
         "--warm=2", "--shift=1", *extra,
@@ -64,7 +64,6 @@ def same(a, b):
 def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(tasks, "PLAIN", 2)
     monkeypatch.setattr(tasks, "RESTART", 3)
     monkeypatch.setitem(tasks.PRESETS, "judge-mnist", JudgeConfig(widths=(32, 32, 32, 32)))
     whole = arguments(name, digits, tmp_path / "whole", tokenizer)

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from minigen.config import VqConfig
-from minigen.training.tasks import place_codes, restart_codes
+from minigen.training.tasks import find_blank, place_codes, restart_codes
 from minigen.training.vq import RECENT, Quantizer, Vq
 
 from .cases import load
@@ -106,18 +106,28 @@ def test_the_quantizer_remembers_the_latest_codes():
 
 def test_k_means_finds_clusters_and_restarts_reach_far_vectors():
     torch.manual_seed(0)
-    quantizer = Quantizer(VqConfig(codes=4, code_size=2))
+    quantizer = Quantizer(VqConfig(codes=5, code_size=2))
+    blank = quantizer.embedding.weight[0].clone()
     angles = torch.tensor([0.0, 1.5, 3.0, 4.5]).repeat_interleave(9)
     angles = angles + 0.01 * torch.randn(36)
-    z = torch.stack([angles.cos(), angles.sin()]).view(1, 2, 6, 6)
-    place_codes(quantizer, z)
-    assert quantizer.distances(z).min(1).values.max() < 0.01
-    assert len(quantizer.distances(z).argmin(1).unique()) == 4
+    vectors = torch.stack([angles.cos(), angles.sin()], 1)
+    place_codes(quantizer, vectors)
+    rows = quantizer.embedding.weight.detach()
+    nearest = torch.cdist(vectors, rows[1:]).min(1)
+    assert nearest.values.max() < 0.1 and len(nearest.indices.unique()) == 4
+    assert torch.equal(rows[0], blank)
     with torch.no_grad():
-        quantizer.embedding.weight.copy_(torch.tensor([[1.0, 0.0]]).repeat(4, 1))
+        quantizer.embedding.weight.copy_(torch.tensor([[1.0, 0.0]]).repeat(5, 1))
     quantizer.remember(torch.zeros(RECENT))
-    restart_codes(quantizer, z)
-    assert torch.equal(quantizer.embedding.weight[0], torch.tensor([1.0, 0.0]))
-    moved = quantizer.embedding.weight[1:]
-    assert (moved.norm(dim=1) - 1).abs().max() < 1e-6
-    assert (moved[:, 0] < 0.99).all()
+    restart_codes(quantizer, vectors)
+    rows = quantizer.embedding.weight.detach()
+    assert torch.equal(rows[0], torch.tensor([1.0, 0.0]))
+    assert (rows[1:].norm(dim=1) - 1).abs().max() < 1e-6
+    assert (rows[1:, 0] < 0.99).all()
+
+
+def test_blank_patches_are_found_and_pulled_to_code_0():
+    images = torch.full((1, 3, 8, 12), -1.0)
+    images[:, :, 3, 5] = 0.0
+    found = find_blank(images, torch.zeros(1, 8, 2, 3))
+    assert found.tolist() == [[[True, False, True], [True, True, True]]]
