@@ -1,7 +1,7 @@
 """The digit classifier that judges the small models.
 
-Source: ours, `minigen.training.judge` is the same network in PyTorch. Images are 32 x 32,
-(b y x 3) in [-1, 1]; distances between sets of images are measured in its features.
+Source: ours; `minigen.training.judge` is the same network in PyTorch. Images are
+32 x 32, (b y x 3) in [-1, 1]; sets of images are compared in its features.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def codes(ops, weights, config):
 
 
 def decode(ops, weights, config, tokens, watch=None):
-    """Return the image of a grid of code numbers: (b y x) to (b Y X 3), about [-1, 1]."""
+    """Return the image of a grid of codes: (b y x) to (b Y X 3), about [-1, 1]."""
     b, y, x = tokens.shape
     z = ops.embed(codes(ops, weights, config), tokens.reshape(b, y * x))
     z = z.reshape(b, y, x, config.code_size)
@@ -72,7 +72,7 @@ def decode_latent(ops, weights, config, z, watch=None):
 
 
 def residual(ops, x, norm1, conv1, norm2, conv2, shortcut=None):
-    """Norm, swish and convolution, twice, beside an identity: (b y x c) to (b y x f)."""
+    """Norm, swish, convolution, twice, beside an identity: (b y x c) to (b y x f)."""
     h = ops.conv3x3(ops.group_norm_swish(x, **norm1, r=GROUPS, eps=EPS), **conv1)
     h = ops.group_norm_swish(h, **norm2, r=GROUPS, eps=EPS)
     if shortcut is not None:

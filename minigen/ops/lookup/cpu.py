@@ -1,7 +1,8 @@
 """Nearest code, a few vectors at a time.
 
-Codes are held as columns, so that a vector register holds the same coordinate of sixteen
-codes. The matrix of distances exists for a few vectors only. Unit rows are the reference's: a codebook is small and needs them once.
+Codes are held as columns, so that a vector register holds the same coordinate of
+sixteen codes. The matrix of distances exists for a few vectors only. Unit rows are the
+reference's: a codebook is small and is needed once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pixel conversions on the CPU: the reference itself.
 
-Every rounding counts here, and a compiled kernel would fuse the product and the sum into
-one: 63 of the 1572 values of the golden case `pixels` would differ by one. An image comes
-by once, at the end of a run, so there is no time to win either.
+Every rounding counts here, and a compiled kernel fuses the product and the sum into
+one: some pixels would differ by one. An image comes by once, at the end of a run, so
+there is no time to win either.
 """
 
 from minigen.ops.pixels.reference import from_pixels, to_pixels
