@@ -10,7 +10,7 @@ import numpy as np
 
 from minigen.errors import ShapeError
 
-_BITS = {"float32": None, "float16": np.uint16, "bfloat16": np.uint16}
+_BITS = {"float16": np.int16, "bfloat16": np.uint16}
 
 
 def empty(shape, dtype=np.float32):
@@ -39,7 +39,8 @@ def expect(name, array, shape):
 def weight(array):
     """Return a weight as kernels read it: float32, or the bits of its two bytes.
 
-    Numba knows neither bfloat16 nor (on CPUs) float16, so both arrive as uint16.
+    Numba knows neither bfloat16 nor (on CPUs) float16; a bfloat16 arrives as uint16,
+    a float16 as int16, and `ops/tile.py` widens them.
     """
     if array.dtype == np.float32:
         return np.ascontiguousarray(array)
@@ -49,3 +50,18 @@ def weight(array):
             f"a weight has dtype {array.dtype}, expected float32, float16 or bfloat16"
         )
     return np.ascontiguousarray(array).view(bits)
+
+
+def padded(array, *multiples):
+    """Return `array` with zeros up to multiples along its last axes, or as it is.
+
+    >>> padded(np.ones((3, 16), np.float32), 2, 16).shape
+    (4, 16)
+    """
+    axes = array.ndim - len(multiples)
+    shape = [-(-n // k) * k for n, k in zip(array.shape[axes:], multiples, strict=True)]
+    if (*array.shape[:axes], *shape) == array.shape:
+        return array
+    out = np.zeros((*array.shape[:axes], *shape), array.dtype)
+    out[tuple(slice(n) for n in array.shape)] = array
+    return out

@@ -1,0 +1,136 @@
+"""Dot products of a few rows with a few rows, in vector registers: the innermost loop.
+
+Every matrix product here ends in `tile(rows, columns)`: a function that returns rows x
+columns dot products from one loop. A step of it loads sixteen numbers of each row once,
+and multiplies every pair of rows; the sums stay in registers.
+
+It is written in LLVM's own language, which has vectors of sixteen numbers, and so
+leaves nothing to a vectoriser's judgement. A dot product is sixteen running sums, added
+up at the end in a fixed order: the same bits in a tile of any size, at any place in it.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 16
+"""Numbers in a vector; the last axis of every array is a multiple of it."""
+
+_BYTE, _SHORT, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+_FLOATS = ir.VectorType(ir.FloatType(), LANES)
+_HALVES = ir.VectorType(ir.HalfType(), LANES)
+_SHORTS = ir.VectorType(_SHORT, LANES)
+_WORDS = ir.VectorType(_WORD, LANES)
+
+
+def tile(rows, columns):
+    """Return an intrinsic that computes rows x columns dot products.
+
+    dots(x, i, w, j, ahead) takes two C-ordered arrays of two axes and the numbers of
+    some of their rows, as tuples: `rows` of x, `columns` of w. x is float32; w is
+    float32, or the bits of a bfloat16 as uint16, or of a float16 as int16. It returns
+    the tuple of x[i[r]] . w[j[c]] in float32, r by r. On the way, the rows `ahead` of w
+    are brought into the second cache.
+    """
+
+    @intrinsic
+    def dots(context, x, i, w, j, ahead):
+        result = types.UniTuple(types.float32, rows * columns)
+
+        def build(context, builder, signature, args):
+            x_type, _, w_type, _, _ = signature.args
+            x = context.make_array(x_type)(context, builder, args[0])
+            w = context.make_array(w_type)(context, builder, args[2])
+            size = cgutils.unpack_tuple(builder, x.shape)[1]
+            x_rows = _rows(builder, x.data, args[1], size)
+            w_rows = _rows(builder, w.data, args[3], size)
+            next_rows = _rows(builder, w.data, args[4], size)
+            zeros = [_FLOATS([0.0] * LANES)] * (rows * columns)
+
+            def step(k, sums):
+                for row in next_rows:
+                    _prefetch(builder, builder.gep(row, [k]))
+                a = [_load(builder, builder.gep(p, [k]), x_type.dtype) for p in x_rows]
+                b = [_load(builder, builder.gep(p, [k]), w_type.dtype) for p in w_rows]
+                pairs = [(left, right) for left in a for right in b]
+                return [_fma(builder, *p, s) for p, s in zip(pairs, sums, strict=True)]
+
+            sums = _loop(builder, size, zeros, step)
+            totals = [_total(builder, s) for s in sums]
+            return context.make_tuple(builder, signature.return_type, totals)
+
+        return result(x, i, w, j, ahead), build
+
+    return dots
+
+
+def _loop(builder, size, values, step):
+    # values = step(k, values) for k in range(0, size, LANES), with at least one round
+    before = builder.block
+    loop = builder.append_basic_block("tile.loop")
+    done = builder.append_basic_block("tile.done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k = builder.phi(size.type)
+    carried = [builder.phi(value.type) for value in values]
+    results = step(k, carried)
+    following = builder.add(k, size.type(LANES))
+    starts, ends = [size.type(0), *values], [following, *results]
+    for phi, start, end in zip([k, *carried], starts, ends, strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, loop)
+    builder.cbranch(builder.icmp_signed("<", following, size), loop, done)
+    builder.position_at_end(done)
+    return results
+
+
+def _rows(builder, data, numbers, size):
+    numbers = cgutils.unpack_tuple(builder, numbers)
+    return [builder.gep(data, [builder.mul(number, size)]) for number in numbers]
+
+
+def _load(builder, pointer, dtype):
+    if dtype == types.float32:
+        pointer = builder.bitcast(pointer, _FLOATS.as_pointer())
+        return builder.load(pointer, align=4)
+    if dtype == types.int16:
+        pointer = builder.bitcast(pointer, _HALVES.as_pointer())
+        return builder.fpext(builder.load(pointer, align=2), _FLOATS)
+    # a bfloat16 is the upper half of a float32
+    pointer = builder.bitcast(pointer, _SHORTS.as_pointer())
+    wide = builder.zext(builder.load(pointer, align=2), _WORDS)
+    return builder.bitcast(builder.shl(wide, _WORDS([16] * LANES)), _FLOATS)
+
+
+def _fma(builder, a, b, c):
+    kind = ir.FunctionType(_FLOATS, [_FLOATS] * 3)
+    name = f"llvm.fma.v{LANES}f32"
+    fma = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(fma, [a, b, c])
+
+
+def _total(builder, vector):
+    # the upper half onto the lower: eight sums, four, two, one
+    width = LANES
+    while width > 1:
+        width //= 2
+        numbers = ir.VectorType(_WORD, width)
+        low = numbers(list(range(width)))
+        high = numbers(list(range(width, 2 * width)))
+        vector = builder.fadd(
+            builder.shuffle_vector(vector, vector, low),
+            builder.shuffle_vector(vector, vector, high),
+        )
+    return builder.extract_element(vector, _WORD(0))
+
+
+def _prefetch(builder, pointer):
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _WORD, _WORD, _WORD])
+    name = "llvm.prefetch.p0i8"
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, name)
+    # for reading, into the second cache, as data
+    pointer = builder.bitcast(pointer, _BYTE.as_pointer())
+    builder.call(prefetch, [pointer, _WORD(0), _WORD(2), _WORD(1)])
