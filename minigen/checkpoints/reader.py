@@ -64,8 +64,8 @@ def read_checkpoint(path, key: str | None = None) -> dict[str, np.ndarray]:
     the dict to read, such as "model" or "optimizer.state"; without it, the first of
     model_ema, ema, model, module, state_dict that holds arrays, else the whole file
     (`open_checkpoint` tells which). Arrays in dicts and lists below it have dotted
-    names. Raises CheckpointError on anything but an honest file of data; nothing is
-    ever run.
+    names. Do not change the file while they are in use. Raises CheckpointError on
+    anything but an honest file of data; nothing is ever run.
     """
     return open_checkpoint(path, key).state
 

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -252,3 +254,15 @@ def test_arrays_outlive_the_checkpoint_and_are_mapped(tmp_path):
     array = minigen.read_checkpoint(tmp_path / "file")["w"]
     assert not array.flags.owndata and array.flags.aligned
     assert array.sum(dtype=np.float64) == 100_000 * 99_999 / 2
+
+
+def test_torch_is_not_needed():
+    program = (
+        "import sys, minigen\n"
+        "sys.modules['torch'] = None\n"
+        "state = minigen.read_checkpoint(sys.argv[1])\n"
+        "assert len(state) == 25 and state['row'][1] == 7\n"
+    )
+    for kind in ("zip", "legacy"):
+        path = FILES / f"protocol2_{kind}.pt"
+        subprocess.run([sys.executable, "-c", program, path], check=True)
