@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 from minigen import doctor, plans
 from minigen import sample as loop
 from minigen.bench import weights
+from minigen.checkpoints import read_checkpoint
 from minigen.cli import app
+from minigen.commands.models import parameters
+from minigen.commands.terminal import gigabytes
 from minigen.config import PRESETS
 from minigen.show import files
 
@@ -214,12 +217,14 @@ def test_more_steps_than_tokens_are_merged(minigen):
 
 def test_convert_and_info(minigen):
     said = minigen("convert", "G", "ours.safetensors", "--dtype", "bfloat16")
-    assert said.startswith("ours.safetensors  2.34 MB, arpg-mnist of family arpg")
+    count = parameters(PRESETS["arpg-mnist"])
+    assert said.startswith("ours.safetensors  2.")
+    assert f"arpg-mnist of family arpg, {count:,} parameters in bfloat16" in said
     found = json.loads(minigen("info", "ours.safetensors", "--json"))
     assert found["converted"] and found["intact"] and found["dtype"] == "bfloat16"
     assert found["config"]["width"] == PRESETS["arpg-mnist"].width
     said = minigen("info", "G")
-    assert "1,166,720 in 54 arrays" in said and "arpg-mnist" in said
+    assert f"{count:,} in 54 arrays" in said and "arpg-mnist" in said
     assert "319,845,376" in minigen("info", "arpg-l")
 
 
@@ -241,9 +246,8 @@ def test_models_lists_every_preset(minigen):
 
 def test_bench_weights_are_those_drawn_by_name(minigen, tmp_path):
     said = minigen("bench", "weights", "vq-mnist", "--out", "v.safetensors")
-    assert said.startswith("v.safetensors  4.31 MB, vq-mnist in float32")
-    from minigen.checkpoints import read_checkpoint
-
+    size = gigabytes((tmp_path / "v.safetensors").stat().st_size)
+    assert said == f"v.safetensors  {size}, vq-mnist in float32, stand-in weights\n"
     found = read_checkpoint(tmp_path / "v.safetensors")
     name = "decoder.conv_in.weight"
     assert np.array_equal(found[name], weights.draw(name, found[name].shape))

@@ -10,6 +10,7 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.terminal import (
+    duration,
     gigabytes,
     new_app,
     reported,
@@ -103,8 +104,8 @@ def _print(found):
     sides = [found.ours] if found.twin is None else [found.ours, found.twin]
     rows = [("", "minigen", "pytorch", "limit")]
     for part in PARTS:
-        times = [f"{side.median(part):.2f} s" for side in sides]
-        rows.append((part, *_pad(times), f"{seconds(found, part):.2f} s"))
+        times = [duration(side.median(part)) for side in sides]
+        rows.append((part, *_pad(times), duration(seconds(found, part))))
     peaks = [gigabytes(side.peak_bytes) for side in sides]
     rows.append(("peak memory", *_pad(peaks), ""))
     say(table(rows, right=(1, 2, 3)))
@@ -132,8 +133,8 @@ def _print_limit(found):
     ):
         read = sum(step.bytes for step in steps)
         operations = sum(step.operations for step in steps) / 1e9
-        rows.append((part, gigabytes(read), f"{operations:.0f} GFLOP",
-                     f"{seconds(found, part):.2f} s"))  # fmt: skip
+        rows.append((part, gigabytes(read), f"{operations:.3g} GFLOP",
+                     duration(seconds(found, part))))  # fmt: skip
     say(table(rows, right=(1, 2, 3)))
 
 

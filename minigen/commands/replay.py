@@ -36,7 +36,7 @@ def replay(
     The recipe is read from the picture itself. Exit status 1 if they do not.
     """
     from minigen.show import files
-    from minigen.show.recipe import from_json, sheet, to_json
+    from minigen.show.recipe import from_json, to_json
 
     if out:
         files.check_file(out, ".png")
@@ -46,8 +46,8 @@ def replay(
         then, model=model or then.model, tokenizer=tokenizer or then.tokenizer
     )
     pipe, plan, now = prepare(recipe, backend, threads)
-    canvases = run(pipe, plan, now, batch)
-    again = sheet(pipe, now, canvases[(now.step or len(canvases)) - 1])
+    last = (now.step or len(plan.groups)) - 1
+    (again,) = run(pipe, plan, now, batch, slice(last, last + 1))
     if out:
         files.write_png(out, again, to_json(now))
     result = compare(pixels, again)
@@ -92,8 +92,10 @@ def _verdict(result):
 
 def _changed(then, now):
     """Return {what: [then, now]} of everything that may explain other pixels."""
-    before = {"model": then.model_hash, **then.versions}
-    after = {"model": now.model_hash, **now.versions}
+    before, after = (
+        {"model": r.model_hash, "tokenizer": r.tokenizer_hash, **r.versions}
+        for r in (then, now)
+    )
     return {
         name: [before.get(name, "-"), after.get(name, "-")]
         for name in after

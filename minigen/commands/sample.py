@@ -50,7 +50,7 @@ def sample(
     """
     from minigen.show.files import write_png
     from minigen.show.grid import columns_for
-    from minigen.show.recipe import Recipe, sheet, to_json
+    from minigen.show.recipe import Recipe, to_json
 
     wanted = o.parse_classes(classes)
     labels = tuple(label for label in wanted for _ in range(count))
@@ -64,9 +64,10 @@ def sample(
     _check_places(out, steps_dir, gif)
     start = time.perf_counter()
     pipe, plan, recipe = prepare(recipe, backend, threads)
-    canvases = run(pipe, plan, recipe, batch)
-    files = [write_png(out, sheet(pipe, recipe, canvases[-1]), to_json(recipe))]
-    files += _write_steps(pipe, recipe, canvases, steps_dir, gif)
+    shown = slice(None) if steps_dir or gif else slice(-1, None)
+    sheets = run(pipe, plan, recipe, batch, shown)
+    files = [write_png(out, sheets[-1], to_json(recipe))]
+    files += _write_steps(recipe, sheets, steps_dir, gif)
     seconds = time.perf_counter() - start
     if as_json:
         say_json({
@@ -76,7 +77,9 @@ def sample(
         return
     rows, across = (n * pipe.tokenizer_config.factor for n in pipe.grid)
     what = "1 image" if len(labels) == 1 else f"{len(labels)} images"
-    say(f"{out}  {what} of {across} x {rows}, {len(canvases)} steps, {seconds:.2f} s")
+    say(
+        f"{out}  {what} of {across} x {rows}, {len(plan.groups)} steps, {seconds:.2f} s"
+    )
     for file in files[1:]:
         say(str(file))
 
@@ -119,17 +122,18 @@ def steps(
     )  # fmt: skip
     _check_places(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)
-    rows, canvases = [], []
+    seen = pictures or steps_dir or gif
+    rows, sheets = [], []
     speak = (lambda line: None) if as_json else say
     speak(_HEADER)
-    for step in steps_of(pipe, recipe):
+    for step in _compiled(steps_of(pipe, recipe), pipe.backend):
         rows.append(_row(step))
-        canvases.append(step.canvas)
         speak(_line(rows[-1]))
+        if seen:
+            sheets.append(sheet(pipe, recipe, step.canvas))
         if pictures:
-            image = sheet(pipe, recipe, step.canvas)
-            speak(text(image, colours=sys.stdout.isatty()))
-    files = _write_steps(pipe, recipe, canvases, steps_dir, gif)
+            speak(text(sheets[-1], colours=sys.stdout.isatty()))
+    files = _write_steps(recipe, sheets, steps_dir, gif)
     if as_json:
         say_json({"steps": rows, "files": files, "recipe": to_json(recipe)})
     for file in files:
@@ -150,15 +154,29 @@ def prepare(recipe, backend, threads):
     return pipe, plan, signed(recipe, pipe)
 
 
-def run(pipe, plan, recipe, batch):
-    """Draw behind a progress bar; return the canvas (b y x) after each step."""
+def run(pipe, plan, recipe, batch, shown):
+    """Draw behind a progress bar; return the sheets of a slice of the steps."""
     from minigen.pipeline import BATCH
-    from minigen.show.recipe import canvases
+    from minigen.show.recipe import canvases, sheet
 
-    batch = batch or BATCH
-    total = len(plan.groups) * -(-len(recipe.labels) // batch)
+    batch, steps = batch or BATCH, len(plan.groups)
+    chosen = range(steps)[shown]
+    total = steps * -(-len(recipe.labels) // batch) + len(chosen)
+    sheets = []
     with progress(total, "drawing", pipe.backend) as advance:
-        return canvases(pipe, recipe, batch, lambda step: advance())
+        after = canvases(pipe, recipe, batch, lambda step: advance())
+        for step in chosen:
+            sheets.append(sheet(pipe, recipe, after[step]))
+            advance()
+    return sheets
+
+
+def _compiled(steps, backend):
+    """Yield the steps; the first, which compiles, is waited for behind a bar."""
+    with progress(1, "drawing", backend):
+        first = next(steps)
+    yield first
+    yield from steps
 
 
 def _check_places(out, steps_dir, gif):
@@ -172,14 +190,11 @@ def _check_places(out, steps_dir, gif):
         check_folder(steps_dir)
 
 
-def _write_steps(pipe, recipe, canvases, folder, gif):
-    """Write the canvas after every step, where asked for; return the files written."""
+def _write_steps(recipe, sheets, folder, gif):
+    """Write the sheet of every step, where asked for; return the files written."""
     from minigen.show import files
-    from minigen.show.recipe import sheet, to_json
+    from minigen.show.recipe import to_json
 
-    if not (folder or gif):
-        return []
-    sheets = [sheet(pipe, recipe, canvas) for canvas in canvases]
     written = []
     if folder:
         folder.mkdir(exist_ok=True)

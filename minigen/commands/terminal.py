@@ -51,6 +51,15 @@ def gigabytes(size: float) -> str:
     return f"{size} B"
 
 
+def duration(seconds: float) -> str:
+    """Return a time as one reads it.
+
+    >>> duration(12.345), duration(0.0123)
+    ('12.35 s', '12.3 ms')
+    """
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
+
+
 def say(line: str = "") -> None:
     """Print one line of the result."""
     typer.echo(line)

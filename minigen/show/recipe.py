@@ -26,6 +26,7 @@ class Recipe:
     labels: tuple[int, ...]
     tokenizer: str | None = None
     model_hash: str = ""
+    tokenizer_hash: str = ""
     seed: int = 0
     first: int = 0
     steps: int = 16
@@ -70,9 +71,13 @@ def from_json(values: dict) -> Recipe:
 
 
 def signed(recipe: Recipe, pipe) -> Recipe:
-    """Return the recipe with the hash, versions and backend that draw it here."""
-    here = {**versions(), "backend": pipe.backend}
-    return replace(recipe, model_hash=pipe.hash, versions=here)
+    """Return the recipe with the hashes, versions and backend that draw it here."""
+    return replace(
+        recipe,
+        model_hash=pipe.hash,
+        tokenizer_hash=pipe.tokenizer.hash,
+        versions={**versions(), "backend": pipe.backend},
+    )
 
 
 def versions() -> dict:
