@@ -162,9 +162,7 @@ assert (tokens >= 0).all() and (tokens < codes).all(), "a token is the number of
 assert bits < came / 4, "tokens are far fewer bits than pixels"
 assert (apart.argmin(1) == np.arange(20)).all(), "a digit decodes to itself, no other"
 assert error[:10].mean() < lost, "a token is read in the light of its neighbours"
-assert inside > 2 * beyond > 0, (
-    "a token reaches its neighbours most, and a little further"
-)
+assert inside > 2 * beyond > 0, "a token reaches beyond its cell, but weakly"
 assert stamps[used.argmax()].mean() < 32, "the most used code is black"
 assert spent < np.log2(codes), "knowing how often each code occurs saves bits"
 
