@@ -1,9 +1,13 @@
 """Softmax attention, four queries at a time, in two passes over the keys.
 
-The scores of four queries against all keys are kept, so the softmax is the plain one:
-the largest, the powers, their sum. A thread takes one head of one image and four of its
-queries. A group that lacks queries repeats its last one, and keys beyond the length (or
-in the future) score -inf: every query takes the same path through the same code.
+A thread takes one head of one image and four of its queries. Their scores against all
+keys are kept, so that the softmax is the plain one: the largest, the powers, their sum.
+Scores come in tiles of four queries by four keys; a tile that lacks some repeats the
+last one. Keys in the future score -inf. So each query takes the same path through the
+same code, whatever its company.
+
+Kernels see q, k and v as rows of one head each: token n of head j stands in row n h + j
+after the first row of its image.
 """
 
 from __future__ import annotations
@@ -13,48 +17,83 @@ import numpy as np
 from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.scalar import exp
-from minigen.target import kernel, prange
+from minigen.ops.tile import LANES, tile
+from minigen.target import exact, kernel, prange, serial
 
-_QUERIES = 4
+_four_by_four = tile(4, 4)
+
+
+@exact
+def _scores(q, rows, k, start, step, seen, scale, scores):
+    # scores[r, n] = q[rows[r]] . k[start + n step] * scale
+    end = start + (seen - 1) * step
+    for n in range(0, scores.shape[1], 4):
+        k0 = start + n * step
+        k1, k2, k3 = k0 + step, k0 + 2 * step, k0 + 3 * step
+        keys = min(k0, end), min(k1, end), min(k2, end), min(k3, end)
+        sums = _four_by_four(q, rows, k, keys, keys)
+        for r in range(4):
+            for c in range(4):
+                scores[r, n + c] = sums[4 * r + c] * scale
+
+
+@serial
+def _softmax(scores, seen):
+    # what is not seen has a score of -inf and a weight of zero
+    highest = np.float32(-np.inf)
+    for n in range(seen):
+        highest = max(highest, scores[n])
+    total = np.float32(0)
+    for n in range(scores.size):
+        power = exp(scores[n] - highest) if n < seen else np.float32(0)
+        scores[n] = power
+        total += power
+    for n in range(scores.size):
+        scores[n] = scores[n] / total
+
+
+@serial
+def _mix(weights, v, start, step, seen, y):
+    # y = the sum over n of weights[n] v[start + n step], four at a time
+    for p in range(y.size):
+        y[p] = np.float32(0)
+    end = start + (seen - 1) * step
+    for n in range(0, seen, 4):
+        a, b, c, d = weights[n], weights[n + 1], weights[n + 2], weights[n + 3]
+        row = start + n * step
+        v0, v1 = v[row], v[min(row + step, end)]
+        v2, v3 = v[min(row + 2 * step, end)], v[min(row + 3 * step, end)]
+        for p in range(y.size):
+            y[p] += a * v0[p] + b * v1[p] + (c * v2[p] + d * v3[p])
+
+
+@exact
+def _group(q, k, v, first, rest, start, h, seen, causal, scale, y):
+    # the queries in rows first, first + h, ... of which `rest` belong to this image
+    last = first + (min(rest, 4) - 1) * h
+    rows = (
+        first,
+        min(first + h, last),
+        min(first + 2 * h, last),
+        min(first + 3 * h, last),
+    )
+    scores = np.empty((4, (seen + LANES - 1) // LANES * LANES), np.float32)
+    _scores(q, rows, k, start, h, seen, scale, scores)
+    for r in range(min(rest, 4)):
+        visible = seen - (min(rest, 4) - 1 - r) if causal else seen
+        _softmax(scores[r], visible)
+        _mix(scores[r], v, start, h, visible, y[rows[r]])
 
 
 @kernel
-def _attention(q, k, v, length, causal, y):
-    b, m, h, e = q.shape
+def _attention(q, k, v, sizes, length, causal, scale, y):
+    b, m, n, h = sizes
     groups = (m + 3) // 4
-    root = np.float32(1) / np.sqrt(np.float32(e))
     for unit in prange(b * h * groups):
-        i = unit // (h * groups)
-        j = unit // groups % h
-        first = unit % groups * 4
-        seen = min(first + 4, m) if causal else length
-        scores = np.empty((4, seen), np.float32)
-        sums = np.zeros((4, e), np.float32)
-        for r in range(4):
-            query = q[i, min(first + r, m - 1), j]
-            highest = np.float32(-np.inf)
-            for n in range(seen):
-                total = np.float32(0)
-                for p in range(e):
-                    total += query[p] * k[i, n, j, p]
-                total *= root
-                if causal and n > first + r:
-                    total = np.float32(-np.inf)
-                scores[r, n] = total
-                highest = max(highest, total)
-            weight = np.float32(0)
-            for n in range(seen):
-                power = exp(scores[r, n] - highest)
-                scores[r, n] = power
-                weight += power
-            for n in range(seen):
-                scores[r, n] = scores[r, n] / weight
-            for n in range(seen):
-                for p in range(e):
-                    sums[r, p] += scores[r, n] * v[i, n, j, p]
-        for r in range(min(4, m - first)):
-            for p in range(e):
-                y[i, first + r, j, p] = sums[r, p]
+        image, head, i = unit // (h * groups), unit // groups % h, unit % groups * 4
+        first, start = (image * m + i) * h + head, image * n * h + head
+        seen = min(i + 4, m) if causal else length
+        _group(q, k, v, first, m - i, start, h, seen, causal, scale, y)
 
 
 def attention(q, k, v, length):
@@ -93,6 +132,9 @@ def _run(q, k, v, length, causal):
     buffers.expect("k", k, (b, k.shape[1], h, e))
     buffers.expect("v", v, k.shape)
     y = buffers.empty(q.shape)
-    q, k, v = buffers.floats(q), buffers.floats(k), buffers.floats(v)
-    _attention(q, k, v, length, causal, y)
+    scale = np.float32(1 / np.sqrt(e))
+    queries = buffers.padded(buffers.floats(q).reshape(-1, e), LANES)
+    keys = buffers.padded(buffers.floats(k).reshape(-1, e), LANES)
+    values, sizes = buffers.floats(v).reshape(-1, e), (b, m, k.shape[1], h)
+    _attention(queries, keys, values, sizes, length, causal, scale, y.reshape(-1, e))
     return y
