@@ -48,7 +48,7 @@ def draw_shifts(count: int, most: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def tokenize(vq, grey: Tensor, batch: int = 250) -> Tensor:
+def tokenize(vq, grey: Tensor, batch: int = 50) -> Tensor:
     """(b y x) uint8 digits -> tokens (b n) in raster order."""
     vq.eval()
     pieces = [

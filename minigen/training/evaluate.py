@@ -36,7 +36,7 @@ def load(name: str, folder: str | Path) -> nn.Module:
 
 
 @torch.no_grad()
-def draw(vq: Vq, tokens: Tensor, batch: int = 250) -> Tensor:
+def draw(vq: Vq, tokens: Tensor, batch: int = 50) -> Tensor:
     """Tokens (b n) in raster order -> digits (b y x) uint8."""
     side = PRESETS["arpg-mnist"].side
     parts = [vq.decode_code(part, (side, side)) for part in tokens.split(batch)]

@@ -103,7 +103,7 @@ def restart_codes(quantizer: Quantizer, vectors: Tensor):
     """Move unused codes onto those of vectors (n e) that lie far from every code."""
     rows = quantizer.embedding.weight
     used = torch.bincount(quantizer.codebook_used.long(), minlength=len(rows))
-    unused = (used < RARE).nonzero()[:, 0]
+    unused = (used < RARE).nonzero()[: len(vectors), 0]
     if len(unused):
         far = torch.cdist(vectors, quantizer.codebook()).min(1).values.square()
         rows[unused] = vectors[torch.multinomial(far + 1e-12, len(unused))]

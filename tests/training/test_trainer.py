@@ -38,7 +38,8 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tokenizer(digits, tmp_path_factory):
     out = tmp_path_factory.mktemp("vq")
-    assert main(["vq", "--data", str(digits), "--out", str(out), "--steps=2", "--batch=2"]) == 0
+    given = ["vq", "--data", str(digits), "--out", str(out), "--threads=1"]
+    assert main([*given, "--steps=2", "--batch=2"]) == 0
     return out / "vq.pt"
 
 
@@ -46,7 +47,7 @@ def arguments(name, digits, out, tokenizer):
     extra = {"arpg": ["--tokenizer", str(tokenizer)], "vq": ["--plain=2"]}.get(name, [])
     return [
         name, "--data", str(digits), "--out", str(out), "--steps=6", "--batch=3",
-        "--warm=2", "--shift=1", *extra,
+        "--warm=2", "--shift=1", "--threads=1", *extra,
     ]  # fmt: skip
 
 
