@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -126,9 +127,10 @@ def read(path: str | Path) -> dict:
 
 def generator_at(seed: int, step: int) -> torch.Generator:
     """The source of a worker's random choices at one step; dropout is seeded with it."""
-    counter = (seed << 40) + (rank() << 32) + step
-    torch.manual_seed(counter)
-    return torch.Generator().manual_seed(counter)
+    # torch takes 32 bits of a seed, so the three are mixed into those
+    mixed = int(np.random.SeedSequence((seed, rank(), step)).generate_state(1)[0])
+    torch.manual_seed(mixed)
+    return torch.Generator().manual_seed(mixed)
 
 
 def train(

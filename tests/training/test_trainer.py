@@ -13,7 +13,7 @@ from minigen.training import tasks
 from minigen.training.__main__ import main, parse
 from minigen.training.data import read_mnist, shift, to_grey, to_input
 from minigen.training.judge import Judge
-from minigen.training.trainer import rate_at, read
+from minigen.training.trainer import generator_at, rate_at, read
 
 
 def write_idx(path, values):
@@ -80,6 +80,16 @@ def test_a_paused_run_equals_an_uninterrupted_one(
         assert same(a[key], b[key]), key
     # and the run moved the weights at all
     assert not same(a["model"], a["ema"])
+
+
+def test_every_seed_and_step_draws_its_own_numbers():
+    drawn = {
+        torch.rand((), generator=generator_at(seed, step)).item()
+        for seed in (0, 1, 2**20)
+        for step in (0, 1, 2, 1000)
+    }
+    assert len(drawn) == 12
+    assert torch.equal(*(torch.rand(3, generator=generator_at(5, 7)) for _ in "ab"))
 
 
 def test_two_workers_share_each_update(digits, tmp_path):
