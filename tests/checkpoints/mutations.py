@@ -79,8 +79,8 @@ def mutated(draw, golden):
 
     Of some zip files only the pickle is damaged, and the archive made whole around it.
     """
-    name = draw(st.sampled_from(BASES))
-    if name in ZIPS and draw(st.booleans()):
+    name = draw(BASE)
+    if name in ZIPS and draw(BIT) % 2:
         records, pickle, places = read_records(name, golden)
         damaged = draw_damages(draw, records[pickle], places, golden)
         return write_records({**records, pickle: damaged})
@@ -88,17 +88,12 @@ def mutated(draw, golden):
 
 
 def draw_damages(draw, content, places, golden):
-    near = st.builds(
-        lambda place, by: max(0, place + by),
-        st.sampled_from(places),
-        st.integers(-4, 48),
-    )
-    position = st.one_of(near, near, near, st.integers(0, len(content)))
     content = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        damage = draw(st.sampled_from(DAMAGES))
-        at = min(draw(position), len(content))
-        content = damage(draw, content, at, golden)
+    for _ in range(draw(COUNT)):
+        damage, (kind, number, by) = draw(DAMAGE), draw(PLACE)
+        # three of four damages near structure, the others anywhere
+        at = places[number % len(places)] + by if kind else number % (len(content) + 1)
+        content = damage(draw, content, min(max(0, at), len(content)), golden)
     return bytes(content)
 
 
@@ -112,17 +107,17 @@ def write_records(records):
 
 def flip_bit(draw, content, at, golden):
     if at < len(content):
-        content[at] ^= 1 << draw(st.integers(0, 7))
+        content[at] ^= 1 << draw(BIT)
     return content
 
 
 def set_byte(draw, content, at, golden):
-    content[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
+    content[at : at + 1] = draw(BYTES)[:1]
     return content
 
 
 def set_number(draw, content, at, golden):
-    width = draw(st.sampled_from((1, 2, 4, 8)))
+    width = draw(WIDTH)
     sizes = (
         0,
         1,
@@ -140,7 +135,7 @@ def set_number(draw, content, at, golden):
 
 
 def add_to_number(draw, content, at, golden):
-    width = draw(st.sampled_from((1, 2, 4, 8)))
+    width = draw(WIDTH)
     value = int.from_bytes(content[at : at + width], "little") + draw(
         st.integers(-9, 9)
     )
@@ -153,43 +148,43 @@ def cut(draw, content, at, golden):
 
 
 def remove(draw, content, at, golden):
-    del content[at : at + draw(st.integers(1, 64))]
+    del content[at : at + draw(LENGTH)]
     return content
 
 
 def repeat(draw, content, at, golden):
-    piece = content[at : at + draw(st.integers(1, 64))]
-    content[at:at] = piece * draw(st.integers(1, 20))
+    piece = content[at : at + draw(LENGTH)]
+    content[at:at] = piece * draw(BIT)
     return content
 
 
 def insert(draw, content, at, golden):
-    content[at:at] = draw(st.binary(min_size=1, max_size=16))
+    content[at:at] = draw(BYTES)
     return content
 
 
 def insert_snippet(draw, content, at, golden):
-    content[at:at] = draw(st.sampled_from(SNIPPETS))
+    content[at:at] = draw(SNIPPET)
     return content
 
 
 def overwrite_with_snippet(draw, content, at, golden):
-    snippet = draw(st.sampled_from(SNIPPETS))
+    snippet = draw(SNIPPET)
     content[at : at + len(snippet)] = snippet
     return content
 
 
 def splice(draw, content, at, golden):
-    other, places = read_base(draw(st.sampled_from(BASES)), golden)
-    start, length = draw(st.sampled_from(places)), draw(st.integers(1, 200))
-    keep = draw(st.booleans())
+    other, places = read_base(draw(BASE), golden)
+    start, length = places[draw(PLACE)[1] % len(places)], 3 * draw(LENGTH)
+    keep = draw(BIT) % 2
     content[at : at + length * keep] = other[start : start + length]
     return content
 
 
 def swap_pieces(draw, content, at, golden):
-    length = draw(st.integers(1, 32))
-    other = draw(st.integers(0, len(content)))
+    length = draw(LENGTH)
+    other = draw(PLACE)[1] % (len(content) + 1)
     first, second = sorted((at, other))
     if first + length <= second <= len(content) - length:
         one, two = content[first : first + length], content[second : second + length]
@@ -215,11 +210,11 @@ def change_header(draw, content, at, golden):
     size = int.from_bytes(content[:8], "little")
     try:
         header = json.loads(content[8 : 8 + size])
-        name = draw(st.sampled_from(sorted(header)))
-        field = draw(st.sampled_from(("dtype", "shape", "data_offsets")))
+        name = sorted(header)[draw(PLACE)[1] % len(header)]
+        field = ("dtype", "shape", "data_offsets")[draw(BIT) % 3]
         header[name][field] = draw(HEADER_VALUES)
         text = json.dumps(header).encode()
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         return content
     return bytearray(len(text).to_bytes(8, "little") + text + content[8 + size :])
 
@@ -238,3 +233,17 @@ DAMAGES = (
     insert, insert_snippet, overwrite_with_snippet, splice, swap_pieces, mend_lengths,
     change_header,
 )  # fmt: skip
+
+BASE, COUNT, DAMAGE = (
+    st.sampled_from(BASES),
+    st.integers(1, 4),
+    st.sampled_from(DAMAGES),
+)
+PLACE = st.tuples(st.integers(0, 3), st.integers(0, 2**20), st.integers(-4, 48))
+BIT, LENGTH, WIDTH = (
+    st.integers(0, 7),
+    st.integers(1, 64),
+    st.sampled_from((1, 2, 4, 8)),
+)
+SNIPPET, BYTES = st.sampled_from(SNIPPETS), st.binary(min_size=1, max_size=16)
+"""Built once: to build a strategy takes longer than to read a small file."""
