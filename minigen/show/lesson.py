@@ -92,7 +92,7 @@ def board(
     widths = [max(r[i].shape[1] for r in rows if i < len(r)) for i in range(columns)]
     heights = [max(tile.shape[0] for tile in row) for row in rows]
     side = int(max(map(font.getlength, down), default=-gap)) + gap
-    top = _height(across) if across else 0
+    top = _height(across) + gap // 2 if across else 0
     size = (
         side + gap + sum(w + gap for w in widths),
         top + gap + sum(h + gap for h in heights),
