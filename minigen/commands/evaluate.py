@@ -97,11 +97,14 @@ def evaluate(
     if as_json:
         say_json({"model": model, "backend": name, "results": rows})
         return
-    names = list(rows[0])
-    cells = [names, *([_shown(n, row[n]) for n in names] for row in rows)]
-    right = range(len(names))
-    say((markdown if as_markdown else table)(cells, right))
-    if "distance" in names and rows[0]["images"] < FEW and not as_markdown:
+    cells = _cells(rows)
+    right = range(len(cells[0]))
+    if as_markdown:
+        say(markdown(cells, right))
+        return
+    say(f"{model} on {name}, {rows[0]['images']} images\n")
+    say(table(cells, right))
+    if family == "arpg" and count < FEW:
         say(f"\nwith fewer than {FEW} images all distances come out too large")
 
 
@@ -177,6 +180,16 @@ def parse_sweep(sweep: str | None, options: dict) -> tuple[str, list]:
         raise InputError(
             f"--sweep {sweep}: {name} takes values such as {options[name]}"
         ) from None
+
+
+def _cells(rows):
+    """Return the header and a row of text for each result."""
+    names = [name for name in rows[0] if name not in ("images", "seconds")]
+    header = [_HEADER.get(name, name.replace("_", " ")) for name in names]
+    return [header, *([_shown(name, row[name]) for name in names] for row in rows)]
+
+
+_HEADER = {"images_per_second": "images/s"}
 
 
 def _shown(name, value):

@@ -12,6 +12,8 @@ from minigen.commands import options as o
 from minigen.commands.terminal import (
     compiling,
     gigabytes,
+    is_kernel,
+    kernel_name,
     reported,
     say,
     say_json,
@@ -78,7 +80,8 @@ def warmup(
     def tell(name, count):
         compiled.append(name)
         if not as_json:
-            say(f"compiling {count:3}/{len(names)}  {name}")
+            # a kernel that is compiled for two kinds of arguments counts twice
+            say(f"compiling {count:3}/{max(count, len(names))}  {name}")
 
     start = time.perf_counter()
     with compiling(tell, "numba"):
@@ -98,13 +101,11 @@ def kernel_names() -> list[str]:
 
     kind = numba.core.dispatcher.Dispatcher
     return [
-        name.lstrip("_")
+        kernel_name(value)
         for path, module in sorted(sys.modules.items())
         if path.startswith("minigen.ops.") and path.endswith(".cpu")
-        for name, value in vars(module).items()
-        if isinstance(value, kind)
-        and value.py_func.__module__ == path
-        and value.targetoptions.get("inline") != "always"
+        for value in vars(module).values()
+        if isinstance(value, kind) and is_kernel(value)
     ]
 
 

@@ -133,11 +133,21 @@ def compiling(tell: Callable[[str, int], None], backend: str) -> Iterator[None]:
     names = []
 
     def hear(happening):
-        function = happening.data["dispatcher"].py_func
-        if function.__module__.startswith("minigen."):
-            names.append(function.__name__)
+        if is_kernel(happening.data["dispatcher"]):
+            names.append(kernel_name(happening.data["dispatcher"]))
             tell(names[-1], len(names))
 
     with numba.core.event.install_recorder("numba:compile") as recorder:
         recorder.on_start = hear
         yield
+
+
+def is_kernel(dispatcher) -> bool:
+    """Say whether it compiles a kernel of ours, not a helper that goes into kernels."""
+    ours = dispatcher.py_func.__module__.startswith("minigen.")
+    return ours and not {"inline", "forceinline"} & {*dispatcher.targetoptions}
+
+
+def kernel_name(dispatcher) -> str:
+    """Return the name a kernel is spoken of by."""
+    return dispatcher.py_func.__name__.lstrip("_")
