@@ -5,7 +5,9 @@ A case is recognised by what it holds, never by its name.
 
 from __future__ import annotations
 
+import importlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 from minigen import backends
@@ -17,7 +19,11 @@ from tests.parity import (
     case,
     vq_model,
     vq_parts,
+    weights,
 )
+
+LARGE = 10_000_000
+"""Models of more weights than this run on all threads."""
 
 FAMILIES = {
     "arpg": (
@@ -51,8 +57,29 @@ def replay(played: case.Case, backend: str) -> None:
     family = played.about["family"]
     for recognise, play in FAMILIES[family]:
         if recognise(played):
-            return play(played, backends.table(backend))
+            ops = backends.table(backend)
+            with threads(backend, all_of_them=weights.size(played) > LARGE):
+                return play(played, ops)
     raise AssertionError(
         f"{played.folder}: a case of a kind that no replayer of {family} knows; "
         f"it holds {', '.join([*played.about, *played.arrays])}"
     )
+
+
+@contextmanager
+def threads(backend: str, all_of_them: bool):
+    """Give a backend one thread, or all: the results are the same, bit for bit.
+
+    The kernels of a tiny model last microseconds. On a busy machine each then waits for
+    a second thread to be scheduled, which made a case that takes 12 s take minutes.
+    """
+    if backend != "numba":
+        yield
+        return
+    numba = importlib.import_module("numba")
+    before = numba.get_num_threads()
+    numba.set_num_threads(before if all_of_them else 1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

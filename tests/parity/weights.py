@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from minigen.checkpoints import names, read_checkpoint
+from minigen.checkpoints import names as layout
+from minigen.checkpoints import read_checkpoint
 from minigen.config import ArpgConfig, VqConfig
 from tests.parity.case import Case
 from tests.synth import synth
@@ -22,6 +24,15 @@ def configuration(case: Case):
     if "released" in arguments:
         arguments["name"] = arguments.pop("released")
     return FAMILIES[case.about["family"]].from_upstream(arguments)
+
+
+def size(case: Case) -> int:
+    """Return how many numbers the case's weights are, 0 without a model."""
+    if "weights" not in case.about:
+        return 0
+    return sum(
+        math.prod(shape) for shape in layout.manifest(configuration(case)).values()
+    )
 
 
 def tree(case: Case):
@@ -51,7 +62,7 @@ def draw(config, salt, scale, fixed) -> dict[str, np.ndarray]:
     scale: factors by regular expression; fixed: values of whole arrays, by last name.
     """
     drawn = {}
-    for name, shape in names.manifest(config).items():
+    for name, shape in layout.manifest(config).items():
         if name.rsplit(".", 1)[-1] in dict(fixed):
             value = dict(fixed)[name.rsplit(".", 1)[-1]]
             drawn[name] = np.full(shape, value, np.float32)
@@ -65,7 +76,7 @@ def draw(config, salt, scale, fixed) -> dict[str, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _tree(folder: Path, config, *recipe):
-    return names.to_tree(config, draw(config, *recipe))
+    return layout.to_tree(config, draw(config, *recipe))
 
 
 def _recipe(case):
