@@ -1,8 +1,8 @@
-"""`python -m minigen.training vq|arpg|judge`: train a small model, or go on training it.
+"""`python -m minigen.training vq|arpg|judge`: train a small model, or train it on.
 
-The schedule is defined by --steps: a run that is stopped in any way and started again by
-the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds "model",
-"optimizer", "steps", "args" and "ema", as the original's training file does;
+The schedule is defined by --steps: a run that is stopped in any way and started again
+by the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds
+"model", "optimizer", "steps", "args" and "ema", as the original's training file does;
 `minigen convert` makes the file that ships from "ema".
 """
 
@@ -26,7 +26,9 @@ DEFAULTS = {
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m minigen.training", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m minigen.training", description=__doc__
+    )
     commands = parser.add_subparsers(dest="name", required=True)
     for name, defaults in DEFAULTS.items():
         command = commands.add_parser(
@@ -41,21 +43,30 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--warm", type=int, help="updates until the peak rate")
         add("--shift", type=int, help="pixels to shift digits by, at most")
         add("--decay", type=float, default=0.05, help="weight decay of matrices")
-        add("--average", type=float, default=0.999, help="decay of the averaged weights")
+        add(
+            "--average", type=float, default=0.999, help="decay of the averaged weights"
+        )
         add("--minutes", type=float, help="pause after this time")
         add("--threads", type=int, default=2, help="of all workers together")
         add("--workers", type=int, default=1, help="processes that share each update")
         add("--seed", type=int, default=0)
         add("--bf16", action="store_true", help="autocast to bfloat16")
-        add("--compile", action="store_true", help="let torch.compile fuse the passes")
         if name == "vq":
             add("--start", help="begin with the weights of this file")
             add("--plain", type=int, default=300, help="first steps, without codes")
-            add("--blank", type=float, default=1.0, help="pull of blank patches to code 0")
+            add(
+                "--blank",
+                type=float,
+                default=1.0,
+                help="pull of blank patches to code 0",
+            )
         if name == "arpg":
             add("--tokenizer", required=True, help="the trained tokenizer, OUT/vq.pt")
             add("--versions", type=int, default=1, help="stored versions of each digit")
-            add("--dropout", type=float, default=0.0, help="of tokens, sums and hiddens")
+            add(
+                "--dropout", type=float, default=0.0, help="of tokens, sums and hiddens"
+            )
+            add("--compile", action="store_true", help="let torch.compile fuse passes")
             add("--label-dropout", type=float, default=0.1, help="hides the class")
         command.set_defaults(**defaults)
     return parser.parse_args(arguments)
@@ -68,7 +79,10 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
             torch.multiprocessing.start_processes(
-                meet, (args, f"file://{folder}/meeting"), args.workers, start_method="fork"
+                meet,
+                (args, f"file://{folder}/meeting"),
+                args.workers,
+                start_method="fork",
             )
         except torch.multiprocessing.ProcessExitedException as error:
             return error.exit_code

@@ -6,7 +6,6 @@ Source: arXiv 2503.10568; hp-l33/ARPG models/arpg.py. minigen's own forward pass
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,7 +30,8 @@ class Dropouts:
 def rotary_table(config: ArpgConfig, side: int | None = None) -> Tensor:
     """(1 + y*x, e/2, 2) cosines and sines; row 0, the class token's, is zero.
 
-    The first half of the pairs turns with the row of the grid, the second with its column.
+    The first half of the pairs turns with the row of the grid, the second with its
+    column.
     """
     side, half = side or config.side, config.head_size // 2
     frequencies = config.rope_base ** -(torch.arange(0, half, 2).float() / half)
@@ -52,7 +52,9 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
     """Turn the interleaved pairs of x (b n h e) by `turns` (b n e/2 2), in float32."""
     a, b = widen(x).unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = turns.unsqueeze(2).unbind(-1)
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+    return (
+        torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
+    )
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
@@ -115,7 +117,7 @@ class Cache:
 
 
 class Attention(nn.Module):
-    """Self-attention, or with shared keys and values cross-attention without its own."""
+    """Self-attention; or, given shared keys and values, cross-attention."""
 
     def __init__(self, config: ArpgConfig, dropout: float, cross: bool):
         super().__init__()
@@ -130,7 +132,9 @@ class Attention(nn.Module):
     def split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))
 
-    def forward(self, x, turns, causal, shared=None, cache: Cache | None = None) -> Tensor:
+    def forward(
+        self, x, turns, causal, shared=None, cache: Cache | None = None
+    ) -> Tensor:
         q = rotate(self.split(self.to_q(x)), turns).transpose(1, 2)
         if shared is None:
             k = rotate(self.split(self.to_k(x)), turns).transpose(1, 2)
@@ -157,7 +161,7 @@ class Layer(nn.Module):
 
 
 class Decoders(nn.Module):
-    """The self-decoder, the one shared projection to keys and values, the cross-decoder."""
+    """The self-decoder, the shared keys and values, the cross-decoder."""
 
     def __init__(self, config: ArpgConfig, dropouts: Dropouts):
         super().__init__()
@@ -172,7 +176,7 @@ class Decoders(nn.Module):
     def content(self, x, turns, causal, caches=None) -> tuple[Tensor, Tensor]:
         """First pass: content (b n d) -> shared keys and values (b h n e)."""
         caches = caches or [None] * (len(self.self_dec) + 1)
-        for layer, cache in zip(self.self_dec, caches):
+        for layer, cache in zip(self.self_dec, caches, strict=False):
             x = layer(x, turns, causal, cache=cache)
         x = self.norm(x)
         split = self.self_dec[0].attn.split
@@ -251,28 +255,6 @@ class Step:
     tokens: Tensor  # (b m)
 
 
-def schedule(tokens: int, steps: int, name: str = "arccos") -> list[int]:
-    """Positions decoded at each step, as the original counts them.
-
-    >>> schedule(256, 8), schedule(256, 8, "cosine")
-    ([21, 21, 21, 23, 25, 28, 35, 82], [5, 15, 24, 31, 39, 45, 48, 49])
-    """
-    import math
-
-    if not 1 <= steps <= tokens:
-        raise InputError(f"{steps} steps for {tokens} tokens; expected 1 to {tokens}")
-    counts, last = [], 0
-    for s in range(1, steps + 1):
-        if name == "arccos":
-            ratio = math.acos(1.0 * s / steps) / (math.pi * 0.5)
-        else:
-            ratio = math.cos(((math.pi / 2) * s) / steps)
-        left = max(1, min(tokens - last - 1, int(tokens * ratio)))
-        counts.append(tokens - last - left if s < steps else tokens - last)
-        last += counts[-1]
-    return counts
-
-
 def keep_top(logits: Tensor, k: int) -> Tensor:
     """Logits strictly below the k-th largest become -inf; k = 0 keeps all."""
     if k < 1:
@@ -296,10 +278,10 @@ def decode(
     forced: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Step]:
-    """Draw `counts[s]` tokens at step s, at the raster positions that `order` (n) gives.
+    """Draw `counts[s]` tokens at step s, at the raster positions that `order` (n) has.
 
     A token is argmax(p / noise) with exponential noise: `noise` (b n v), or fresh from
-    `generator`. `forced` (b n) tokens, in decoding order, are taken instead of drawn ones.
+    `generator`. `forced` (b n) tokens, in decoding order, stand in for drawn ones.
     """
     config, b, n = model.config, len(labels), len(order)
     if sum(counts) != n or min(counts) < 1:
@@ -310,7 +292,9 @@ def decode(
         Cache(weights.new_empty(shape), weights.new_empty(shape))
         for _ in range(config.half + 1)
     ]
-    ids = torch.cat([config.class_id(labels), torch.full_like(labels, config.no_class_id)])
+    ids = torch.cat(
+        [config.class_id(labels), torch.full_like(labels, config.no_class_id)]
+    )
     ids, rows, last = ids[:, None], order.new_zeros(1), 0
     for count in counts:
         queries = slice(last, last + count)

@@ -15,7 +15,9 @@ from minigen.evaluate import read_digits
 def read_mnist(folder: str | Path, part: str) -> tuple[Tensor, Tensor]:
     """Grey digits (b 32 32) uint8 with two black pixels around, and labels (b)."""
     images, labels = read_digits(folder, part)
-    return torch.from_numpy(np.ascontiguousarray(images[..., 0])), torch.from_numpy(labels)
+    return torch.from_numpy(np.ascontiguousarray(images[..., 0])), torch.from_numpy(
+        labels
+    )
 
 
 def shift(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ def tokenize(vq, grey: Tensor, batch: int = 50) -> Tensor:
 
 
 def tokenize_versions(vq, grey: Tensor, versions: int, most: int, seed: int) -> Tensor:
-    """(a b n) tokens: the digits as they are, then versions - 1 times shifted at random.
+    """(a b n) tokens: of the digits as they are, then of versions shifted at random.
 
     The original trains on stored crops of each image and draws one of them each time.
     """

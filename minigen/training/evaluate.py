@@ -1,4 +1,4 @@
-"""`python -m minigen.training.evaluate`: what the trained judge sees, before anything ships.
+"""`python -m minigen.training.evaluate`: what the judge sees before anything ships.
 
 The twins do the work, so a checkpoint can be looked at while its training goes on; the
 models that ship are measured by `minigen evaluate`.
@@ -63,7 +63,7 @@ def report_tokenizer(vq: Vq, judge: Judge, grey: Tensor, labels: Tensor) -> dict
 def sample(
     model: Arpg, count: int, order: str, steps: int, seed: int, **options
 ) -> tuple[Tensor, Tensor]:
-    """Labels (b), taking turns, and tokens (b n); every hundred images share an order."""
+    """Labels (b), taking turns, and tokens (b n); a hundred images share an order."""
     labels, side = torch.arange(count) % model.config.classes, model.config.side
     generator = torch.Generator().manual_seed(seed)
     drawn = []
@@ -71,10 +71,14 @@ def sample(
         plan = plans.plan((side, side), order, "arccos", steps, seed=seed + i)
         drawn.append(
             generate(
-                model, part, torch.tensor(plan.order), list(plan.counts),
-                generator=generator, **options,
+                model,
+                part,
+                torch.tensor(plan.order),
+                list(plan.counts),
+                generator=generator,
+                **options,
             )
-        )  # fmt: skip
+        )
     return labels, torch.cat(drawn)
 
 
@@ -111,17 +115,35 @@ def main(arguments: list[str]) -> int:
             for name, value in report_tokenizer(
                 vq, judge, *read_mnist(args.data, "test")
             ).items():
-                print(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}")
+                print(
+                    f"{name} {value:.4f}"
+                    if isinstance(value, float)
+                    else f"{name} {value}"
+                )
             return 0
         model = load("arpg", args.train)
         for order, steps, guidance, ramp, temperature, top_k in itertools.product(
-            args.orders, args.steps, args.guidance, args.ramps, args.temperatures, args.top_k
+            args.orders,
+            args.steps,
+            args.guidance,
+            args.ramps,
+            args.temperatures,
+            args.top_k,
         ):
             started = time.monotonic()
             share = report_generator(
-                model, vq, judge, args.count, order, steps, args.seed, guidance=guidance,
-                ramp=ramp, temperature=temperature, top_k=top_k,
-            )  # fmt: skip
+                model,
+                vq,
+                judge,
+                args.count,
+                order,
+                steps,
+                args.seed,
+                guidance=guidance,
+                ramp=ramp,
+                temperature=temperature,
+                top_k=top_k,
+            )
             print(
                 f"{order} steps {steps} guidance {guidance:g} {ramp} temperature "
                 f"{temperature:g} top-k {top_k}: agreement {share:.3f} "

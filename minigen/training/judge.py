@@ -16,6 +16,8 @@ Images come as (b 3 y x) in [-1, 1]; the features are what distances are measure
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -46,7 +48,7 @@ class Judge(nn.Module):
         self.config = config
         widths = config.widths
         self.conv_in = nn.Conv2d(3, widths[0], 3, 1, 1)
-        self.levels = nn.ModuleList([Level(*pair) for pair in zip(widths, widths[1:])])
+        self.levels = nn.ModuleList([Level(*pair) for pair in pairwise(widths)])
         self.norm_out = group_norm(widths[-1])
         self.features = nn.Linear(SMALLEST**2 * widths[-1], config.features)
         self.head = nn.Linear(config.features, config.classes)

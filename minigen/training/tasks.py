@@ -13,7 +13,13 @@ from minigen.config import PRESETS
 from minigen.errors import InputError
 from minigen.training import trainer
 from minigen.training.arpg import Arpg, Dropouts, training_loss
-from minigen.training.data import draw_shifts, read_mnist, shift, to_input, tokenize_versions
+from minigen.training.data import (
+    draw_shifts,
+    read_mnist,
+    shift,
+    to_input,
+    tokenize_versions,
+)
 from minigen.training.judge import Judge
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
@@ -26,12 +32,8 @@ def autocast(args: argparse.Namespace):
     return torch.autocast("cpu", torch.bfloat16, enabled=args.bf16)
 
 
-def maybe_compile(f, args: argparse.Namespace):
-    return torch.compile(f) if args.compile else f
-
-
 def draw_images(grey: Tensor, args: argparse.Namespace, g: torch.Generator):
-    """Indices (b) and the images (b 3 y x) there, each shifted by up to `args.shift`."""
+    """Indices (b) and the images (b 3 y x) there, shifted by up to `args.shift`."""
     index = torch.randint(len(grey), (args.batch,), generator=g)
     rows, columns = draw_shifts(args.batch, args.shift, g)
     return index, to_input(shift(grey[index], rows, columns))
@@ -46,24 +48,27 @@ def train_vq(args: argparse.Namespace) -> nn.Module:
         # a larger codebook is cut: k-means places the codes anew
         state["quantize.embedding.weight"] = state["quantize.embedding.weight"][:codes]
         model.load_state_dict(state)
-    latent, decode = (maybe_compile(f, args) for f in (model.latent, model.decode))
     recent = {}
 
     def loss(step, g):
         _, images = draw_images(grey, args, g)
         with autocast(args):
-            z = latent(images).float()
+            z = model.latent(images).float()
             vectors, blank = model.quantize.vectors(z), find_blank(images, z)
             if step < args.plain:
                 codes, losses = vectors.movedim(-1, 1), {}
             else:
                 codes, losses, _ = model.quantize(z)
-            drawn = decode(codes.contiguous()).float()
+            drawn = model.decode(codes.contiguous()).float()
         # blank patches all become code 0: else they vary freely, for ARPG to guess
         away = (vectors - model.quantize.codebook()[0].detach()).square().sum(-1)
         losses["blank"] = args.blank * (away * blank).mean()
         recent["vectors"] = vectors[~blank].detach()
-        return {"l2": F.mse_loss(drawn, images), "l1": F.l1_loss(drawn, images), **losses}
+        return {
+            "l2": F.mse_loss(drawn, images),
+            "l1": F.l1_loss(drawn, images),
+            **losses,
+        }
 
     def after(step):
         if step == args.plain:
@@ -95,7 +100,9 @@ def place_codes(quantizer: Quantizer, vectors: Tensor, rounds: int = 20):
         sums = torch.zeros_like(rows).index_add_(0, owner, vectors)
         counts = torch.bincount(owner, minlength=len(rows))
         means = sums / counts[:, None]
-        rows[counts > 0] = (F.normalize(means, dim=-1) if quantizer.unit else means)[counts > 0]
+        rows[counts > 0] = (F.normalize(means, dim=-1) if quantizer.unit else means)[
+            counts > 0
+        ]
 
 
 @torch.no_grad()
@@ -114,7 +121,7 @@ def train_arpg(args: argparse.Namespace) -> nn.Module:
     torch.manual_seed(args.seed)
     dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
     model = Arpg(PRESETS["arpg-mnist"], dropouts)
-    model.forward = maybe_compile(model.forward, args)
+    compiled = torch.compile(model) if args.compile else model
     versions, digits, n = tokens.shape
 
     def loss(step, g):
@@ -124,13 +131,15 @@ def train_arpg(args: argparse.Namespace) -> nn.Module:
         uniforms = torch.rand(args.batch, generator=g)
         chosen = tokens[version, index].long()
         with autocast(args):
-            return {"loss": training_loss(model, chosen, labels[index], order, uniforms)}
+            return {
+                "loss": training_loss(compiled, chosen, labels[index], order, uniforms)
+            }
 
     return train(model, loss, args)
 
 
 def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """Tokens (a b n) of the training digits, made once and kept in the output folder."""
+    """Tokens (a b n) of the training digits, made once and kept in the folder."""
     grey, labels = read_mnist(args.data, "train")
     path = Path(args.out) / "tokens.pt"
     if not path.exists():
@@ -139,7 +148,9 @@ def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
         vq.load_state_dict(trainer.read(args.tokenizer)["ema"])
         vq.to(memory_format=torch.channels_last)
         first, count = trainer.rank(), args.workers
-        mine = tokenize_versions(vq, grey[first::count], args.versions, args.shift, first)
+        mine = tokenize_versions(
+            vq, grey[first::count], args.versions, args.shift, first
+        )
         parts = trainer.gather(mine.int())
         tokens = torch.stack(parts, 2).flatten(1, 2)
         if first == 0:
@@ -159,12 +170,11 @@ def train_judge(args: argparse.Namespace) -> nn.Module:
     grey, labels = read_mnist(args.data, "train")
     torch.manual_seed(args.seed)
     model = Judge(PRESETS["judge-mnist"])
-    forward = maybe_compile(model, args)
 
     def loss(step, g):
         index, images = draw_images(grey, args, g)
         with autocast(args):
-            _, logits = forward(images)
+            _, logits = model(images)
         return {"cross_entropy": F.cross_entropy(logits.float(), labels[index])}
 
     average = train(model, loss, args)

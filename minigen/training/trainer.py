@@ -1,7 +1,7 @@
 """The loop all trainers share: a run is a pure function of its arguments.
 
-Every random choice of step `s` comes from a generator seeded by (seed, s), so a run that
-was killed and started again takes the very steps that an uninterrupted one takes.
+All random choices of step `s` come from a generator seeded by (seed, worker, s), so a
+run that was killed and started again takes the steps that an uninterrupted one takes.
 """
 
 from __future__ import annotations
@@ -56,12 +56,14 @@ def update_average(average: nn.Module, model: nn.Module, decay: float):
     sources = [p.detach() for p in model.parameters()]
     torch._foreach_mul_(targets, decay)
     torch._foreach_add_(targets, sources, alpha=1 - decay)
-    for target, source in zip(average.buffers(), model.buffers()):
+    for target, source in zip(average.buffers(), model.buffers(), strict=True):
         target.copy_(source)
 
 
-def take_step(model: nn.Module, optimizer, losses: dict[str, Tensor], rate: float) -> Tensor:
-    """One update from the sum of `losses`; returns the gradient norm before clipping."""
+def take_step(
+    model: nn.Module, optimizer, losses: dict[str, Tensor], rate: float
+) -> Tensor:
+    """One update from the sum of `losses`; returns the norm before clipping."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
@@ -84,7 +86,8 @@ def share_gradients(model: nn.Module):
         flat = torch.cat([g.flatten() for g in gradients])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        for g, piece in zip(gradients, flat.split([g.numel() for g in gradients])):
+        pieces = flat.split([g.numel() for g in gradients])
+        for g, piece in zip(gradients, pieces, strict=True):
             g.copy_(piece.view_as(g))
 
 
@@ -110,8 +113,17 @@ def wait():
         dist.barrier()
 
 
+def agree(choice: bool) -> bool:
+    """The first worker's choice, for all."""
+    if not dist.is_initialized():
+        return choice
+    flag = torch.tensor(choice)
+    dist.broadcast(flag, 0)
+    return bool(flag)
+
+
 def save(path: Path, content: dict):
-    """Write beside, then rename: a kill at any time leaves the old file or the new one."""
+    """Write beside, then rename: a kill leaves the old file or the new one, whole."""
     beside = path.with_suffix(".partial")
     torch.save(content, beside)
     os.replace(beside, path)
@@ -126,7 +138,7 @@ def read(path: str | Path) -> dict:
 
 
 def generator_at(seed: int, step: int) -> torch.Generator:
-    """The source of a worker's random choices at one step; dropout is seeded with it."""
+    """The source of a worker's choices at one step; dropout is seeded with it."""
     # torch takes 32 bits of a seed, so the three are mixed into those
     mixed = int(np.random.SeedSequence((seed, rank(), step)).generate_state(1)[0])
     torch.manual_seed(mixed)
@@ -143,57 +155,74 @@ def train(
 
     `loss(step, generator)` returns named losses to be summed; `after(step)` runs behind
     each update and says whether it changed weights. `args` has name, out, steps, batch,
-    rate, warm, decay, average, seed, minutes and workers. The checkpoint `out/name.pt` is
-    continued where there is one.
+    rate, warm, decay, average, seed, minutes and workers. The checkpoint `out/name.pt`
+    is continued where there is one.
     """
     path = Path(args.out) / f"{args.name}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     average = copy.deepcopy(model)
     optimizer = make_optimizer(model, args.rate, args.decay)
-    first = resume(path, model, average, optimizer, args)
-    started = saved = shown = time.monotonic()
-    shown_step, step = first, first
-
-    def checkpoint():
-        if rank():
-            return
-        save(path, {
-            "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-            "steps": step, "args": args, "ema": average.state_dict(),
-        })  # fmt: skip
-
+    step = resume(path, model, average, optimizer, args)
+    started = saved = time.monotonic()
+    progress = Progress(args, step)
     model.train()
     while step < args.steps:
         losses = loss(step, generator_at(args.seed, step))
         rate = rate_at(step, args.steps, args.rate, args.warm)
         norm = take_step(model, optimizer, losses, rate)
         step += 1
+        if not math.isfinite(norm.item()):
+            raise InputError(f"step {step} gave no finite gradient; lower --rate")
         if after(step):
             share_weights(model)
         update_average(average, model, min(args.average, step / (step + 10)))
+        progress.show(step, losses, norm, rate)
         now = time.monotonic()
-        if rank() == 0 and (now - shown > 15 or step == args.steps):
-            speed = (step - shown_step) / (now - shown)
-            values = " ".join(f"{k} {v.item():.4f}" for k, v in losses.items())
-            print(
-                f"{time.strftime('%H:%M:%S')} step {step}/{args.steps} {values} "
-                f"norm {norm.item():.2f} rate {rate:.2e} {speed * args.batch * args.workers:.0f} images/s "
-                f"eta {(args.steps - step) / speed / 60:.1f} min",
-                flush=True,
-            )
-            shown, shown_step = now, step
-        if not math.isfinite(norm.item()):
-            raise InputError(f"step {step} gave no finite gradient; lower --rate")
-        if now - saved > EVERY:
-            checkpoint()
+        pause = args.minutes and agree(now - started > 60 * args.minutes)
+        if pause or step == args.steps or now - saved > EVERY:
             saved = now
-        if args.minutes and now - started > 60 * args.minutes and step < args.steps:
-            checkpoint()
+            checkpoint(path, model, average, optimizer, args, step)
+        if pause and step < args.steps:
             print(f"paused at step {step}; the same command goes on from {path}")
-            return average
-    if step > first:
-        checkpoint()
+            break
     return average
+
+
+class Progress:
+    """A line every quarter of a minute: losses, speed, and the time that is left."""
+
+    def __init__(self, args: argparse.Namespace, step: int):
+        self.args, self.step, self.shown = args, step, time.monotonic()
+
+    def show(self, step: int, losses: dict[str, Tensor], norm: Tensor, rate: float):
+        args, now = self.args, time.monotonic()
+        if rank() or (now - self.shown < 15 and step < args.steps):
+            return
+        speed = (step - self.step) / (now - self.shown)
+        values = " ".join(
+            f"{name} {value.item():.4f}" for name, value in losses.items()
+        )
+        print(
+            f"{time.strftime('%H:%M:%S')} step {step}/{args.steps} {values} "
+            f"norm {norm.item():.2f} rate {rate:.2e} "
+            f"{speed * args.batch * args.workers:.0f} images/s "
+            f"eta {(args.steps - step) / speed / 60:.1f} min",
+            flush=True,
+        )
+        self.step, self.shown = step, now
+
+
+def checkpoint(path: Path, model, average, optimizer, args, step: int):
+    """Write what a run goes on from, in the form of the original's training file."""
+    if rank() == 0:
+        content = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "steps": step,
+            "args": args,
+            "ema": average.state_dict(),
+        }
+        save(path, content)
 
 
 def resume(path: Path, model, average, optimizer, args) -> int:
@@ -201,21 +230,19 @@ def resume(path: Path, model, average, optimizer, args) -> int:
     if not path.exists():
         return 0
     content = read(path)
-    before, now = (
-        {k: v for k, v in vars(a).items() if k not in ("out", "data", "minutes", "threads")}
-        for a in (content["args"], args)
-    )
-    changed = {k for k in before | now if before.get(k) != now.get(k)}
-    if "steps" in changed:
+    before, now = vars(content["args"]), vars(args)
+    changed = {name for name in before | now if before.get(name) != now.get(name)}
+    if "steps" in changed and rank() == 0:
         print(f"the schedule changes from {before['steps']} to {now['steps']} steps")
-        changed -= {"steps"}
+    changed -= {"steps", "out", "data", "minutes", "threads"}
     if changed:
         raise InputError(
-            f"{path} was trained with other values of {', '.join(sorted(changed))}; give the same "
-            "or another --out"
+            f"{path} was trained with other values of {', '.join(sorted(changed))}; "
+            "give the same or another --out"
         )
     model.load_state_dict(content["model"])
     average.load_state_dict(content["ema"])
     optimizer.load_state_dict(content["optimizer"])
-    print(f"going on from step {content['steps']} of {path}")
+    if rank() == 0:
+        print(f"going on from step {content['steps']} of {path}")
     return content["steps"]

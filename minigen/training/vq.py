@@ -6,6 +6,8 @@ here as there; minigen's own forward pass is `minigen.models.vq`.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,7 +78,11 @@ class Up(nn.Module):
 
 def middle(channels: int) -> nn.ModuleList:
     return nn.ModuleList(
-        [Residual(channels, channels), Attention(channels), Residual(channels, channels)]
+        [
+            Residual(channels, channels),
+            Attention(channels),
+            Residual(channels, channels),
+        ]
     )
 
 
@@ -84,7 +90,7 @@ def level(source: int, target: int, count: int, attend: bool) -> nn.Module:
     """`count` residual blocks, the first of which changes the width."""
     block = nn.Module()
     widths = [source] + [target] * count
-    block.res = nn.ModuleList([Residual(*pair) for pair in zip(widths, widths[1:])])
+    block.res = nn.ModuleList([Residual(*pair) for pair in pairwise(widths)])
     block.attn = nn.ModuleList([Attention(target) for _ in range(count * attend)])
     return block
 

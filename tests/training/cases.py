@@ -1,4 +1,4 @@
-"""Golden cases for the twins: arrays, weights, and tolerances from the recorded errors."""
+"""Golden cases for the twins: arrays, weights, tolerances from recorded errors."""
 
 import json
 from dataclasses import dataclass, field

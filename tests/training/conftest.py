@@ -1,4 +1,4 @@
-"""The twins need torch: where it is missing their tests are left out, and that is said."""
+"""The twins need torch: where it is missing, their tests are left out."""
 
 import importlib.util
 

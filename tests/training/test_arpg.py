@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from minigen.config import ArpgConfig
 from minigen.errors import InputError
-from minigen.training.arpg import Arpg, Dropouts, decode, generate, schedule, training_loss
+from minigen.training.arpg import Arpg, Dropouts, decode, generate, training_loss
 from minigen.training.trainer import make_optimizer, take_step, update_average
 
 from .cases import load
@@ -55,7 +55,9 @@ def test_the_gradients_are_the_originals(golden):
     loss.backward()
     case.assert_close(loss, "loss")
     names = [name for name, _ in model.named_parameters()]
-    assert {f"grad.{name}" for name in names} == {n for n in case.arrays if "grad." in n}
+    assert {f"grad.{name}" for name in names} == {
+        n for n in case.arrays if "grad." in n
+    }
     for name, parameter in model.named_parameters():
         case.assert_close(parameter.grad, f"grad.{name}")
 
@@ -105,7 +107,9 @@ def test_every_container_gives_the_same_model(golden):
         model = twin(case)
         model.load_state_dict(read_any(case.folder / file["path"]))
         shown = torch.ones(len(case["class_id"]))
-        loss = training_loss(model, case["tokens"], case["class_id"], case["order"], shown)
+        loss = training_loss(
+            model, case["tokens"], case["class_id"], case["order"], shown
+        )
         case.assert_close(loss, file["logits"].replace("logits", "loss"))
 
 
@@ -114,7 +118,10 @@ def trace_options(case, trace):
     noise = case.arrays.get(trace["prefix"] + "noise")
     greedy = {"top_k": 1} if trace["kind"] == "greedy" else {}
     if noise is None:
-        labels, order = case[trace["prefix"] + "class_id"], case[trace["prefix"] + "order"]
+        labels, order = (
+            case[trace["prefix"] + "class_id"],
+            case[trace["prefix"] + "order"],
+        )
         noise = torch.ones(len(labels), len(order), case.text["config"]["vocab_size"])
     return {
         "guidance": trace["guidance_scale"],
@@ -142,15 +149,10 @@ def test_generation_replays_the_recorded_traces(golden, name):
         steps = list(decode(model, labels, order, counts, **options))
         for field in ("conditional", "unconditional", "guided"):
             logits = torch.cat([getattr(step, field) for step in steps], 1)
-            recorded = {"conditional": "cond", "unconditional": "uncond"}.get(field, field)
+            recorded = {"conditional": "cond", "unconditional": "uncond"}.get(
+                field, field
+            )
             case.assert_close(logits, f"{prefix}logits_{recorded}")
-
-
-def test_the_schedule_is_the_originals(golden):
-    case = load(golden, "arpg", "generate_c256")
-    for trace in case.text["traces"]:
-        counts = schedule(trace["seq_len"], trace["num_iter"], trace["sample_schedule"])
-        assert counts == case[trace["prefix"] + "num_pred"].tolist()
 
 
 def test_one_token_a_step_equals_the_training_forward():

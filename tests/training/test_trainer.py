@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from minigen.config import PRESETS, JudgeConfig
-from minigen.errors import InputError
 from minigen.training import tasks
 from minigen.training.__main__ import main, parse
 from minigen.training.data import read_mnist, shift, to_grey, to_input
@@ -17,7 +16,9 @@ from minigen.training.trainer import generator_at, rate_at, read
 
 
 def write_idx(path, values):
-    header = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+    header = bytes([0, 0, 8, values.ndim]) + struct.pack(
+        f">{values.ndim}I", *values.shape
+    )
     path.write_bytes(gzip.compress(header + values.tobytes()))
 
 
@@ -28,7 +29,7 @@ def digits(tmp_path_factory):
     for part, count in (("train", 24), ("t10k", 12)):
         labels = np.arange(count, dtype=np.uint8) % 10
         images = np.zeros((count, 28, 28), np.uint8)
-        for image, label in zip(images, labels):
+        for image, label in zip(images, labels, strict=True):
             image[4 + 2 * label : 7 + 2 * label, 4:24] = rng.integers(100, 256, (3, 20))
         write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
@@ -66,7 +67,9 @@ def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(tasks, "RESTART", 3)
-    monkeypatch.setitem(tasks.PRESETS, "judge-mnist", JudgeConfig(widths=(32, 32, 32, 32)))
+    monkeypatch.setitem(
+        tasks.PRESETS, "judge-mnist", JudgeConfig(widths=(32, 32, 32, 32))
+    )
     whole = arguments(name, digits, tmp_path / "whole", tokenizer)
     assert main(whole) == 0
     parts = arguments(name, digits, tmp_path / "parts", tokenizer)
@@ -142,7 +145,9 @@ def test_the_judge_flattens_channels_last():
     model.norm_out.register_forward_hook(lambda m, x, y: seen.update(x=y))
     features, logits = model(images)
     x = torch.nn.functional.silu(seen["x"])
-    rows = torch.stack([x[:, :, i, j] for i in range(4) for j in range(4)], 1).flatten(1)
+    rows = torch.stack([x[:, :, i, j] for i in range(4) for j in range(4)], 1).flatten(
+        1
+    )
     assert torch.allclose(features, model.features(rows), atol=1e-5)
     assert features.shape == (2, 64) and torch.equal(logits, model.head(features))
 

@@ -26,9 +26,10 @@ def test_encoding_and_decoding_are_the_originals(golden, name):
     case.assert_close(latent, "h")
     case.assert_close(model.quantize.distances(latent), "dist")
     codes, losses, indices = model.encode(case["x"])
-    safe = case["gap"] > 20 * case.text["index_safety"]["all"][
-        "max_abs_distance_error_float32"
-    ]
+    safe = (
+        case["gap"]
+        > 20 * case.text["index_safety"]["all"]["max_abs_distance_error_float32"]
+    )
     assert safe.any() and torch.equal(indices[safe], case["indices"][safe])
     assert losses == {}
     drawn = model.decode_code(case["indices"].view(len(latent), -1), latent.shape[2:])
@@ -73,7 +74,12 @@ def test_names_and_shapes_are_the_full_tokenizers():
     state = model.state_dict()
     assert len(state) == 344
     assert sum(p.numel() for p in model.parameters()) == 71_883_403
-    assert state["decoder.conv_blocks.0.attn.2.proj_out.weight"].shape == (512, 512, 1, 1)
+    assert state["decoder.conv_blocks.0.attn.2.proj_out.weight"].shape == (
+        512,
+        512,
+        1,
+        1,
+    )
 
 
 @pytest.mark.parametrize("prefix", ["l2", "raw"])
