@@ -9,6 +9,11 @@ import os
 import sys
 from contextlib import contextmanager
 
+import pytest
+
+import minigen
+from minigen.errors import CheckpointError
+
 HARMLESS = {"mmap.__new__", "builtins.id"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -46,3 +51,10 @@ def only_reading(path):
             setattr(module, name, function)
         _watched["path"] = None
     assert not _watched["seen"], _watched["seen"]
+
+
+def refuse(path, match=None):
+    """Assert that reading `path` is refused in words that name it, and runs nothing."""
+    with only_reading(path), pytest.raises(CheckpointError, match=match) as caught:
+        minigen.read_checkpoint(path)
+    assert str(caught.value).startswith(f"{path}: ")

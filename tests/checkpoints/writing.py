@@ -4,6 +4,7 @@
 _rebuild_tensor_v2 on a storage; `Code` puts instructions of one's own anywhere.
 """
 
+import json
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -122,3 +123,29 @@ def write_legacy(path, value):
             file.write(b"\x80\x02" + part + b".")
         for _, array in storages.values():
             file.write(struct.pack("<q", array.size) + array.tobytes())
+
+
+def write_zip_pickle(path, instructions):
+    """Write a zip file of torch's that holds only this pickle."""
+    with zipfile.ZipFile(path, "w") as file:
+        write_record(file, "archive/data.pkl", b"\x80\x02" + instructions + b".")
+
+
+def write_legacy_pickle(path, instructions):
+    """Write a legacy file of torch's that holds only this pickle."""
+    machine = pickle_of({"little_endian": True}, {})
+    parts = [pickle_of(1001, {}), machine, instructions, pickle_of([], {})]
+    path.write_bytes(MAGIC + b"".join(b"\x80\x02" + part + b"." for part in parts))
+
+
+def safetensors(header, size):
+    """Bytes of a safetensors file: a header, as JSON or as bytes, and `size` zeros."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(size)
+
+
+def replace_bytes(path, old, new):
+    """Replace bytes that a file must hold by others."""
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
