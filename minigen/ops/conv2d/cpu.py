@@ -17,11 +17,12 @@ import numpy as np
 from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.conv2d import winograd
-from minigen.ops.conv2d.products import multiply_rows
+from minigen.ops.tile import LANES, tile
 from minigen.target import inline, kernel, prange, serial
 
 _PIXELS = 32  # pixels whose patches are gathered together
-_LANES = 16  # floats in the widest vector register
+
+_four_by_four = tile(4, 4)
 
 
 @inline
@@ -29,8 +30,9 @@ def _gather(x, first, grid, side, step, edge, patches):
     # (b y x c) -> (n k)
     """Copy the patch of every output pixel from `first` on; outside of x it is zero."""
     b, height, width, c = x.shape
-    patches[:] = np.float32(0)
-    for i in range(len(patches)):
+    for i in range(patches.shape[0]):
+        for k in range(patches.shape[1]):
+            patches[i, k] = np.float32(0)
         image, place = divmod(first + i, grid[0] * grid[1])
         top = place // grid[1] * step - edge
         left = place % grid[1] * step - edge
@@ -44,21 +46,28 @@ def _gather(x, first, grid, side, step, edge, patches):
 @serial
 def _convolve_pixels(x, w, bias, residual, grid, side, step, edge, first, out):
     # (b y x c), (f k), (f), (n f) -> (n f)
-    patches = np.empty((len(out), w.shape[1]), np.float32)
+    n, f = out.shape
+    patches = np.empty((n, w.shape[1]), np.float32)
     _gather(x, first, grid, side, step, edge, patches)
-    multiply_rows(patches, w, out)
-    for i in range(len(out)):
+    for j in range(0, f, 4):
+        js = j, min(j + 1, f - 1), min(j + 2, f - 1), min(j + 3, f - 1)
+        for i in range(0, n, 4):
+            sums = _four_by_four(patches, (i, i + 1, i + 2, i + 3), w, js, js)
+            for p in range(4):
+                for c in range(min(4, f - j)):
+                    out[i + p, j + c] = sums[4 * p + c]
+    for i in range(n):
         # a residual of a single row is shared by all pixels
-        r = min(first + i, len(residual) - 1)
-        for j in range(len(bias)):
-            out[i, j] = residual[r, j] + (bias[j] + out[i, j])
+        r = min(first + i, residual.shape[0] - 1)
+        for j in range(f):
+            out[i, j] += residual[r, j] + bias[j]
 
 
 @kernel
 def _convolve(x, w, bias, residual, grid, side, step, edge, out):
     # (b y x c), (f k), (f), (n f) -> (n f)
-    for tile in prange((len(out) + _PIXELS - 1) // _PIXELS):
-        first = tile * _PIXELS
+    for block in prange((len(out) + _PIXELS - 1) // _PIXELS):
+        first = block * _PIXELS
         pixels = out[first : first + _PIXELS]
         _convolve_pixels(x, w, bias, residual, grid, side, step, edge, first, pixels)
 
@@ -112,16 +121,13 @@ def _padded(x, w, bias, residual):
 def _plain(x, w, bias, residual, grid, step, edge):
     _check(x, w, bias)
     f, side, _, c = w.shape
-    n, wide = len(x) * grid[0] * grid[1], _up(f, 4)
-    out = buffers.empty((_up(n, 4), wide))
-    _convolve(
-        buffers.floats(x),
-        _filled(w.reshape(f, -1), wide, _up(side * side * c, _LANES)),
-        _filled(bias[None], 1, wide)[0],
-        _filled(residual.reshape(-1, f), 1, wide),
-        grid, side, step, edge, out,
-    )  # fmt: skip
-    return np.ascontiguousarray(out[:n, :f]).reshape(len(x), *grid, f)
+    n = len(x) * grid[0] * grid[1]
+    out = buffers.empty((-(-n // 4) * 4, f))
+    rows = buffers.padded(buffers.weight(w).reshape(f, -1), 1, LANES)
+    x, bias = buffers.floats(x), buffers.floats(bias)
+    residual = buffers.floats(residual).reshape(-1, f)
+    _convolve(x, rows, bias, residual, grid, side, step, edge, out)
+    return out[:n].reshape(len(x), *grid, f)
 
 
 def _winograd(x, w, bias, residual):
@@ -141,17 +147,3 @@ def _check(x, w, bias):
     if x.ndim != 4 or w.ndim != 4 or w.shape[3] != x.shape[3]:
         raise ShapeError(f"x {x.shape} and w {w.shape} differ in their channels")
     buffers.expect("bias", bias, w.shape[:1])
-
-
-def _up(size, multiple):
-    return -(-size // multiple) * multiple
-
-
-def _filled(array, rows, columns):
-    # zeros below and to the right, up to the shape asked for
-    array = buffers.floats(array)
-    if array.shape[0] >= rows and array.shape[1] == columns:
-        return array
-    wider = np.zeros((max(rows, array.shape[0]), columns), np.float32)
-    wider[: array.shape[0], : array.shape[1]] = array
-    return wider

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops.conv2d.products import WIDTH, multiply_panel
 from minigen.target import inline, kernel, prange, serial
+
+WIDTH = 128
+"""Columns of a panel. As it is a constant, LLVM can see that the rows of a panel do not
+overlap, without which it would not use vector registers."""
 
 _SQUARES = 32  # squares of 2x2 outputs worked on together
 _PAD = 16  # floats more a row, so that rows do not meet in the same cache lines
@@ -87,6 +90,36 @@ def _transform_inputs(x, square, d, v, i):
 
 
 @inline
+def _multiply(a, b, out):
+    # (n k), (k*WIDTH), (n*WIDTH)
+    """Write out = a b, where b and out are flat with rows of WIDTH numbers.
+
+    n and k are multiples of four. Sixteen numbers of a are held in registers while four
+    rows of b, times these, are added to four rows of out. Unlike a dot product, a short
+    sum needs no final addition across a register.
+    """
+    n, d = a.shape[0], b.size // WIDTH
+    for j in range(n * WIDTH):
+        out[j] = np.float32(0)
+    for k in range(0, d, 4):
+        rows = b[k * WIDTH : (k + 4) * WIDTH]
+        for i in range(0, n, 4):
+            sums = out[i * WIDTH : (i + 4) * WIDTH]
+            a00, a01, a02, a03 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
+            i1, i2, i3 = i + 1, i + 2, i + 3
+            a10, a11, a12, a13 = a[i1, k], a[i1, k + 1], a[i1, k + 2], a[i1, k + 3]
+            a20, a21, a22, a23 = a[i2, k], a[i2, k + 1], a[i2, k + 2], a[i2, k + 3]
+            a30, a31, a32, a33 = a[i3, k], a[i3, k + 1], a[i3, k + 2], a[i3, k + 3]
+            for j in range(WIDTH):
+                b0, b1 = rows[j], rows[j + WIDTH]
+                b2, b3 = rows[j + 2 * WIDTH], rows[j + 3 * WIDTH]
+                sums[j] += a00 * b0 + a01 * b1 + a02 * b2 + a03 * b3
+                sums[j + WIDTH] += a10 * b0 + a11 * b1 + a12 * b2 + a13 * b3
+                sums[j + 2 * WIDTH] += a20 * b0 + a21 * b1 + a22 * b2 + a23 * b3
+                sums[j + 3 * WIDTH] += a30 * b0 + a31 * b1 + a32 * b2 + a33 * b3
+
+
+@inline
 def _transform_outputs(m, i, y):
     # (16*n*WIDTH) -> (4*WIDTH)
     """Write A^T m A of square i, four rows of WIDTH features, to y."""
@@ -137,7 +170,7 @@ def _convolve_squares(x, u, bias, residual, first, count, out):
     for panel in range(len(u)):
         for t in range(16):
             products = m[t * _SQUARES * WIDTH : (t + 1) * _SQUARES * WIDTH]
-            multiply_panel(v[t], u[panel, t].reshape(-1), products)
+            _multiply(v[t], u[panel, t].reshape(-1), products)
         for i in range(count):
             _transform_outputs(m, i, y)
             _write_square(y, first + i, panel * WIDTH, bias, residual, grid, out)
