@@ -1,6 +1,8 @@
 """The command line as a user meets it: results, files, messages and exit status."""
 
+import importlib.util
 import json
+import math
 import re
 import subprocess
 import sys
@@ -10,14 +12,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from minigen import doctor, plans
+from minigen import doctor, evaluate, plans
 from minigen import sample as loop
-from minigen.bench import weights
-from minigen.checkpoints import read_checkpoint
+from minigen.bench import ceilings, limit, weights
+from minigen.checkpoints import names, read_checkpoint
 from minigen.cli import app
 from minigen.commands.models import parameters
 from minigen.commands.terminal import gigabytes
 from minigen.config import PRESETS
+from minigen.pipeline import Pipeline
 from minigen.show import files
 
 
@@ -36,8 +39,10 @@ def models(tmp_path_factory):
 def minigen(models, tmp_path, monkeypatch):
     """Run the command line in an empty folder; G and T stand for the models' files."""
     monkeypatch.chdir(tmp_path)
-    # the width of help and errors does not depend on where the tests run
+    # the width of help and errors does not depend on where the tests run, and a worker
+    # finds the package that is under test
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("PYTHONPATH", str(doctor.Path(doctor.__file__).parents[1]))
 
     def run(*arguments, status=0):
         names = {"G": models["arpg-mnist"], "T": models["vq-mnist"]}
@@ -304,6 +309,78 @@ def test_evaluate_reads_a_sweep(minigen):
     for bad in ("steps", "colour=1", "steps=one"):
         with pytest.raises(InputError, match="--sweep"):
             parse_sweep(bad, options)
+
+
+def test_evaluate_draws_every_class_in_turn(minigen, models, monkeypatch, tmp_path):
+    asked = []
+
+    def look(judge, images, watch=None):
+        # a judge that sees threes only
+        rng = np.random.default_rng(len(images))
+        return rng.standard_normal((len(images), 4)), np.full(len(images), 3)
+
+    sample = Pipeline.sample
+
+    def listen(pipe, labels, **options):
+        asked.append((list(labels), options["steps"]))
+        return sample(pipe, labels, **options)
+
+    monkeypatch.setattr(evaluate, "look", look)
+    monkeypatch.setattr(evaluate, "load_judge", lambda backend: None)
+    monkeypatch.setattr(
+        evaluate, "read_statistics", lambda: evaluate.Statistics(np.zeros(4), np.eye(4))
+    )
+    monkeypatch.setattr(Pipeline, "sample", listen)
+    draw = ("evaluate", "G", "--tokenizer", "T", "--backend", "numpy")
+    said = minigen(*draw, "--count", "12", "--sweep", "steps=1,2", "--json")
+    rows = json.loads(said)["results"]
+    assert [(row["steps"], row["images"]) for row in rows] == [(1, 12), (2, 12)]
+    # the first image of each row only compiles
+    assert asked[1::2] == [([*range(10), 0, 1], 1), ([*range(10), 0, 1], 2)]
+    assert all(row["agreement"] == pytest.approx(1 / 12) for row in rows)
+    assert all(row["distance"] > 0 for row in rows)
+    table = minigen(
+        *draw, "--count", "2", "--sweep", "order=raster,spiral", "--markdown"
+    )
+    assert table.splitlines()[:2] == [
+        "| order | agreement | distance | images/s |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    assert [line.split()[1] for line in table.splitlines()[2:]] == ["raster", "spiral"]
+
+
+def test_bench_compares_in_turn(minigen, monkeypatch):
+    once = ceilings.Ceilings(1e10, 1e11, 2)
+    monkeypatch.setattr(ceilings, "measure", lambda: once)
+    command = ("bench", "cpu", "arpg-mnist", "vq-mnist", "--steps", "2", "--runs", "2")
+    found = json.loads(minigen(*command, "--backend", "numpy", "--json"))
+    assert len(found["ours"]["runs"]) == 2
+    for run in found["ours"]["runs"]:
+        assert run["image"] == pytest.approx(run["tokens"] + run["pixels"])
+    assert found["ours"]["peak_bytes"] > 1e7
+    assert found["limit"]["image"] > 0
+    if importlib.util.find_spec("torch"):
+        assert len(found["twin"]["runs"]) == 2 and found["ratio"] > 0
+    else:
+        assert found["twin"] is None and found["ratio"] is None
+
+
+def test_bench_counts_every_weight_once_a_step():
+    config = PRESETS["arpg-l"]
+    (one,) = limit.generator(config, [256], size=4)
+    # all but the table of embeddings and the norms; then what the cache holds
+    tables = config.width * (config.vocabulary + config.classes + 3)
+    norms = config.width * (4 * config.half + 2)
+    cache = 2 * (config.half + 1) * 2 * 1 * config.width * 4
+    assert one.bytes == 4 * (parameters(config) - tables - norms) + cache
+    steps = limit.generator(config, plans.counts("arccos", 256, 64), size=2)
+    assert len(steps) == 64 and steps[0].bytes < steps[-1].bytes
+    # a multiplication and an addition for each weight and row, as for any linear layer
+    assert one.operations > 2 * 2 * 256 * config.width * config.vocabulary
+    decoder = limit.decoder(PRESETS["vq-16"], (16, 16), size=4)
+    weights_ = {n: s for n, s in names.manifest(PRESETS["vq-16"]).items()
+                if n.startswith(("decoder", "post_quant")) and len(s) == 4}  # fmt: skip
+    assert decoder.bytes == 4 * sum(math.prod(s) for s in weights_.values())
 
 
 def test_defaults_are_those_of_the_library(minigen):

@@ -33,7 +33,7 @@ class Job:
     guidance: float = 4.5
     batch: int = 1
     threads: int = 2
-    backend: str = "numba"
+    backend: str = "auto"
 
 
 def serve(draw: Callable[[int], dict], steps: int, **about) -> None:

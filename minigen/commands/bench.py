@@ -42,6 +42,7 @@ def cpu(
     batch: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images drawn together.")
     ] = 1,
+    backend: o.Backend = "auto",
     threads: o.Threads = None,
     as_json: o.Json = False,
 ):
@@ -55,7 +56,7 @@ def cpu(
 
     job = Job(
         generator=generator, tokenizer=tokenizer, dtype=dtype, steps=steps,
-        schedule=schedule, guidance=guidance, batch=batch,
+        schedule=schedule, guidance=guidance, batch=batch, backend=backend,
         threads=threads or numba.config.NUMBA_NUM_THREADS,
     )  # fmt: skip
     found = compare(job, runs, _tell)

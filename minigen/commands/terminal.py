@@ -14,13 +14,15 @@ from minigen.errors import MinigenError
 
 
 def reported(command: Callable) -> Callable:
-    """Print an error raised on purpose as one message, and leave with status 2."""
+    """Print what went wrong as one message, and leave with status 2."""
 
     @functools.wraps(command)
     def run(*arguments, **options):
         try:
             return command(*arguments, **options)
-        except MinigenError as error:
+        except BrokenPipeError:
+            raise
+        except (MinigenError, OSError) as error:
             typer.echo(f"minigen: {error}", err=True)
             raise typer.Exit(2) from None
 
