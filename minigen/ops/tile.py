@@ -1,11 +1,11 @@
-"""Dot products of a few rows with a few rows, in vector registers: the innermost loop.
+"""Small matrix products in vector registers: the innermost loops.
 
-Every matrix product here ends in `tile(rows, columns)`: a function that returns rows x
-columns dot products from one loop. A step of it loads sixteen numbers of each row once,
-and multiplies every pair of rows; the sums stay in registers.
+`tile(rows, columns)` makes a function that returns rows x columns dot products from one
+loop. A step of it loads sixteen numbers of each row once, and multiplies every pair of
+rows; the sums stay in registers. `blend(rows, vectors)` adds up weighted rows likewise.
 
-It is written in LLVM's own language, which has vectors of sixteen numbers, and so
-leaves nothing to a vectoriser's judgement. A dot product is sixteen running sums, added
+They are written in LLVM's own language, which has vectors of sixteen numbers, and so
+leave nothing to a vectoriser's judgement. A dot product is sixteen running sums, added
 up at the end in a fixed order: the same bits in a tile of any size, at any place in it.
 """
 
@@ -58,7 +58,7 @@ def tile(rows, columns):
                 pairs = [(left, right) for left in a for right in b]
                 return [_fma(builder, *p, s) for p, s in zip(pairs, sums, strict=True)]
 
-            sums = _loop(builder, size, zeros, step)
+            sums = _loop(builder, size, LANES, zeros, step)
             totals = [_total(builder, s) for s in sums]
             return context.make_tuple(builder, signature.return_type, totals)
 
@@ -67,8 +67,70 @@ def tile(rows, columns):
     return dots
 
 
-def _loop(builder, size, values, step):
-    # values = step(k, values) for k in range(0, size, LANES), with at least one round
+def blend(rows, vectors):
+    """Return an intrinsic that adds up rows of v, each with `rows` weights.
+
+    mix(weights, v, start, step, count, p, y) takes weights (rows, n) and v, float32, C
+    order, and writes, for `vectors` times sixteen columns from p on, y[r] = the sum
+    over n < count of weights[r, n] v[start + n step].
+    """
+
+    @intrinsic
+    def mix(context, weights, v, start, step, count, p, y):
+        def build(context, builder, signature, args):
+            kinds = signature.args
+            weights, v, y = (
+                context.make_array(kinds[n])(context, builder, args[n])
+                for n in (0, 1, 6)
+            )
+            start, step, count, p = args[2:6]
+            room = cgutils.unpack_tuple(builder, weights.shape)[1]
+            width = cgutils.unpack_tuple(builder, v.shape)[1]
+            zeros = [_FLOATS([0.0] * LANES)] * (rows * vectors)
+            first = builder.add(builder.mul(start, width), p)
+            stride = builder.mul(step, width)
+            number = first.type
+
+            def one(n, sums):
+                row = builder.add(first, builder.mul(n, stride))
+                b = [
+                    _load(builder, _at(builder, v, builder.add(row, number(LANES * c))))
+                    for c in range(vectors)
+                ]
+                a = []
+                for r in range(rows):
+                    place = builder.add(builder.mul(room, number(r)), n)
+                    weight = builder.load(_at(builder, weights, place))
+                    a.append(_spread(builder, weight))
+                pairs = [(left, right) for left in a for right in b]
+                return [_fma(builder, *q, s) for q, s in zip(pairs, sums, strict=True)]
+
+            sums = _loop(builder, count, 1, zeros, one)
+            for r in range(rows):
+                for c in range(vectors):
+                    place = builder.add(builder.mul(width, number(r)), p)
+                    place = builder.add(place, number(LANES * c))
+                    pointer = _at(builder, y, place)
+                    pointer = builder.bitcast(pointer, _FLOATS.as_pointer())
+                    builder.store(sums[r * vectors + c], pointer, align=4)
+            return context.get_dummy_value()
+
+        return types.void(weights, v, start, step, count, p, y), build
+
+    return mix
+
+
+def _at(builder, array, place):
+    return builder.gep(array.data, [place])
+
+
+def _spread(builder, number):
+    lane = builder.insert_element(_FLOATS(ir.Undefined), number, _WORD(0))
+    return builder.shuffle_vector(lane, lane, _WORDS([0] * LANES))
+
+
+def _loop(builder, size, stride, values, step):
+    # values = step(k, values) for k in range(0, size, stride), with at least one round
     before = builder.block
     loop = builder.append_basic_block("tile.loop")
     done = builder.append_basic_block("tile.done")
@@ -77,7 +139,7 @@ def _loop(builder, size, values, step):
     k = builder.phi(size.type)
     carried = [builder.phi(value.type) for value in values]
     results = step(k, carried)
-    following = builder.add(k, size.type(LANES))
+    following = builder.add(k, size.type(stride))
     starts, ends = [size.type(0), *values], [following, *results]
     for phi, start, end in zip([k, *carried], starts, ends, strict=True):
         phi.add_incoming(start, before)
@@ -92,7 +154,7 @@ def _rows(builder, data, numbers, size):
     return [builder.gep(data, [builder.mul(number, size)]) for number in numbers]
 
 
-def _load(builder, pointer, dtype):
+def _load(builder, pointer, dtype=types.float32):
     if dtype == types.float32:
         pointer = builder.bitcast(pointer, _FLOATS.as_pointer())
         return builder.load(pointer, align=4)

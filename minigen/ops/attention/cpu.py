@@ -17,10 +17,12 @@ import numpy as np
 from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.scalar import exp
-from minigen.ops.tile import LANES, tile
+from minigen.ops.tile import LANES, blend, tile
 from minigen.target import exact, kernel, prange, serial
 
 _four_by_four = tile(4, 4)
+_four_by_two = blend(4, 2)
+_WIDTH = 2 * LANES
 
 
 @exact
@@ -52,21 +54,6 @@ def _softmax(scores, seen):
         scores[n] = scores[n] / total
 
 
-@serial
-def _mix(weights, v, start, step, seen, y):
-    # y = the sum over n of weights[n] v[start + n step], four at a time
-    for p in range(y.size):
-        y[p] = np.float32(0)
-    end = start + (seen - 1) * step
-    for n in range(0, seen, 4):
-        a, b, c, d = weights[n], weights[n + 1], weights[n + 2], weights[n + 3]
-        row = start + n * step
-        v0, v1 = v[row], v[min(row + step, end)]
-        v2, v3 = v[min(row + 2 * step, end)], v[min(row + 3 * step, end)]
-        for p in range(y.size):
-            y[p] += a * v0[p] + b * v1[p] + (c * v2[p] + d * v3[p])
-
-
 @exact
 def _group(q, k, v, first, rest, start, h, seen, causal, scale, y):
     # the queries in rows first, first + h, ... of which `rest` belong to this image
@@ -79,10 +66,15 @@ def _group(q, k, v, first, rest, start, h, seen, causal, scale, y):
     )
     scores = np.empty((4, (seen + LANES - 1) // LANES * LANES), np.float32)
     _scores(q, rows, k, start, h, seen, scale, scores)
+    for r in range(4):
+        later = max(min(rest, 4) - 1 - r, 0) if causal else 0
+        _softmax(scores[r], seen - later)
+    sums = np.empty((4, v.shape[1]), np.float32)
+    for p in range(0, v.shape[1], _WIDTH):
+        _four_by_two(scores, v, start, h, seen, p, sums)
     for r in range(min(rest, 4)):
-        visible = seen - (min(rest, 4) - 1 - r) if causal else seen
-        _softmax(scores[r], visible)
-        _mix(scores[r], v, start, h, visible, y[rows[r]])
+        for p in range(y.shape[1]):
+            y[rows[r], p] = sums[r, p]
 
 
 @kernel
@@ -135,6 +127,7 @@ def _run(q, k, v, length, causal):
     scale = np.float32(1 / np.sqrt(e))
     queries = buffers.padded(buffers.floats(q).reshape(-1, e), LANES)
     keys = buffers.padded(buffers.floats(k).reshape(-1, e), LANES)
-    values, sizes = buffers.floats(v).reshape(-1, e), (b, m, k.shape[1], h)
+    values = buffers.padded(buffers.floats(v).reshape(-1, e), _WIDTH)
+    sizes = b, m, k.shape[1], h
     _attention(queries, keys, values, sizes, length, causal, scale, y.reshape(-1, e))
     return y
