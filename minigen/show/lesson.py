@@ -173,9 +173,8 @@ def bars(values, width: int, height: int, colour=BLUE, high=None) -> np.ndarray:
     for value, start, end in zip(values, ends, ends[1:], strict=False):
         tall = round(min(value / high, 1) * (height - 1))
         # a hairline of paper between neighbours, where there is room for one
-        picture[height - 1 - tall : height - 1, start : max(end - 1, start + 1)] = (
-            colour
-        )
+        end -= end - start > 3
+        picture[height - 1 - tall : height - 1, start:end] = colour
     return picture
 
 
