@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from minigen.errors import BackendError
+
 REQUIRED = {
     "numpy": ("numpy", "1.26"),
     "numba": ("numba", "0.60"),
@@ -177,8 +179,10 @@ def mending(findings: list[Finding]) -> list[str]:
 
 def cache() -> tuple[Path, int, int]:
     """Return the folder above all compiled kernels, their bytes, and their number."""
-    from minigen.target import cache_folder
-
+    try:
+        from minigen.target import cache_folder
+    except ImportError as error:
+        raise BackendError(f"without Numba there are no kernels: {error}") from None
     folder = cache_folder().parent
     files = [p for p in folder.glob("kernels-*/**/*") if p.is_file()]
     return folder, sum(p.stat().st_size for p in files), len(files)

@@ -1,7 +1,6 @@
 """Evaluation: the distance against closed forms, the counts on digits drawn here."""
 
 import gzip
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,13 +112,10 @@ def test_a_file_that_is_no_idx_file_says_so(folder, content, message):
         evaluate.read_digits(folder)
 
 
-def stand_in(name):
-    config = PRESETS[name]
-    return SimpleNamespace(config=config, weights=weights.tree(config))
-
-
 def test_the_judge_sees_an_image_alike_alone_or_among_others():
-    judge = evaluate.Judge(stand_in("judge-mnist"), backends.table("numpy"))
+    judge = evaluate.Judge(
+        weights.model(PRESETS["judge-mnist"]), backends.table("numpy")
+    )
     rng = np.random.default_rng(6)
     images = rng.integers(0, 255, (evaluate.BATCH + 1, 32, 32, 3)).astype(np.uint8)
     heard = []
@@ -132,11 +128,11 @@ def test_the_judge_sees_an_image_alike_alone_or_among_others():
 
 def test_a_tokenizer_is_judged_on_what_comes_back():
     ops = backends.table("numpy")
-    judge = evaluate.Judge(stand_in("judge-mnist"), ops)
+    judge = evaluate.Judge(weights.model(PRESETS["judge-mnist"]), ops)
     rng = np.random.default_rng(7)
     images = rng.integers(0, 255, (6, 32, 32, 3)).astype(np.uint8)
     _, seen = evaluate.look(judge, images)
-    model = stand_in("vq-mnist")
+    model = weights.model(PRESETS["vq-mnist"])
     found = evaluate.evaluate_tokenizer(model, ops, judge, images, seen)
     assert found["accuracy_originals"] == 1.0
     assert 0 <= found["accuracy_reconstructions"] <= 1

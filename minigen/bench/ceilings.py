@@ -79,6 +79,11 @@ def measure(repeats: int = 25) -> Ceilings:
     return Ceilings(bandwidth, threads * TILES * 16 * DEEP * 2 / work, threads)
 
 
+def better(a: Ceilings, b: Ceilings) -> Ceilings:
+    """Return the higher of two measurements of each ceiling, of the same threads."""
+    return Ceilings(max(a.bandwidth, b.bandwidth), max(a.peak, b.peak), a.threads)
+
+
 def _best(f, repeats):
     f()
     times = []

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from statistics import median
 
 from minigen import plans
 from minigen.bench import ceilings, limit
+from minigen.bench.weights import pick
 from minigen.bench.worker import Job
-from minigen.checkpoints.values import DTYPES
 from minigen.config import PRESETS, ArpgConfig, VqConfig
 from minigen.errors import InputError, MinigenError
 
@@ -27,9 +27,9 @@ PARTS = ("tokens", "pixels", "image")
 class Side:
     """One program's seconds for each of PARTS in every run, and its peak memory."""
 
-    runs: list = field(default_factory=list)
-    about: dict = field(default_factory=dict)
-    peak_bytes: int = 0
+    runs: list
+    about: dict
+    peak_bytes: int
 
     def median(self, part: str) -> float:
         return median(run[part] for run in self.runs)
@@ -66,8 +66,7 @@ def check(job: Job) -> None:
             f"{job.generator} has {vocabulary} tokens and {job.tokenizer} {codes} "
             "codes; name a pair that belongs together"
         )
-    if job.dtype not in DTYPES:
-        raise InputError(f"dtype {job.dtype!r} is not one of {', '.join(DTYPES)}")
+    pick(job.dtype)
     plans.counts(job.schedule, PRESETS[job.generator].tokens, job.steps)
 
 
@@ -81,34 +80,26 @@ def compare(
         sides = [stack.enter_context(_worker(OURS, job))]
         if importlib.util.find_spec("torch"):
             sides.append(stack.enter_context(_worker(TWIN, job)))
-        found = [Side(about=_read(side)) for side in sides]
+        about = [_read(side) for side in sides]
         say("measuring the ceilings")
-        best = ceilings.measure()
+        before = ceilings.measure()
+        times = [[] for _ in sides]
         for run in range(runs):
             # who goes first changes, so that neither has the warmer machine
-            for i in (0, 1) if run % 2 == 0 else (1, 0):
-                if i < len(sides):
-                    say(f"run {run + 1} of {runs}, {('minigen', 'pytorch')[i]}")
-                    found[i].runs.append(_ask(sides[i], "go"))
-        found = [
-            Side(side.runs, side.about, _ask(process, "end")["peak_bytes"])
-            for side, process in zip(found, sides, strict=True)
-        ]
-    again = ceilings.measure()
-    best = ceilings.Ceilings(
-        max(best.bandwidth, again.bandwidth), max(best.peak, again.peak), best.threads
-    )
-    return Comparison(job, found[0], (*found, None)[1], best, _work(job))
+            turns = list(enumerate(sides))
+            for i, side in turns if run % 2 == 0 else reversed(turns):
+                say(f"run {run + 1} of {runs}, {('minigen', 'pytorch')[i]}")
+                times[i].append(_ask(side, "go"))
+        peaks = [_ask(side, "end")["peak_bytes"] for side in sides]
+    best = ceilings.better(before, ceilings.measure())
+    ours, *twin = map(Side, times, about, peaks)
+    return Comparison(job, ours, twin[0] if twin else None, best, _work(job))
 
 
 def to_json(found: Comparison) -> dict:
     """Return everything that was measured, ready for JSON."""
     least = {part: seconds(found, part) for part in PARTS}
-    return {
-        **asdict(found),
-        "ratio": found.ratio,
-        "limit": least,
-    }
+    return {**asdict(found), "ratio": found.ratio, "limit": least}
 
 
 def seconds(found: Comparison, part: str) -> float:
@@ -121,7 +112,7 @@ def seconds(found: Comparison, part: str) -> float:
 
 def _work(job):
     config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
-    size = DTYPES[job.dtype].itemsize
+    size = pick(job.dtype).itemsize
     counts = [n for n in plans.counts(job.schedule, config.tokens, job.steps) if n]
     grid = (config.side, config.side)
     return {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigen.checkpoints import names, safetensors_file
+from minigen.checkpoints import Model, names, safetensors_file
 from minigen.checkpoints.values import DTYPES
 from minigen.errors import InputError
 from minigen.show.files import check_file
@@ -40,16 +40,22 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def state(config, dtype: str = "float32") -> Iterator[tuple[str, np.ndarray]]:
     """Yield (upstream name, array) of every parameter of a model, one at a time."""
-    kind = DTYPES.get(dtype)
-    if kind is None:
-        raise InputError(f"dtype {dtype!r} is not known; choose {', '.join(DTYPES)}")
+    kind = pick(dtype)
     for name, shape in names.manifest(config).items():
         yield name, draw(name, shape).astype(kind, copy=False)
 
 
-def tree(config, dtype: str = "float32") -> dict:
-    """Return a model's stand-in weights as the nested tree its forward pass takes."""
-    return names.to_tree(config, dict(state(config, dtype)))
+def model(config, dtype: str = "float32") -> Model:
+    """Return a model of stand-in weights, as if loaded from a file."""
+    tree = names.to_tree(config, dict(state(config, dtype)))
+    return Model(config, tree, Path("stand-in"))
+
+
+def pick(dtype: str) -> np.dtype:
+    """Return the dtype of that name, or raise InputError."""
+    if dtype not in DTYPES:
+        raise InputError(f"dtype {dtype!r} is not known; choose {', '.join(DTYPES)}")
+    return DTYPES[dtype]
 
 
 def write(config, path: str | Path, dtype: str = "float32") -> int:
@@ -59,10 +65,8 @@ def write(config, path: str | Path, dtype: str = "float32") -> int:
     """
     path = Path(path)
     check_file(path, ".safetensors")
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r} is not known; choose {', '.join(DTYPES)}")
     shapes = names.manifest(config)
-    entries = {name: (DTYPES[dtype], shape) for name, shape in shapes.items()}
+    entries = {name: (pick(dtype), shape) for name, shape in shapes.items()}
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as file:

@@ -15,8 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minigen import plans
-
 WARM = 4
 """Steps of the image that is drawn before the first timing."""
 
@@ -73,33 +71,28 @@ def peak_bytes() -> int:
 def main(job: Job) -> None:
     """Serve with our own models."""
     from minigen import backends
-    from minigen import sample as loop
     from minigen.bench import weights
     from minigen.config import PRESETS
-    from minigen.models import vq
+    from minigen.pipeline import Pipeline
 
-    name, ops = backends.pick(job.backend)
-    config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
-    generator_weights = weights.tree(config, job.dtype)
-    tokenizer_weights = weights.tree(tokenizer, job.dtype)
-    options = loop.Options(guidance=job.guidance)
+    generator, tokenizer = (
+        weights.model(PRESETS[name], job.dtype)
+        for name in (job.generator, job.tokenizer)
+    )
+    pipe = Pipeline(generator, tokenizer, *backends.pick(job.backend))
+    labels = [i % pipe.config.classes for i in range(job.batch)]
 
     def draw(steps):
-        plan = plans.plan((config.side,) * 2, "random", job.schedule, steps)
-        labels = [i % config.classes for i in range(job.batch)]
-        return timed(
-            lambda: loop.sample(
-                ops, generator_weights, config, plan, labels, options=options
-            ),
-            lambda tokens: [
-                ops.to_pixels(
-                    vq.decode(ops, tokenizer_weights, tokenizer, tokens[i : i + 1])
-                )
-                for i in range(len(tokens))
-            ],
-        )
+        def tokens():
+            for step in pipe.steps(
+                labels, steps=steps, schedule=job.schedule, guidance=job.guidance
+            ):
+                canvas = step.canvas
+            return canvas
 
-    serve(draw, job.steps, backend=name)
+        return timed(tokens, pipe.decode)
+
+    serve(draw, job.steps, backend=pipe.backend)
 
 
 def _answer(values):

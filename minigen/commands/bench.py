@@ -51,6 +51,10 @@ def cpu(
     Weights are stand-ins. Both programs run in a process of their own and take turns;
     the limit is what this machine's memory and multipliers allow.
     """
+    from minigen import backends
+
+    # the ceilings are measured with kernels, whatever backend is timed
+    backends.pick("numba")
     from minigen.bench.compare import Job, compare, to_json
     from minigen.target import numba
 
