@@ -84,8 +84,9 @@ show.source(sample.steps)
 # ## The first step by hand
 #
 # The same calls, outside the loop. Two rows go through the model: one is told the
-# class, one is told nothing. What the class changes is then amplified: `logits =
-# l_nothing + weight · (l_class − l_nothing)`.
+# class, one is told nothing. What the class changes is then amplified:
+#
+#     logits = l_nothing + weight · (l_class − l_nothing)
 
 # %%
 ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
@@ -107,18 +108,15 @@ print("by hand", tokens[0], "in the loop", first.tokens[0])
 #
 # There is no random generator that moves on with every draw. A draw is a *function* of
 # (seed, image, step, position). So image number 7 of a run is the same whether it is
-# drawn alone or among others, today or on another machine.
+# drawn alone or among others, today or tomorrow.
 
 # %%
 print(rng.uniforms(seed=0, images=[0, 1], step=0, positions=[5, 6, 7]))
 together = pipe.sample(range(10), seed=0, steps=16)
 alone = pipe.sample([7], seed=0, steps=16, first=7)
-print(
-    "drawn alone, drawn among ten: equal pixels", np.array_equal(together[7:8], alone)
-)
-show.save(
-    "00_ten_digits.png", show.board([[show.enlarge(image, 3) for image in together]])
-)
+print("alone and among ten, the same pixels:", np.array_equal(together[7:8], alone))
+tiles = [show.enlarge(image, 3) for image in together]
+show.save("00_ten_digits.png", show.board([tiles]))
 
 # %% [markdown]
 # ## What was taught
@@ -139,9 +137,10 @@ assert np.array_equal(together[7:8], alone), "an image does not depend on its co
 # %% [markdown]
 # ## Exercises
 #
-# 1. Draw the seven with `guidance=0` and with `guidance=20`. Which half of the formula
-#    does each extreme leave out, and what happens to variety?
-# 2. `temperature=0` makes the draw almost greedy. Draw ten sevens with `first=0 … 9`.
-#    Why are they all the same, and what would make them differ again?
+# 1. Draw ten sevens with `guidance_schedule="constant"` and `guidance` 0, 1 and 20.
+#    What does the formula become in the first two, and what happens to variety in the
+#    last?
+# 2. `temperature=0` takes the likeliest token every time. Draw each digit so. What is
+#    missing, and why are the likeliest tokens not the likeliest image?
 # 3. Change one token of `steps[-1].canvas` and give the grid to `pipe.decode`. How far
 #    does the change reach? (The next lesson measures it.)
