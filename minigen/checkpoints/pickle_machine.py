@@ -22,8 +22,8 @@ from struct import error as StructError
 
 from minigen.errors import CheckpointError
 
-MOST_INSTRUCTIONS = 2_000_000
-"""More than a training file of ten thousand tensors takes."""
+MOST_INSTRUCTIONS = 1_000_000
+"""More than a training file of five thousand weights and their moments takes."""
 
 LONGEST_NAME = 200
 """Bytes of module and name together that a global may have."""

@@ -34,8 +34,8 @@ BOMBS = {
     "pairs of pairs, five thousand deep": MODEL + PAIRS + b"s",
     "a list that holds itself": MODEL + CYCLE + b"s",
     "two to the power of two hundred leaves": MODEL + SHARED + b"0" * 200 + b"s",
-    "a million dicts": b"](" + b"}" * 1_000_000 + b"e",
-    "three million nothings": b"](" + b"N" * 3_000_000 + b"e",
+    "a hundred thousand dicts": b"](" + b"}" * 100_000 + b"e",
+    "two million nothings": b"](" + b"N" * 2_000_000 + b"e",
     "a list given to an object again and again": NAMESPACE
     + b")\x81](" + b"N" * 100_000 + b"eq\1" + b"bh\1" * 100_000 + b"b",
 }  # fmt: skip
