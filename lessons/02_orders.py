@@ -27,7 +27,8 @@ runs = {order: list(pipe.steps([3], order=order, steps=8)) for order in orders}
 # ## Four ways to write a three
 #
 # The same model, the same class, the same seed. Orange frames what a step has just
-# drawn.
+# drawn. Tokens of one step do not see each other: in raster and spiral these are
+# neighbours, in Halton they lie apart.
 
 # %%
 rows = [[show.canvas(pipe, step, 3) for step in run] for run in runs.values()]
@@ -71,9 +72,9 @@ show.save("02_plans.png", show.board([tiles], plans.ORDERS))
 # %% [markdown]
 # ## How many at each step: the schedule
 #
-# Tokens drawn in one step do not see each other. So few are drawn while little is
-# known, and many when the rest follows from what is there. Cosine starts slowly and
-# speeds up; arccos keeps its pace and takes all that is left in one leap.
+# Few tokens should be drawn at once while little is known, and many when the rest
+# follows from what is there. Cosine starts slowly and speeds up; arccos keeps its pace
+# and takes all that is left in one leap.
 
 # %%
 n = pipe.config.tokens
