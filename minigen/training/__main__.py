@@ -51,8 +51,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--workers", type=int, default=1, help="processes that share each update")
         add("--seed", type=int, default=0)
         add("--bf16", action="store_true", help="autocast to bfloat16")
+        if name != "judge":
+            add("--start", help="begin with the averaged weights of this file")
         if name == "vq":
-            add("--start", help="begin with the weights of this file")
             add("--plain", type=int, default=300, help="first steps, without codes")
             add(
                 "--blank",
@@ -67,6 +68,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                 "--dropout", type=float, default=0.0, help="of tokens, sums and hiddens"
             )
             add("--compile", action="store_true", help="let torch.compile fuse passes")
+            add("--misplace", type=float, default=0.0, help="of early content tokens")
             add("--label-dropout", type=float, default=0.1, help="hides the class")
         command.set_defaults(**defaults)
     return parser.parse_args(arguments)

@@ -229,17 +229,24 @@ class Arpg(nn.Module):
 
 
 def training_loss(
-    model: Arpg, tokens: Tensor, labels: Tensor, order: Tensor, uniforms: Tensor
+    model: Arpg,
+    tokens: Tensor,
+    labels: Tensor,
+    order: Tensor,
+    uniforms: Tensor,
+    places: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy of tokens (b n) in raster order, decoded in `order` (b n).
 
     A sample's class is hidden where its uniform number (b) is below `dropouts.label`.
+    `places` (b n) are the raster positions that the content is read from, if not `order`.
     """
     config = model.config
     hidden = uniforms < model.dropouts.label
     condition = torch.where(hidden, config.no_class_id, config.class_id(labels))
     targets = tokens.gather(1, order)
-    ids = torch.cat([condition[:, None], targets[:, :-1]], 1)
+    content = targets if places is None else tokens.gather(1, places)
+    ids = torch.cat([condition[:, None], content[:, :-1]], 1)
     return F.cross_entropy(model(ids, order).flatten(0, 1), targets.flatten())
 
 

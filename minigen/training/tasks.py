@@ -121,6 +121,8 @@ def train_arpg(args: argparse.Namespace) -> nn.Module:
     torch.manual_seed(args.seed)
     dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
     model = Arpg(PRESETS["arpg-mnist"], dropouts)
+    if args.start:
+        model.load_state_dict(trainer.read(args.start)["ema"])
     compiled = torch.compile(model) if args.compile else model
     versions, digits, n = tokens.shape
 
@@ -130,12 +132,28 @@ def train_arpg(args: argparse.Namespace) -> nn.Module:
         order = torch.rand(args.batch, n, generator=g).argsort(1)
         uniforms = torch.rand(args.batch, generator=g)
         chosen = tokens[version, index].long()
+        places = misplace(order, args.misplace, g)
         with autocast(args):
             return {
-                "loss": training_loss(compiled, chosen, labels[index], order, uniforms)
+                "loss": training_loss(
+                    compiled, chosen, labels[index], order, uniforms, places
+                )
             }
 
     return train(model, loss, args)
+
+
+def misplace(order: Tensor, most: float, g: torch.Generator) -> Tensor:
+    """Positions (b n) to read content from: the earlier, the more often a random one.
+
+    Without tokens around it no query knows where on the grid it stands (the class
+    token's key is zero), so the first tokens drawn belong anywhere. Trained on contents
+    that begin so, the model does not believe them more than they deserve.
+    """
+    b, n = order.shape
+    chance = most * torch.exp(-torch.arange(n) / 4)
+    elsewhere = torch.randint(n, (b, n), generator=g)
+    return torch.where(torch.rand(b, n, generator=g) < chance, elsewhere, order)
 
 
 def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from minigen.config import ArpgConfig
 from minigen.errors import InputError
 from minigen.training.arpg import Arpg, Dropouts, decode, generate, training_loss
+from minigen.training.tasks import misplace
 from minigen.training.trainer import make_optimizer, take_step, update_average
 
 from .cases import load
@@ -46,6 +47,31 @@ def test_the_class_is_hidden_where_its_uniform_is_small(golden):
         model, case["tokens"], case["class_id"], case["order"], case["drop_uniform"]
     )
     case.assert_close(loss, "loss")
+
+
+def test_misplaced_contents_change_what_is_seen_but_not_what_is_asked(golden):
+    case = load(golden, "arpg", "train_forward_a")
+    model, order = twin(case), case["order"]
+    given = model, case["tokens"], case["class_id"], order, torch.ones(len(order))
+    assert torch.equal(training_loss(*given, order), training_loss(*given))
+    places = misplace(order, 1.0, torch.Generator().manual_seed(0))
+    targets = case["tokens"].gather(1, order)
+    ids = case["input_ids"].clone()
+    ids[:, 1:] = case["tokens"].gather(1, places)[:, :-1]
+    assert (ids != case["input_ids"]).any()
+    logits = model(ids, order).flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, targets.flatten())
+    assert torch.equal(training_loss(*given, places), expected)
+
+
+def test_the_earlier_a_token_the_more_often_it_is_misplaced():
+    order = torch.arange(64).expand(4000, -1)
+    places = misplace(order, 0.8, torch.Generator().manual_seed(1))
+    moved = (places != order).double().mean(0)
+    # one random place in 64 is the right one
+    expected = 0.8 * 63 / 64 * torch.exp(-torch.arange(64).double() / 4)
+    assert (moved - expected).abs().max() < 0.03
+    assert torch.equal(misplace(order, 0.0, torch.Generator()), order)
 
 
 def test_the_gradients_are_the_originals(golden):
