@@ -239,7 +239,7 @@ def training_loss(
     """Mean cross entropy of tokens (b n) in raster order, decoded in `order` (b n).
 
     A sample's class is hidden where its uniform number (b) is below `dropouts.label`.
-    `places` (b n) are the raster positions that the content is read from, if not `order`.
+    `places` (b n) are the positions that the content is read from, if not `order`.
     """
     config = model.config
     hidden = uniforms < model.dropouts.label
