@@ -70,7 +70,5 @@ serial = numba.njit(cache=True, error_model="numpy", fastmath=_FAST)
 inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
 """Compile a helper into the kernels that call it."""
 
-exact = numba.njit(
-    cache=True, error_model="numpy", fastmath={"contract"}, forceinline=True
-)
+exact = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 """Compile a function whose sums and differences keep the order they are written in."""

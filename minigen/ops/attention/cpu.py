@@ -55,37 +55,32 @@ def _softmax(scores, seen):
 
 
 @exact
-def _group(q, k, v, first, rest, start, h, seen, causal, scale, y):
-    # the queries in rows first, first + h, ... of which `rest` belong to this image
-    last = first + (min(rest, 4) - 1) * h
-    rows = (
-        first,
-        min(first + h, last),
-        min(first + 2 * h, last),
-        min(first + 3 * h, last),
-    )
+def _unit(q, k, v, sizes, unit, length, causal, scale, y):
+    m, n, h = sizes
+    groups = (m + 3) // 4
+    image, head, i = unit // (h * groups), unit // groups % h, unit % groups * 4
+    first, start = (image * m + i) * h + head, image * n * h + head
+    seen = min(i + 4, m) if causal else length
+    count = min(m - i, 4)
+    last = first + (count - 1) * h
+    rows = first, min(first + h, last), min(first + 2 * h, last), last
     scores = np.empty((4, (seen + LANES - 1) // LANES * LANES), np.float32)
     _scores(q, rows, k, start, h, seen, scale, scores)
     for r in range(4):
-        later = max(min(rest, 4) - 1 - r, 0) if causal else 0
+        later = max(count - 1 - r, 0) if causal else 0
         _softmax(scores[r], seen - later)
     sums = np.empty((4, v.shape[1]), np.float32)
     for p in range(0, v.shape[1], _WIDTH):
         _four_by_two(scores, v, start, h, seen, p, sums)
-    for r in range(min(rest, 4)):
+    for r in range(count):
         for p in range(y.shape[1]):
             y[rows[r], p] = sums[r, p]
 
 
 @kernel
-def _attention(q, k, v, sizes, length, causal, scale, y):
-    b, m, n, h = sizes
-    groups = (m + 3) // 4
-    for unit in prange(b * h * groups):
-        image, head, i = unit // (h * groups), unit // groups % h, unit % groups * 4
-        first, start = (image * m + i) * h + head, image * n * h + head
-        seen = min(i + 4, m) if causal else length
-        _group(q, k, v, first, m - i, start, h, seen, causal, scale, y)
+def _attention(q, k, v, sizes, units, length, causal, scale, y):
+    for unit in prange(units):
+        _unit(q, k, v, sizes, np.int64(unit), length, causal, scale, y)
 
 
 def attention(q, k, v, length):
@@ -128,6 +123,7 @@ def _run(q, k, v, length, causal):
     queries = buffers.padded(buffers.floats(q).reshape(-1, e), LANES)
     keys = buffers.padded(buffers.floats(k).reshape(-1, e), LANES)
     values = buffers.padded(buffers.floats(v).reshape(-1, e), _WIDTH)
-    sizes = b, m, k.shape[1], h
-    _attention(queries, keys, values, sizes, length, causal, scale, y.reshape(-1, e))
+    sizes, units = (m, k.shape[1], h), b * h * ((m + 3) // 4)
+    out = y.reshape(-1, e)
+    _attention(queries, keys, values, sizes, units, length, causal, scale, out)
     return y
