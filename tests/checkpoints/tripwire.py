@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-import minigen
+from minigen.checkpoints import read_checkpoint
 from minigen.errors import CheckpointError
 
 HARMLESS = {"mmap.__new__", "builtins.id"}
@@ -56,5 +56,5 @@ def only_reading(path):
 def refuse(path, match=None):
     """Assert that reading `path` is refused in words that name it, and runs nothing."""
     with only_reading(path), pytest.raises(CheckpointError, match=match) as caught:
-        minigen.read_checkpoint(path)
+        read_checkpoint(path)
     assert str(caught.value).startswith(f"{path}: ")
