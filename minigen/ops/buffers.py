@@ -10,7 +10,7 @@ import numpy as np
 
 from minigen.errors import ShapeError
 
-_BITS = {"float16": np.int16, "bfloat16": np.uint16}
+_KINDS = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16}
 
 
 def empty(shape, dtype=np.float32):
@@ -18,16 +18,18 @@ def empty(shape, dtype=np.float32):
     return np.empty(shape, dtype)
 
 
-def floats(array, ndim=None):
-    """Return `array` as C-contiguous float32, the same object if it is that already."""
-    if ndim is not None and array.ndim != ndim:
-        raise ShapeError(f"expected an array of {ndim} axes, got shape {array.shape}")
-    return np.ascontiguousarray(array, np.float32)
+def floats(array):
+    """Return `array` as C-contiguous float32 that can be written to.
+
+    The same object if it is that already. Numba compiles anew for what is read-only,
+    such as a small weight in a mapped file: so that is copied.
+    """
+    return _own(np.ascontiguousarray(array, np.float32))
 
 
 def integers(array):
-    """Return `array` as C-contiguous int64, the same object if it is that already."""
-    return np.ascontiguousarray(array, np.int64)
+    """Return `array` as C-contiguous int64 that can be written to, likewise."""
+    return _own(np.ascontiguousarray(array, np.int64))
 
 
 def expect(name, array, shape):
@@ -40,16 +42,17 @@ def weight(array):
     """Return a weight as kernels read it: float32, or the bits of its two bytes.
 
     Numba knows neither bfloat16 nor (on CPUs) float16; a bfloat16 arrives as uint16,
-    a float16 as int16, and `ops/tile.py` widens them.
+    a float16 as int16, and `ops/tile.py` widens them. The result is read-only, as in a
+    mapped file.
     """
-    if array.dtype == np.float32:
-        return np.ascontiguousarray(array)
-    bits = _BITS.get(array.dtype.name)
-    if bits is None:
+    kind = _KINDS.get(array.dtype.name)
+    if kind is None:
         raise ShapeError(
             f"a weight has dtype {array.dtype}, expected float32, float16 or bfloat16"
         )
-    return np.ascontiguousarray(array).view(bits)
+    array = np.ascontiguousarray(array).view(kind)
+    array.flags.writeable = False
+    return array
 
 
 def padded(array, *multiples):
@@ -64,4 +67,9 @@ def padded(array, *multiples):
         return array
     out = np.zeros((*array.shape[:axes], *shape), array.dtype)
     out[tuple(slice(n) for n in array.shape)] = array
+    out.flags.writeable = array.flags.writeable
     return out
+
+
+def _own(array):
+    return array if array.flags.writeable else array.copy()
