@@ -13,6 +13,7 @@ from minigen import backends, plans
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
 from minigen.config import PRESETS, ArpgConfig, VqConfig
+from minigen.defaults import settle
 from minigen.errors import InputError, ShapeError
 from minigen.models import vq
 
@@ -60,26 +61,32 @@ class Pipeline:
         """Rows and columns of the token grid the generator was trained on."""
         return self.config.side, self.config.side
 
-    def plan(self, order="random", schedule="arccos", steps=16, seed=0) -> plans.Plan:
+    def plan(self, order=None, schedule=None, steps=16, seed=0) -> plans.Plan:
         """Return the plan that `sample` and `steps` run. See `minigen.plans.plan`."""
-        return plans.plan(self.grid, order, schedule, steps, seed=seed)
+        chosen = settle(self.generator.name, order=order, schedule=schedule)
+        return plans.plan(self.grid, **chosen, steps=steps, seed=seed)
 
     def steps(
         self,
         labels,
         seed=0,
         steps=16,
-        order="random",
-        schedule="arccos",
+        order=None,
+        schedule=None,
+        guidance=None,
+        temperature=None,
         first=0,
         **options,
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
-        options: guidance, guidance_schedule, temperature, top_k, top_p (`sample.Options`).
+        order, schedule, guidance, temperature: None for the model's own (`defaults`);
+        options: guidance_schedule, top_k, top_p (`sample.Options`).
         The order of a run follows from its seed; image number i (counted from `first`) is
         the same whether it is drawn alone or among others. Raises InputError.
         """
+        name = self.generator.name
+        chosen = settle(name, guidance=guidance, temperature=temperature)
         return loop.steps(
             self.ops,
             self.generator.weights,
@@ -87,7 +94,7 @@ class Pipeline:
             self.plan(order, schedule, steps, seed),
             labels,
             seed,
-            loop.Options(**options),
+            loop.Options(**chosen, **options),
             first=first,
         )
 

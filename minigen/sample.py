@@ -109,9 +109,7 @@ def sample(
 ) -> np.ndarray:
     """Decode `plan` for each of `labels`; return tokens (b y x) int64. See `steps`."""
     step = None
-    for step in steps(
-        ops, weights, config, plan, labels, seed, options, known, first
-    ):
+    for step in steps(ops, weights, config, plan, labels, seed, options, known, first):
         pass
     if step is not None:
         return step.canvas

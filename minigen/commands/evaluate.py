@@ -16,6 +16,7 @@ from minigen.commands.terminal import (
     say_json,
     table,
 )
+from minigen.defaults import settle
 from minigen.errors import InputError
 
 FEW = 1000
@@ -41,11 +42,11 @@ def evaluate(
     ] = None,
     steps: o.Steps = 16,
     seed: o.Seed = 0,
-    guidance: o.Guidance = 4.0,
+    guidance: o.Guidance = None,
     guidance_schedule: o.GuidanceSchedule = "linear",
-    order: o.Order = "random",
-    schedule: o.Schedule = "arccos",
-    temperature: o.Temperature = 1.0,
+    order: o.Order = None,
+    schedule: o.Schedule = None,
+    temperature: o.Temperature = None,
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     first: o.First = 0,
@@ -79,10 +80,16 @@ def evaluate(
     o.use_threads(threads, name)
     family = load_model(find(model)).family
     if family == "arpg":
+        settings = settle(
+            model,
+            order=order,
+            schedule=schedule,
+            guidance=guidance,
+            temperature=temperature,
+        )
         options = dict(
-            steps=steps, seed=seed, guidance=guidance, order=order, schedule=schedule,
-            guidance_schedule=guidance_schedule, temperature=temperature, top_k=top_k,
-            top_p=top_p,
+            steps=steps, seed=seed, guidance_schedule=guidance_schedule, top_k=top_k,
+            top_p=top_p, **settings,
         )  # fmt: skip
         judge = load_judge(backend=name)
         rows = _generator(

@@ -34,17 +34,19 @@ First = Annotated[
 ]
 Steps = Annotated[int, typer.Option(metavar="N", help="Decoding steps.")]
 Order = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="NAME", help="raster, column, spiral, random, halton or subsample."
+        metavar="NAME",
+        help="raster, column, spiral, random, halton or subsample. Like schedule, "
+        "guidance and temperature it is the model's own, if nothing is said.",
     ),
 ]
 Schedule = Annotated[
-    str,
+    str | None,
     typer.Option(metavar="NAME", help="Tokens a step: arccos, cosine, linear or one."),
 ]
 Guidance = Annotated[
-    float,
+    float | None,
     typer.Option(metavar="X", help="Weight of the class against none; 1 is none."),
 ]
 GuidanceSchedule = Annotated[
@@ -52,7 +54,7 @@ GuidanceSchedule = Annotated[
     typer.Option(metavar="NAME", help="linear rises to the weight; constant stays."),
 ]
 Temperature = Annotated[
-    float, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")
+    float | None, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")
 ]
 TopK = Annotated[
     int, typer.Option(metavar="N", help="Draw from the N likeliest; 0 is all.")

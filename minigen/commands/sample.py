@@ -12,6 +12,7 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.terminal import progress, reported, say, say_json
+from minigen.defaults import settle
 
 
 @reported
@@ -24,11 +25,11 @@ def sample(
     ] = Path("sample.png"),
     steps: o.Steps = 16,
     seed: o.Seed = 0,
-    guidance: o.Guidance = 4.0,
+    guidance: o.Guidance = None,
     guidance_schedule: o.GuidanceSchedule = "linear",
-    order: o.Order = "random",
-    schedule: o.Schedule = "arccos",
-    temperature: o.Temperature = 1.0,
+    order: o.Order = None,
+    schedule: o.Schedule = None,
+    temperature: o.Temperature = None,
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     first: o.First = 0,
@@ -52,14 +53,19 @@ def sample(
     from minigen.show.grid import columns_for
     from minigen.show.recipe import Recipe, to_json
 
+    settings = settle(
+        model,
+        order=order,
+        schedule=schedule,
+        guidance=guidance,
+        temperature=temperature,
+    )
     wanted = o.parse_classes(classes)
     labels = tuple(label for label in wanted for _ in range(count))
     recipe = Recipe(
         model=model, tokenizer=tokenizer, labels=labels, seed=seed, first=first,
-        steps=steps, order=order, schedule=schedule, guidance=guidance,
-        guidance_schedule=guidance_schedule, temperature=temperature, top_k=top_k,
-        top_p=top_p, columns=columns or columns_for(len(labels), len(wanted)),
-        scale=scale,
+        steps=steps, guidance_schedule=guidance_schedule, top_k=top_k, top_p=top_p,
+        columns=columns or columns_for(len(labels), len(wanted)), scale=scale, **settings,
     )  # fmt: skip
     _check_places(out, steps_dir, gif)
     start = time.perf_counter()
@@ -90,11 +96,11 @@ def steps(
     classes: o.Classes,
     steps: o.Steps = 16,
     seed: o.Seed = 0,
-    guidance: o.Guidance = 4.0,
+    guidance: o.Guidance = None,
     guidance_schedule: o.GuidanceSchedule = "linear",
-    order: o.Order = "random",
-    schedule: o.Schedule = "arccos",
-    temperature: o.Temperature = 1.0,
+    order: o.Order = None,
+    schedule: o.Schedule = None,
+    temperature: o.Temperature = None,
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     first: o.First = 0,
@@ -114,11 +120,17 @@ def steps(
     from minigen.show.recipe import Recipe, sheet, to_json
     from minigen.show.recipe import steps as steps_of
 
+    settings = settle(
+        model,
+        order=order,
+        schedule=schedule,
+        guidance=guidance,
+        temperature=temperature,
+    )
     recipe = Recipe(
         model=model, tokenizer=tokenizer, labels=tuple(o.parse_classes(classes)),
-        seed=seed, first=first, steps=steps, order=order, schedule=schedule,
-        guidance=guidance, guidance_schedule=guidance_schedule,
-        temperature=temperature, top_k=top_k, top_p=top_p, scale=scale,
+        seed=seed, first=first, steps=steps, guidance_schedule=guidance_schedule,
+        top_k=top_k, top_p=top_p, scale=scale, **settings,
     )  # fmt: skip
     _check_places(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)

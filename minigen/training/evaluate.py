@@ -10,6 +10,7 @@ import argparse
 import itertools
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -61,14 +62,14 @@ def report_tokenizer(vq: Vq, judge: Judge, grey: Tensor, labels: Tensor) -> dict
 
 
 def sample(
-    model: Arpg, count: int, order: str, steps: int, seed: int, **options
+    model: Arpg, count: int, order: str, schedule: str, steps: int, seed: int, **options
 ) -> tuple[Tensor, Tensor]:
     """Labels (b), taking turns, and tokens (b n); a hundred images share an order."""
     labels, side = torch.arange(count) % model.config.classes, model.config.side
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for i, part in enumerate(labels.split(100)):
-        plan = plans.plan((side, side), order, "arccos", steps, seed=seed + i)
+        plan = plans.plan((side, side), order, schedule, steps, seed=seed + i)
         drawn.append(
             generate(
                 model,
@@ -82,10 +83,17 @@ def sample(
     return labels, torch.cat(drawn)
 
 
-def report_generator(model, vq, judge, count, order, steps, seed=0, **options) -> float:
-    """The share of `count` digits in which the judge sees the class asked for."""
-    labels, tokens = sample(model, count, order, steps, seed, **options)
-    return (classify(judge, draw(vq, tokens)) == labels).double().mean().item()
+def sweep(args: argparse.Namespace, vq: Vq, judge: Judge):
+    """Print the share of digits in which the judge sees the class asked for."""
+    model, names = load("arpg", args.train), ("order", "schedule", "steps")
+    names += ("guidance", "ramp", "temperature", "top_k")
+    for values in itertools.product(*(getattr(args, name) for name in names)):
+        setting, started = dict(zip(names, values, strict=True)), time.monotonic()
+        labels, tokens = sample(model, args.count, seed=args.seed, **setting)
+        share = (classify(judge, draw(vq, tokens)) == labels).double().mean().item()
+        shown = " ".join(f"{name} {value}" for name, value in setting.items())
+        seconds = time.monotonic() - started
+        print(f"{shown}: agreement {share:.3f} ({seconds:.0f} s)", flush=True)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -95,12 +103,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--train", required=True, help="folder that holds vq/, arpg/ and judge/")
     add("--data", help="folder of the four MNIST files, for vq")
     add("--count", type=int, default=1000, help="digits per setting")
-    add("--orders", nargs="+", default=["random"])
-    add("--steps", nargs="+", type=int, default=[64, 16])
-    add("--guidance", nargs="+", type=float, default=[4.0])
-    add("--ramps", nargs="+", default=["linear"], choices=["linear", "constant"])
-    add("--temperatures", nargs="+", type=float, default=[1.0])
-    add("--top-k", nargs="+", type=int, default=[0])
+    # each option takes several values; all combinations are tried
+    several = partial(add, nargs="+")
+    several("--order", default=["random"])
+    several("--schedule", default=["arccos"])
+    several("--steps", type=int, default=[64, 16])
+    several("--guidance", type=float, default=[6.0])
+    several("--ramp", default=["constant"], choices=["linear", "constant"])
+    several("--temperature", type=float, default=[0.7])
+    several("--top-k", type=int, default=[0])
     add("--seed", type=int, default=0)
     add("--threads", type=int, default=2)
     return parser.parse_args(arguments)
@@ -111,45 +122,12 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(args.threads)
     try:
         vq, judge = load("vq", args.train), load("judge", args.train)
-        if args.what == "vq":
-            for name, value in report_tokenizer(
-                vq, judge, *read_mnist(args.data, "test")
-            ).items():
-                print(
-                    f"{name} {value:.4f}"
-                    if isinstance(value, float)
-                    else f"{name} {value}"
-                )
-            return 0
-        model = load("arpg", args.train)
-        for order, steps, guidance, ramp, temperature, top_k in itertools.product(
-            args.orders,
-            args.steps,
-            args.guidance,
-            args.ramps,
-            args.temperatures,
-            args.top_k,
-        ):
-            started = time.monotonic()
-            share = report_generator(
-                model,
-                vq,
-                judge,
-                args.count,
-                order,
-                steps,
-                args.seed,
-                guidance=guidance,
-                ramp=ramp,
-                temperature=temperature,
-                top_k=top_k,
-            )
-            print(
-                f"{order} steps {steps} guidance {guidance:g} {ramp} temperature "
-                f"{temperature:g} top-k {top_k}: agreement {share:.3f} "
-                f"({time.monotonic() - started:.0f} s)",
-                flush=True,
-            )
+        if args.what == "arpg":
+            sweep(args, vq, judge)
+        else:
+            report = report_tokenizer(vq, judge, *read_mnist(args.data, "test"))
+            for name, value in report.items():
+                print(name, round(value, 4))
     except MinigenError as error:
         print(error, file=sys.stderr)
         return 2

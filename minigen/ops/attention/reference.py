@@ -25,7 +25,7 @@ def attention(q, k, v, length):
     """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
 
     >>> keys, values = np.zeros((1, 4, 1, 2)), np.full((1, 4, 1, 2), 7.0)
-    >>> attention(np.ones((1, 1, 1, 2)), keys, values, 3).tolist()
+    >>> attention(np.ones((1, 1, 1, 2)), keys, values, 2).tolist()
     [[[[7.0, 7.0]]]]
     """
     k, v = k[:, :length], v[:, :length]
