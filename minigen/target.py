@@ -44,6 +44,10 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     else:
         os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
 
+# threads that wait for work sleep instead of spinning: where another process holds a
+# core, spinning made a small decode a hundred times slower
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import numba  # noqa: E402
 from numba import prange  # noqa: E402
 
