@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from minigen import doctor, evaluate, plans
+from minigen import defaults, doctor, evaluate, plans
 from minigen import sample as loop
 from minigen.bench import ceilings, limit, weights
 from minigen.checkpoints import names, read_checkpoint
@@ -56,7 +56,10 @@ def minigen(models, tmp_path, monkeypatch):
     return run
 
 
-DRAW = ("--tokenizer", "T", "--backend", "numpy", "--steps", "3")
+DRAW = (
+    "--tokenizer", "T", "--backend", "numpy", "--steps", "3", "--schedule", "arccos",
+    "--guidance", "4",
+)  # fmt: skip
 
 
 def size(path):
@@ -215,7 +218,7 @@ def test_what_cannot_be_is_one_message_and_status_2(
 
 def test_more_steps_than_tokens_are_merged(minigen):
     said = minigen("sample", "G", "-c", "7", *DRAW, "--steps", "80")
-    steps = len(plans.plan((8, 8), steps=80).groups)
+    steps = len(plans.plan((8, 8), schedule="arccos", steps=80).groups)
     assert f"{steps} steps" in said and steps <= 64
     assert "agrees" in minigen("replay", "sample.png", "--backend", "numpy")
 
@@ -386,7 +389,9 @@ def test_bench_counts_every_weight_once_a_step():
 def test_defaults_are_those_of_the_library(minigen):
     found = json.loads(minigen("sample", "G", "-c", "7", "--json", "--tokenizer", "T",
                                "--backend", "numpy"))["recipe"]  # fmt: skip
-    options = vars(loop.Options())
+    own = defaults.OWN["arpg-mnist"]
+    assert {name: found[name] for name in own} == own
+    options = {**vars(loop.Options()), **own}
     assert {name: found[name] for name in options} == options
     help_ = minigen("sample", "--help")
     assert all(name in help_ for name in (*plans.ORDERS, *plans.SCHEDULES))

@@ -78,10 +78,10 @@ def evaluate(
 
     name, ops = backends.pick(backend)
     o.use_threads(threads, name)
-    family = load_model(find(model)).family
-    if family == "arpg":
+    loaded = load_model(find(model))
+    if loaded.family == "arpg":
         settings = settle(
-            model,
+            loaded.name,
             order=order,
             schedule=schedule,
             guidance=guidance,
@@ -97,8 +97,8 @@ def evaluate(
         )
     elif data is None:
         raise InputError(f"{model} is measured on digits; give --data DIR with MNIST's")
-    elif family == "vq":
-        rows = [_tokenizer(load_model(find(model)), ops, name, data, count)]
+    elif loaded.family == "vq":
+        rows = [_tokenizer(loaded, ops, name, data, count)]
     else:
         rows = [_judge(model, name, data, count, write_statistics)]
     if as_json:
@@ -111,7 +111,7 @@ def evaluate(
         return
     say(f"{model} on {name}, {rows[0]['images']} images\n")
     say(table(cells, right))
-    if family == "arpg" and count < FEW:
+    if loaded.family == "arpg" and count < FEW:
         say(f"\nwith fewer than {FEW} images all distances come out too large")
 
 

@@ -12,7 +12,6 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.terminal import progress, reported, say, say_json
-from minigen.defaults import settle
 
 
 @reported
@@ -53,19 +52,14 @@ def sample(
     from minigen.show.grid import columns_for
     from minigen.show.recipe import Recipe, to_json
 
-    settings = settle(
-        model,
-        order=order,
-        schedule=schedule,
-        guidance=guidance,
-        temperature=temperature,
-    )
     wanted = o.parse_classes(classes)
     labels = tuple(label for label in wanted for _ in range(count))
     recipe = Recipe(
         model=model, tokenizer=tokenizer, labels=labels, seed=seed, first=first,
-        steps=steps, guidance_schedule=guidance_schedule, top_k=top_k, top_p=top_p,
-        columns=columns or columns_for(len(labels), len(wanted)), scale=scale, **settings,
+        steps=steps, order=order, schedule=schedule, guidance=guidance,
+        guidance_schedule=guidance_schedule, temperature=temperature, top_k=top_k,
+        top_p=top_p, columns=columns or columns_for(len(labels), len(wanted)),
+        scale=scale,
     )  # fmt: skip
     _check_places(out, steps_dir, gif)
     start = time.perf_counter()
@@ -120,17 +114,11 @@ def steps(
     from minigen.show.recipe import Recipe, sheet, to_json
     from minigen.show.recipe import steps as steps_of
 
-    settings = settle(
-        model,
-        order=order,
-        schedule=schedule,
-        guidance=guidance,
-        temperature=temperature,
-    )
     recipe = Recipe(
         model=model, tokenizer=tokenizer, labels=tuple(o.parse_classes(classes)),
-        seed=seed, first=first, steps=steps, guidance_schedule=guidance_schedule,
-        top_k=top_k, top_p=top_p, scale=scale, **settings,
+        seed=seed, first=first, steps=steps, order=order, schedule=schedule,
+        guidance=guidance, guidance_schedule=guidance_schedule,
+        temperature=temperature, top_k=top_k, top_p=top_p, scale=scale,
     )  # fmt: skip
     _check_places(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)
@@ -162,8 +150,9 @@ def prepare(recipe, backend, threads):
 
     pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=backend)
     o.use_threads(threads, pipe.backend)
+    recipe = signed(recipe, pipe)
     plan = pipe.plan(recipe.order, recipe.schedule, recipe.steps, recipe.seed)
-    return pipe, plan, signed(recipe, pipe)
+    return pipe, plan, recipe
 
 
 def run(pipe, plan, recipe, batch, shown):

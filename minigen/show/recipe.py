@@ -10,6 +10,7 @@ from importlib import metadata
 import numpy as np
 
 from minigen import __version__
+from minigen.defaults import settle
 from minigen.errors import InputError
 from minigen.show.grid import enlarge, grid
 
@@ -18,8 +19,9 @@ from minigen.show.grid import enlarge, grid
 class Recipe:
     """What was asked for and by what it was drawn; JSON in every PNG we write.
 
-    Image i of the run is image number `first + i` of class `labels[i]`. `step` is None
-    for finished images, else the number of steps after which the canvas was shown.
+    Image i of the run is number `first + i`, of class `labels[i]`. Order, schedule,
+    guidance and temperature are the model's own where they are None; `step` is None for
+    finished images, else the number of steps after which the canvas was shown.
     """
 
     model: str
@@ -30,11 +32,11 @@ class Recipe:
     seed: int = 0
     first: int = 0
     steps: int = 16
-    order: str | tuple[int, ...] = "random"
-    schedule: str | tuple[int, ...] = "arccos"
-    guidance: float = 4.0
+    order: str | tuple[int, ...] | None = None
+    schedule: str | tuple[int, ...] | None = None
+    guidance: float | None = None
     guidance_schedule: str = "linear"
-    temperature: float = 1.0
+    temperature: float | None = None
     top_k: int = 0
     top_p: float = 1.0
     columns: int | None = None
@@ -71,9 +73,12 @@ def from_json(values: dict) -> Recipe:
 
 
 def signed(recipe: Recipe, pipe) -> Recipe:
-    """Return the recipe with the hashes, versions and backend that draw it here."""
+    """Return the recipe with all that decides its pixels when it is drawn here."""
+    left = ("order", "schedule", "guidance", "temperature")
+    given = {name: getattr(recipe, name) for name in left}
     return replace(
         recipe,
+        **settle(pipe.generator.name, **given),
         model_hash=pipe.hash,
         tokenizer_hash=pipe.tokenizer.hash,
         versions={**versions(), "backend": pipe.backend},
