@@ -209,9 +209,11 @@ def _collect(data, value, places):
             leaf = torch_file.to_array(data, leaf, places)
         if not isinstance(leaf, np.ndarray):
             if len(others) < MOST_OTHERS:
-                others.append(_name(path))
+                others.append(_name(path)[:LONGEST_NAME])
             continue
         name = _name(path)
+        if len(name) > LONGEST_NAME:
+            raise CheckpointError(f"it names an array with {len(name)} characters")
         if name in state:
             raise CheckpointError(f"two of its arrays are named {name[:80]!r}")
         if len(state) == MOST_ARRAYS:
@@ -234,10 +236,7 @@ def _leaves(value):
 
 
 def _name(path):
-    name = ".".join(str(part) for part in path)
-    if len(name) > LONGEST_NAME:
-        raise CheckpointError(f"it names an array with {len(name)} characters")
-    return name
+    return ".".join(str(part) for part in path)
 
 
 def _arguments(value):

@@ -69,6 +69,8 @@ def test_names_without_end_are_refused(tmp_path):
     row = np.zeros(1, np.float32)
     write_zip(tmp_path / "file.pt", {"x" * 2000: row})
     refuse(tmp_path / "file.pt", "2000 characters")
+    write_zip(tmp_path / "file.pt", {"w": row, "x" * 2000: "not an array"})
+    assert list(minigen.read_checkpoint(tmp_path / "file.pt")) == ["w"]
 
 
 def test_one_array_named_a_million_times_is_refused(tmp_path):
