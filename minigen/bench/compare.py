@@ -131,7 +131,7 @@ def _worker(module, job):
         stdout=subprocess.PIPE,
         text=True,
         # a thread that spins while it waits starves the others of a busy machine
-        env={**os.environ, **threads, "OMP_WAIT_POLICY": "passive"},
+        env={**os.environ, **threads},
     )
     with process:
         try:
