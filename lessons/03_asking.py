@@ -110,7 +110,7 @@ def noting(seen):
     return SimpleNamespace(**{**vars(ops), "attention": attention})
 
 
-sketch = list(pipe.steps([2], order="halton", steps=8, seed=2))[4].canvas
+sketch = list(pipe.steps([2], order="halton", steps=8, seed=2))[3].canvas
 flat = sketch.ravel()
 known, unknown = np.flatnonzero(flat >= 0), np.flatnonzero(flat < 0)
 half = read(ops, 2, known, flat[known])

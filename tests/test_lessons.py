@@ -17,6 +17,7 @@ from minigen.show import lesson
 
 FOLDER = Path(__file__).parent.parent / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
+PACKAGE = str(Path(plans.__file__).parent.parent)
 BASE = {"numpy", "PIL", "minigen"}  # what `pip install minigen` brings
 
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -57,7 +58,8 @@ def test_the_first_lessons_are_there():
 def test_a_lesson_runs_and_draws(path, tmp_path):
     out = subprocess.run(
         [sys.executable, path],
-        env={**os.environ, "MINIGEN_PICTURES": str(tmp_path)},
+        # the minigen under test, installed or not
+        env={**os.environ, "PYTHONPATH": PACKAGE, "MINIGEN_PICTURES": str(tmp_path)},
         capture_output=True,
         text=True,
     )
