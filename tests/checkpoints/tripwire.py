@@ -14,7 +14,8 @@ import pytest
 from minigen.checkpoints import read_checkpoint
 from minigen.errors import CheckpointError
 
-HARMLESS = {"mmap.__new__", "builtins.id"}
+# hypothesis looks at frames whenever memory happens to be collected
+HARMLESS = {"mmap.__new__", "builtins.id", "object.__getattr__", "sys._getframe"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _watched = {"path": None, "seen": []}
