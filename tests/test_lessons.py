@@ -67,7 +67,7 @@ def test_a_lesson_runs_and_draws(path, tmp_path):
     drawn = {picture.name for picture in tmp_path.glob("*.png")}
     assert f"{path.stem}.png" in drawn
     assert all(name.startswith(path.stem[:3]) for name in drawn)
-    named = set(re.findall(r'save\("([^"]+)"', path.read_text(encoding="utf-8")))
+    named = set(re.findall(r'save\(\s*"([^"]+)"', path.read_text(encoding="utf-8")))
     assert drawn == named
     # the picture that the index shows is the one that the lesson draws
     shown = Image.open(FOLDER / "pictures" / f"{path.stem}.png")

@@ -12,8 +12,9 @@ def cross_entropy(logits, targets):
     # (b n v), (b n) -> ()
     """Return the mean over b and n of log(sum exp(logits)) - logits[target].
 
-    >>> float(cross_entropy(np.zeros((1, 2, 8)), np.array([[0, 7]]))) == np.log(8)
-    True
+    >>> loss = cross_entropy(np.zeros((1, 2, 8)), np.array([[0, 7]]))
+    >>> round(float(loss), 4)  # log 8
+    2.0794
     """
     highest = logits.max(axis=-1, keepdims=True)
     total = np.log(np.sum(np.exp(logits - highest), axis=-1, keepdims=True))
