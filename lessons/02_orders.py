@@ -104,7 +104,8 @@ show.save("02_parallel.png", show.board(rows, captions))
 #
 # A random order follows from a seed, like everything drawn. Above: six random orders,
 # and one seed for all draws. Below: one of the orders, and new draws six times. How
-# many cells differ between two images of a row?
+# many cells differ between two images of a row? (What it does to quality, judged over
+# many digits, stands in `minigen/weights/README.md`.)
 
 # %%
 six = [plans.plan(pipe.grid, "random", seed=seed).order for seed in range(6)]
