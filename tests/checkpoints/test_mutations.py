@@ -40,7 +40,7 @@ def try_files(golden, path, count):
             outcomes[read(path, len(content))] += 1
         taken = tracemalloc.get_traced_memory()[1] - before
         # an instruction takes a byte and makes an object of at most some hundred
-        assert taken < 200 * len(content) + REPEATED, taken
+        assert taken < 200 * len(content) + 2 * REPEATED, taken
         assert time.process_time() - started < 20
 
     try:
@@ -60,7 +60,7 @@ def read(path, size):
         assert not array.flags.writeable
         assert array.nbytes <= max(size, REPEATED)
         # every element lies in the file, or reading it would fault
-        assert array.sum() is not None
+        assert len(array.tobytes()) == array.nbytes
     try:
         load_model(path)
     except CheckpointError:
