@@ -17,7 +17,7 @@ from minigen.errors import BackendError
 REQUIRED = {
     "numpy": ("numpy", "1.26"),
     "numba": ("numba", "0.60"),
-    "pillow": ("PIL", "10"),
+    "pillow": ("PIL", "10.1"),
     "safetensors": ("safetensors", "0.4"),
     "ml_dtypes": ("ml_dtypes", "0.4"),
     "typer": ("typer", "0.12"),

@@ -17,6 +17,7 @@ _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _WEYL = 0x9E3779B9, 0xBB67AE85
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
+_TOP = np.float32(2**24 - 1)
 
 ORDER_IMAGE = 0xFFFFFFFF
 """The image number that no image has: its draws decide the order of a run."""
@@ -50,7 +51,8 @@ def uniforms(seed, images, step, positions, index=0):
     """Return one uniform for each image and position of a decoding step.
 
     images (b), positions (m) integers; seed, step, index scalars. Returns float32 (b m),
-    each the centre of one of 2**24 equal parts of the unit interval: never 0, never 1.
+    each the centre of one of 2**24 equal parts of the unit interval, as near as float32
+    comes to it: never 0, never 1.
 
     >>> uniforms(seed=0, images=[0, 1], step=0, positions=[5, 6, 7]).shape
     (2, 3)
@@ -60,7 +62,8 @@ def uniforms(seed, images, step, positions, index=0):
     positions = np.asarray(positions, np.uint64)[None, :]
     words = philox((images, step, positions, index), split_seed(seed))
     top = (words[0] >> np.uint64(8)).astype(np.float32)
-    return (top + np.float32(0.5)) * np.float32(2**-24)
+    # the topmost of the parts would round up to 1
+    return np.minimum(top + np.float32(0.5), _TOP) * np.float32(2**-24)
 
 
 def permutation(seed, n):

@@ -56,6 +56,15 @@ def test_a_draw_depends_on_its_name_only(seed, images, step, positions):
     assert together.min() > 0 and together.max() < 1
 
 
+@pytest.mark.parametrize("word", [0, 1, 255, 256, 2**31, 2**32 - 257, 2**32 - 1])
+def test_no_word_gives_0_or_1(monkeypatch, word):
+    words = (np.full((1, 1), word, np.uint64),) * 4
+    monkeypatch.setattr(rng, "philox", lambda counter, key: words)
+    u = rng.uniforms(0, [0], 0, [0])[0, 0]
+    assert 0 < u < 1
+    assert abs(float(u) - (word + 0.5) / 2**32) <= 2**-24
+
+
 def test_uniforms_are_uniform():
     """Mean, variance and neighbouring correlation of 2**16 draws, at five sigma."""
     u = rng.uniforms(1, np.arange(256), 0, np.arange(256)).astype(np.float64)
