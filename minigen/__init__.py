@@ -1,4 +1,4 @@
-"""minigen: three autoregressive image generators in NumPy and Numba, to read and to run.
+"""minigen: autoregressive image generators in NumPy and Numba, to read and to run.
 
     import minigen
     pipe = minigen.load("arpg-mnist")

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 
 from minigen.errors import ConfigError
 
-# constructor arguments of the originals that change training only, never an array's shape
-# or a forward pass in evaluation mode: they are accepted and have no counterpart here
+# constructor arguments of the originals that change training only, never an array's
+# shape or a forward pass in evaluation mode: they are accepted and change nothing here
 _ARPG_TRAINING = {
     "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
     "ffn_dropout_p", "drop_path_rate", "class_dropout_prob",
@@ -23,7 +23,9 @@ _VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_
 
 def _positive(where, name, value):
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{where}.{name} is {value!r}; expected a whole number of at least 1")
+        raise ConfigError(
+            f"{where}.{name} is {value!r}; expected a whole number above 0"
+        )
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,13 @@ class ArpgConfig:
             _positive("ArpgConfig", name, getattr(self, name))
         if self.layers < 2:
             raise ConfigError(
-                f"ArpgConfig.layers is {self.layers}; half of them form each decoder, so "
-                "at least 2 are needed"
+                f"ArpgConfig.layers is {self.layers}; half of them form each decoder, "
+                "so at least 2 are needed"
             )
         if self.width % self.heads or self.head_size % 4:
             raise ConfigError(
-                f"ArpgConfig.width {self.width} over {self.heads} heads gives no head size "
-                "divisible by 4, which two-dimensional rotation needs"
+                f"ArpgConfig.width {self.width} over {self.heads} heads gives no head "
+                "size divisible by 4, which two-dimensional rotation needs"
             )
 
     @property
@@ -103,8 +105,9 @@ class ArpgConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
         names = {
             "dim": "width", "n_layer": "layers", "n_head": "heads",
-            "vocab_size": "vocabulary", "num_classes": "classes", "block_size": "tokens",
-            "multiple_of": "multiple_of", "ffn_dim_multiplier": "hidden_multiplier",
+            "vocab_size": "vocabulary", "num_classes": "classes",
+            "block_size": "tokens", "multiple_of": "multiple_of",
+            "ffn_dim_multiplier": "hidden_multiplier",
             "rope_base": "rope_base", "norm_eps": "norm_eps",
         }  # fmt: skip
         return _from_upstream(cls, arguments, names, _ARPG_TRAINING, PRESETS)
@@ -135,8 +138,8 @@ class VqConfig:
             _positive("VqConfig", "multipliers", m)
         if not self.multipliers or self.base % 32:
             raise ConfigError(
-                f"VqConfig.base is {self.base} with multipliers {self.multipliers}; widths "
-                "must be multiples of 32, the number of groups in a group norm"
+                f"VqConfig.base is {self.base} with multipliers {self.multipliers}; "
+                "widths must be multiples of 32, the number of groups in a group norm"
             )
 
     @property
@@ -161,8 +164,8 @@ class VqConfig:
         decoder = arguments.pop("decoder_ch_mult", encoder)
         if list(encoder) != list(decoder):
             raise ConfigError(
-                f"encoder_ch_mult {list(encoder)} and decoder_ch_mult {list(decoder)} differ; "
-                "every released tokenizer has the same multipliers in both halves"
+                f"encoder_ch_mult {list(encoder)} and decoder_ch_mult {list(decoder)} "
+                "differ; every released tokenizer has the same in both halves"
             )
         names = {
             "ch": "base", "encoder_ch_mult": "multipliers", "z_channels": "latent",
@@ -174,7 +177,7 @@ class VqConfig:
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """The digit classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
+    """The classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
     features: int = 64
@@ -192,9 +195,17 @@ PRESETS = {
     "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
     # the small models that ship, trained on MNIST padded to 32 x 32
     "arpg-mnist": ArpgConfig(
-        width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64, multiple_of=32
+        width=128,
+        layers=6,
+        heads=4,
+        vocabulary=64,
+        classes=10,
+        tokens=64,
+        multiple_of=32,
     ),
-    "vq-mnist": VqConfig(base=32, multipliers=(1, 1, 2), latent=32, codes=64, code_size=8),
+    "vq-mnist": VqConfig(
+        base=32, multipliers=(1, 1, 2), latent=32, codes=64, code_size=8
+    ),
     "judge-mnist": JudgeConfig(),
 }
 """Every named configuration, by the name `minigen models` prints."""

@@ -1,8 +1,8 @@
 """How a model is sampled where the caller does not say.
 
-The models that ship have settings of their own, found by `minigen evaluate`: a model this
-small errs most where neighbours are drawn in the same step, and Halton's order keeps the
-tokens of a step apart.
+The models that ship have settings of their own, found by `minigen evaluate`: a model
+this small errs most where neighbours are drawn in the same step, and Halton's order
+keeps the tokens of a step apart.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ BATCH = 8
 class Pipeline:
     """A generator with the tokenizer that turns its tokens into pixels.
 
-    generator, tokenizer: Model (configuration, weights, hash); backend: the name of the op
-    table in `ops`.
+    generator, tokenizer: Model (configuration, weights, hash); backend: the name of the
+    op table in `ops`.
     """
 
     generator: Model
@@ -82,8 +82,8 @@ class Pipeline:
 
         order, schedule, guidance, temperature: None for the model's own (`defaults`);
         options: guidance_schedule, top_k, top_p (`sample.Options`).
-        The order of a run follows from its seed; image number i (counted from `first`) is
-        the same whether it is drawn alone or among others. Raises InputError.
+        The order of a run follows from its seed; image number i (counted from `first`)
+        is the same whether it is drawn alone or among others. Raises InputError.
         """
         name = self.generator.name
         chosen = settle(name, guidance=guidance, temperature=temperature)
@@ -140,10 +140,10 @@ class Pipeline:
         return vq.quantise(self.ops, w, config, h)
 
     def picture(self, canvas) -> np.ndarray:
-        """Show a canvas (b y x) of which not all is known: uint8 (b y x c), GREY elsewhere.
+        """Show a canvas (b y x) of which not all is known: uint8 (b y x c), else GREY.
 
-        Unknown tokens are decoded as token 0 and then painted over, so a known patch's rim
-        is not yet what it will be.
+        Unknown tokens are decoded as token 0 and then painted over, so a known patch's
+        rim is not yet what it will be.
         """
         canvas = np.asarray(canvas)
         unknown = canvas == loop.UNKNOWN
@@ -172,8 +172,8 @@ def load(model, tokenizer=None, backend="auto") -> Pipeline:
     generator = load_model(path)
     if not isinstance(generator.config, ArpgConfig):
         raise InputError(
-            f"{model} holds a {generator.family} model; a generator was expected: give the "
-            "ARPG file, and this one as its tokenizer"
+            f"{model} holds a {generator.family} model; a generator was expected: give "
+            "the ARPG file, and this one as its tokenizer"
         )
     decoder = load_model(find(tokenizer) if tokenizer else _tokenizer_beside(path))
     if not isinstance(decoder.config, VqConfig):
@@ -214,6 +214,6 @@ def _tokenizer_beside(path):
         if (path.parent / name).is_file():
             return path.parent / name
     raise InputError(
-        f"no tokenizer was given for {path.name} and none lies beside it; give one with "
-        "tokenizer= (on the command line --tokenizer FILE), such as a converted VQ-16"
+        f"no tokenizer was given for {path.name} and none lies beside it; give one "
+        "with tokenizer= (in the shell --tokenizer FILE), such as a converted VQ-16"
     )

@@ -43,7 +43,7 @@ class Plan:
         return tuple(len(group) for group in self.groups)
 
     def __str__(self) -> str:
-        """Draw the grid with the step at which each position is decoded, `.` if known."""
+        """Draw the grid: the step that decodes each position, `.` where it is known."""
         rows, columns = self.grid
         cells = ["."] * (rows * columns)
         for step, group in enumerate(self.groups):
@@ -65,10 +65,10 @@ def plan(
 ) -> Plan:
     """Return the plan that decodes every unknown position of `grid` exactly once.
 
-    grid: (rows, columns). order: one of ORDERS, or the positions themselves. schedule: one
-    of SCHEDULES, or the counts themselves. A schedule asked for more steps than there are
-    tokens has empty steps: they are merged away, or raise if `faithful`, as the original
-    fails there. Raises InputError.
+    grid: (rows, columns). order: one of ORDERS, or the positions themselves. schedule:
+    one of SCHEDULES, or the counts themselves. A schedule asked for more steps than
+    there are tokens has empty steps: they are merged away, or raise if `faithful`, as
+    the original fails there. Raises InputError.
 
     >>> print(plan((3, 3), order="spiral", schedule="linear", steps=3))
     2 2 2
@@ -81,14 +81,14 @@ def plan(
     unknown = [p for p in _order(order, rows, columns, seed) if p not in taken]
     if len(unknown) + len(known) != rows * columns:
         raise InputError(
-            f"the order names {len(unknown)} unknown positions; the {rows} x {columns} grid "
-            f"has {rows * columns - len(known)}: name each of them once"
+            f"the order names {len(unknown)} unknown positions; the {rows} x {columns} "
+            f"grid has {rows * columns - len(known)}: name each of them once"
         )
     sizes = counts(schedule, len(unknown), steps)
     if faithful and 0 in sizes:
         raise InputError(
-            f"{steps} steps for {len(unknown)} tokens leave steps with nothing to decode, "
-            f"where the original fails; ask for at most {len(unknown)} steps"
+            f"{steps} steps for {len(unknown)} tokens leave steps with nothing to "
+            f"decode, where the original fails; ask for at most {len(unknown)} steps"
         )
     ends = np.cumsum(sizes).tolist()
     groups = (
@@ -100,9 +100,9 @@ def plan(
 def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]:
     """Return how many of `n` tokens each step decodes.
 
-    The arithmetic of arccos and cosine is the original's to the last bit, in float64: after
-    step s a share of the tokens is left, truncated to a whole number, and at least one
-    is left for the last step. Source: hp-l33/ARPG models/arpg.py::generate.
+    The arithmetic of arccos and cosine is the original's to the last bit, in float64:
+    after step s a share of the tokens is left, truncated to a whole number, and at
+    least one is left for the last step. Source: hp-l33/ARPG models/arpg.py::generate.
 
     >>> counts("arccos", 256, 8)
     (21, 21, 21, 23, 25, 28, 35, 82)
@@ -115,8 +115,8 @@ def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]
         return (1,) * n
     if schedule not in _LEFT:
         raise InputError(
-            f"schedule {schedule!r} is not known; choose from {', '.join(SCHEDULES)}, or "
-            "give the counts themselves"
+            f"schedule {schedule!r} is not known; choose from {', '.join(SCHEDULES)}, "
+            "or give the counts themselves"
         )
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
         raise InputError(f"steps is {steps!r}; expected a whole number of at least 1")
@@ -216,8 +216,8 @@ def _order(order, rows, columns, seed):
         return rng.permutation(seed, rows * columns).tolist()
     if order not in _FIXED:
         raise InputError(
-            f"order {order!r} is not known; choose from {', '.join(ORDERS)}, or give the "
-            "positions themselves"
+            f"order {order!r} is not known; choose from {', '.join(ORDERS)}, or give "
+            "the positions themselves"
         )
     return _FIXED[order](rows, columns)
 
@@ -235,8 +235,8 @@ def _explicit_counts(sizes, n):
     sizes = tuple(int(size) for size in sizes)
     if min(sizes, default=0) < 1 or sum(sizes) != n:
         raise InputError(
-            f"the counts {sizes} add up to {sum(sizes)}; expected counts of at least 1 that "
-            f"add up to the {n} unknown tokens"
+            f"the counts {sizes} add up to {sum(sizes)}; expected counts of at least 1 "
+            f"that add up to the {n} unknown tokens"
         )
     return sizes
 

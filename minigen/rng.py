@@ -1,10 +1,11 @@
 """Philox4x32-10: a random number is a pure function of where it is used.
 
-There is no generator object and no hidden state. A draw is named by five counters (seed,
-image, step, position, index), and the same name gives the same number on every backend,
-in any batch, with any number of threads.
+There is no generator object and no hidden state. A draw is named by five counters
+(seed, image, step, position, index), and the same name gives the same number on every
+backend, in any batch, with any number of threads.
 
-Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC
+2011).
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def philox(counter, key):
 def uniforms(seed, images, step, positions, index=0):
     """Return one uniform for each image and position of a decoding step.
 
-    images (b), positions (m) integers; seed, step, index scalars. Returns float32 (b m),
-    each the centre of one of 2**24 equal parts of the unit interval, as near as float32
-    comes to it: never 0, never 1.
+    images (b), positions (m) integers; seed, step, index scalars. Returns float32 (b
+    m), each the centre of one of 2**24 equal parts of the unit interval, as near as
+    float32 comes to it: never 0, never 1.
 
     >>> uniforms(seed=0, images=[0, 1], step=0, positions=[5, 6, 7]).shape
     (2, 3)

@@ -1,4 +1,4 @@
-"""The one loop: for each step of a plan, read what was drawn, ask, guide, draw, write."""
+"""The one loop: at each step of a plan read what was drawn, ask, guide, draw, write."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Options:
 class Step:
     """One decoding step of b images: m positions were asked for and drawn.
 
-    positions (m) int64; tokens (b m) int64; probabilities (b m v) float32, after guidance,
-    temperature and filters: what the tokens were drawn from; weight: of guidance; canvas
-    (b y x) int64, every token so far, UNKNOWN elsewhere.
+    positions (m) int64; tokens (b m) int64; probabilities (b m v) float32, after
+    guidance, temperature and filters: what the tokens were drawn from; weight: of
+    guidance; canvas (b y x) int64, every token so far, UNKNOWN elsewhere.
     """
 
     index: int
@@ -67,9 +67,9 @@ def steps(
     """Decode `plan` for each of `labels` and yield every step.
 
     ops: a table of `minigen.backends`; labels: b class numbers; known (b k) int64: the
-    tokens at plan.known; first: the number of the first image, which its draws depend on.
-    Raises InputError. Source: hp-l33/ARPG models/arpg.py::generate; with known tokens, its
-    cache holds the class and them before the first question.
+    tokens at plan.known; first: the number of the first image, which its draws depend
+    on. Raises InputError. Source: hp-l33/ARPG models/arpg.py::generate; with known
+    tokens, its cache holds the class and them before the first question.
     """
     options = options or Options()
     labels = check_labels(config, labels)
@@ -108,11 +108,11 @@ def sample(
     ops, weights, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> np.ndarray:
     """Decode `plan` for each of `labels`; return tokens (b y x) int64. See `steps`."""
-    step = None
+    tokens = None
     for step in steps(ops, weights, config, plan, labels, seed, options, known, first):
-        pass
-    if step is not None:
-        return step.canvas
+        tokens = step.canvas
+    if tokens is not None:
+        return tokens
     known = check_known(config, plan, len(labels), known)
     canvas = np.empty((len(labels), plan.grid[0] * plan.grid[1]), np.int64)
     canvas[:, list(plan.known)] = known
@@ -155,13 +155,13 @@ def check_known(config, plan, b, known):
     known = np.empty((b, 0), np.int64) if known is None else np.asarray(known, np.int64)
     if known.shape != (b, k):
         raise InputError(
-            f"known tokens of shape {known.shape} were given; the plan knows {k} positions "
-            f"of {b} images, so ({b}, {k}) was expected"
+            f"known tokens of shape {known.shape} were given; the plan knows {k} "
+            f"positions of {b} images, so ({b}, {k}) was expected"
         )
-    if k and not (0 <= known.min() and known.max() < config.vocabulary):
+    if k and (known.min() < 0 or known.max() >= config.vocabulary):
         raise InputError(
-            f"known tokens lie in {known.min()} .. {known.max()}; this model's tokens are "
-            f"0 .. {config.vocabulary - 1}"
+            f"known tokens lie in {known.min()} .. {known.max()}; this model's tokens "
+            f"are 0 .. {config.vocabulary - 1}"
         )
     return known
 

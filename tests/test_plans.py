@@ -1,4 +1,4 @@
-"""Plans partition the unknown positions, for every order, schedule, grid and step count."""
+"""Plans partition the unknown positions, for every order, schedule, grid and count."""
 
 import numpy as np
 import pytest

@@ -90,7 +90,13 @@ def test_order_inside_a_group_does_not_matter(backend, weights):
     def logits(permutation):
         cache = arpg.new_cache(ops, CONFIG, 1, 5)
         cache = arpg.feed(
-            ops, weights, CONFIG, cache, ids[:, permutation], rows[:, permutation], table
+            ops,
+            weights,
+            CONFIG,
+            cache,
+            ids[:, permutation],
+            rows[:, permutation],
+            table,
         )
         return arpg.ask(ops, weights, CONFIG, cache, asked, table)
 
@@ -114,7 +120,13 @@ def test_alone_as_in_a_batch(weights, seed, steps, image, guidance):
         ops = backends.table(name)
         many = run(ops, weights, plan, labels, seed=seed, options=options)
         one = run(
-            ops, weights, plan, labels[image:][:1], seed=seed, options=options, first=image
+            ops,
+            weights,
+            plan,
+            labels[image:][:1],
+            seed=seed,
+            options=options,
+            first=image,
         )
         if name == "numba":
             for a, b in zip(many, one, strict=True):

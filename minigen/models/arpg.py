@@ -1,7 +1,7 @@
 """ARPG: decode any set of positions at any step, from one shared cache.
 
-The self-decoder reads *content*: the class, then every token known so far, in any order.
-What it has read is projected once to keys and values. The cross-decoder asks for
+The self-decoder reads *content*: the class, then every token known so far, in any
+order. What it has read is projected once to keys and values. The cross-decoder asks for
 *positions*: each query is the same learned vector, and knows its place only through the
 rotation of its q. So what is asked never touches what is known.
 
@@ -44,8 +44,8 @@ def new_cache(ops, config, batch, capacity):
 def feed(ops, weights, config, cache, ids, rows, table, watch=None):
     """Let the self-decoder read tokens, and return the cache that holds them too.
 
-    ids, rows (b n) int64: rows of the embedding table and of the rotary table. The tokens
-    of one call see each other in both directions, and everything read before.
+    ids, rows (b n) int64: rows of the embedding table and of the rotary table. The
+    tokens of one call see each other in both directions, and everything read before.
     """
     layer_keys, layer_values = [], []
 
@@ -93,9 +93,7 @@ def forward(ops, weights, config, tokens, labels, order, table, watch=None):
     def attend_content(layer):
         return ops.attention_causal
 
-    k, v = read(
-        ops, weights, config, ids, content_rows, table, attend_content, watch
-    )
+    k, v = read(ops, weights, config, ids, content_rows, table, attend_content, watch)
 
     def attend_queries(q):
         return ops.attention_causal(q, k, v)
@@ -126,7 +124,7 @@ def arrange(config, tokens, labels, order):
 
 
 def rotary_table(ops, config, grid=None):
-    """Return the rotary table (t e/2 2) of a (rows, columns) grid, else of the trained one."""
+    """Return the rotary table (t e/2 2) of a grid, by default the trained one."""
     rows, columns = grid or (config.side, config.side)
     return ops.rope_table(rows, columns, config.head_size, config.rope_base)
 

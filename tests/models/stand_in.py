@@ -1,4 +1,4 @@
-"""Trees of stand-in weights for a configuration, drawn by name as the golden data are."""
+"""Stand-in weights for a configuration, drawn by name as the golden data are."""
 
 from minigen.checkpoints import names
 from tests.synth import synth

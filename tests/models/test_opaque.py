@@ -11,7 +11,7 @@ from tests.models.stand_in import stand_in
 
 
 class Opaque:
-    """An array on a device the host cannot read: no arithmetic, no indexing, no copy."""
+    """An array the host cannot read: no arithmetic, no indexing, no copy."""
 
     __array_ufunc__ = None
     __slots__ = ("hidden",)
