@@ -130,7 +130,7 @@ def _worker(module, job):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # a thread that spins while it waits starves the others of a busy machine
+        # how threads wait is each side's own choice
         env={**os.environ, **threads},
     )
     with process:
