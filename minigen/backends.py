@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,43 +35,123 @@ OPS = {
 }
 """Each op's folder and the functions it gives the table."""
 
-BACKENDS = {"numpy": "reference", "numba": "cpu"}
-"""Each backend and the file of an op's folder that it is made of."""
+BACKENDS = {
+    "numpy": "reference",
+    "numba": "cpu",
+    "cuda": "cuda",
+    "interpreter": "cuda",
+}
+"""Each backend and the file of an op's folder that it is made of.
+
+interpreter runs the CUDA kernels' source without a GPU: thousands of times slower.
+"""
 
 
-def table(name: str) -> SimpleNamespace:
-    """Return the op table of a backend, every function of OPS by its own name.
+def table(name: str, device=None) -> SimpleNamespace:
+    """Return the op table of a backend: every function of OPS by its own name.
 
-    Raises BackendError if the backend is not known or not installed.
+    Beside them stand empty, put and get (new arrays, and to and from the device they
+    live on), rope_table, and device: for cuda and interpreter, that of
+    `minigen.arrays`, by default a new one; for the others None. Raises BackendError if
+    the backend is not known or not installed.
     """
     if name not in BACKENDS:
         raise BackendError(
             f"backend {name!r} is not known; choose from auto, {', '.join(BACKENDS)}"
         )
-    if name == "numba" and not _has_numba():
+    if name != "numpy" and not _has_numba():
         raise BackendError(
-            "backend 'numba' was asked for, but Numba is not installed; "
+            f"backend {name!r} was asked for, but Numba is not installed; "
             "run `pip install numba`, or choose backend numpy"
         )
-    functions = {"empty": _empty, "full": np.full}
-    for folder, names in OPS.items():
-        module = importlib.import_module(f"minigen.ops.{folder}.{BACKENDS[name]}")
-        functions.update({f: getattr(module, f) for f in names})
-    rope = importlib.import_module("minigen.ops.rope2d.reference")
-    functions["rope_table"] = rope.table
-    return SimpleNamespace(**functions)
+    if BACKENDS[name] == "cuda":
+        return _device_table(device or _new_device(name))
+    functions = {"empty": _empty, "put": np.asarray, "get": np.asarray, "device": None}
+    functions |= _functions(BACKENDS[name])
+    return SimpleNamespace(**functions, rope_table=_rope_table())
 
 
 def pick(name: str = "auto") -> tuple[str, SimpleNamespace]:
-    """Return a backend's name and table; auto takes the fastest that is installed."""
+    """Return a backend's name and table; auto takes the fastest that is usable."""
     if name == "auto":
-        name = "numba" if _has_numba() else "numpy"
+        name = "numpy"
+        if _has_numba():
+            name = "cuda" if _has_gpu() else "numba"
     return name, table(name)
+
+
+def hosted(ops: SimpleNamespace) -> SimpleNamespace:
+    """Return a table of a device whose functions take and return NumPy arrays.
+
+    Every call moves its arrays there and back: for tests, and to play with one op.
+    """
+    functions = {name: partial(_hosted, ops, getattr(ops, name)) for name in _names()}
+    rest = {"empty": _empty, "put": np.asarray, "get": np.asarray}
+    return SimpleNamespace(
+        **functions, **rest, rope_table=_rope_table(), device=ops.device
+    )
+
+
+def _hosted(ops, function, *arguments, **options):
+    # an array that is written in place is written in the caller's too
+    arrays = [a for a in (*arguments, *options.values()) if isinstance(a, np.ndarray)]
+    moved = {id(a): ops.put(a) for a in arrays}
+    arguments = [moved.get(id(a), a) for a in arguments]
+    options = {name: moved.get(id(a), a) for name, a in options.items()}
+    result = function(*arguments, **options)
+    for array in arrays:
+        if result is moved[id(array)]:
+            array[...] = ops.get(result)
+            return array
+    return ops.get(result) if hasattr(result, "shape") else result
+
+
+def _device_table(device):
+    functions = {
+        name: partial(function, device) for name, function in _functions("cuda").items()
+    }
+    rope_table = _rope_table()
+    return SimpleNamespace(
+        **functions,
+        empty=device.empty,
+        put=device.put,
+        get=device.get,
+        rope_table=lambda *grid: device.put(rope_table(*grid)),
+        device=device,
+    )
+
+
+def _new_device(name):
+    arrays = importlib.import_module("minigen.arrays")
+    return arrays.Gpu() if name == "cuda" else arrays.Interpreter()
+
+
+def _functions(file):
+    functions = {}
+    for folder, names in OPS.items():
+        module = importlib.import_module(f"minigen.ops.{folder}.{file}")
+        functions.update({f: getattr(module, f) for f in names})
+    return functions
+
+
+def _names():
+    return [name for names in OPS.values() for name in names]
+
+
+def _rope_table():
+    return importlib.import_module("minigen.ops.rope2d.reference").table
 
 
 def _has_numba():
     return importlib.util.find_spec("numba") is not None
 
 
-def _empty(shape):
-    return np.empty(shape, np.float32)
+def _has_gpu():
+    # without numba-cuda there is nothing to import, and no time to lose
+    if importlib.util.find_spec("numba_cuda") is None:
+        return False
+    return importlib.import_module("minigen.target").has_gpu()
+
+
+def _empty(shape, dtype=np.float32):
+    return np.empty(shape, dtype)

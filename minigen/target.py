@@ -1,4 +1,5 @@
-"""The only file that decides how kernels are compiled and where they are kept.
+"""The only file that decides how kernels are compiled and where they are kept, and the
+only one that knows which package the CUDA target is.
 
 Numba caches a compiled kernel beside the source file it stands in, and does not notice
 that a helper in another file has changed. So our kernels are cached in a folder named
@@ -8,10 +9,18 @@ kernel cannot be loaded.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib
+import importlib.util
 import os
+import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
+
+from minigen.errors import BackendError
 
 
 def source_hash() -> str:
@@ -52,10 +61,22 @@ import numba  # noqa: E402
 from numba import prange  # noqa: E402
 
 __all__ = [
+    "Resources",
+    "argument_types",
     "cache_folder",
+    "compile_ptx",
+    "core",
+    "cuda",
     "exact",
+    "float64_lines",
+    "gpu_inline",
+    "gpu_intrinsic",
+    "gpu_kernel",
+    "has_compiler",
+    "has_gpu",
     "inline",
     "kernel",
+    "link",
     "prange",
     "serial",
     "source_hash",
@@ -76,3 +97,154 @@ inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
 
 exact = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
 """Compile a function whose sums and differences keep the order they are written in."""
+
+
+def __getattr__(name):
+    # what only CUDA needs is imported when the first kernel of a cuda.py asks for it
+    if name == "cuda":
+        return importlib.import_module("numba.cuda")
+    if name == "gpu_intrinsic":
+        return importlib.import_module("numba.cuda.extending").intrinsic
+    if name == "core":
+        return importlib.import_module("cuda.core")
+    raise AttributeError(f"module 'minigen.target' has no attribute {name!r}")
+
+
+def gpu_kernel(function):
+    """Declare a CUDA kernel. It is compiled when it is first launched, never before."""
+    return __getattr__("cuda").jit(cache=True)(function)
+
+
+def gpu_inline(function):
+    """Declare a helper that is compiled into the CUDA kernels that call it."""
+    return __getattr__("cuda").jit(device=True, inline="always")(function)
+
+
+def has_gpu() -> bool:
+    """Say whether a GPU and its driver are there, and numba-cuda is."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return False
+    try:
+        return bool(__getattr__("cuda").is_available())
+    except Exception:
+        # a broken driver may raise anything
+        return False
+
+
+@functools.cache
+def has_compiler() -> bool:
+    """Say whether kernels can be compiled here: numba-cuda and NVIDIA's libraries."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return False
+    try:
+        importlib.import_module("cuda.bindings.nvjitlink").version()
+        __getattr__("cuda").compile_ptx(_nothing, (), cc=(8, 0))
+    except Exception:
+        # which part is missing does not matter: one command installs them all
+        return False
+    return True
+
+
+def _nothing():
+    return
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one thread, or one block, of a linked kernel takes.
+
+    registers: 32-bit registers a thread; spills, stack: bytes a thread keeps in memory
+    because it ran out of registers, or indexes a local array; shared: bytes a block.
+    """
+
+    registers: int
+    spills: int
+    stack: int
+    shared: int
+
+
+def argument_types(arguments) -> tuple:
+    """Return the types a kernel is compiled for when it is launched with `arguments`.
+
+    arguments: arrays in C order, and NumPy scalars.
+    """
+    return tuple(_mutable(numba.typeof(argument)) for argument in arguments)
+
+
+def _mutable(kind):
+    return kind.copy(readonly=False) if isinstance(kind, numba.types.Array) else kind
+
+
+def compile_ptx(kernel, types, cc) -> str:
+    """Return the PTX of a kernel for `argument_types` and a compute capability.
+
+    cc: a pair such as (8, 0). Needs no GPU. BackendError without the compiler.
+    """
+    _demand_compiler()
+    function = getattr(kernel, "py_func", kernel)
+    with _pretended(cc):
+        return __getattr__("cuda").compile_ptx(function, types, cc=cc)[0]
+
+
+def link(ptx, cc) -> Resources:
+    """Assemble PTX for a compute capability and return what the kernel takes."""
+    _demand_compiler()
+    nvjitlink = importlib.import_module("cuda.bindings.nvjitlink")
+    options = [f"-arch=sm_{cc[0]}{cc[1]}", "-Xptxas=-v", "-verbose"]
+    handle = nvjitlink.create(len(options), options)
+    try:
+        data = ptx.encode()
+        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, data, len(data), "kernel")
+        nvjitlink.complete(handle)
+        log = bytearray(nvjitlink.get_info_log_size(handle))
+        nvjitlink.get_info_log(handle, log)
+    finally:
+        nvjitlink.destroy(handle)
+    text = log.decode()
+
+    def number(pattern):
+        found = [int(n) for n in re.findall(pattern, text)]
+        return max(found, default=0)
+
+    return Resources(
+        registers=number(r"Used (\d+) registers"),
+        spills=number(r"(\d+) bytes spill stores"),
+        stack=number(r"(\d+) bytes stack frame"),
+        shared=number(r"(\d+) bytes smem"),
+    )
+
+
+def float64_lines(kernel, types) -> list[tuple[str, int]]:
+    """Return (file, line) of everything in a kernel that computes in float64.
+
+    In Numba a plain literal such as 0.5 is float64, and so are an int64 times a
+    float32 and a quotient of integers. A GPU computes in float64 at 1/2 to 1/64 of its
+    speed. Helpers that are compiled into the kernel are looked at too.
+    """
+    _demand_compiler()
+    compiler = importlib.import_module("numba.cuda.compiler")
+    function = getattr(kernel, "py_func", kernel)
+    with _pretended((8, 0)):
+        compiled = compiler.compile_cuda(function, numba.types.void, types, cc=(8, 0))
+    annotation = compiled.type_annotation
+    lines = set()
+    for block in annotation.blocks.values():
+        for statement in block.body:
+            name = getattr(getattr(statement, "target", None), "name", None)
+            if annotation.typemap.get(name) == numba.types.float64:
+                lines.add((statement.loc.filename, statement.loc.line))
+    return sorted(lines)
+
+
+def _pretended(cc):
+    # without a driver Numba has no current device to ask which target to compile for
+    device = mock.Mock(compute_capability=cc)
+    return mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device)
+
+
+def _demand_compiler():
+    if not has_compiler():
+        raise BackendError(
+            "CUDA kernels cannot be compiled here: numba-cuda or NVIDIA's compiler "
+            'libraries are missing; run `pip install "minigen[cuda13]"`'
+        )
