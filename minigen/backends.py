@@ -26,6 +26,8 @@ OPS = {
     "attention": ("attention", "attention_causal", "append"),
     "guide": ("guide",),
     "draw": ("probabilities", "draw"),
+    "uniforms": ("uniforms",),
+    "canvas": ("full", "twice", "place"),
     "cross_entropy": ("cross_entropy",),
     "group_norm": ("group_norm", "group_norm_swish"),
     "conv2d": ("conv1x1", "conv1x1_add", "conv3x3", "conv3x3_add", "conv3x3_half"),

@@ -27,9 +27,10 @@ SIZES = {"b": 2, "n": 11, "m": 3, "d": 16, "h": 5, "e": 8, "v": 9, "k": 13, "c":
 SIZES |= {"s": 17, "p": 18, "g": 19, "f": 10, "r": 4, "t": 7, "y": 6, "x": 14}
 SCALARS = {"eps": 1e-5, "r": 4, "length": 2, "weight": 3.0, "temperature": 0.9}
 SCALARS |= {"top_k": 4, "top_p": 0.8, "minimum": 1, "rows": 2, "columns": 3, "e": 8}
-SCALARS |= {"base": 100.0}
+SCALARS |= {"base": 100.0, "shape": (2, 11), "value": -1, "step": 5, "index": 0}
 # arguments that are numbers of something, and what they stay below
-INDICES = {"ids": 7, "rows": 7, "targets": 9}
+INDICES = {"ids": 7, "rows": 7, "targets": 9, "key": 2**32, "images": 8}
+INDICES |= {"counter": 2**32, "positions": 11, "canvas": 9, "tokens": 9}
 
 
 def signatures(path):

@@ -1,0 +1,1 @@
+"""The tokens of a picture while it is being decoded."""

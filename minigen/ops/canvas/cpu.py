@@ -1,0 +1,7 @@
+"""The reference itself: these are copies of a few kilobytes, which NumPy makes well."""
+
+from __future__ import annotations
+
+from minigen.ops.canvas.reference import full, place, twice
+
+__all__ = ["full", "place", "twice"]

@@ -1,0 +1,44 @@
+"""What the sampling loop does to its tokens: a canvas, both halves, and writing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.errors import ShapeError
+
+
+def full(shape, value):
+    # -> (b n)
+    """Return a new int64 array of `shape` that holds `value` everywhere.
+
+    >>> full((2, 3), -1).tolist()
+    [[-1, -1, -1], [-1, -1, -1]]
+    """
+    return np.full(shape, value, np.int64)
+
+
+def twice(x):
+    # (b m) -> (2b m)
+    """Return the rows of x and then all of them again: for both halves of guidance.
+
+    >>> twice(np.array([[1, 2], [3, 4]])).tolist()
+    [[1, 2], [3, 4], [1, 2], [3, 4]]
+    """
+    return np.concatenate([x, x])
+
+
+def place(canvas, tokens, positions):
+    # (b n), (b m), (m) -> (b n)
+    """Write tokens at canvas[:, positions] in place, and return the canvas.
+
+    Positions differ from each other. Raises ShapeError, and IndexError for a position
+    outside the canvas.
+
+    >>> place(full((1, 4), -1), np.array([[8, 9]]), np.array([3, 0])).tolist()
+    [[9, -1, -1, 8]]
+    """
+    expected = len(canvas), len(positions)
+    if tokens.shape != expected:
+        raise ShapeError(f"tokens has shape {tokens.shape}, expected {expected}")
+    canvas[:, positions] = tokens
+    return canvas
