@@ -26,3 +26,16 @@ class BackendError(MinigenError):
 
 class InputError(MinigenError):
     """A label, plan, image, option or path given by the user cannot be used."""
+
+
+class KernelError(MinigenError):
+    """A CUDA kernel did something that the interpreter knows to be wrong.
+
+    `kind` is one word or two for a program to look at: "race", "bounds",
+    "uninitialised", "divergent barrier", "deadlock", "mask", "shared memory",
+    "alignment", "type", "unsupported" or "exception".
+    """
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind

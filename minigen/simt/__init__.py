@@ -1,0 +1,139 @@
+"""A CUDA kernel without a GPU: its Python source, run thread by thread.
+
+    from minigen import simt
+    report = simt.launch(kernel, grid, block, x, w, y, seed=0)
+
+A CUDA thread is a Python function call that may stop where it has to wait for others
+(threads.py). The kernel sees our `cuda` instead of Numba's (language.py, rewrite.py).
+With `watch=True` every array it is given, and every one it makes, checks each access
+(memory.py), so that these are found and named, with thread, cell and source line:
+
+- two threads that touch one cell, one of them writing, with nothing to order them;
+- an index outside of its array (a negative one is outside);
+- a value read that nobody wrote;
+- a barrier that only some threads of a block come to, or where all wait for ever;
+- a shuffle from a lane that does not take part;
+- more shared memory than a block has.
+
+With `watch=False` arrays are NumPy's own and the kernel runs several times faster.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minigen.errors import BackendError, KernelError, MinigenError
+from minigen.simt.pattern import is_poison, poison
+
+__all__ = ["Report", "is_poison", "launch", "poison"]
+
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a launch did.
+
+    threads, blocks: how many ran; barriers: how many times a block (or the grid) met;
+    shared_bytes: the most that a block took; reads, writes: for each array argument how
+    often each cell was (int64 arrays of its shape; empty with watch=False); float64:
+    the lines that stored a float64 in a narrower array.
+    """
+
+    threads: int
+    blocks: int
+    barriers: int
+    shared_bytes: int
+    reads: dict = field(default_factory=dict)
+    writes: dict = field(default_factory=dict)
+    float64: tuple = ()
+
+
+def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
+    """Run a kernel; return a Report, or raise KernelError.
+
+    kernel: a function, compiled for CUDA or not. grid, block: a number or a tuple of up
+    to three. seed: which schedule (None: threads and blocks in order). watch: check
+    every access. dynamic: bytes of dynamic shared memory.
+    """
+    try:
+        from minigen.simt import memory, places, rewrite, threads
+        from minigen.simt.language import cuda
+    except ImportError as error:
+        if error.name != "greenlet":
+            raise
+        raise BackendError(
+            "the interpreter of CUDA kernels needs greenlet, which is not installed; "
+            'install it with: pip install "minigen[check]"'
+        ) from None
+    function = rewrite.interpretable(kernel)
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    if len(arguments) != len(names):
+        raise KernelError(
+            "type",
+            f"kernel {function.__name__} takes ({', '.join(names)}) and was given "
+            f"{len(arguments)} arguments",
+        )
+    together = rewrite.mentions(function, "this_grid")
+    grid, block = _three("grid", grid), _three("block", block)
+    machine = threads.Machine(grid, block, seed, watch, dynamic, together)
+    seen = dict(zip(names, map(_scalar, arguments), strict=True))
+    watched = memory.watch_all(machine, seen) if watch else {}
+    values = tuple((seen | watched).values())
+    with _one_at_a_time, np.errstate(all="ignore"):
+        before, cuda.machine = cuda.machine, machine
+        try:
+            machine.run(function, values)
+        except MinigenError:
+            raise
+        except Exception as error:
+            raise _explain(error, machine) from error
+        finally:
+            cuda.machine = before
+    blocks = grid[0] * grid[1] * grid[2]
+    counts = {name: array.counts() for name, array in watched.items()}
+    return Report(
+        threads=blocks * block[0] * block[1] * block[2],
+        blocks=blocks,
+        barriers=machine.barriers,
+        shared_bytes=machine.shared_bytes,
+        reads={name: reads for name, (reads, _) in counts.items()},
+        writes={name: writes for name, (_, writes) in counts.items()},
+        float64=tuple(places.describe(*place) for place in machine.leaks),
+    )
+
+
+def _three(what, size):
+    size = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    if not 1 <= len(size) <= 3 or any(int(n) < 1 for n in size):
+        raise KernelError("type", f"{what} {size} is not one to three positive numbers")
+    size = (*map(int, size), 1, 1)[:3]
+    if what == "block" and size[0] * size[1] * size[2] > 1024:
+        raise KernelError("type", f"block {size} has more than 1024 threads")
+    return size
+
+
+def _scalar(value):
+    # as Numba would type it: a Python float is a float64
+    return np.float64(value) if type(value) is float else value
+
+
+def _explain(error, machine):
+    from minigen.simt import places
+
+    trace = error.__traceback__
+    frames = []
+    while trace is not None:
+        frames.append((trace.tb_frame, trace.tb_lasti))
+        trace = trace.tb_next
+    ours = [f for f in frames if not f[0].f_code.co_filename.startswith(places.HERE)]
+    frame, instruction = (ours or frames)[-1]
+    kind = "bounds" if isinstance(error, IndexError) else "exception"
+    return KernelError(
+        kind,
+        f"{machine.current}: {type(error).__name__}: {error}\n"
+        f"  at {places.describe(frame.f_code, instruction)}",
+    )

@@ -1,0 +1,44 @@
+"""Where in the source something happened, in words."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def outside(frame):
+    """Return the nearest frame, from `frame` outwards, that is not the interpreter's."""
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
+        frame = frame.f_back
+    return frame
+
+
+def line_of(code, instruction) -> int:
+    """Return the line number of a byte offset in a code object."""
+    for first, last, line in code.co_lines():
+        if first <= instruction < last and line is not None:
+            return line
+    return code.co_firstlineno
+
+
+def describe(code, instruction) -> str:
+    """Return "file:line: text of the line"."""
+    line = line_of(code, instruction)
+    text = linecache.getline(code.co_filename, line).strip()
+    return f"{os.path.basename(code.co_filename)}:{line}: {text}"
+
+
+def describe_frame(frame) -> str:
+    """Return where a frame stands, skipping the interpreter's own."""
+    frame = outside(frame)
+    return describe(frame.f_code, frame.f_lasti)
+
+
+def assigned_name(frame) -> str:
+    """Return the name on the left of "=" in the line that a frame stands at."""
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+    match = re.match(r"\s*(\w+)\s*=", line)
+    return match.group(1) if match else f"array of line {frame.f_lineno}"

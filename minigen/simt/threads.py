@@ -1,0 +1,384 @@
+"""Threads, warps and blocks: who runs, who waits, and for whom.
+
+Each CUDA thread is a greenlet: a Python function that can stop in the middle and go on
+later. Only one runs at a time, and it runs until it comes to a place where it has to
+wait for others. Then another one is picked. The seed decides which, so one seed is one
+schedule, the same whenever it is asked for again.
+
+Every release of waiting threads gets a number, its stamp. Stamps are what tells, later,
+whether two accesses to memory were ordered (see memory.py).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import random
+
+from greenlet import getcurrent, greenlet
+
+from minigen.errors import KernelError
+from minigen.simt.places import describe, describe_frame
+
+WARP = 32
+
+
+class Index:
+    """Three coordinates, as in threadIdx and gridDim."""
+
+    __slots__ = ("x", "y", "z")
+
+    def __init__(self, x, y, z):
+        self.x, self.y, self.z = x, y, z
+
+    def __repr__(self):
+        if self.z:
+            return f"({self.x}, {self.y}, {self.z})"
+        return f"({self.x}, {self.y})" if self.y else str(self.x)
+
+
+class Thread:
+    """One thread: its place in the block, what it waits for, and what it was told."""
+
+    __slots__ = ("index", "block", "warp", "lane", "stamp", "synced", "locals")
+    __slots__ += ("greenlet", "switch", "waits", "heard")
+
+    def __init__(self, index, block, warp, lane, stamp):
+        self.index, self.block, self.warp, self.lane = index, block, warp, lane
+        # the stamp of the last release; {lane: stamp of the last meeting with it}
+        self.stamp, self.synced = stamp, {}
+        self.waits = self.heard = None
+
+    def __repr__(self):
+        return f"thread {self.index} of block {self.block.index}"
+
+
+class Warp:
+    """Up to 32 threads that can exchange values without memory."""
+
+    __slots__ = ("threads", "lanes", "meetings", "stamp")
+
+    def __init__(self):
+        self.threads, self.lanes, self.meetings, self.stamp = [], 0, {}, -1
+
+
+class Block:
+    """Threads that share memory and a barrier."""
+
+    __slots__ = ("index", "threads", "warps", "waiting", "arrays", "bytes", "stamp")
+    __slots__ += ("sizes",)
+
+    def __init__(self, index):
+        self.index, self.threads, self.warps, self.waiting = index, [], [], []
+        self.arrays, self.sizes, self.bytes, self.stamp = {}, [], 0, -1
+
+
+class Machine:
+    """One launch: its threads, its schedule, its clock."""
+
+    def __init__(self, grid, block, seed, watch, dynamic, together):
+        self.grid, self.block = Index(*grid), Index(*block)
+        self.watch, self.dynamic = watch, dynamic
+        self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
+        self.current, self.ready, self.hub = None, [], None
+        self.blocks, self.waiting, self.leaks = [], [], {}
+        dice = random.Random(seed)
+        self.random = dice.random
+        # how often the next thread is drawn rather than taken in order
+        self.whim = 0 if seed is None else dice.choice((0.05, 0.5, 1.0))
+        self.order = [
+            Index(x, y, z)
+            for z in range(grid[2])
+            for y in range(grid[1])
+            for x in range(grid[0])
+        ]
+        if seed is not None:
+            dice.shuffle(self.order)
+        self.together = together
+
+    # running
+
+    def run(self, function, arguments):
+        """Run all threads of all blocks to their end, or raise KernelError."""
+        self.hub = getcurrent()
+        count = len(self.order) if self.together else 1
+        try:
+            for i in range(0, len(self.order), count):
+                self.blocks = [Block(index) for index in self.order[i : i + count]]
+                for block in self.blocks:
+                    self._fill(block, function, arguments)
+                self.ready.reverse()
+                while self.ready:
+                    # comes back when the thread ends, or when nobody is ready
+                    self._pick().switch()
+                self._all_done()
+        finally:
+            # let go of threads that were left in the middle
+            self.ready, self.blocks, self.waiting = [], [], []
+
+    def _fill(self, block, function, arguments):
+        context = contextvars.copy_context()
+        width, height, depth = self.block.x, self.block.y, self.block.z
+        linear = 0
+        for z in range(depth):
+            for y in range(height):
+                for x in range(width):
+                    lane = linear % WARP
+                    if lane == 0:
+                        block.warps.append(Warp())
+                    warp = block.warps[-1]
+                    thread = Thread(Index(x, y, z), block, warp, lane, self.clock)
+                    body = greenlet(function)
+                    body.gr_context = context
+                    thread.greenlet = body
+                    thread.switch = self._first(thread, body, arguments)
+                    warp.threads.append(thread)
+                    warp.lanes |= 1 << lane
+                    block.threads.append(thread)
+                    linear += 1
+        self.ready.extend(block.threads)
+
+    def _first(self, thread, body, arguments):
+        def switch():
+            thread.switch = body.switch
+            return body.switch(*arguments)
+
+        return switch
+
+    def _pick(self):
+        ready = self.ready
+        if self.whim and self.random() < self.whim:
+            i = int(self.random() * len(ready))
+            ready[i], ready[-1] = ready[-1], ready[i]
+        self.current = thread = ready.pop()
+        return thread
+
+    def wait(self, thread):
+        """Let others run until `thread` is released."""
+        if self.ready:
+            chosen = self._pick()
+            if chosen is not thread:
+                chosen.switch()
+        else:
+            self.hub.switch()
+
+    # waiting
+
+    def meet_block(self, place, what, value=None):
+        """Wait for the whole block; return the values that its threads brought."""
+        thread = self.current
+        block = thread.block
+        thread.waits, thread.heard = (what, place), value
+        block.waiting.append(thread)
+        if len(block.waiting) == len(block.threads):
+            self._release_block(block)
+        self.wait(thread)
+        return thread.heard
+
+    def _release_block(self, block):
+        first = block.waiting[0].waits
+        if any(thread.waits != first for thread in block.waiting):
+            self._different_barriers(block.waiting, len(block.threads))
+        self.clock += 1
+        self.barriers += 1
+        block.stamp = self.clock
+        values = [thread.heard for thread in block.waiting]
+        for warp in block.warps:
+            warp.stamp = self.clock
+        for thread in block.waiting:
+            thread.stamp, thread.waits, thread.heard = self.clock, None, values
+        self.ready.extend(reversed(block.waiting))
+        block.waiting = []
+
+    def meet_grid(self, place):
+        """Wait for all blocks of the launch."""
+        thread = self.current
+        thread.waits = "grid sync", place
+        self.waiting.append(thread)
+        if len(self.waiting) == len(self.order) * len(thread.block.threads):
+            first = self.waiting[0].waits
+            if any(thread.waits != first for thread in self.waiting):
+                self._different_barriers(self.waiting, len(self.waiting))
+            self.clock += 1
+            self.barriers += 1
+            self.stamp = self.clock
+            for block in self.blocks:
+                block.stamp = self.clock
+                for warp in block.warps:
+                    warp.stamp = self.clock
+            for waiting in self.waiting:
+                waiting.stamp, waiting.waits = self.clock, None
+            self.ready.extend(reversed(self.waiting))
+            self.waiting = []
+        self.wait(thread)
+
+    def meet_warp(self, mask, place, what, value=None):
+        """Wait for the lanes that a mask names; return {lane: value}."""
+        thread = self.current
+        warp = thread.warp
+        mask = int(mask) & 0xFFFFFFFF
+        if not mask >> thread.lane & 1:
+            self.fault(
+                "mask",
+                f"{thread}, lane {thread.lane}, calls {what} with mask "
+                f"0x{mask:08x}, which does not name its own lane",
+            )
+        meeting = warp.meetings.get(mask)
+        if meeting is None:
+            meeting = warp.meetings[mask] = {}
+        thread.waits = what, place, mask
+        meeting[thread.lane] = value
+        thread.heard = meeting
+        if len(meeting) == (mask & warp.lanes).bit_count():
+            self._release_lanes(warp, mask, meeting)
+        self.wait(thread)
+        return thread.heard
+
+    def _release_lanes(self, warp, mask, meeting):
+        del warp.meetings[mask]
+        threads = [warp.threads[lane] for lane in meeting]
+        first = threads[0].waits
+        for thread in threads:
+            if thread.waits != first:
+                self._different_lanes(threads, mask)
+        if self.watch:
+            self._stamp_lanes(warp, mask, threads)
+        self.ready.extend(reversed(threads))
+
+    def _stamp_lanes(self, warp, mask, threads):
+        self.clock += 1
+        if mask & warp.lanes == warp.lanes:
+            warp.stamp = self.clock
+        else:
+            # what one lane of the meeting knows, all of them know afterwards
+            synced = {}
+            for thread in threads:
+                for lane, stamp in thread.synced.items():
+                    if stamp > synced.get(lane, -1):
+                        synced[lane] = stamp
+            for thread in threads:
+                synced[thread.lane] = self.clock
+            for thread in threads:
+                thread.synced = synced
+        for thread in threads:
+            thread.stamp = self.clock
+
+    def ordered(self, other, stamp, thread):
+        """Tell whether what `other` did since `stamp` came before what `thread` does."""
+        if other is thread:
+            return True
+        if other.warp is thread.warp:
+            known = thread.synced.get(other.lane, -1) if thread.synced else -1
+            return stamp < thread.warp.stamp or stamp < known
+        if other.block is thread.block:
+            return stamp < thread.block.stamp
+        return stamp < self.stamp
+
+    # what can go wrong
+
+    def fault(self, kind, message, where=True):
+        """Raise KernelError, with the line that the running thread stands at."""
+        if where:
+            message += "\n  at " + describe_frame(_caller())
+        raise KernelError(kind, message)
+
+    def _different_barriers(self, waiting, size):
+        lines = [
+            f"the {size} threads of {_where(waiting)} wait at different barriers; "
+            "let all of them come to the same one"
+        ]
+        raise KernelError("divergent barrier", "\n".join(lines + _places(waiting)))
+
+    def _different_lanes(self, threads, mask):
+        lines = [
+            f"the lanes of mask 0x{mask:08x} in block {threads[0].block.index} meet in "
+            "different instructions; name only lanes that come to the same line"
+        ]
+        raise KernelError("mask", "\n".join(lines + _places(threads)))
+
+    def _all_done(self):
+        """Return if every thread came to its end, else say why some did not."""
+        left = [t for b in self.blocks for t in b.threads if not t.greenlet.dead]
+        if not left:
+            return
+        for block in self.blocks:
+            for warp in block.warps:
+                for mask, meeting in warp.meetings.items():
+                    self._lanes_missing(warp, mask, meeting)
+        for block in self.blocks:
+            if block.waiting:
+                self._threads_missing(block.waiting, block.threads)
+        self._threads_missing(left, [t for b in self.blocks for t in b.threads])
+
+    def _lanes_missing(self, warp, mask, meeting):
+        here = [warp.threads[lane] for lane in meeting]
+        missing = [
+            t for t in warp.threads if mask >> t.lane & 1 and t.lane not in meeting
+        ]
+        gone = [t.lane for t in missing if t.greenlet.dead]
+        block = here[0].block.index
+        names = f"of mask 0x{mask:08x} in block {block}"
+        if gone:
+            message = f"lanes {_list(gone)} {names} have exited; {_lanes(here)} wait"
+            raise KernelError("mask", "\n".join([message, *_places(here)]))
+        away = [t.lane for t in missing]
+        kind = "mask" if all(len(t.waits) == 3 for t in missing) else "deadlock"
+        message = f"lanes {_list(away)} {names} wait elsewhere; {_lanes(here)} wait"
+        raise KernelError(kind, "\n".join([message, *_places(here + missing)]))
+
+    def _threads_missing(self, waiting, expected):
+        gone = [t for t in expected if t.greenlet.dead]
+        away = [t for t in expected if not t.greenlet.dead and t not in waiting]
+        message = (
+            f"{len(waiting)} of {len(expected)} threads of {_where(expected)} arrived "
+            f"at {_what(waiting)}; "
+        )
+        if away:
+            message += f"{len(away)} wait elsewhere, and nobody can go on"
+            raise KernelError(
+                "deadlock", "\n".join([message, *_places(waiting + away)])
+            )
+        message += f"{len(gone)} have exited, the first of them {gone[0]}"
+        raise KernelError("divergent barrier", "\n".join([message, *_places(waiting)]))
+
+
+def _caller():
+    import sys
+
+    return sys._getframe(1)
+
+
+def _what(threads):
+    return " and ".join(dict.fromkeys(t.waits[0] for t in threads))
+
+
+def _where(threads):
+    blocks = list(dict.fromkeys(str(t.block.index) for t in threads))
+    return f"block {blocks[0]}" if len(blocks) == 1 else f"{len(blocks)} blocks"
+
+
+def _list(numbers):
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def _lanes(threads):
+    return f"lane{'s' * (len(threads) > 1)} {_list(t.lane for t in threads)}"
+
+
+def _places(threads):
+    """Return one line for each place where some of the threads wait."""
+    groups = {}
+    for thread in threads:
+        where = _standing(thread)
+        groups.setdefault((thread.waits[0], where), []).append(thread)
+    return [
+        f"  {len(group)} wait in {what} (first: {group[0]}) at {where}"
+        for (what, where), group in groups.items()
+    ]
+
+
+def _standing(thread):
+    place = thread.waits[1]
+    if place is not None:
+        return describe(*place)
+    frame = thread.greenlet.gr_frame or _caller()
+    return describe_frame(frame)
