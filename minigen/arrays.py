@@ -2,7 +2,7 @@
 
 A device gives memory, moves arrays between it and the host, and launches kernels. There
 are two, with the same methods: `Gpu` is a real one; `Interpreter` keeps NumPy arrays
-and runs each kernel's Python source, thread by thread, on the CPU. So everything that is
+and runs each kernel's Python source, thread by thread, on the CPU. So all that is
 written for a GPU can be run, and doubted, without one.
 
 An array of a device has shape, dtype, ndim, size, reshape, and [i:j] along its first
@@ -57,7 +57,7 @@ class Arena:
         self._free = {}
 
     def take(self, size) -> Block:
-        """Return a block of at least `size` bytes, the one last given back if it fits."""
+        """Return a block of at least `size` bytes: the last given back of its kind."""
         size = round_up(size)
         free = self._free.get(size)
         if free:
@@ -166,9 +166,10 @@ class Gpu:
     def __init__(self):
         if not target.has_gpu():
             raise BackendError(
-                "no usable NVIDIA GPU was found: a driver of version 580 or later and "
-                '`pip install "minigen[cuda13]"` are needed (525 and [cuda12] for older '
-                "ones); `minigen doctor` says what is missing; or choose backend numba"
+                "no usable NVIDIA GPU was found; what is needed is a driver (580 or "
+                'later) and `pip install "minigen[cuda13]"` (for drivers from 525 on '
+                "[cuda12]); `minigen doctor` says what is missing. Or choose backend "
+                "numba"
             )
         self._device = target.core.Device()
         self._device.set_current()

@@ -82,6 +82,15 @@ def pick(name: str = "auto") -> tuple[str, SimpleNamespace]:
     return name, table(name)
 
 
+def move(ops: SimpleNamespace, weights):
+    """Return a tree (dicts, lists) of arrays where the backend's arrays live."""
+    if isinstance(weights, dict):
+        return {name: move(ops, part) for name, part in weights.items()}
+    if isinstance(weights, list | tuple):
+        return [move(ops, part) for part in weights]
+    return ops.put(weights)
+
+
 def hosted(ops: SimpleNamespace) -> SimpleNamespace:
     """Return a table of a device whose functions take and return NumPy arrays.
 

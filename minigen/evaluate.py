@@ -12,7 +12,7 @@ import gzip
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,7 +57,8 @@ class Judge:
 def load_judge(model: str = "judge-mnist", backend: str = "auto") -> Judge:
     """Return the judge of that name or file."""
     _, ops = backends.pick(backend)
-    return Judge(load_model(find(model)), ops)
+    loaded = load_model(find(model))
+    return Judge(replace(loaded, weights=backends.move(ops, loaded.weights)), ops)
 
 
 def look(
@@ -69,13 +70,14 @@ def look(
     """
     features, classes = [], []
     for start in range(0, len(images), BATCH):
-        x = judge_.ops.from_pixels(images[start : start + BATCH])
+        part = images[start : start + BATCH]
+        x = judge_.ops.from_pixels(judge_.ops.put(part))
         seen, logits = judge.forward(
             judge_.ops, judge_.model.weights, judge_.model.config, x
         )
-        features.append(seen)
-        classes.append(logits.argmax(-1))
-        watch(len(x))
+        features.append(judge_.ops.get(seen))
+        classes.append(judge_.ops.get(logits).argmax(-1))
+        watch(len(part))
     return np.concatenate(features), np.concatenate(classes)
 
 
@@ -180,14 +182,16 @@ def evaluate_tokenizer(
     class), distance (Frechet, originals to reconstructions), codes_used and images.
     """
     rebuilt, used = [], set()
+    weights = backends.move(ops, model.weights)
     for start in range(0, len(images), BATCH):
-        x = ops.from_pixels(images[start : start + BATCH])
-        h = vq.encode(ops, model.weights, model.config, x)
-        tokens = vq.quantise(ops, model.weights, model.config, h)
-        decoded = vq.decode(ops, model.weights, model.config, tokens)
-        rebuilt.append(ops.to_pixels(decoded))
-        used.update(np.unique(tokens).tolist())
-        watch(len(x))
+        part = images[start : start + BATCH]
+        x = ops.from_pixels(ops.put(part))
+        h = vq.encode(ops, weights, model.config, x)
+        tokens = vq.quantise(ops, weights, model.config, h)
+        decoded = vq.decode(ops, weights, model.config, tokens)
+        rebuilt.append(ops.get(ops.to_pixels(decoded)))
+        used.update(np.unique(ops.get(tokens)).tolist())
+        watch(len(part))
     before, seen = look(judge_, images)
     after, seen_again = look(judge_, np.concatenate(rebuilt))
     return {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import backends, plans
+from minigen import backends, plans, recorded
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
 from minigen.config import PRESETS, ArpgConfig, VqConfig
@@ -29,19 +29,24 @@ GREY = 127
 BATCH = 8
 """Images drawn together by default: enough to fill a kernel, little memory."""
 
+TOGETHER = 8
+"""Images decoded to pixels together on a device; on the CPU it is one at a time."""
+
 
 @dataclass(frozen=True)
 class Pipeline:
     """A generator with the tokenizer that turns its tokens into pixels.
 
-    generator, tokenizer: Model (configuration, weights, hash); backend: the name of the
-    op table in `ops`.
+    generator, tokenizer: Model (configuration, weights, hash), the weights where the
+    backend's arrays live; backend: the name of the op table in `ops`; recorded: runs
+    that a device has seen before (`minigen.recorded`). Made by `load` or `assemble`.
     """
 
     generator: Model
     tokenizer: Model
     backend: str
     ops: SimpleNamespace = field(repr=False)
+    recorded: dict = field(default_factory=dict, repr=False)
 
     @property
     def config(self) -> ArpgConfig:
@@ -85,8 +90,6 @@ class Pipeline:
         The order of a run follows from its seed; image number i (counted from `first`)
         is the same whether it is drawn alone or among others. Raises InputError.
         """
-        name = self.generator.name
-        chosen = settle(name, guidance=guidance, temperature=temperature)
         return loop.steps(
             self.ops,
             self.generator.weights,
@@ -94,21 +97,42 @@ class Pipeline:
             self.plan(order, schedule, steps, seed),
             labels,
             seed,
-            loop.Options(**chosen, **options),
+            self.options(guidance, temperature, **options),
             first=first,
         )
 
-    def sample(self, labels, first=0, batch=BATCH, **arguments) -> np.ndarray:
-        """Draw one image for each label: uint8 (b y x c). Arguments as for `steps`."""
+    def options(self, guidance=None, temperature=None, **options) -> loop.Options:
+        """Return how tokens are drawn, with the model's own guidance and temperature.
+
+        Raises InputError.
+        """
+        chosen = settle(self.generator.name, guidance=guidance, temperature=temperature)
+        return loop.Options(**chosen, **options)
+
+    def sample(
+        self,
+        labels,
+        seed=0,
+        steps=16,
+        order=None,
+        schedule=None,
+        first=0,
+        batch=BATCH,
+        **options,
+    ) -> np.ndarray:
+        """Draw one image for each label: uint8 (b y x c). Arguments as for `steps`.
+
+        On a device, whatever has the shape of a run before is replayed.
+        """
         labels = loop.check_labels(self.config, labels)
         if batch < 1:
             raise InputError(f"batch is {batch}; expected at least 1 image at a time")
+        plan = self.plan(order, schedule, steps, seed)
+        how = self.options(**options)
         images = []
         for start in range(0, len(labels), batch):
             part = labels[start : start + batch]
-            for step in self.steps(part, first=first + start, **arguments):
-                canvas = step.canvas
-            images.append(self.decode(canvas))
+            images.append(recorded.draw(self, plan, part, seed, how, first + start))
         return np.concatenate(images)
 
     def decode(self, tokens) -> np.ndarray:
@@ -122,10 +146,23 @@ class Pipeline:
                 f"tokens lie in {tokens.min()} .. {tokens.max()}; this tokenizer's are "
                 f"0 .. {codes - 1}"
             )
-        return np.concatenate(
-            # one image at a time: activations of a full-size decoder are large
-            [self._decode_one(tokens[i : i + 1]) for i in range(len(tokens))]
-        )
+        return self.download(self.images(self.ops.put(tokens.astype(np.int64))))
+
+    def images(self, tokens) -> list:
+        """Return uint8 images (b y x c) where the backend's arrays live, some together.
+
+        tokens (b y x) int64, there too. Activations of a full-size decoder are large.
+        """
+        together = 1 if self.ops.device is None else TOGETHER
+        w, config = self.tokenizer.weights, self.tokenizer_config
+        parts = (tokens[i : i + together] for i in range(0, tokens.shape[0], together))
+        return [
+            self.ops.to_pixels(vq.decode(self.ops, w, config, part)) for part in parts
+        ]
+
+    def download(self, images) -> np.ndarray:
+        """Return what `images` gave as one array of the host."""
+        return np.concatenate([self.ops.get(part) for part in images])
 
     def encode(self, images) -> np.ndarray:
         """Turn images, uint8 (b y x c), into tokens (b y x) int64."""
@@ -136,8 +173,8 @@ class Pipeline:
                 "(b, y, x, 3) of uint8"
             )
         w, config = self.tokenizer.weights, self.tokenizer_config
-        h = vq.encode(self.ops, w, config, self.ops.from_pixels(images))
-        return vq.quantise(self.ops, w, config, h)
+        h = vq.encode(self.ops, w, config, self.ops.from_pixels(self.ops.put(images)))
+        return self.ops.get(vq.quantise(self.ops, w, config, h))
 
     def picture(self, canvas) -> np.ndarray:
         """Show a canvas (b y x) of which not all is known: uint8 (b y x c), else GREY.
@@ -152,10 +189,6 @@ class Pipeline:
         images[unknown.repeat(scale, axis=1).repeat(scale, axis=2)] = GREY
         return images
 
-    def _decode_one(self, tokens):
-        w, config = self.tokenizer.weights, self.tokenizer_config
-        return self.ops.to_pixels(vq.decode(self.ops, w, config, tokens))
-
 
 def load(model, tokenizer=None, backend="auto") -> Pipeline:
     """Return the pipeline of a generator that ships (by name) or of a weight file.
@@ -167,7 +200,6 @@ def load(model, tokenizer=None, backend="auto") -> Pipeline:
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)
     """
-    backend, ops = backends.pick(backend)
     path = find(model)
     generator = load_model(path)
     if not isinstance(generator.config, ArpgConfig):
@@ -185,7 +217,20 @@ def load(model, tokenizer=None, backend="auto") -> Pipeline:
             f"the generator's vocabulary has {generator.config.vocabulary} tokens, the "
             f"tokenizer {decoder.config.codes} codes; they must be the same"
         )
-    return Pipeline(generator, decoder, backend, ops)
+    return assemble(generator, decoder, backend)
+
+
+def assemble(generator: Model, tokenizer: Model, backend="auto") -> Pipeline:
+    """Return the pipeline of two models, their weights moved to where they are used.
+
+    Raises BackendError.
+    """
+    backend, ops = backends.pick(backend)
+    models = (
+        replace(model, weights=backends.move(ops, model.weights))
+        for model in (generator, tokenizer)
+    )
+    return Pipeline(*models, backend, ops)
 
 
 def find(model) -> Path:

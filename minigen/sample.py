@@ -61,6 +61,84 @@ class Step:
     canvas: np.ndarray = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """All that a run reads beside the weights, in arrays that are moved there once.
+
+    key (2) uint32: the words of the seed; images (b): their numbers; positions (n):
+    raster positions in the order of the plan; known_positions (k), known (b k): what is
+    known; ids, rows (2b 1+k): what the model is told first; queries: of each step the
+    rows (2b m) of the rotary table that it asks for, all of them flat, one after the
+    other; table (t e/2 2): the rotary table. Indices are int64.
+    """
+
+    key: np.ndarray
+    images: np.ndarray
+    positions: np.ndarray
+    known_positions: np.ndarray
+    known: np.ndarray
+    ids: np.ndarray
+    rows: np.ndarray
+    queries: np.ndarray
+    table: np.ndarray
+
+
+def inputs(ops, config, plan, labels, seed=0, known=None, first=0) -> Inputs:
+    """Return what a run reads, still on the host. Arguments as for `steps`."""
+    labels = check_labels(config, labels)
+    known = check_known(config, plan, len(labels), known)
+    ids, rows = prefill(config, labels, plan.known, known)
+    asked = [np.tile(np.add(group, 1), 2 * len(labels)) for group in plan.groups]
+    return Inputs(
+        key=np.array(rng.split_seed(seed), np.uint32),
+        images=np.arange(first, first + len(labels)),
+        positions=np.array(plan.order, np.int64),
+        known_positions=np.array(plan.known, np.int64),
+        known=known,
+        ids=ids,
+        rows=rows,
+        queries=np.concatenate([*asked, np.empty(0, np.int64)]),
+        table=ops.get(arpg.rotary_table(ops, config, plan.grid)),
+    )
+
+
+def put(ops, given: Inputs) -> Inputs:
+    """Return the inputs where the backend's arrays live."""
+    return Inputs(**{name: ops.put(array) for name, array in vars(given).items()})
+
+
+def decode(ops, weights, config, counts, options, given: Inputs, canvas):
+    """Decode counts[i] tokens in step i, write them on the canvas, and yield them.
+
+    given, canvas (b y*x): where the backend's arrays live, and so is what is yielded:
+    the tokens (b m), the probabilities (b m v) they were drawn from; and guidance's
+    weight. Nothing here looks into an array, so nothing waits for one either; what is
+    launched depends on the shapes alone.
+    """
+    b, n = given.images.shape[0], sum(counts)
+    cache = arpg.new_cache(ops, config, 2 * b, given.ids.shape[1] + n)
+    ids, rows, table = given.ids, given.rows, given.table
+    decoded = 0
+    for index, m in enumerate(counts):
+        positions = given.positions[decoded : decoded + m]
+        queries = given.queries[2 * b * decoded : 2 * b * (decoded + m)]
+        queries = queries.reshape(2 * b, m)
+        decoded += m
+        weight = plans.guidance_weight(
+            options.guidance_schedule, options.guidance, decoded, n
+        )
+        cache = arpg.feed(ops, weights, config, cache, ids, rows, table)
+        logits = arpg.ask(ops, weights, config, cache, queries, table)
+        p = ops.probabilities(
+            ops.guide(logits, weight), options.temperature, options.top_k, options.top_p
+        )
+        tokens = ops.draw(p, ops.uniforms(given.key, given.images, positions, index, 0))
+        # the same tokens go to both halves of guidance
+        ids, rows = ops.twice(tokens), queries
+        ops.place(canvas, tokens, positions)
+        yield tokens, p, weight
+
+
 def steps(
     ops, weights, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> Iterator[Step]:
@@ -72,51 +150,38 @@ def steps(
     tokens, its cache holds the class and them before the first question.
     """
     options = options or Options()
-    labels = check_labels(config, labels)
-    known = check_known(config, plan, len(labels), known)
-    images = np.arange(first, first + len(labels))
-    n = len(plan.order)
-    canvas = np.full((len(labels), plan.grid[0] * plan.grid[1]), UNKNOWN, np.int64)
-    canvas[:, list(plan.known)] = known
-
-    table = arpg.rotary_table(ops, config, plan.grid)
-    cache = arpg.new_cache(ops, config, 2 * len(labels), 1 + len(plan.known) + n)
-    ids, rows = prefill(config, labels, plan.known, known)
-    decoded = 0
-    for index, group in enumerate(plan.groups):
-        positions = np.array(group, np.int64)
-        decoded += len(group)
-        weight = plans.guidance_weight(
-            options.guidance_schedule, options.guidance, decoded, n
-        )
-        queries = _both(np.broadcast_to(positions + 1, (len(labels), len(group))))
-        cache = arpg.feed(ops, weights, config, cache, ids, rows, table)
-        logits = arpg.ask(ops, weights, config, cache, queries, table)
-        p = ops.probabilities(
-            ops.guide(logits, weight), options.temperature, options.top_k, options.top_p
-        )
-        tokens = ops.draw(p, rng.uniforms(seed, images, index, positions))
-        # the same tokens go to both halves of guidance
-        ids, rows = _both(tokens), queries
-        canvas = canvas.copy()
-        canvas[:, positions] = tokens
-        picture = canvas.reshape(len(labels), *plan.grid)
-        yield Step(index, len(plan.groups), positions, tokens, p, weight, picture)
+    given = put(ops, inputs(ops, config, plan, labels, seed, known, first))
+    canvas = new_canvas(ops, plan.grid, given)
+    run = decode(ops, weights, config, plan.counts, options, given, canvas)
+    for index, (tokens, p, weight) in enumerate(run):
+        # the canvas will be written again
+        picture = np.array(ops.get(canvas)).reshape(-1, *plan.grid)
+        positions = np.array(plan.groups[index], np.int64)
+        drawn = ops.get(tokens), ops.get(p), weight
+        yield Step(index, len(plan.groups), positions, *drawn, picture)
 
 
 def sample(
     ops, weights, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> np.ndarray:
-    """Decode `plan` for each of `labels`; return tokens (b y x) int64. See `steps`."""
-    tokens = None
-    for step in steps(ops, weights, config, plan, labels, seed, options, known, first):
-        tokens = step.canvas
-    if tokens is not None:
-        return tokens
-    known = check_known(config, plan, len(labels), known)
-    canvas = np.empty((len(labels), plan.grid[0] * plan.grid[1]), np.int64)
-    canvas[:, list(plan.known)] = known
-    return canvas.reshape(len(labels), *plan.grid)
+    """Decode `plan` for each of `labels`; return tokens (b y x) int64. See `steps`.
+
+    Only the last canvas comes back from where the backend's arrays live.
+    """
+    options = options or Options()
+    given = put(ops, inputs(ops, config, plan, labels, seed, known, first))
+    canvas = new_canvas(ops, plan.grid, given)
+    for _ in decode(ops, weights, config, plan.counts, options, given, canvas):
+        pass
+    return ops.get(canvas).reshape(-1, *plan.grid)
+
+
+def new_canvas(ops, grid, given: Inputs):
+    """Return a canvas (b y*x) on which nothing stands but what is known."""
+    canvas = ops.full((given.images.shape[0], grid[0] * grid[1]), UNKNOWN)
+    if given.known_positions.shape[0]:
+        ops.place(canvas, given.known, given.known_positions)
+    return canvas
 
 
 def prefill(config, labels, positions, known):

@@ -60,6 +60,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numba  # noqa: E402
 from numba import prange  # noqa: E402
 
+# ruff: noqa: F822
 __all__ = [
     "Resources",
     "argument_types",

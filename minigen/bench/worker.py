@@ -70,16 +70,15 @@ def peak_bytes() -> int:
 
 def main(job: Job) -> None:
     """Serve with our own models."""
-    from minigen import backends
     from minigen.bench import weights
     from minigen.config import PRESETS
-    from minigen.pipeline import Pipeline
+    from minigen.pipeline import assemble
 
     generator, tokenizer = (
         weights.model(PRESETS[name], job.dtype)
         for name in (job.generator, job.tokenizer)
     )
-    pipe = Pipeline(generator, tokenizer, *backends.pick(job.backend))
+    pipe = assemble(generator, tokenizer, job.backend)
     labels = [i % pipe.config.classes for i in range(job.batch)]
 
     def draw(steps):

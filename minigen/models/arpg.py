@@ -88,7 +88,8 @@ def forward(ops, weights, config, tokens, labels, order, table, watch=None):
     tokens (b n) in raster order, labels (b), order (b n) raster positions: all int64.
     Row t of the logits predicts the token at position order[:, t].
     """
-    ids, content_rows, query_rows = arrange(config, tokens, labels, order)
+    arranged = arrange(config, tokens, labels, order)
+    ids, content_rows, query_rows = (ops.put(array) for array in arranged)
 
     def attend_content(layer):
         return ops.attention_causal
@@ -104,7 +105,8 @@ def forward(ops, weights, config, tokens, labels, order, table, watch=None):
 def loss(ops, weights, config, tokens, labels, order, table):
     """Return the mean cross entropy, in nats a token, of the training form."""
     logits = forward(ops, weights, config, tokens, labels, order, table)
-    return ops.cross_entropy(logits, np.take_along_axis(tokens, order, axis=1))
+    targets = ops.put(np.take_along_axis(tokens, order, axis=1))
+    return ops.cross_entropy(logits, targets)
 
 
 def arrange(config, tokens, labels, order):
