@@ -81,7 +81,8 @@ def golden(request) -> Path:
 
 @pytest.fixture(scope="session")
 def ops(backend):
-    """The table of operations of the backend under test."""
+    """The table of operations of the backend under test, on NumPy arrays."""
     from minigen import backends
 
-    return backends.pick(backend)[1]
+    table = backends.pick(backend)[1]
+    return table if table.device is None else backends.hosted(table)

@@ -1,0 +1,116 @@
+"""Runs on a device: the whole of ARPG and VQ through the interpreter of CUDA kernels."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigen import arrays, backends, plans, recorded, sample
+from minigen.checkpoints import Model
+from minigen.config import ArpgConfig, VqConfig
+from minigen.pipeline import Pipeline
+from tests.models.stand_in import stand_in
+from tests.test_sample import compare
+
+CONFIG = ArpgConfig(
+    width=32, layers=2, heads=2, vocabulary=24, classes=3, tokens=16, multiple_of=16
+)
+# one level: a token is a pixel, which keeps the interpreted convolutions short
+PIXELS = VqConfig(base=32, multipliers=(1,), latent=8, codes=24, code_size=4)
+OPTIONS = sample.Options(guidance=3.0, temperature=0.9, top_k=20, top_p=0.95)
+
+
+def pipeline(device=None):
+    """Return a pipeline of stand-ins, on that device or on NumPy."""
+    name = "interpreter" if device else "numpy"
+    ops = backends.table(name, device)
+    models = (
+        Model(config, backends.move(ops, stand_in(config)), Path(name))
+        for config in (CONFIG, PIXELS)
+    )
+    return Pipeline(*models, name, ops)
+
+
+def draw(pipe, labels, seed, order="random", steps=3, **options):
+    plan = plans.plan((2, 3), order, "linear", steps, seed=seed)
+    return recorded.draw(pipe, plan, labels, seed, replace(OPTIONS, **options), 0)
+
+
+@pytest.fixture(scope="module")
+def device():
+    return arrays.Interpreter(seed=3)
+
+
+@pytest.mark.parametrize("order", ["random", "spiral"])
+def test_a_tiny_arpg_draws_the_reference_s_tokens(device, order):
+    """Every kernel of a run interpreted: the same tokens as NumPy's reference."""
+    plan = plans.plan((4, 4), order, "arccos", 5, seed=1, known=[3, 7])
+    known = np.array([[5, 23], [0, 11]])
+    runs = []
+    for pipe in (pipeline(), pipeline(device)):
+        call = pipe.ops, pipe.generator.weights, CONFIG, plan, [0, 2]
+        options = {"seed": 8, "options": OPTIONS, "known": known}
+        runs.append(list(sample.steps(*call, **options)))
+    assert compare(*runs, seed=8) == 0
+    for one, other in zip(*runs, strict=True):
+        assert np.array_equal(one.canvas, other.canvas)
+
+
+def test_the_third_run_of_a_shape_is_replayed(device):
+    pipe, plain = pipeline(device), pipeline()
+    runs = [([0, 1], 5), ([2, 2], 6), ([1, 0], 7), ([2, 1], 8)]
+    launches = []
+    for labels, seed in runs:
+        before = device.launches
+        images = draw(pipe, labels, seed)
+        launches.append(device.launches - before)
+        # another order of the same counts, other classes, another seed
+        expected = draw(plain, labels, seed)
+        assert images.dtype == np.uint8 and images.shape == (2, 2, 3, 3)
+        # a pixel is rounded down: float32 noise may move it by a level
+        assert abs(images.astype(int) - expected.astype(int)).max() <= 1
+    (run,) = pipe.recorded.values()
+    # the second run is launched, recorded, and replayed to be compared
+    assert launches == [len(run.recording) * times for times in (1, 2, 1, 1)]
+
+
+def test_other_options_or_counts_are_another_run(device):
+    pipe = pipeline(device)
+    for options in ({}, {"guidance": 1.0}, {"steps": 2}):
+        draw(pipe, [0], 1, **options)
+    assert len(pipe.recorded) == 3
+    assert set(pipe.recorded.values()) == {"seen"}
+
+
+def test_a_recording_that_differs_is_not_trusted(device, monkeypatch):
+    pipe = pipeline(device)
+    expected = draw(pipe, [0], 1)
+    replay = arrays.Recording.replay
+
+    def forget(recording):
+        replay(recording)
+        for images in pipe.last.images:
+            images[...] = 0
+
+    original = recorded.record
+
+    def record(*arguments):
+        object.__setattr__(pipe, "last", original(*arguments))
+        return pipe.last
+
+    monkeypatch.setattr(recorded, "record", record)
+    monkeypatch.setattr(arrays.Recording, "replay", forget)
+    with pytest.warns(RuntimeWarning, match="other images"):
+        second = draw(pipe, [0], 1)
+    third = draw(pipe, [0], 1)
+    assert (second == expected).all() and (third == expected).all()
+    assert set(pipe.recorded.values()) == {"differs"}
+
+
+def test_a_run_without_steps_shows_nothing_but_what_is_known(device):
+    plan = plans.plan((1, 2), known=[0, 1])
+    for pipe in (pipeline(), pipeline(device)):
+        call = pipe.ops, pipe.generator.weights, CONFIG, plan, [0]
+        tokens = sample.sample(*call, known=np.array([[4, 9]]))
+        assert tokens.tolist() == [[[4, 9]]]
