@@ -226,8 +226,15 @@ def assemble(generator: Model, tokenizer: Model, backend="auto") -> Pipeline:
     Raises BackendError.
     """
     backend, ops = backends.pick(backend)
+    if ops.device is None:
+        return Pipeline(generator, tokenizer, backend, ops)
     models = (
-        replace(model, weights=backends.move(ops, model.weights))
+        replace(
+            model,
+            weights=backends.move(ops, model.weights),
+            # what it was made of cannot be read from there
+            metadata={**model.metadata, "minigen.hash": model.hash},
+        )
         for model in (generator, tokenizer)
     )
     return Pipeline(*models, backend, ops)
