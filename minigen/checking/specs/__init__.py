@@ -1,0 +1,18 @@
+"""For each function of the op table: what it may be given, and how far off it may be.
+
+spec = SPECS["rms_norm"]
+case = spec.draw(FULL).example()          # {"x": ..., "w": ..., "eps": ...}
+off = errors(spec, case, rms_norm(**case))  # <= 4 everywhere, or it is wrong
+"""
+
+from __future__ import annotations
+
+from minigen.checking.specs import draws, images, loop, tokens
+from minigen.checking.specs.spec import Spec, errors, expected, wide
+
+_ALL = (*tokens.SPECS, *draws.SPECS, *loop.SPECS, *images.SPECS)
+
+SPECS = {spec.name: spec for spec in _ALL}
+"""Every function of `minigen.backends.OPS` by its name."""
+
+__all__ = ["SPECS", "Spec", "errors", "expected", "wide"]

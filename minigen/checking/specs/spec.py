@@ -1,0 +1,101 @@
+"""What a specification says, and what follows from it for one case."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen.checking import tolerance
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one function of the op table may be given, and what it must return.
+
+    op, name: the folder and the function. draw(sizes) is a strategy of cases, each a
+    dict of the reference's arguments in their order.
+
+    How a result is judged: where `magnitude(case)` is given, by its distance from the
+    reference in float64; where `judge(case, result)` is given, by the errors it returns
+    in eps; where neither is, it must equal the reference bit for bit.
+
+    company: arguments whose rows along `axis` are independent, like those of the
+    result: in another order they give the same rows in that order. changes: the
+    argument that is written in place, and returned.
+    """
+
+    op: str
+    name: str
+    draw: Callable
+    magnitude: Callable | None = None
+    judge: Callable | None = None
+    company: tuple[str, ...] = ()
+    axis: int = 0
+    changes: str | None = None
+
+
+def reference(spec):
+    """Return the function of the reference that a specification is about."""
+    module = importlib.import_module(f"minigen.ops.{spec.op}.reference")
+    return getattr(module, spec.name)
+
+
+def wide(case) -> dict:
+    """Return a case with all its floating-point arrays in float64."""
+    return {
+        name: value.astype(np.float64) if is_floating(value) else value
+        for name, value in case.items()
+    }
+
+
+def absolute(case) -> dict:
+    """Return a case in float64 with all its signs dropped."""
+    return {
+        name: abs(value) if is_floating(value) else value
+        for name, value in wide(case).items()
+    }
+
+
+def is_floating(value) -> bool:
+    """Say whether it is an array of floating-point numbers, bfloat16 among them."""
+    if not isinstance(value, np.ndarray):
+        return False
+    return value.dtype.kind == "f" or value.dtype.name == "bfloat16"
+
+
+def expected(spec, case) -> np.ndarray:
+    """Return what the reference makes of a case, in float64 unless it must be exact."""
+    if spec.magnitude is None:
+        case = {
+            name: value.copy() if name == spec.changes else value
+            for name, value in case.items()
+        }
+        return np.asarray(reference(spec)(**case))
+    return np.asarray(reference(spec)(**wide(case)))
+
+
+def errors(spec, case, result) -> np.ndarray:
+    """Return how far off each element of a result is, in eps32 of its magnitude.
+
+    More than `tolerance.FACTOR` is wrong. An element that must be exact is off by 0 or
+    by infinity. The result must have the right shape.
+    """
+    if spec.judge is not None:
+        return spec.judge(result=np.asarray(result), **case)
+    exact = expected(spec, case)
+    if spec.magnitude is None:
+        same = (result == exact) | ((result != result) & (exact != exact))
+        return np.where(same, 0.0, np.inf)
+    return tolerance.errors(result, exact, spec.magnitude(**case))
+
+
+def linear_in_each(function) -> Callable:
+    """Return the magnitude of an op that is linear in each input: that of no signs."""
+
+    def magnitude(**case):
+        return function(**absolute(case))
+
+    return magnitude

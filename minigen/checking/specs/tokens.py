@@ -1,0 +1,195 @@
+"""Specifications of what a transformer is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minigen.checking.specs.spec import Spec, absolute, linear_in_each, wide
+from minigen.checking.strategies import floats, integers, seeds
+from minigen.checking.tolerance import EPS, TINY
+from minigen.ops.attention import reference as attention
+from minigen.ops.linear import reference as linear
+from minigen.ops.rms_norm import reference as rms_norm
+from minigen.ops.rope2d import reference as rope2d
+from minigen.ops.swiglu import reference as swiglu
+
+
+@st.composite
+def draw_linear(draw, sizes, residual=False):
+    """Draw x (b n d), w (f d), and residual (b n f) if asked for."""
+    b, n, d, f = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(sizes.f)
+    dtype, seed = draw(sizes.dtypes), draw(seeds)
+    case = {"x": floats(seed, b, n, d), "w": floats(seed, f, d, dtype=dtype)}
+    return case | {"residual": floats(seed + 1, b, n, f)} if residual else case
+
+
+def draw_linear_add(sizes):
+    """Draw the arguments of linear_add."""
+    return draw_linear(sizes, residual=True)
+
+
+@st.composite
+def draw_embed(draw, sizes):
+    """Draw table (t d), ids (b n)."""
+    b, n, t, d = draw(sizes.b), draw(sizes.n), draw(sizes.t), draw(sizes.d)
+    dtype, seed = draw(sizes.dtypes), draw(seeds)
+    return {"table": floats(seed, t, d, dtype=dtype), "ids": integers(seed, t, b, n)}
+
+
+@st.composite
+def draw_rms_norm(draw, sizes):
+    """Draw x (b n d), w (d), eps; x so small at times that eps decides."""
+    b, n, d = draw(sizes.b), draw(sizes.n), draw(sizes.d)
+    dtype, scale = draw(sizes.dtypes), draw(st.sampled_from((1.0, 1e-3)))
+    eps, seed = draw(st.sampled_from((1e-5, 1e-6))), draw(seeds)
+    x, w = floats(seed, b, n, d, scale=scale), floats(seed, d, dtype=dtype)
+    return {"x": x, "w": w, "eps": eps}
+
+
+@st.composite
+def draw_swiglu(draw, sizes):
+    """Draw gate and up (b n f); gates so large at times that exp overflows."""
+    b, n, f, seed = draw(sizes.b), draw(sizes.n), draw(sizes.f), draw(seeds)
+    gate = floats(seed, b, n, f, scale=draw(st.sampled_from((5.0, 100.0))))
+    return {"gate": gate, "up": floats(seed + 1, b, n, f)}
+
+
+def swiglu_magnitude(gate, up):
+    """Return |silu(gate) up|: nothing is subtracted.
+
+    Where exp(-|gate|) is below the smallest normal number it may be flushed to zero.
+    """
+    gate, up = gate.astype(np.float64), up.astype(np.float64)
+    return abs(swiglu.swiglu(gate, up)) + TINY / EPS * abs(gate * up)
+
+
+@st.composite
+def draw_rope2d(draw, sizes):
+    """Draw x (b n h e), a table of a grid (t e/2 2), rows (b n)."""
+    b, n, h, e = draw(sizes.b), draw(sizes.n), draw(sizes.h), draw(sizes.e)
+    y, x, seed = draw(sizes.y), draw(sizes.x), draw(seeds)
+    table, rows = rope2d.table(y, x, e, 100.0), integers(seed, 1 + y * x, b, n)
+    return {"x": floats(seed, b, n, h, e), "table": table, "rows": rows}
+
+
+def rope2d_magnitude(x, table, rows):
+    """Return |x0 c| + |x1 s| and |x1 c| + |x0 s|: both products counted as positive."""
+    x, table = abs(x.astype(np.float64)), abs(table.astype(np.float64))
+    turned = table.copy()
+    turned[..., 1] *= -1
+    return np.maximum(rope2d.rope2d(x, turned, rows), rope2d.rope2d(x, table, rows))
+
+
+@st.composite
+def draw_attention(draw, sizes):
+    """Draw q (b m h e), k and v (b n h e), NaN from a drawn length on."""
+    b, m, n, h, e = (draw(getattr(sizes, letter)) for letter in "bmnhe")
+    length, seed = draw(st.integers(1, n)), draw(seeds)
+    q = floats(seed, b, m, h, e, scale=draw(st.sampled_from((1.0, 100.0))))
+    k, v = floats(seed + 1, b, n, h, e), floats(seed + 2, b, n, h, e)
+    # what lies beyond the length must not be read
+    k[:, length:] = v[:, length:] = np.nan
+    return {"q": q, "k": k, "v": v, "length": length}
+
+
+@st.composite
+def draw_attention_causal(draw, sizes):
+    """Draw q, k, v (b n h e)."""
+    b, n, h, e = (draw(getattr(sizes, letter)) for letter in "bnhe")
+    seed, scale = draw(seeds), draw(st.sampled_from((1.0, 100.0)))
+    q = floats(seed, b, n, h, e, scale=scale)
+    return {"q": q, "k": floats(seed + 1, *q.shape), "v": floats(seed + 2, *q.shape)}
+
+
+def attention_magnitude(q, k, v, length=None):
+    """Return how far one eps of each input moves the output.
+
+    v enters linearly: the reference with |v|. A score moves by |q| |k| / sqrt(e), which
+    changes its weight by that factor; all weights together by twice the largest.
+    """
+    inputs = wide({"q": q, "k": k[:, :length], "v": abs(v[:, :length])})
+    if length is None:
+        terms = attention.attention_causal(**inputs)
+    else:
+        terms = attention.attention(**inputs, length=length)
+    q, k = abs(inputs["q"]), abs(inputs["k"])
+    largest = np.einsum("bmhe,bnhe->bmh", q, k.max(1, keepdims=True))
+    factor = 1 + 2 * largest / np.sqrt(q.shape[-1])
+    return terms * factor[..., None]
+
+
+@st.composite
+def draw_append(draw, sizes):
+    """Draw cache (b n h e), new (b m h e), and a length from which on it fits."""
+    b, m, h, e = (draw(getattr(sizes, letter)) for letter in "bmhe")
+    length, seed = draw(st.integers(0, 5)), draw(seeds)
+    n = length + m + draw(st.integers(0, 3))
+    cache, new = floats(seed, b, n, h, e), floats(seed + 1, b, m, h, e)
+    return {"cache": cache, "new": new, "length": length}
+
+
+def rms_norm_magnitude(x, w, eps):
+    """Return |result|: squares do not cancel."""
+    return rms_norm.rms_norm(**absolute({"x": x, "w": w}), eps=eps)
+
+
+SPECS = (
+    Spec(
+        "linear",
+        "linear",
+        draw_linear,
+        magnitude=linear_in_each(linear.linear),
+        company=("x",),
+        axis=1,
+    ),
+    Spec(
+        "linear",
+        "linear_add",
+        draw_linear_add,
+        magnitude=linear_in_each(linear.linear_add),
+        company=("x", "residual"),
+        axis=1,
+    ),
+    Spec("embed", "embed", draw_embed, company=("ids",)),
+    Spec(
+        "rms_norm",
+        "rms_norm",
+        draw_rms_norm,
+        magnitude=rms_norm_magnitude,
+        company=("x",),
+        axis=1,
+    ),
+    Spec(
+        "swiglu",
+        "swiglu",
+        draw_swiglu,
+        magnitude=swiglu_magnitude,
+        company=("gate", "up"),
+        axis=1,
+    ),
+    Spec(
+        "rope2d",
+        "rope2d",
+        draw_rope2d,
+        magnitude=rope2d_magnitude,
+        company=("x", "rows"),
+        axis=1,
+    ),
+    Spec(
+        "attention",
+        "attention",
+        draw_attention,
+        magnitude=attention_magnitude,
+        company=("q",),
+        axis=1,
+    ),
+    Spec(
+        "attention",
+        "attention_causal",
+        draw_attention_causal,
+        magnitude=attention_magnitude,
+        company=("q", "k", "v"),
+    ),
+    Spec("attention", "append", draw_append, company=("cache", "new"), changes="cache"),
+)

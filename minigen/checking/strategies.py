@@ -1,0 +1,103 @@
+"""Sizes and arrays that cases are made of, named after the letters.
+
+Sizes are ragged by construction: one, and both sides of every multiple of 32 that a
+kernel could have as a block. Arrays come from a drawn seed, which is quick and shrinks
+to small shapes, not to pretty numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+from hypothesis import strategies as st
+
+RAGGED = (1, 2, 3, 31, 32, 33, 63, 64, 65, 127)
+
+b = st.integers(1, 3)
+n = m = st.sampled_from((1, 2, 3, 4, 5, 7, 8, 31, 33))
+d = f = v = k = st.sampled_from(RAGGED)
+t = st.sampled_from((1, 5, 65))
+h = st.integers(1, 3)
+e = st.sampled_from((4, 8, 12, 32, 36, 64, 68))
+c = st.sampled_from((1, 2, 3, 8, 31, 32, 33))
+r = st.sampled_from((1, 2, 32))
+y = x = st.integers(1, 9)
+
+seeds = st.integers(0, 2**32 - 1)
+
+WEIGHT_DTYPES = (
+    np.dtype(np.float32),
+    np.dtype(np.float16),
+    np.dtype(ml_dtypes.bfloat16),
+)
+weight_dtypes = st.sampled_from(WEIGHT_DTYPES)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A strategy for every letter, and one for the dtype of weights."""
+
+    b: st.SearchStrategy = b
+    n: st.SearchStrategy = n
+    m: st.SearchStrategy = m
+    d: st.SearchStrategy = d
+    f: st.SearchStrategy = f
+    v: st.SearchStrategy = v
+    k: st.SearchStrategy = k
+    t: st.SearchStrategy = t
+    h: st.SearchStrategy = h
+    e: st.SearchStrategy = e
+    c: st.SearchStrategy = c
+    r: st.SearchStrategy = r
+    y: st.SearchStrategy = y
+    x: st.SearchStrategy = x
+    dtypes: st.SearchStrategy = weight_dtypes
+
+
+FULL = Sizes()
+"""Sizes for what is compiled."""
+
+_ROWS = st.sampled_from((1, 2, 3, 5, 9))
+_WIDTHS = st.sampled_from((1, 2, 3, 16, 31, 32, 33, 65))
+_SIDES = st.integers(1, 4)
+
+SMALL = Sizes(
+    b=st.integers(1, 2),
+    n=_ROWS,
+    m=_ROWS,
+    d=_WIDTHS,
+    f=_WIDTHS,
+    v=_WIDTHS,
+    k=_WIDTHS,
+    t=st.sampled_from((1, 5)),
+    h=st.integers(1, 2),
+    e=st.sampled_from((4, 8, 12, 32, 36)),
+    c=st.sampled_from((1, 2, 3, 8, 33)),
+    r=st.sampled_from((1, 2)),
+    y=_SIDES,
+    x=_SIDES,
+)
+"""Sizes for the interpreter, which takes microseconds for every number it touches."""
+
+
+def floats(seed, *shape, scale=1.0, dtype=np.float32):
+    """Return normal numbers times `scale`; one in eight of them is exactly zero.
+
+    >>> floats(0, 2, 3).shape
+    (2, 3)
+    """
+    rng = np.random.default_rng([seed, *shape])
+    values = rng.standard_normal(shape) * scale
+    values[rng.random(shape) < 0.125] = 0.0
+    return values.astype(np.float32).astype(dtype)
+
+
+def integers(seed, below, *shape):
+    """Return int64 numbers in [0, below).
+
+    >>> int(integers(0, 1, 2, 2).sum())
+    0
+    """
+    return np.random.default_rng([seed, *shape]).integers(0, below, shape)

@@ -1,0 +1,61 @@
+"""One tolerance for every op: |result - reference64| <= 4 eps32 * magnitude.
+
+The magnitude of an output is what its terms would sum to if none of them cancelled:
+`reference64(|inputs|)` for an op that is linear in each input. Float32 rounding moves
+the result by at most a few eps32 of that, whatever the signs. Where an input enters
+through a function (a softmax, a mean that is subtracted), the specification of the op
+derives the magnitude from how far one eps32 of each input moves the output.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+EPS = 2.0**-23
+"""The spacing of float32 numbers just above one."""
+
+TINY = 2.0**-126
+"""The smallest normal float32: below it, flushing to zero is allowed."""
+
+FACTOR = 4.0
+"""The one constant: never raised to make a test pass."""
+
+
+def errors(result, expected, magnitude) -> np.ndarray:
+    """Return |result - expected| in units of eps32 * magnitude, for every element.
+
+    Where the result is NaN or infinite, and was not expected to be, that is infinite.
+    """
+    result, expected = np.asarray(result, np.float64), np.asarray(expected, np.float64)
+    assert result.shape == expected.shape, (result.shape, expected.shape)
+    allowed = EPS * np.asarray(magnitude, np.float64) + TINY
+    with np.errstate(invalid="ignore"):
+        off = np.abs(result - expected) / allowed
+    off = np.where(np.isfinite(result), off, np.inf)
+    return np.where(result == expected, 0.0, off)
+
+
+def worst(result, expected, magnitude) -> float:
+    """Return the largest |result - expected| in units of eps32 * magnitude."""
+    result = np.asarray(result, np.float64)
+    assert result.shape == np.shape(expected), (result.shape, np.shape(expected))
+    assert np.isfinite(result).all(), "the result holds NaN or infinity"
+    return float(np.max(errors(result, expected, magnitude), initial=0.0))
+
+
+def assert_close(result, expected, magnitude) -> None:
+    """Assert |result - expected| <= 4 eps32 * magnitude everywhere."""
+    ratio = worst(result, expected, magnitude)
+    assert ratio <= FACTOR, (
+        f"off by {ratio:.1f} eps32 of the magnitude, allowed {FACTOR}"
+    )
+
+
+def assert_same(result, expected) -> None:
+    """Assert equality bit for bit, of shape, dtype and every element."""
+    result, expected = np.asarray(result), np.asarray(expected)
+    assert result.dtype == expected.dtype, (result.dtype, expected.dtype)
+    assert result.shape == expected.shape, (result.shape, expected.shape)
+    same = result.tobytes() == expected.tobytes()
+    where = np.argwhere(~((result == expected) | (result != result)))[:3].tolist()
+    assert same, f"not the same bits, first at {where}"
