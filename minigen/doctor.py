@@ -29,11 +29,30 @@ PYTHON = ((3, 10), (3, 13))
 """The oldest and the newest Python minigen is made for."""
 
 EXTRAS = {
-    "check": (("hypothesis",), "property tests of kernels"),
+    "check": (("hypothesis", "greenlet"), "`minigen check`, and the interpreter"),
+    "cuda13": (
+        ("numba-cuda", "nvidia-nvjitlink", "nvidia-nvvm"),
+        "CUDA kernels: compile and run on a GPU; driver 580 or later",
+    ),
+    "cuda12": (
+        ("numba-cuda", "nvidia-nvjitlink-cu12", "nvidia-cuda-nvcc-cu12"),
+        "the same for drivers from 525 on",
+    ),
+    "cublas": (
+        ("nvmath-python", "nvidia-cublas"),
+        "NVIDIA's matrix products on a GPU, for large batches",
+    ),
     "lessons": (("matplotlib",), "the pictures of the lessons"),
     "train": (("torch",), "training, and the PyTorch side of `minigen bench`"),
     "test": (
-        ("pytest", "pytest-xdist", "hypothesis", "matplotlib"),
+        (
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "greenlet",
+            "matplotlib",
+            "numba-cuda",
+        ),
         "the tests of minigen itself",
     ),
 }
@@ -147,21 +166,38 @@ def examine_weights() -> Finding:
 
 
 def extras() -> list[Finding]:
-    """Say of each extra whether it is installed, and what it would add."""
+    """Say of each extra whether it is installed and what it would add; and of a GPU."""
     findings = []
     for name, (packages, use) in EXTRAS.items():
         missing = [package for package in packages if not _version(package)]
-        versions = ", ".join(f"{p} {_version(p)}" for p in packages if _version(p))
+        versions = [f"{package} {_version(package)}" for package in packages[:2]]
+        versions += ["..."] if len(packages) > 2 else []
         findings.append(
             Finding(
                 name,
-                "-" if missing else versions,
+                "-" if missing else ", ".join(versions),
                 not missing,
                 use,
                 f'pip install "minigen[{name}]"' if missing else "",
             )  # fmt: skip
         )
-    return findings
+    return [*findings, examine_gpu()]
+
+
+def examine_gpu() -> Finding:
+    """Say which GPU the backend cuda would run on."""
+    if not _version("numba-cuda"):
+        return Finding(
+            "gpu", "-", False, "one cannot be seen without numba-cuda",
+            'pip install "minigen[cuda13]"',
+        )  # fmt: skip
+    from minigen import target
+
+    if not target.has_gpu():
+        return Finding("gpu", "-", False, "no NVIDIA GPU, or no driver for it")
+    device = target.core.Device()
+    major, minor = device.compute_capability
+    return Finding("gpu", device.name, True, f"compute capability {major}.{minor}")
 
 
 def mending(findings: list[Finding]) -> list[str]:

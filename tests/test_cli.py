@@ -6,13 +6,14 @@ import math
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from minigen import defaults, doctor, evaluate, plans
+from minigen import defaults, doctor, evaluate, plans, target
 from minigen import sample as loop
 from minigen.bench import ceilings, limit, weights
 from minigen.checkpoints import names, read_checkpoint
@@ -290,9 +291,33 @@ def test_doctor_knows_what_the_project_declares():
     assert set(re.findall(r"^(\w+) =", extras, re.M)) == set(doctor.EXTRAS)
 
 
-def test_doctor_clears_the_cache_and_nothing_else(minigen, monkeypatch, tmp_path):
-    from minigen import target
+def test_doctor_knows_what_an_extra_installs():
+    # each package it looks for is in the extra, or comes with one that is
+    text = (doctor.Path(doctor.__file__).parents[1] / "pyproject.toml").read_text()
+    for name, (packages, _) in doctor.EXTRAS.items():
+        declared = re.search(rf"^{name} = \[(.*?)\]$", text, re.M | re.S)[1]
+        found = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>]', declared))
+        if name == "test":
+            found |= {"hypothesis", "greenlet", "matplotlib", "numba-cuda"}
+        if name.startswith("cuda"):
+            found = {p for p in found if p != "numpy"} | set(packages[1:])
+        assert found == set(packages), name
 
+
+def test_doctor_says_which_gpu_there_is(monkeypatch):
+    device = SimpleNamespace(name="NVIDIA Imagined", compute_capability=(9, 0))
+    core = SimpleNamespace(Device=lambda: device)
+    monkeypatch.setattr(target, "core", core, raising=False)
+    for there, found in ((True, "NVIDIA Imagined"), (False, "-")):
+        monkeypatch.setattr(target, "has_gpu", lambda there=there: there)
+        finding = doctor.extras()[-1]
+        assert (finding.name, finding.found, finding.well) == ("gpu", found, there)
+    assert finding.note == "no NVIDIA GPU, or no driver for it"
+    monkeypatch.setattr(doctor, "_version", lambda package: None)
+    assert 'pip install "minigen[cuda13]"' in doctor.examine_gpu().mend
+
+
+def test_doctor_clears_the_cache_and_nothing_else(minigen, monkeypatch, tmp_path):
     monkeypatch.setattr(target, "cache_folder", lambda: tmp_path / "kernels-b")
     for name in ("kernels-a", "kernels-b", "other"):
         (tmp_path / name).mkdir()
