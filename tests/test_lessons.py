@@ -18,7 +18,7 @@ from minigen.show import lesson
 FOLDER = Path(__file__).parent.parent / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
 PACKAGE = str(Path(plans.__file__).parent.parent)
-BASE = {"numpy", "PIL", "minigen"}  # what `pip install minigen` brings
+BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install minigen` brings
 
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
@@ -51,7 +51,7 @@ def asserts(cell):
 
 
 def test_the_first_lessons_are_there():
-    assert [path.stem[:3] for path in LESSONS] == ["00_", "01_", "02_", "03_"]
+    assert [path.stem[:3] for path in LESSONS] == [f"{i:02}_" for i in range(6)]
 
 
 @each_lesson

@@ -25,7 +25,8 @@ def _rms_norm(x, w, eps, y):
     i, d = cuda.blockIdx.x, x.shape[1]
     total = np.float32(0)
     for k in range(cuda.threadIdx.x, d, cuda.blockDim.x):
-        total += x[i, k] * x[i, k]
+        v = x[i, k]
+        total += v * v
     mean = block_sum(total, partial) / np.float32(d)
     scale = np.float32(1) / math.sqrt(mean + eps)
     for k in range(cuda.threadIdx.x, d, cuda.blockDim.x):
