@@ -77,16 +77,19 @@ def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
             f"kernel {function.__name__} takes ({', '.join(names)}) and was given "
             f"{len(arguments)} arguments",
         )
-    together = rewrite.mentions(function, "this_grid")
     grid, block = _three("grid", grid), _three("block", block)
-    machine = threads.Machine(grid, block, seed, watch, dynamic, together)
+    machine = threads.Machine(function, grid, block)
+    machine.watch, machine.dynamic = watch, dynamic
+    machine.together = rewrite.mentions(function, "this_grid")
+    if seed is not None:
+        machine.shuffle(seed)
     seen = dict(zip(names, map(_scalar, arguments), strict=True))
     watched = memory.watch_all(machine, seen) if watch else {}
-    values = tuple((seen | watched).values())
+    machine.arguments = tuple((seen | watched).values())
     with _one_at_a_time, np.errstate(all="ignore"):
         before, cuda.machine = cuda.machine, machine
         try:
-            machine.run(function, values)
+            machine.run()
         except MinigenError:
             raise
         except Exception as error:

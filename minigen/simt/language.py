@@ -274,7 +274,7 @@ class Language:
     def activemask(self):
         """Return the lanes that have not exited, as a mask."""
         threads = self.machine.current.warp.threads
-        return sum(1 << t.lane for t in threads if not t.greenlet.dead)
+        return sum(1 << t.lane for t in threads if not t.done)
 
     def lanemask_lt(self):
         """Return the lanes below this one, as a mask."""

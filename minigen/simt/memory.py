@@ -44,7 +44,7 @@ class Cells:
     def read(self, cell, where, frame):
         """Return the value of a cell; `where()` names the index in messages."""
         if self.fresh is not None and self.fresh[cell]:
-            self._uninitialised(where, frame)
+            self._uninitialised(cell, where, frame)
         if not self.private:
             machine = self.machine
             thread = machine.current
@@ -88,7 +88,7 @@ class Cells:
     def change(self, cell, function, where, frame):
         """Replace a cell by function(cell) in one piece; return what it was."""
         if self.fresh is not None and self.fresh[cell]:
-            self._uninitialised(where, frame)
+            self._uninitialised(cell, where, frame)
         old = self.flat[cell]
         value = function(old)
         if value is not None:
@@ -146,13 +146,21 @@ class Cells:
             frame,
         )
 
-    def _uninitialised(self, where, frame):
-        thread = self.machine.current
-        self._fault(
+    def _uninitialised(self, cell, where, frame):
+        machine = self.machine
+        thread = machine.current
+        frame = outside(frame)
+        fault = KernelError(
             "uninitialised",
-            f"{thread} reads {self.name}{where()}, which nobody has written",
-            frame,
+            f"{thread} reads {self.name}{where()}, which nobody has written\n"
+            f"  {thread} at {describe(frame.f_code, frame.f_lasti)}",
         )
+        if self.private:
+            raise fault
+        # if another thread comes to write it now, it is a race
+        record = thread, thread.stamp, frame.f_code, frame.f_lasti
+        self.readers[cell].append(record)
+        machine.park(fault)
 
     def _fault(self, kind, message, frame):
         frame = outside(frame)

@@ -11,15 +11,30 @@ whether two accesses to memory were ordered (see memory.py).
 
 from __future__ import annotations
 
-import contextvars
 import random
+import sys
+import threading
 
+import numpy as np
 from greenlet import getcurrent, greenlet
 
 from minigen.errors import KernelError
 from minigen.simt.places import describe, describe_frame
 
 WARP = 32
+
+
+# greenlets that wait for work, of each thread of the operating system
+_idle = threading.local()
+
+
+def _work(machine):
+    # a greenlet costs more to make than a thread to run, so it lives on and on
+    with np.errstate(all="ignore"):
+        while True:
+            following = machine.work()
+            _idle.workers.append(getcurrent())
+            machine = following.switch()
 
 
 class Index:
@@ -37,23 +52,31 @@ class Index:
 
 
 class Thread:
-    """One thread: its place in the block, what it waits for, and what it was told."""
+    """One thread: its place in the block, what it waits for, and what it was told.
 
-    __slots__ = ("index", "block", "warp", "lane", "stamp", "synced", "locals")
-    __slots__ += ("greenlet", "switch", "waits", "heard")
+    stamp: that of the last release; synced: {lane: stamp of the last meeting that put
+    it before this thread}, for meetings of a part of the warp.
+    """
+
+    __slots__ = (
+        *("index", "block", "warp", "lane", "stamp", "synced"),
+        *("worker", "done", "waits", "heard"),
+    )
 
     def __init__(self, index, block, warp, lane, stamp):
         self.index, self.block, self.warp, self.lane = index, block, warp, lane
-        # the stamp of the last release; {lane: stamp of the last meeting with it}
-        self.stamp, self.synced = stamp, {}
-        self.waits = self.heard = None
+        self.stamp, self.synced = stamp, None
+        self.worker, self.done, self.waits, self.heard = None, False, None, None
 
     def __repr__(self):
         return f"thread {self.index} of block {self.block.index}"
 
 
 class Warp:
-    """Up to 32 threads that can exchange values without memory."""
+    """Up to 32 threads that can exchange values without memory.
+
+    lanes: which it has, as a mask; meetings: {mask: {lane: value}} of those who wait.
+    """
 
     __slots__ = ("threads", "lanes", "meetings", "stamp")
 
@@ -62,87 +85,85 @@ class Warp:
 
 
 class Block:
-    """Threads that share memory and a barrier."""
+    """Threads that share memory and a barrier.
 
-    __slots__ = ("index", "threads", "warps", "waiting", "arrays", "bytes", "stamp")
-    __slots__ += ("sizes",)
+    arrays: {key: shared array}; sizes: [(key, bytes)] of them; bytes: all in all.
+    """
+
+    __slots__ = (
+        *("index", "threads", "warps", "waiting", "stamp"),
+        *("arrays", "sizes", "bytes"),
+    )
 
     def __init__(self, index):
         self.index, self.threads, self.warps, self.waiting = index, [], [], []
-        self.arrays, self.sizes, self.bytes, self.stamp = {}, [], 0, -1
+        self.stamp, self.arrays, self.sizes, self.bytes = -1, {}, [], 0
 
 
 class Machine:
     """One launch: its threads, its schedule, its clock."""
 
-    def __init__(self, grid, block, seed, watch, dynamic, together):
+    def __init__(self, function, grid, block):
+        self.function, self.arguments = function, ()
         self.grid, self.block = Index(*grid), Index(*block)
-        self.watch, self.dynamic = watch, dynamic
+        self.watch, self.dynamic, self.together = True, 0, False
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
-        self.current, self.ready, self.hub = None, [], None
-        self.blocks, self.waiting, self.leaks = [], [], {}
-        dice = random.Random(seed)
-        self.random = dice.random
-        # how often the next thread is drawn rather than taken in order
-        self.whim = 0 if seed is None else dice.choice((0.05, 0.5, 1.0))
+        self.current, self.ready, self.hub, self.error = None, [], None, None
+        self.blocks, self.waiting, self.parked, self.leaks = [], [], [], {}
         self.order = [
             Index(x, y, z)
             for z in range(grid[2])
             for y in range(grid[1])
             for x in range(grid[0])
         ]
-        if seed is not None:
-            dice.shuffle(self.order)
-        self.together = together
+        # how often the next thread is drawn, and not the one whose turn it is
+        self.whim, self.random = 0, None
+
+    def shuffle(self, seed):
+        """Let a seed decide the order of blocks, and of threads at every switch."""
+        dice = random.Random(seed)
+        dice.shuffle(self.order)
+        self.whim, self.random = dice.choice((0.05, 0.5, 1.0)), dice.random
 
     # running
 
-    def run(self, function, arguments):
-        """Run all threads of all blocks to their end, or raise KernelError."""
+    def run(self):
+        """Run all threads of all blocks to their end, or raise what stopped them."""
         self.hub = getcurrent()
+        if not hasattr(_idle, "workers"):
+            _idle.workers = []
         count = len(self.order) if self.together else 1
-        try:
-            for i in range(0, len(self.order), count):
-                self.blocks = [Block(index) for index in self.order[i : i + count]]
-                for block in self.blocks:
-                    self._fill(block, function, arguments)
-                self.ready.reverse()
-                while self.ready:
-                    # comes back when the thread ends, or when nobody is ready
-                    self._pick().switch()
+        for i in range(0, len(self.order), count):
+            self.blocks = [Block(index) for index in self.order[i : i + count]]
+            for block in self.blocks:
+                self._fill(block)
+            self.ready.reverse()
+            self._pick()
+            # comes back when nobody is ready
+            while greenlet(_work).switch(self):
+                pass
+            if self.error is not None:
+                raise self.error
+            if not self.parked:
                 self._all_done()
-        finally:
-            # let go of threads that were left in the middle
-            self.ready, self.blocks, self.waiting = [], [], []
+        if self.parked:
+            raise self.parked[0]
 
-    def _fill(self, block, function, arguments):
-        context = contextvars.copy_context()
-        width, height, depth = self.block.x, self.block.y, self.block.z
-        linear = 0
-        for z in range(depth):
-            for y in range(height):
-                for x in range(width):
+    def _fill(self, block):
+        size, linear = self.block, 0
+        for z in range(size.z):
+            for y in range(size.y):
+                for x in range(size.x):
                     lane = linear % WARP
                     if lane == 0:
-                        block.warps.append(Warp())
-                    warp = block.warps[-1]
+                        warp = Warp()
+                        block.warps.append(warp)
                     thread = Thread(Index(x, y, z), block, warp, lane, self.clock)
-                    body = greenlet(function)
-                    body.gr_context = context
-                    thread.greenlet = body
-                    thread.switch = self._first(thread, body, arguments)
                     warp.threads.append(thread)
                     warp.lanes |= 1 << lane
                     block.threads.append(thread)
                     linear += 1
         self.ready.extend(block.threads)
-
-    def _first(self, thread, body, arguments):
-        def switch():
-            thread.switch = body.switch
-            return body.switch(*arguments)
-
-        return switch
 
     def _pick(self):
         ready = self.ready
@@ -152,14 +173,52 @@ class Machine:
         self.current = thread = ready.pop()
         return thread
 
+    def _go(self, thread):
+        if thread.worker is not None:
+            thread.worker.switch()
+        elif _idle.workers:
+            worker = _idle.workers.pop()
+            worker.parent = self.hub
+            worker.switch(self)
+        else:
+            # a worker inherits the depth of its maker's stack, so the hub makes it
+            self.hub.switch("make a worker")
+
     def wait(self, thread):
         """Let others run until `thread` is released."""
         if self.ready:
             chosen = self._pick()
             if chosen is not thread:
-                chosen.switch()
+                self._go(chosen)
         else:
             self.hub.switch()
+
+    def park(self, fault):
+        """Hold the running thread for good; raise its fault when no other can run.
+
+        What the others do meanwhile may explain it better.
+        """
+        self.parked.append(fault)
+        self.current.waits = "a value that never came", None
+        self.wait(self.current)
+
+    def work(self):
+        """Run threads from their beginning, one after another; return who goes on."""
+        worker = getcurrent()
+        try:
+            while True:
+                thread = self.current
+                thread.worker = worker
+                self.function(*self.arguments)
+                thread.done = True
+                if not self.ready:
+                    return self.hub
+                following = self._pick().worker
+                if following is not None:
+                    return following
+        except Exception as error:
+            self.error = error
+            return self.hub
 
     # waiting
 
@@ -297,7 +356,7 @@ class Machine:
 
     def _all_done(self):
         """Return if every thread came to its end, else say why some did not."""
-        left = [t for b in self.blocks for t in b.threads if not t.greenlet.dead]
+        left = [t for b in self.blocks for t in b.threads if not t.done]
         if not left:
             return
         for block in self.blocks:
@@ -314,7 +373,7 @@ class Machine:
         missing = [
             t for t in warp.threads if mask >> t.lane & 1 and t.lane not in meeting
         ]
-        gone = [t.lane for t in missing if t.greenlet.dead]
+        gone = [t.lane for t in missing if t.done]
         block = here[0].block.index
         names = f"of mask 0x{mask:08x} in block {block}"
         if gone:
@@ -326,8 +385,8 @@ class Machine:
         raise KernelError(kind, "\n".join([message, *_places(here + missing)]))
 
     def _threads_missing(self, waiting, expected):
-        gone = [t for t in expected if t.greenlet.dead]
-        away = [t for t in expected if not t.greenlet.dead and t not in waiting]
+        gone = [t for t in expected if t.done]
+        away = [t for t in expected if not t.done and t not in waiting]
         message = (
             f"{len(waiting)} of {len(expected)} threads of {_where(expected)} arrived "
             f"at {_what(waiting)}; "
@@ -342,8 +401,6 @@ class Machine:
 
 
 def _caller():
-    import sys
-
     return sys._getframe(1)
 
 
@@ -380,5 +437,5 @@ def _standing(thread):
     place = thread.waits[1]
     if place is not None:
         return describe(*place)
-    frame = thread.greenlet.gr_frame or _caller()
+    frame = thread.worker.gr_frame or _caller()
     return describe_frame(frame)
