@@ -9,6 +9,7 @@ kernel cannot be loaded.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import importlib
@@ -123,13 +124,22 @@ def gpu_inline(function):
 
 def has_gpu() -> bool:
     """Say whether a GPU and its driver are there, and numba-cuda is."""
-    if importlib.util.find_spec("numba_cuda") is None:
+    if importlib.util.find_spec("numba_cuda") is None or not _has_driver():
         return False
     try:
         return bool(__getattr__("cuda").is_available())
     except Exception:
         # a broken driver may raise anything
         return False
+
+
+def _has_driver():
+    # asked first, since it takes no time: importing numba.cuda takes half a second
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 @functools.cache
