@@ -11,7 +11,10 @@ axis. Nothing else may be asked of it.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import functools
+import importlib.util
+import math
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +30,12 @@ CHUNK = 1 << 28
 
 SMALL_CHUNK = 1 << 20
 """Bytes that the interpreter's arena asks for at a time."""
+
+GRID = (2**31 - 1, 65535, 65535)
+"""The most blocks that a grid may have along each of its axes."""
+
+BLOCK = (1024, 1024, 64)
+"""The most threads that a block may have along each of its axes, and 1024 in all."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +71,23 @@ class Arena:
         free = self._free.get(size)
         if free:
             return Block(free.pop(), size, self)
+        if size > self._chunk:
+            # memory of its own: what is left of the chunk stays for smaller ones
+            return Block(self._grow(size), size, self)
         if self._next + size > self._end:
-            room = max(size, self._chunk)
-            address, owner = self._allocate(room + ALIGNMENT)
-            self._owners.append(owner)
-            self._next = -(-address // ALIGNMENT) * ALIGNMENT
-            self._end = self._next + room
+            self._next = self._grow(self._chunk)
+            self._end = self._next + self._chunk
         self._next += size
         return Block(self._next - size, size, self)
 
     def give_back(self, block) -> None:
         """Let the next array of this size have the block."""
         self._free.setdefault(block.size, []).append(block.address)
+
+    def _grow(self, size):
+        address, owner = self._allocate(size + ALIGNMENT)
+        self._owners.append(owner)
+        return -(-address // ALIGNMENT) * ALIGNMENT
 
 
 def round_up(size):
@@ -131,12 +145,22 @@ class Interpreter:
         return np.array(array)
 
     def launch(self, kernel, grid, block, *arguments):
-        """Run a kernel on `grid` blocks of `block` threads."""
+        """Run a kernel on `grid` blocks of `block` threads, or record that.
+
+        Nothing is launched where there are no blocks. Raises BackendError for a grid or
+        a block that no GPU takes.
+        """
+        grid, block = dimensions(grid, block)
+        if 0 in grid:
+            return
         if self._recording is not None:
-            self._recording.append((kernel, grid, block, arguments))
+            self._recording.append((kernel, grid, block, *arguments))
             return
         self.launches += 1
         simt.launch(kernel, grid, block, *arguments, seed=self.seed, watch=self.watch)
+
+    def sync(self):
+        """Return when all that was launched has run: here, at once."""
 
     @contextmanager
     def record(self):
@@ -145,16 +169,16 @@ class Interpreter:
         arena, self._arena = self._arena, Arena(_host_memory, SMALL_CHUNK)
         self._recording = launches = []
         recording = Recording(launches, self._arena)
+        try:
+            yield recording
+        finally:
+            self._arena, self._recording = arena, None
 
         def replay():
             for launch in launches:
                 self.launch(*launch)
 
         recording.start = replay
-        try:
-            yield recording
-        finally:
-            self._arena, self._recording = arena, None
 
 
 class Gpu:
@@ -165,18 +189,25 @@ class Gpu:
 
     def __init__(self):
         if not target.has_gpu():
-            raise BackendError(
-                "no usable NVIDIA GPU was found; what is needed is a driver (580 or "
-                'later) and `pip install "minigen[cuda13]"` (for drivers from 525 on '
-                "[cuda12]); `minigen doctor` says what is missing. Or choose backend "
-                "numba"
-            )
+            raise BackendError(_missing())
+        # Numba warns of every grid smaller than the GPU, and a lesson's always is
+        target.numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
         self._device = target.core.Device()
         self._device.set_current()
         self._stream = self._device.create_stream()
         self._arena = Arena(_device_memory, CHUNK)
-        self._recording = self._builder = None
+        self._recording = None
         self.launches = 0
+
+    @property
+    def stream(self) -> int:
+        """The handle of the stream on which all work is done, for other libraries."""
+        return int(self._stream.handle)
+
+    @property
+    def name(self) -> str:
+        """What the GPU calls itself."""
+        return self._device.name
 
     def empty(self, shape, dtype=np.float32):
         """Return a new array with undefined contents."""
@@ -207,13 +238,24 @@ class Gpu:
         return values
 
     def launch(self, kernel, grid, block, *arguments):
-        """Run a kernel on `grid` blocks of `block` threads, or record that."""
-        if self._recording is not None:
-            self._recording.append(None)
-            kernel[grid, block, self._builder](*arguments)
+        """Run a kernel on `grid` blocks of `block` threads, or record that.
+
+        Nothing is launched where there are no blocks. Raises BackendError for a grid or
+        a block that no GPU takes.
+        """
+        grid, block = dimensions(grid, block)
+        if 0 in grid:
             return
-        self.launches += 1
+        if self._recording is None:
+            self.launches += 1
+        else:
+            self._recording.append([_outsider(a, self._arena) for a in arguments])
+        # while a graph is captured, what is launched on the stream goes into the graph
         kernel[grid, block, self._stream](*arguments)
+
+    def sync(self):
+        """Return when all that was launched has run."""
+        self._stream.sync()
 
     @contextmanager
     def record(self):
@@ -226,22 +268,40 @@ class Gpu:
         arena, self._arena = self._arena, Arena(_device_memory, CHUNK)
         self._recording = launches = []
         recording = Recording(launches, self._arena)
-        self._builder = self._device.create_graph_builder()
-        self._builder.begin_building()
+        builder = self._stream.create_graph_builder()
         try:
+            # relaxed: the arena may ask for memory meanwhile
+            builder.begin_building(mode="relaxed")
             yield recording
-        finally:
-            builder = self._builder
-            self._arena, self._recording, self._builder = arena, None, None
+            nodes = _captured(self._stream)
             builder.end_building()
+        except BaseException:
+            # the stream must take launches again, whatever became of the graph
+            with suppress(Exception):
+                builder.close()
+            raise
+        finally:
+            self._arena, self._recording = arena, None
+        # a capture that went to another stream or device gives an empty graph
+        if nodes < len(launches):
+            raise BackendError(
+                f"{len(launches)} launches were recorded, but the CUDA graph has "
+                f"{nodes} nodes; please report this with the output of `minigen doctor`"
+            )
         graph = builder.complete()
-        recording.start = lambda: graph.launch(self._stream)
+
+        def replay():
+            self.launches += len(launches)
+            graph.launch(self._stream)
+
+        recording.start = replay
 
 
 class Recording:
     """Launches that were recorded and can be run again, on the same addresses.
 
-    What they allocated lives in an arena of their own, as long as the recording does.
+    What they allocated lives in an arena of their own, as long as the recording does,
+    and so do the arrays from outside that they read and write.
     """
 
     def __init__(self, launches, arena):
@@ -279,13 +339,79 @@ class _Described:
         }
 
 
+@functools.lru_cache(maxsize=4096)
+def dimensions(grid, block) -> tuple:
+    """Return grid and block as three ints each, or raise BackendError.
+
+    A GPU's limits hold on the interpreter too. Plain ints: cuda.core takes no others.
+
+    >>> dimensions(np.int64(5), (32, 2))
+    ((5, 1, 1), (32, 2, 1))
+    """
+    grid, block = _three(grid), _three(block)
+    if len(grid) > 3 or _outside(grid, 0, GRID):
+        raise BackendError(f"a grid of {grid} blocks; a GPU takes at most {GRID}")
+    if len(block) > 3 or _outside(block, 1, BLOCK) or math.prod(block) > BLOCK[0]:
+        raise BackendError(
+            f"a block of {block} threads; a GPU takes at least 1 and at most {BLOCK}, "
+            f"{BLOCK[0]} together"
+        )
+    return grid, block
+
+
+def _three(sizes):
+    sizes = sizes if isinstance(sizes, tuple) else (sizes,)
+    return tuple(int(n) for n in (*sizes, 1, 1)[: max(3, len(sizes))])
+
+
+def _outside(sizes, least, most):
+    return any(not least <= n <= top for n, top in zip(sizes, most, strict=True))
+
+
+def _missing():
+    # what would have to be installed for a GPU to be used here
+    if importlib.util.find_spec("numba_cuda") is None or not target.has_compiler():
+        return (
+            "the backend cuda needs numba-cuda and NVIDIA's compiler libraries; run "
+            '`pip install "minigen[cuda13]"` (for a driver older than 580 '
+            '`pip install "minigen[cuda12]"`), or choose backend numba'
+        )
+    return (
+        "no usable NVIDIA GPU was found: `nvidia-smi` must show one, and a driver of "
+        'version 580 or later; for a driver from 525 on run `pip install "minigen'
+        '[cuda12]"`. Or choose backend numba; `minigen doctor` says what is here'
+    )
+
+
+def _outsider(argument, arena):
+    # an array that a recording uses but does not own must live as long as it does
+    memory = getattr(argument, "gpu_data", None)
+    block = getattr(getattr(memory, "owner", None), "block", None)
+    return None if block is None or block.arena is arena else argument
+
+
+def _captured(stream):
+    # the nodes of the graph that is being captured on a stream
+    driver = target.cuda.cudadrv.driver.driver
+    graph = driver.cuStreamGetCaptureInfo(stream.handle)[2]
+    return driver.cuGraphGetNodes(graph, 0)[1]
+
+
 def _host_memory(size):
     memory = np.empty(size, np.uint8)
     return memory.ctypes.data, memory
 
 
 def _device_memory(size):
-    memory = target.cuda.device_array(size, np.uint8)
+    try:
+        memory = target.cuda.device_array(size, np.uint8)
+    except Exception as error:
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        raise BackendError(
+            f"the GPU has no {size / 1e9:.2f} GB of memory left; draw fewer images "
+            "together (--batch), or end what else runs on it"
+        ) from None
     return memory.device_ctypes_pointer.value, memory
 
 
