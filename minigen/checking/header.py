@@ -5,8 +5,8 @@
     Reads x 2, w n; writes y 1.
     Shared memory: 128 bytes.
 
-Line 1 says what a block is for, and names the axes of arrays: after `x (n d)`, n and d
-are the sizes of x. Line 2 says what a thread does. Line 3 says how often each cell of
+Line 1 says what a block is for, and names the axes of arrays: after `x (n d)`, or
+`x is (n d)`, n and d are the sizes of x. Line 2 says what a thread does. Line 3 says how often each cell of
 an array is read and written, line 4 how many bytes of shared memory a block has
 (`none` for none). A fifth line, if there is one, gives the reason why a thread keeps
 registers in memory.
@@ -36,7 +36,7 @@ FORM = """expected four lines such as
     Shared memory: 128 bytes."""
 """What every complaint about a header ends with."""
 
-_AXES = re.compile(r"(\w+) \(([^)]+)\)")
+_AXES = re.compile(r"(\w+)(?: is)? \(([^)]+)\)")
 _SIZE = re.compile(r"(?=.)(\d*)([a-z]?)(?:/(\d+))?")
 _TRAFFIC = re.compile(r"Reads (.+); writes (.+)\.")
 _SHARED = re.compile(r"Shared memory: (?:(none)|(.+) bytes)\.")
@@ -74,7 +74,7 @@ def parse(kernel) -> Header:
     """
     function = getattr(kernel, "py_func", kernel)
     arguments = list(inspect.signature(function).parameters)
-    lines = inspect.cleandoc(function.__doc__ or "").splitlines()
+    lines = inspect.cleandoc(function.__doc__ or "").strip().splitlines()
     if len(lines) not in (4, 5) or not all(lines):
         _complain(kernel, f"has {len(lines)} lines of docstring, {FORM}")
     block, threads, traffic, shared, *reason = lines

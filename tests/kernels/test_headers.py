@@ -1,0 +1,32 @@
+"""Every kernel says in four lines what it does, and does that."""
+
+import pytest
+
+from minigen.checking import header
+from tests.kernels import collect
+
+
+@pytest.mark.parametrize("name", collect.KERNELS)
+def test_a_kernel_has_a_header(name):
+    header.parse(collect.kernel(name))
+
+
+@pytest.mark.parametrize("name", collect.KERNELS)
+def test_a_kernel_is_launched(name):
+    assert name in collect.signatures(), (
+        "no launcher reaches this kernel; add sizes that do to ROUTES, or a launch of "
+        "its own to DIRECT, in tests/kernels/collect.py"
+    )
+
+
+def test_every_kernel_was_found_by_its_decorator():
+    # a kernel made in any other way would escape
+    for name in collect.signatures():
+        assert name in collect.KERNELS
+
+
+@pytest.mark.parametrize("name", collect.KERNELS)
+def test_traffic_and_shared_memory_are_what_the_header_says(name):
+    for launch in collect.interpreted()[name]:
+        shapes = [getattr(a, "shape", a) for a in launch.arguments]
+        assert launch.findings() == [], shapes
