@@ -6,10 +6,10 @@
     Shared memory: 128 bytes.
 
 Line 1 says what a block is for, and names the axes of arrays: after `x (n d)`, or
-`x is (n d)`, n and d are the sizes of x. Line 2 says what a thread does. Line 3 says how often each cell of
-an array is read and written, line 4 how many bytes of shared memory a block has
-(`none` for none). A fifth line, if there is one, gives the reason why a thread keeps
-registers in memory.
+`x is (n d)`, n and d are the sizes of x. Line 2 says what a thread does. Line 3 says
+how often each cell of an array is read and written, line 4 how many bytes of shared
+memory a block has (`none` for none). A fifth line, if there is one, gives the reason
+why a thread keeps registers in memory.
 
 A number may be an expression of whole numbers and names: those of line 1, those of the
 kernel's scalar arguments, and constants of its module in capitals; with + - * // % ( )
