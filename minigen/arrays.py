@@ -218,6 +218,7 @@ class Gpu:
 
     def put(self, values):
         """Return a copy of a host array on the device."""
+        _refuse_recorded(self._recording, "put")
         values = _storable(values)
         array = self.empty(values.shape, values.dtype)
         self.write(array, values)
