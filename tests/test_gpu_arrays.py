@@ -329,7 +329,7 @@ def test_a_full_gpu_is_a_message(machine, gpu, monkeypatch):
         raise driver.CudaAPIError(code, f"Call to cuMemAlloc results in {code.name}")
 
     monkeypatch.setattr(machine, "memalloc", full)
-    with pytest.raises(BackendError, match="no 4.03 GB of memory .* --batch"):
+    with pytest.raises(BackendError, match="no 4.03 GB of memory.*--batch"):
         gpu.empty(1_000_000_000)
 
 
