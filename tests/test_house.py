@@ -1,6 +1,7 @@
 """The walls of the house: who may import what, and what a file may hold."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import minigen
+from minigen import backends
 
 ROOT = Path(minigen.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -28,6 +30,29 @@ def roots(path):
     return {name.split(".")[0] for name in imports(path)}
 
 
+def names_the_cuda_target(source):
+    """Return the places where Python source gets at the CUDA target by itself."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                modules = [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module), names=names):
+                modules = [f"{module}.{alias.name}" for alias in names]
+            case ast.Call(args=[ast.Constant(value=str(module)), *_], func=function):
+                is_import = ast.unparse(function).endswith(
+                    ("import_module", "import__")
+                )
+                modules = [module] if is_import else []
+            case ast.Attribute(attr="cuda", value=value):
+                modules = [ast.unparse(node)] if "numba" in ast.unparse(value) else []
+            case _:
+                modules = []
+        target = re.compile(r"(.*\bnumba\.cuda|numba_cuda|cuda)(\.|$)")
+        found += [(node.lineno, name) for name in modules if target.match(name)]
+    return found
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("ops/*/reference.py")), ids=str)
 def test_a_reference_imports_numpy_only(path):
     # and what it takes from other ops is their reference
@@ -39,11 +64,58 @@ def test_a_reference_imports_numpy_only(path):
 def test_a_model_knows_no_backend(path):
     assert not roots(path) & {"numba", "torch"}
     assert not [n for n in imports(path) if n.startswith(("minigen.ops", "minigen.b"))]
-    assert "cuda" not in path.read_text()
+    for name in (*backends.BACKENDS, "backend", "device"):
+        allowed = {"import numpy as np"} if name == "numpy" else set()
+        lines = set(path.read_text().splitlines()) - allowed
+        assert not [line for line in lines if name in line.lower()], name
+
+
+def test_the_cuda_target_is_imported_by_one_file():
+    for path in FILES:
+        if path != ROOT / "target.py":
+            assert not names_the_cuda_target(path.read_text()), path
+
+
+WAYS = (
+    "import numba.cuda",
+    "import numba.cuda as c",
+    "from numba import cuda",
+    "from numba.cuda import jit",
+    "import numba_cuda",
+    "from cuda import core",
+    "def f():\n    from cuda.bindings import driver",
+    "import importlib\nimportlib.import_module('cuda.core')",
+    "__import__('numba.cuda.compiler')",
+    "from minigen.target import numba\nnumba.cuda.jit",
+    "target.numba.cuda.jit",
+)
+
+
+@pytest.mark.parametrize("source", WAYS)
+def test_every_way_to_the_cuda_target_is_seen(source):
+    assert names_the_cuda_target(source)
+
+
+def test_what_is_not_the_cuda_target_is_let_pass():
+    for line in ("from minigen.target import cuda", "import cudax", "target.cuda.jit"):
+        assert not names_the_cuda_target(line)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("ops/*/cuda*.py")), ids=str)
+def test_a_kernel_imports_numpy_and_minigen_only(path):
+    assert roots(path) <= {"__future__", "math", "numpy", "minigen"}
+
+
+def test_intrinsics_import_only_what_they_are_written_in():
+    path = ROOT / "ops" / "intrinsics.py"
+    assert roots(path) == {"__future__", "llvmlite", "numba", "minigen"}
+    taken = re.findall(r"^from (?:numba|llvmlite)\b.*$", path.read_text(), re.M)
+    assert taken == ["from llvmlite import ir", "from numba import types"]
+    assert "import numba" not in path.read_text()
 
 
 def test_numba_is_imported_where_it_is_used():
-    allowed = {"target.py", "cpu.py", "cuda.py"}
+    allowed = {"target.py", "cpu.py"}
     for path in FILES:
         if "numba" in roots(path):
             assert path.name in allowed or path.parent.name in {"bench", "ops"}, path
