@@ -61,7 +61,7 @@ def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
     """
     try:
         from minigen.simt import memory, places, rewrite, threads
-        from minigen.simt.language import cuda
+        from minigen.simt.running import running
     except ImportError as error:
         if error.name != "greenlet":
             raise
@@ -87,7 +87,7 @@ def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
     watched = memory.watch_all(machine, seen) if watch else {}
     machine.arguments = tuple((seen | watched).values())
     with _one_at_a_time, np.errstate(all="ignore"):
-        before, cuda.machine = cuda.machine, machine
+        before, running.machine = running.machine, machine
         try:
             machine.run()
         except MinigenError:
@@ -95,7 +95,7 @@ def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
         except Exception as error:
             raise _explain(error, machine) from error
         finally:
-            cuda.machine = before
+            running.machine = before
     blocks = grid[0] * grid[1] * grid[2]
     counts = {name: array.counts() for name, array in watched.items()}
     return Report(

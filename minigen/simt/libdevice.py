@@ -48,6 +48,12 @@ def fma(x, y, z):
     return x * y + z
 
 
+def cbrt(x):
+    """Return the cube root, in the type of x."""
+    y = np.cbrt(np.float64(x))
+    return np.float32(y) if type(x) is np.float32 else y
+
+
 def _single(function):
     return lambda *values: np.float32(function(*(np.float32(v) for v in values)))
 
@@ -58,6 +64,8 @@ _TABLE = {
     "clz": clz,
     "ffs": ffs,
     "fma": fma,
+    "cbrt": cbrt,
+    "cbrtf": lambda x: cbrt(np.float32(x)),
     "fmaf": _single(fma),
     "fmaf_rn": _single(fma),
     "int_as_float": lambda x: np.int32(x).view(np.float32),

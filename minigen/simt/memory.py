@@ -19,51 +19,55 @@ import numpy as np
 
 from minigen.errors import KernelError
 from minigen.simt import pattern
-from minigen.simt.places import describe, outside
+from minigen.simt.places import describe, describe_frame
 
 
 class Cells:
     """The bookkeeping of one allocation; `Watched` arrays are windows on it.
 
     flat: its values, one axis. fresh: which cells nobody has written (or None if all
-    hold values). writers, readers: for each cell the last write, and the reads since,
-    as (thread, stamp, code, instruction). atomics: like readers. reads, writes: how
-    often, by cell.
+    hold values). writers: the last write of each cell; readers, atomics: the reads and
+    the atomic changes since; each as (thread, stamp, code, instruction). reads, writes:
+    how often, by cell (of reads, those before the last write). private: one thread's
+    own, so that nothing can race.
     """
 
-    __slots__ = ("machine", "flat", "name", "fresh", "private", "constant")
-    __slots__ += ("writers", "readers", "atomics", "reads", "writes", "narrow")
+    __slots__ = (
+        *("machine", "flat", "name", "fresh", "private", "constant", "narrow"),
+        *("writers", "readers", "atomics", "reads", "writes"),
+    )
 
-    def __init__(self, machine, flat, name, fresh=None, private=False, constant=False):
+    def __init__(self, machine, flat, name):
         self.machine, self.flat, self.name = machine, flat, name
-        self.fresh, self.private, self.constant = fresh, private, constant
+        self.fresh, self.private, self.constant = None, False, False
+        self.narrow = flat.dtype.kind == "f" and flat.dtype.itemsize < 8
         self.writers, self.readers, self.atomics = {}, defaultdict(list), {}
         self.reads, self.writes = defaultdict(int), defaultdict(int)
-        self.narrow = flat.dtype.kind == "f" and flat.dtype.itemsize < 8
 
-    def read(self, cell, where, frame):
-        """Return the value of a cell; `where()` names the index in messages."""
+    def read(self, cell, array, index, frame):
+        """Return the value of a cell; array[index], in the line of `frame`, asks."""
         if self.fresh is not None and self.fresh[cell]:
-            self._uninitialised(cell, where, frame)
-        if not self.private:
-            machine = self.machine
-            thread = machine.current
-            record = thread, thread.stamp, frame.f_code, frame.f_lasti
-            earlier = self.writers.get(cell)
-            if (
-                earlier is not None
-                and earlier[0] is not thread
-                and not machine.ordered(earlier[0], earlier[1], thread)
-            ):
-                self._race(where, "reads", frame, "wrote", earlier)
-            if self.atomics and cell in self.atomics:
-                self._against(self.atomics[cell], where, "reads", frame, "changed")
-            self.readers[cell].append(record)
+            self._uninitialised(cell, array, index, frame)
+        if self.private:
+            return self.flat[cell]
+        machine = self.machine
+        thread = machine.current
+        earlier = self.writers.get(cell)
+        if (
+            earlier is not None
+            and earlier[0] is not thread
+            and not machine.ordered(earlier[0], earlier[1], thread)
+        ):
+            self._race(array, index, "reads", frame, "wrote", earlier)
+        if self.atomics and cell in self.atomics:
+            self._against(self.atomics[cell], array, index, "reads", frame, "changed")
+        record = thread, thread.stamp, frame.f_code, frame.f_lasti
+        self.readers[cell].append(record)
         return self.flat[cell]
 
-    def write(self, cell, value, where, frame):
-        """Store a value in a cell."""
-        self._store(cell, value, where, frame)
+    def write(self, cell, value, array, index, frame):
+        """Store a value in a cell, for array[index] = value in the line of `frame`."""
+        self._store(cell, value, array, index, frame)
         if self.private:
             return
         machine = self.machine
@@ -74,32 +78,33 @@ class Cells:
             and earlier[0] is not thread
             and not machine.ordered(earlier[0], earlier[1], thread)
         ):
-            self._race(where, "writes", frame, "wrote", earlier)
-        readers = self.readers.get(cell)
-        if readers:
-            self._against(readers, where, "writes", frame, "read")
+            self._race(array, index, "writes", frame, "wrote", earlier)
+        if cell in self.readers:
+            readers = self.readers.pop(cell)
+            self._against(readers, array, index, "writes", frame, "read")
             self.reads[cell] += len(readers)
-            readers.clear()
         if self.atomics and cell in self.atomics:
-            self._against(self.atomics.pop(cell), where, "writes", frame, "changed")
+            atomics = self.atomics.pop(cell)
+            self._against(atomics, array, index, "writes", frame, "changed")
         self.writers[cell] = thread, thread.stamp, frame.f_code, frame.f_lasti
         self.writes[cell] += 1
 
-    def change(self, cell, function, where, frame):
+    def change(self, cell, function, array, index, frame):
         """Replace a cell by function(cell) in one piece; return what it was."""
         if self.fresh is not None and self.fresh[cell]:
-            self._uninitialised(cell, where, frame)
+            self._uninitialised(cell, array, index, frame)
         old = self.flat[cell]
         value = function(old)
         if value is not None:
-            self._store(cell, value, where, frame)
+            self._store(cell, value, array, index, frame)
         if not self.private:
-            machine = self.machine
-            thread = machine.current
-            earlier = self.writers.get(cell)
-            if earlier is not None:
-                self._against([earlier], where, "changes", frame, "wrote")
-            self._against(self.readers.get(cell, ()), where, "changes", frame, "read")
+            if cell in self.writers:
+                writers = [self.writers[cell]]
+                self._against(writers, array, index, "changes", frame, "wrote")
+            if cell in self.readers:
+                readers = self.readers[cell]
+                self._against(readers, array, index, "changes", frame, "read")
+            thread = self.machine.current
             record = thread, thread.stamp, frame.f_code, frame.f_lasti
             self.atomics.setdefault(cell, []).append(record)
             self.reads[cell] += 1
@@ -118,54 +123,52 @@ class Cells:
             writes[cell] += count
         return reads, writes
 
-    def _store(self, cell, value, where, frame):
+    def _store(self, cell, value, array, index, frame):
         if self.constant:
-            thread = self.machine.current
-            self._fault("type", f"{thread} writes constant {self.name}{where()}", frame)
+            self._fault("type", "writes", array, index, ", a constant", frame)
         self.flat[cell] = value
-        if self.narrow and type(value) is np.float64:
-            self.machine.leaks[frame.f_code, frame.f_lasti] = True
         if self.fresh is not None:
             self.fresh[cell] = 0
+        if self.narrow and type(value) is np.float64:
+            self.machine.leaks[frame.f_code, frame.f_lasti] = True
 
-    def _against(self, records, where, now, frame, before):
-        machine = self.machine
-        thread = machine.current
+    def _against(self, records, array, index, now, frame, before):
+        ordered, thread = self.machine.ordered, self.machine.current
         for record in reversed(records):
-            if not machine.ordered(record[0], record[1], thread):
-                self._race(where, now, frame, before, record)
+            if record[0] is not thread and not ordered(record[0], record[1], thread):
+                self._race(array, index, now, frame, before, record)
 
-    def _race(self, where, now, frame, before, record):
+    def _race(self, array, index, now, frame, before, record):
         thread = self.machine.current
         other, _, code, instruction = record
-        self._fault(
+        raise KernelError(
             "race",
-            f"on {self.name}{where()}: {other} {before} it, {thread} {now} it, and "
-            f"nothing orders the two\n"
-            f"  {other} at {describe(code, instruction)}",
-            frame,
+            f"on {self.name}{array.text(index)}: {other} {before} it, {thread} {now} "
+            "it, and nothing orders the two; put a barrier between them\n"
+            f"  {other} {before} it at {describe(code, instruction)}\n"
+            f"  {thread} {now} it at {describe_frame(frame)}",
         )
 
-    def _uninitialised(self, cell, where, frame):
-        machine = self.machine
-        thread = machine.current
-        frame = outside(frame)
-        fault = KernelError(
-            "uninitialised",
-            f"{thread} reads {self.name}{where()}, which nobody has written\n"
-            f"  {thread} at {describe(frame.f_code, frame.f_lasti)}",
-        )
-        if self.private:
-            raise fault
-        # if another thread comes to write it now, it is a race
-        record = thread, thread.stamp, frame.f_code, frame.f_lasti
-        self.readers[cell].append(record)
-        machine.park(fault)
+    def _uninitialised(self, cell, array, index, frame):
+        why = ", which nobody has written"
+        try:
+            self._fault("uninitialised", "reads", array, index, why, frame)
+        except KernelError as fault:
+            if self.private:
+                raise
+            # if another thread comes to write it now, it is a race
+            thread = self.machine.current
+            record = thread, thread.stamp, frame.f_code, frame.f_lasti
+            self.readers[cell].append(record)
+            self.machine.park(fault)
 
-    def _fault(self, kind, message, frame):
-        frame = outside(frame)
-        place = describe(frame.f_code, frame.f_lasti)
-        raise KernelError(kind, f"{message}\n  {self.machine.current} at {place}")
+    def _fault(self, kind, does, array, index, why, frame):
+        thread = self.machine.current
+        raise KernelError(
+            kind,
+            f"{thread} {does} {self.name}{array.text(index)}{why}\n"
+            f"  at {describe_frame(frame)}",
+        )
 
 
 class Watched:
@@ -190,41 +193,39 @@ class Watched:
         cell = self.locate(index)
         if cell is None:
             return self._window(index)
-        return self.cells.read(cell, lambda: self._name(index), _getframe(1))
+        return self.cells.read(cell, self, index, _getframe(1))
 
     def __setitem__(self, index, value):
         cell = self.locate(index)
-        if cell is not None:
-            self.cells.write(cell, value, lambda: self._name(index), _getframe(1))
-            return
-        self._window(index).fill(value, _getframe(1))
+        if cell is None:
+            self._window(index).fill(value, _getframe(1))
+        else:
+            self.cells.write(cell, value, self, index, _getframe(1))
+
+    # the same on behalf of the line that `frame` stands at
 
     def read(self, index, frame):
-        """Return one value, on behalf of the line that `frame` stands at."""
-        return self.cells.read(self.locate(index), lambda: self._name(index), frame)
+        """Return one value."""
+        return self.cells.read(self.locate(index), self, index, frame)
 
     def store(self, index, value, frame):
-        """Write one value, on behalf of the line that `frame` stands at."""
-        cell = self.locate(index)
-        self.cells.write(cell, value, lambda: self._name(index), frame)
-
-    def counts(self):
-        """Return how often each cell was read and written, in the array's shape."""
-        reads, writes = self.cells.counts()
-        return reads.reshape(self.shape), writes.reshape(self.shape)
+        """Write one value."""
+        self.cells.write(self.locate(index), value, self, index, frame)
 
     def change(self, index, function, frame):
-        """Change one cell atomically, on behalf of the line of `frame`."""
-        cell = self.locate(index)
-        return self.cells.change(cell, function, lambda: self._name(index), frame)
+        """Replace one value by function(value) in one piece; return what it was."""
+        return self.cells.change(self.locate(index), function, self, index, frame)
 
     def fill(self, value, frame):
         """Write one value, or an array of them, cell by cell."""
         values = np.broadcast_to(value, self.shape)
         for index in np.ndindex(*self.shape):
-            cell = self.locate(index)
-            name = self._name(index)
-            self.cells.write(cell, values[index], lambda name=name: name, frame)
+            self.store(index, values[index], frame)
+
+    def counts(self):
+        """Return how often each cell was read and written, in the array's shape."""
+        reads, writes = self.cells.counts()
+        return reads.reshape(self.shape), writes.reshape(self.shape)
 
     def reshape(self, *shape):
         """Return the same cells in another shape; the array must be contiguous."""
@@ -240,16 +241,29 @@ class Watched:
 
     def locate(self, index):
         """Return the cell of an index, or None if it names more than one."""
-        shape, strides, cell = self.shape, self.strides, self.start
-        if type(index) is not tuple:
-            index = (index,)
-        if len(index) != self.ndim:
+        try:
+            if self.ndim == 1 and type(index) is not tuple:
+                i = as_int(index)
+                if 0 <= i < self.size:
+                    return self.start + i * self.strides[0]
+            elif self.ndim == 2:
+                i, j = index
+                i, j = as_int(i), as_int(j)
+                rows, columns = self.shape
+                if 0 <= i < rows and 0 <= j < columns:
+                    return self.start + i * self.strides[0] + j * self.strides[1]
+        except TypeError:
+            # a slice, or one index of two
+            pass
+        return self._locate_any(index)
+
+    def _locate_any(self, index):
+        index = index if type(index) is tuple else (index,)
+        if len(index) != self.ndim or any(isinstance(i, slice) for i in index):
             return None
-        for i, size, stride in zip(index, shape, strides):
-            if type(i) is not int:
-                if isinstance(i, slice):
-                    return None
-                i = as_int(i)
+        cell = self.start
+        for i, size, stride in zip(index, self.shape, self.strides, strict=True):
+            i = as_int(i)
             if not 0 <= i < size:
                 self._outside(index)
             cell += i * stride
@@ -276,18 +290,13 @@ class Watched:
         before = (*self.before, index)
         return Watched(self.cells, start, tuple(shape), tuple(strides), before)
 
-    def _name(self, index):
+    def text(self, index):
+        """Return an index as it would be written, after those that led here."""
         return "".join(_brackets(part) for part in (*self.before, index))
 
     def _outside(self, index):
-        cells = self.cells
-        thread = cells.machine.current
-        cells._fault(
-            "bounds",
-            f"{thread} touches {cells.name}{self._name(index)}, outside of its shape "
-            f"{self.shape}",
-            _getframe(1),
-        )
+        why = f", outside of its shape {self.shape}"
+        self.cells._fault("bounds", "touches", self, index, why, _getframe(1))
 
 
 def _brackets(index):
@@ -315,6 +324,19 @@ def window(cells, shape):
     return Watched(cells, 0, shape, _strides(shape))
 
 
+def load(array, index, frame):
+    """Return a cell of a watched or a plain array, for the line of `frame`."""
+    return array.read(index, frame) if isinstance(array, Watched) else array[index]
+
+
+def store(array, index, value, frame):
+    """Write a cell of a watched or a plain array, for the line of `frame`."""
+    if isinstance(array, Watched):
+        array.store(index, value, frame)
+    else:
+        array[index] = value
+
+
 def watch_all(machine, arguments):
     """Return the arrays among named arguments, watched: {name: Watched}."""
     watched = {}
@@ -322,7 +344,7 @@ def watch_all(machine, arguments):
         if isinstance(value, np.ndarray):
             flat = value.reshape(-1)
             poisoned = pattern.is_poison(flat)
-            fresh = bytearray(poisoned) if poisoned.any() else None
-            cells = Cells(machine, flat, name, fresh)
+            cells = Cells(machine, flat, name)
+            cells.fresh = bytearray(poisoned) if poisoned.any() else None
             watched[name] = window(cells, value.shape)
     return watched

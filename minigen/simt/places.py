@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def outside(frame):
-    """Return the nearest frame, from `frame` outwards, that is not the interpreter's."""
+    """Return the nearest frame outwards that is not one of the interpreter's."""
     while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
         frame = frame.f_back
     return frame

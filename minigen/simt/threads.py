@@ -22,6 +22,7 @@ from minigen.errors import KernelError
 from minigen.simt.places import describe, describe_frame
 
 WARP = 32
+ALL = 0xFFFFFFFF
 
 
 # greenlets that wait for work, of each thread of the operating system
@@ -91,13 +92,14 @@ class Block:
     """
 
     __slots__ = (
-        *("index", "threads", "warps", "waiting", "stamp"),
+        *("index", "threads", "warps", "waiting", "values", "stamp"),
         *("arrays", "sizes", "bytes"),
     )
 
     def __init__(self, index):
         self.index, self.threads, self.warps, self.waiting = index, [], [], []
-        self.stamp, self.arrays, self.sizes, self.bytes = -1, {}, [], 0
+        self.values, self.stamp = [], -1
+        self.arrays, self.sizes, self.bytes = {}, [], 0
 
 
 class Machine:
@@ -173,10 +175,8 @@ class Machine:
         self.current = thread = ready.pop()
         return thread
 
-    def _go(self, thread):
-        if thread.worker is not None:
-            thread.worker.switch()
-        elif _idle.workers:
+    def _begin(self, thread):
+        if _idle.workers:
             worker = _idle.workers.pop()
             worker.parent = self.hub
             worker.switch(self)
@@ -186,12 +186,16 @@ class Machine:
 
     def wait(self, thread):
         """Let others run until `thread` is released."""
-        if self.ready:
-            chosen = self._pick()
-            if chosen is not thread:
-                self._go(chosen)
-        else:
+        if not self.ready:
             self.hub.switch()
+            return
+        chosen = self._pick()
+        if chosen is thread:
+            return
+        if chosen.worker is not None:
+            chosen.worker.switch()
+        else:
+            self._begin(chosen)
 
     def park(self, fault):
         """Hold the running thread for good; raise its fault when no other can run.
@@ -226,7 +230,8 @@ class Machine:
         """Wait for the whole block; return the values that its threads brought."""
         thread = self.current
         block = thread.block
-        thread.waits, thread.heard = (what, place), value
+        thread.waits = what, place
+        block.values.append(value)
         block.waiting.append(thread)
         if len(block.waiting) == len(block.threads):
             self._release_block(block)
@@ -234,19 +239,17 @@ class Machine:
         return thread.heard
 
     def _release_block(self, block):
-        first = block.waiting[0].waits
-        if any(thread.waits != first for thread in block.waiting):
-            self._different_barriers(block.waiting, len(block.threads))
-        self.clock += 1
+        self._same_barrier(block.waiting)
         self.barriers += 1
+        values, waiting = block.values, block.waiting
+        block.values, block.waiting = [], []
+        self.clock += 1
         block.stamp = self.clock
-        values = [thread.heard for thread in block.waiting]
         for warp in block.warps:
             warp.stamp = self.clock
-        for thread in block.waiting:
-            thread.stamp, thread.waits, thread.heard = self.clock, None, values
-        self.ready.extend(reversed(block.waiting))
-        block.waiting = []
+        for thread in waiting:
+            thread.stamp, thread.heard = self.clock, values
+        self.ready.extend(reversed(waiting))
 
     def meet_grid(self, place):
         """Wait for all blocks of the launch."""
@@ -254,43 +257,48 @@ class Machine:
         thread.waits = "grid sync", place
         self.waiting.append(thread)
         if len(self.waiting) == len(self.order) * len(thread.block.threads):
-            first = self.waiting[0].waits
-            if any(thread.waits != first for thread in self.waiting):
-                self._different_barriers(self.waiting, len(self.waiting))
-            self.clock += 1
-            self.barriers += 1
-            self.stamp = self.clock
-            for block in self.blocks:
-                block.stamp = self.clock
-                for warp in block.warps:
-                    warp.stamp = self.clock
-            for waiting in self.waiting:
-                waiting.stamp, waiting.waits = self.clock, None
-            self.ready.extend(reversed(self.waiting))
-            self.waiting = []
+            self._release_grid()
         self.wait(thread)
+
+    def _release_grid(self):
+        self._same_barrier(self.waiting)
+        self.barriers += 1
+        self.clock += 1
+        self.stamp = self.clock
+        for block in self.blocks:
+            block.stamp = self.clock
+            for warp in block.warps:
+                warp.stamp = self.clock
+        for thread in self.waiting:
+            thread.stamp = self.clock
+        self.ready.extend(reversed(self.waiting))
+        self.waiting = []
 
     def meet_warp(self, mask, place, what, value=None):
         """Wait for the lanes that a mask names; return {lane: value}."""
         thread = self.current
         warp = thread.warp
-        mask = int(mask) & 0xFFFFFFFF
-        if not mask >> thread.lane & 1:
-            self.fault(
-                "mask",
-                f"{thread}, lane {thread.lane}, calls {what} with mask "
-                f"0x{mask:08x}, which does not name its own lane",
-            )
+        if mask != ALL:
+            mask = self._check_mask(thread, mask, what)
+        thread.waits = what, place, mask
         meeting = warp.meetings.get(mask)
         if meeting is None:
             meeting = warp.meetings[mask] = {}
-        thread.waits = what, place, mask
         meeting[thread.lane] = value
-        thread.heard = meeting
         if len(meeting) == (mask & warp.lanes).bit_count():
             self._release_lanes(warp, mask, meeting)
         self.wait(thread)
-        return thread.heard
+        return meeting
+
+    def _check_mask(self, thread, mask, what):
+        mask = int(mask) & ALL
+        if not mask >> thread.lane & 1:
+            self.fault(
+                "mask",
+                f"{thread}, lane {thread.lane}, calls {what} with mask 0x{mask:08x}, "
+                "which does not name the lane itself; name every lane that takes part",
+            )
+        return mask
 
     def _release_lanes(self, warp, mask, meeting):
         del warp.meetings[mask]
@@ -301,7 +309,8 @@ class Machine:
                 self._different_lanes(threads, mask)
         if self.watch:
             self._stamp_lanes(warp, mask, threads)
-        self.ready.extend(reversed(threads))
+        threads.reverse()
+        self.ready.extend(threads)
 
     def _stamp_lanes(self, warp, mask, threads):
         self.clock += 1
@@ -322,7 +331,7 @@ class Machine:
             thread.stamp = self.clock
 
     def ordered(self, other, stamp, thread):
-        """Tell whether what `other` did since `stamp` came before what `thread` does."""
+        """Tell whether what `other` did after `stamp` is over for `thread`."""
         if other is thread:
             return True
         if other.warp is thread.warp:
@@ -340,10 +349,16 @@ class Machine:
             message += "\n  at " + describe_frame(_caller())
         raise KernelError(kind, message)
 
-    def _different_barriers(self, waiting, size):
+    def _same_barrier(self, waiting):
+        first = waiting[0].waits
+        for thread in waiting:
+            if thread.waits != first:
+                break
+        else:
+            return
         lines = [
-            f"the {size} threads of {_where(waiting)} wait at different barriers; "
-            "let all of them come to the same one"
+            f"the {len(waiting)} threads of {_where(waiting)} wait at different "
+            "barriers; let all of them come to the same one"
         ]
         raise KernelError("divergent barrier", "\n".join(lines + _places(waiting)))
 

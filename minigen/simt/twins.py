@@ -6,7 +6,9 @@ from sys import _getframe
 
 import numpy as np
 
-from minigen.simt.language import _read, cuda
+from minigen.simt.memory import load
+from minigen.simt.running import running
+from minigen.simt.warps import exchange
 
 
 def widen(v):
@@ -20,12 +22,12 @@ def load16(array, i):
     """Return the 16 bytes from element i on, widened, as a tuple of float32."""
     count = 16 // array.itemsize
     if i % count:
-        cuda.machine.fault(
+        running.machine.fault(
             "alignment",
             f"load16 begins at element {i}, which is no multiple of {count}",
         )
     frame = _getframe(1)
-    return tuple(widen(_read(array, i + k, frame)) for k in range(count))
+    return tuple(widen(load(array, i + k, frame)) for k in range(count))
 
 
 def mma_bf16(a, b, c):
@@ -40,10 +42,10 @@ def mma_bf16(a, b, c):
 
     Source: PTX ISA, "Matrix fragments for mma.m16n8k16 with floating point type".
     """
-    lanes = cuda.exchange("mma_bf16", (a, b, c))
+    lanes = exchange("mma_bf16", (a, b, c))
     if "product" not in lanes:
         lanes["product"] = _multiply(lanes)
-    return lanes["product"][cuda.laneid]
+    return lanes["product"][running.machine.current.lane]
 
 
 def _pair(word):

@@ -1,0 +1,86 @@
+"""Reading and writing one cell as a single step that nothing can come between."""
+
+from __future__ import annotations
+
+import operator
+from sys import _getframe
+from types import SimpleNamespace
+
+from minigen.simt.memory import Watched
+
+
+def _increment(old, limit):
+    return old + 1 if old < limit else 0
+
+
+def _decrement(old, limit):
+    return limit if old == 0 or old > limit else old - 1
+
+
+def _exchange(old, value):
+    return value
+
+
+def _largest(old, value):
+    # of a number and a nan the number
+    return value if value > old or old != old else old
+
+
+def _smallest(old, value):
+    return value if value < old or old != old else old
+
+
+_FUNCTIONS = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "and_": operator.and_,
+    "or_": operator.or_,
+    "xor": operator.xor,
+    "inc": _increment,
+    "dec": _decrement,
+    "exch": _exchange,
+    "max": _largest,
+    "min": _smallest,
+    "nanmax": _largest,
+    "nanmin": _smallest,
+}
+
+
+def _change(array, index, function, frame):
+    """Replace a cell by function(cell), unless that is None; return what it was."""
+    if isinstance(array, Watched):
+        return array.change(index, function, frame)
+    old = array[index]
+    value = function(old)
+    if value is not None:
+        array[index] = value
+    return old
+
+
+def _atomic(function):
+    def atomic(array, index, value):
+        return _change(array, index, lambda old: function(old, value), _getframe(1))
+
+    return atomic
+
+
+def cas(array, index, old, value):
+    """Store `value` if the cell holds `old`; return what it held."""
+    return _change(
+        array, index, lambda now: value if now == old else None, _getframe(1)
+    )
+
+
+def compare_and_swap(array, old, value):
+    """As `cas`, on the first cell."""
+    first = (0,) * array.ndim
+    return _change(
+        array, first, lambda now: value if now == old else None, _getframe(1)
+    )
+
+
+atomic = SimpleNamespace(
+    **{name: _atomic(function) for name, function in _FUNCTIONS.items()},
+    cas=cas,
+    compare_and_swap=compare_and_swap,
+)
