@@ -2,7 +2,8 @@
 
 Under the `def` of every op stands a line such as `# (b n d), (f d) -> (b n f)`. Its
 letters are those of `minigen.LETTERS`; a size is a letter, a number, or a letter with a
-factor (`2y`, `e/2`).
+factor (`2y`, `e/2`). The launchers of `cuda.py` have the device before all arguments,
+and the line says nothing of it.
 """
 
 import importlib
@@ -16,9 +17,11 @@ import pytest
 
 import minigen
 from minigen import backends
+from minigen.arrays import Interpreter
 
 OPS = Path(minigen.__file__).parent / "ops"
-FILES = sorted(p for name in ("reference", "cpu") for p in OPS.glob(f"*/{name}.py"))
+STEMS = ("reference", "cpu", "cuda")
+FILES = sorted(p for name in STEMS for p in OPS.glob(f"*/{name}.py"))
 DEF = re.compile(r"^def ([a-z]\w*)\(([^)]*)\):\n(.*)$", re.MULTILINE)
 SIZE = re.compile(r"(\d*)([a-z]?)(?:/(\d+))?")
 
@@ -36,9 +39,14 @@ INDICES |= {"counter": 2**32, "positions": 11, "canvas": 9, "tokens": 9}
 def signatures(path):
     """Return (function, names of its arguments, line under its def), for one file."""
     module = importlib.import_module(f"minigen.ops.{path.parent.name}.{path.stem}")
-    found = DEF.findall(path.read_text())
-    return [(getattr(module, f), [a.strip() for a in args.split(",")], line.strip())
-            for f, args, line in found]  # fmt: skip
+    found = []
+    for function, arguments, line in DEF.findall(path.read_text()):
+        names = [argument.strip() for argument in arguments.split(",")]
+        if path.stem == "cuda":
+            assert names[0] == "device", (path, function)
+            names = names[1:]
+        found.append((getattr(module, function), names, line.strip()))
+    return found
 
 
 def axes(text):
@@ -94,6 +102,9 @@ def test_a_signature_is_what_the_function_does(op, file, function, names, line):
         else:
             given.append(rng.random(shape(sizes), dtype=np.float32))
     options = {a.split("=")[0]: SCALARS[a.split("=")[0]] for a in scalars if a}
+    if file == "cuda":
+        device = Interpreter()
+        given = [device, *map(device.put, given)]
     with np.errstate(all="raise"):
         result = function(*given, **options)
     results = result if isinstance(result, tuple) else (result,)
@@ -107,10 +118,10 @@ def test_a_signature_is_what_the_function_does(op, file, function, names, line):
         assert np.shape(array) == expected
 
 
-def test_every_op_has_both_files_with_the_same_signatures():
+def test_every_op_has_all_files_with_the_same_signatures():
     for folder in sorted(p for p in OPS.iterdir() if (p / "reference.py").exists()):
         lines, modules = {}, {}
-        for file in ("reference", "cpu"):
+        for file in STEMS:
             module = importlib.import_module(f"minigen.ops.{folder.name}.{file}")
             modules[file] = module
             lines[file] = {
@@ -122,11 +133,12 @@ def test_every_op_has_both_files_with_the_same_signatures():
                       and not n.startswith("_")}  # fmt: skip
             assert public == set(lines[file]), (folder.name, file)
         for name in backends.OPS[folder.name]:
-            for file in ("reference", "cpu"):
+            for file in STEMS:
                 assert hasattr(modules[file], name), (folder.name, file, name)
-        shared = lines["reference"].keys() & lines["cpu"].keys()
-        for name in shared:
-            assert lines["reference"][name] == lines["cpu"][name], (folder.name, name)
+        for file in STEMS[1:]:
+            for name in lines["reference"].keys() & lines[file].keys():
+                said, expected = lines[file][name], lines["reference"][name]
+                assert said == expected, (folder.name, file, name)
 
 
 REFUSED = ["# (b n q) -> (b n)", "# (b n) (d) -> (b)", "(b) -> (b)", "# (b n)"]
