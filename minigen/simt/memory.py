@@ -53,16 +53,13 @@ class Cells:
         machine = self.machine
         thread = machine.current
         earlier = self.writers.get(cell)
-        if (
-            earlier is not None
-            and earlier[0] is not thread
-            and not machine.ordered(earlier[0], earlier[1], thread)
-        ):
-            self._race(array, index, "reads", frame, "wrote", earlier)
+        if earlier is not None:
+            other = earlier[0]
+            if other is not thread and not machine.ordered(other, earlier[1], thread):
+                self._race(array, index, "reads", frame, "wrote", earlier)
         if self.atomics and cell in self.atomics:
             self._against(self.atomics[cell], array, index, "reads", frame, "changed")
-        record = thread, thread.stamp, frame.f_code, frame.f_lasti
-        self.readers[cell].append(record)
+        self.readers[cell].append((thread, thread.stamp, frame.f_code, frame.f_lasti))
         return self.flat[cell]
 
     def write(self, cell, value, array, index, frame):
@@ -73,12 +70,10 @@ class Cells:
         machine = self.machine
         thread = machine.current
         earlier = self.writers.get(cell)
-        if (
-            earlier is not None
-            and earlier[0] is not thread
-            and not machine.ordered(earlier[0], earlier[1], thread)
-        ):
-            self._race(array, index, "writes", frame, "wrote", earlier)
+        if earlier is not None:
+            other = earlier[0]
+            if other is not thread and not machine.ordered(other, earlier[1], thread):
+                self._race(array, index, "writes", frame, "wrote", earlier)
         if cell in self.readers:
             readers = self.readers.pop(cell)
             self._against(readers, array, index, "writes", frame, "read")
@@ -242,7 +237,7 @@ class Watched:
     def locate(self, index):
         """Return the cell of an index, or None if it names more than one."""
         try:
-            if self.ndim == 1 and type(index) is not tuple:
+            if self.ndim == 1:
                 i = as_int(index)
                 if 0 <= i < self.size:
                     return self.start + i * self.strides[0]
@@ -251,22 +246,26 @@ class Watched:
                 i, j = as_int(i), as_int(j)
                 rows, columns = self.shape
                 if 0 <= i < rows and 0 <= j < columns:
-                    return self.start + i * self.strides[0] + j * self.strides[1]
+                    step, stride = self.strides
+                    return self.start + i * step + j * stride
+            return self._locate_any(index)
         except TypeError:
-            # a slice, or one index of two
-            pass
-        return self._locate_any(index)
+            # a slice, or one index of two, or a tuple of one
+            return self._locate_any(index)
 
     def _locate_any(self, index):
         index = index if type(index) is tuple else (index,)
-        if len(index) != self.ndim or any(isinstance(i, slice) for i in index):
+        if len(index) != self.ndim:
             return None
-        cell = self.start
-        for i, size, stride in zip(index, self.shape, self.strides, strict=True):
+        cell, axis = self.start, 0
+        for i in index:
+            if type(i) is slice:
+                return None
             i = as_int(i)
-            if not 0 <= i < size:
+            if not 0 <= i < self.shape[axis]:
                 self._outside(index)
-            cell += i * stride
+            cell += i * self.strides[axis]
+            axis += 1
         return cell
 
     def _window(self, index):
