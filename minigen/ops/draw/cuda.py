@@ -1,0 +1,309 @@
+"""From logits to probabilities to tokens on a GPU: a block of threads a row.
+
+The reference sorts a row, and adds up in float64. Here nothing is sorted and nothing is
+float64. Two ideas do instead.
+
+Weights are whole numbers. A weight w of at most 1 becomes floor(w 2**46), and a float32
+of at least 2**-23 loses nothing by it. Sums of whole numbers are exact, so they do not
+depend on who adds up what, and when: any number of threads comes to the same bits, and
+two sums can be compared without a doubt. An int64 has room for 2**16 weights.
+
+A limit is found by halving. The bits of float32 numbers, read as integers, are in the
+order of the numbers (`_rank`). So the k-th largest logit is the largest rank that at
+least k entries reach, and the last logit that top_p keeps is the smallest rank above
+which there is little enough: at most 32 rounds, each of one pass over the row.
+
+How near this comes to the reference, with e = 2**-24 and v tokens:
+
+- top_k keeps the same entries, always.
+- draw gives the same token, unless u is within v 2**-46 of a boundary between two
+  tokens, where the row sums to 1: each weight below 2**-23 may lose 2**-46. A uniform
+  that is no multiple of 2**-31 (those of `ops/uniforms` are) may lose 2**-31 itself.
+  A token of probability zero is never drawn.
+- top_p keeps the same entries, except those before which the others sum to top_p, give
+  or take (4 + log v) e + v 2**-46 + 2**-31: less than 10**-6 for 16384 tokens.
+  The weight exp(-d) of an entry d below the largest, in float32, is off by (d + 4) e
+  of itself: d e since d is rounded, 4 e for two units in the last place of exp. That
+  moves a sum by at most the mean of (d + 4) e over all probability. The mean of d is
+  the entropy less the logarithm of the sum of all exp(-d): so at most log v.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigen.errors import ShapeError
+from minigen.ops import buffers
+from minigen.ops.draw.reference import COLDEST
+from minigen.ops.warps import ALL, block_sum, warp_max, warp_sum
+from minigen.target import cuda, gpu_inline, gpu_kernel
+
+THREADS = 512
+"""The most threads of a block; a short row has fewer, for four entries each."""
+
+MOST = 2**16
+"""How many weights an int64 has room to add up."""
+
+_NOTHING = np.float32(-np.inf)
+_LOWEST, _HIGHEST = np.int64(-(2**31)), np.int64(2**31)
+_UNIT, _SHARES = np.float32(2**46), np.float32(2**31)
+
+
+@gpu_inline
+def _rank(z):
+    # negative numbers have the order of their bits reversed
+    bits = np.int64(cuda.libdevice.float_as_int(z))
+    return bits if bits >= 0 else bits ^ 0x7FFFFFFF
+
+
+@gpu_inline
+def _whole(weight):
+    return np.int64(weight * _UNIT)
+
+
+@gpu_inline
+def _part(total, shares):
+    # floor(total * shares / 2**31), though the product may have more than 64 bits
+    return (total >> 31) * shares + ((total & 0x7FFFFFFF) * shares >> 31)
+
+
+@gpu_inline
+def _block_max(value, partial):
+    lane, warp = cuda.threadIdx.x % 32, cuda.threadIdx.x // 32
+    value = warp_max(value)
+    if lane == 0:
+        partial[warp] = value
+    cuda.syncthreads()
+    value = partial[lane] if lane < cuda.blockDim.x // 32 else _NOTHING
+    cuda.syncthreads()
+    return warp_max(value)
+
+
+@gpu_inline
+def _sum_of_warps(value, sums, count):
+    # the int64 sum over the first `count` warps of the block
+    value = warp_sum(value)
+    if cuda.threadIdx.x % 32 == 0:
+        sums[cuda.threadIdx.x // 32] = value
+    cuda.syncthreads()
+    total = np.int64(0)
+    for k in range(count):
+        total += sums[k]
+    # nobody may write the next sums before all have read these
+    cuda.syncthreads()
+    return total
+
+
+@gpu_inline
+def _running_sum(value):
+    # over the lanes up to this one
+    lane = cuda.threadIdx.x % 32
+    for k in range(5):
+        below = cuda.shfl_up_sync(ALL, value, 1 << k)
+        value += below if lane >= 1 << k else np.int64(0)
+    return value
+
+
+@gpu_kernel
+def _probabilities_scaled(logits, divisor, z):
+    """One block per THREADS cells of logits (n).
+    A thread divides one of them; a negative zero becomes a positive one.
+    Reads logits 1; writes z 1.
+    Shared memory: none.
+    """
+    i = cuda.grid(1)
+    if i < logits.shape[0]:
+        z[i] = logits[i] / divisor + np.float32(0)
+
+
+@gpu_kernel
+def _probabilities_top_k(k, z):
+    """One block per row of z (n v).
+    Threads stride along it, and count up to 32 times which entries reach a middle.
+    Reads z 1..33; writes z 0..1.
+    Shared memory: 256 bytes.
+    """
+    sums = cuda.shared.array(32, np.int64)
+    i, v, warps = cuda.blockIdx.x, z.shape[1], cuda.blockDim.x // 32
+    # `reached` entries reach low, and that is at least k; fewer reach high
+    low, high, reached = _LOWEST, _HIGHEST, np.int64(v)
+    while reached > k and low + 1 < high:
+        middle = (low + high) >> 1
+        count = np.int64(0)
+        for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+            if _rank(z[i, j]) >= middle:
+                count += 1
+        count = _sum_of_warps(count, sums, warps)
+        if count >= k:
+            low, reached = middle, count
+        else:
+            high = middle
+    for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+        if _rank(z[i, j]) < low:
+            z[i, j] = _NOTHING
+
+
+@gpu_kernel
+def _probabilities_top_p(shares, w, z):
+    """One block per row of z (n v), and of w (n v) for the weights of its entries.
+    Threads stride along it, and weigh 32 times what is above a middle.
+    Reads w 0..33, z 36; writes w 1, z 0..1.
+    Shared memory: 384 bytes.
+    """
+    partial = cuda.shared.array(32, np.float32)
+    sums = cuda.shared.array(32, np.int64)
+    i, v, warps = cuda.blockIdx.x, z.shape[1], cuda.blockDim.x // 32
+    highest = _NOTHING
+    for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+        highest = max(highest, z[i, j])
+    highest = _block_max(highest, partial)
+    total = np.int64(0)
+    for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+        weight = math.exp(z[i, j] - highest)
+        w[i, j] = weight
+        total += _whole(weight)
+    limit = _part(_sum_of_warps(total, sums, warps), shares)
+
+    # above low there is more than the limit, above high there is `before` and no more
+    low, high, before = _LOWEST, _HIGHEST, np.int64(0)
+    for _ in range(32):
+        middle = (low + high) >> 1
+        above = np.int64(0)
+        for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+            if _rank(z[i, j]) > middle:
+                above += _whole(w[i, j])
+        above = _sum_of_warps(above, sums, warps)
+        if above > limit:
+            low = middle
+        else:
+            high, before = middle, above
+
+    # entries of rank high stay, by index, until those before them are more than the
+    # limit; each warp has a stretch of the row, and asks how many come before that
+    lane, warp = cuda.threadIdx.x % 32, cuda.threadIdx.x // 32
+    stretch = -(-v // cuda.blockDim.x) * 32
+    first, last = warp * stretch, min((warp + 1) * stretch, v)
+    ties = np.int64(0)
+    for j in range(first + lane, last, 32):
+        if _rank(z[i, j]) == high:
+            ties += 1
+    ties = _sum_of_warps(ties, sums, warp)
+    for start in range(first, last, 32):
+        j = start + lane
+        rank = _rank(z[i, j]) if j < last else _HIGHEST
+        tied = cuda.ballot_sync(ALL, rank == high)
+        if rank < high:
+            z[i, j] = _NOTHING
+        elif rank == high:
+            earlier = ties + cuda.popc(tied & ((1 << lane) - 1))
+            if before + earlier * _whole(w[i, j]) > limit:
+                z[i, j] = _NOTHING
+        ties += cuda.popc(tied)
+
+
+@gpu_kernel
+def _probabilities(z, y):
+    """One block per row of z (n v).
+    Threads stride along it, and find its maximum and its sum together.
+    Reads z 2, y 1; writes y 2.
+    Shared memory: 128 bytes.
+    """
+    partial = cuda.shared.array(32, np.float32)
+    i, v = cuda.blockIdx.x, z.shape[1]
+    highest = _NOTHING
+    for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+        highest = max(highest, z[i, j])
+    highest = _block_max(highest, partial)
+    total = np.float32(0)
+    for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+        weight = math.exp(z[i, j] - highest)
+        y[i, j] = weight
+        total += weight
+    total = block_sum(total, partial)
+    for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
+        y[i, j] = y[i, j] / total
+
+
+@gpu_kernel
+def _draw(p, u, tokens):
+    """One block per row of p (n v), with a thread for four entries or more.
+    A warp adds up a stretch of the row, and walks along it if the token may be there.
+    Reads p 1..2, u min((v + 127) // 128 * 32, THREADS); writes tokens 1.
+    Shared memory: 264 bytes.
+    """
+    sums = cuda.shared.array(32, np.int64)
+    found = cuda.shared.array(1, np.int64)
+    i, v, warps = cuda.blockIdx.x, p.shape[1], cuda.blockDim.x // 32
+    lane, warp = cuda.threadIdx.x % 32, cuda.threadIdx.x // 32
+    if cuda.threadIdx.x == 0:
+        found[0] = 0
+    stretch = -(-v // cuda.blockDim.x) * 32
+    first, last = warp * stretch, min((warp + 1) * stretch, v)
+    own = np.int64(0)
+    for j in range(first + lane, last, 32):
+        own += _whole(p[i, j])
+    total = _sum_of_warps(own, sums, warps)
+    before = _sum_of_warps(own, sums, warp)
+    # the token is the first one up to which there is more than the limit
+    limit = min(_part(total, np.int64(u[i] * _SHARES)), total - 1)
+    start = first
+    while start < last and before <= limit:
+        j = start + lane
+        upto = before + _running_sum(_whole(p[i, j]) if j < last else np.int64(0))
+        more = cuda.ballot_sync(ALL, upto > limit)
+        if lane == 0 and more != 0:
+            found[0] = start + cuda.ffs(more) - 1
+        before = cuda.shfl_sync(ALL, upto, 31)
+        start += 32
+    cuda.syncthreads()
+    if cuda.threadIdx.x == 0:
+        tokens[i] = found[0]
+
+
+def probabilities(device, logits, temperature, top_k, top_p):
+    # (b m v) -> (b m v)
+    """Return softmax(logits / max(temperature, 1e-5)) over what the filters keep.
+
+    The rules are those of `reference.keep`; how near to them is said above. Raises
+    ShapeError for a v of more than 65536.
+    """
+    v, threads = _sizes(logits)
+    n = logits.size // v
+    z, y = device.empty(logits.shape), device.empty(logits.shape)
+    divisor = np.float32(max(temperature, COLDEST))
+    cells = logits.reshape(-1), divisor, z.reshape(-1)
+    device.launch(_probabilities_scaled, -(-logits.size // THREADS), THREADS, *cells)
+    z_rows, y_rows = z.reshape(n, v), y.reshape(n, v)
+    if top_k > 0:
+        device.launch(_probabilities_top_k, n, threads, np.int64(min(top_k, v)), z_rows)
+    if top_p < 1:
+        shares = np.int64(max(top_p, 0) * 2**31)
+        device.launch(_probabilities_top_p, n, threads, shares, y_rows, z_rows)
+    device.launch(_probabilities, n, threads, z_rows, y_rows)
+    return y
+
+
+def draw(device, probabilities, uniforms):
+    # (b m v), (b m) -> (b m)
+    """Return int64 tokens by inverse distribution function, as `reference.draw` does.
+
+    uniforms: float32 in 0 .. 1, which the host made sure of. How near this comes to the
+    reference is said above. Raises ShapeError for a v of more than 65536.
+    """
+    buffers.expect("uniforms", uniforms, probabilities.shape[:-1])
+    v, threads = _sizes(probabilities)
+    n = probabilities.size // v
+    tokens = device.empty(uniforms.shape, np.int64)
+    rows = probabilities.reshape(n, v), uniforms.reshape(n), tokens.reshape(n)
+    device.launch(_draw, n, threads, *rows)
+    return tokens
+
+
+def _sizes(rows):
+    # v, and the threads of a block: whole warps
+    v = rows.shape[-1]
+    if v > MOST:
+        raise ShapeError(f"a row has {v} entries, expected at most {MOST}")
+    return v, min(THREADS, -(-v // 128) * 32)
