@@ -35,7 +35,12 @@ SIZES = {
 ROUTES = {}
 """For functions that choose among kernels: sizes that lead to each of them."""
 
-DIRECT = {}
+HALF = np.int64(2**30)
+
+DIRECT = {
+    "draw.cuda._probabilities_top_k": lambda dtype: (2, 64, np.int64(9), _rows()),
+    "draw.cuda._probabilities_top_p": lambda dtype: (2, 64, HALF, _rows(), _rows()),
+}
 """For kernels without a launcher: (grid, block, arguments) for a dtype of weights."""
 
 
@@ -86,6 +91,11 @@ class Recorder:
         if self.interpret:
             report = simt.launch(kernel, grid, block, *arguments, seed=self.seed)
         self.launches.append(Launch(kernel, grid, block, arguments, report))
+
+
+def _rows():
+    # logits, some of them equal
+    return np.random.default_rng(0).integers(-40, 40, (2, 130)).astype(np.float32) / 8
 
 
 def _declared():
