@@ -4,6 +4,7 @@ pytest tests                          the quick tests, on NumPy and on Numba
 pytest tests --slow                   the slow ones too, and longer searches
 pytest tests --backend numba          one backend (repeat the option for several)
 pytest tests/parity --golden DIR      the golden cases of another folder
+pytest tests -m gpu                   what needs a GPU; the golden cases too, on it
 """
 
 import importlib.util
@@ -34,6 +35,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
+    config.addinivalue_line("markers", "gpu: asks a GPU; runs with -m gpu only")
     if importlib.util.find_spec("hypothesis"):
         from hypothesis import settings
 
@@ -42,13 +44,26 @@ def pytest_configure(config):
         settings.load_profile("slow" if config.getoption("--slow") else "quick")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--slow"):
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    if not config.getoption("--slow"):
+        deselect(config, items, "slow")
+    # without a GPU these would fail, and with one each asks for minutes of it
+    if not gpu_is_asked(config):
+        deselect(config, items, "gpu")
+
+
+def deselect(config, items, marker):
+    """Take the tests with that marker out of `items`, as -m would."""
+    chosen = [item for item in items if item.get_closest_marker(marker)]
+    if chosen:
+        config.hook.pytest_deselected(items=chosen)
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
+
+
+def gpu_is_asked(config) -> bool:
+    """Say whether the tests are run with -m gpu."""
+    return "gpu" in config.getoption("markexpr", "")
 
 
 def backend_names(config) -> list[str]:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tests.conftest import HERE, backend_names
+from tests.conftest import HERE, backend_names, gpu_is_asked
 from tests.parity import replay
 from tests.parity.case import FACTOR
 
@@ -20,13 +20,18 @@ def pytest_generate_tests(metafunc):
     found = replay.find(golden)
     if not found:
         raise pytest.UsageError(f"--golden {golden} holds no FAMILY/CASE/case.json")
+    gpu = gpu_is_asked(config)
     metafunc.parametrize(
         "replayed",
         [
-            pytest.param((folder, backend), id=f"{family}/{folder.name}-{backend}")
+            pytest.param(
+                (folder, backend),
+                id=f"{family}/{folder.name}-{backend}",
+                marks=[pytest.mark.gpu] if gpu else [],
+            )
             for family, folder in found
             if family in replay.FAMILIES
-            for backend in backend_names(config)
+            for backend in (["cuda"] if gpu else backend_names(config))
         ],
     )
 

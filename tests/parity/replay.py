@@ -58,6 +58,8 @@ def replay(played: case.Case, backend: str) -> None:
     for recognise, play in FAMILIES[family]:
         if recognise(played):
             ops = backends.table(backend)
+            if ops.device is not None:
+                ops = backends.hosted(ops)
             with threads(backend, all_of_them=weights.size(played) > LARGE):
                 return play(played, ops)
     raise AssertionError(

@@ -1,0 +1,49 @@
+"""Launch every kernel once, each array in memory of its own: for compute-sanitizer.
+
+    compute-sanitizer --tool memcheck python -m tests.gpu.exercise
+
+Within one large allocation a stray access would go unseen; here it leaves its array's.
+"""
+
+from __future__ import annotations
+
+from minigen import arrays
+from minigen.checking import specs
+from minigen.checking.strategies import WEIGHT_DTYPES
+from tests.kernels import collect
+
+
+class Exact:
+    """An arena that asks for every block and gives it back, not a byte too many."""
+
+    def __init__(self):
+        self._owners = {}
+
+    def take(self, size):
+        address, owner = arrays._device_memory(max(size, 1))
+        self._owners[address] = owner
+        return arrays.Block(address, size, self)
+
+    def give_back(self, block):
+        del self._owners[block.address]
+
+
+def main():
+    device = arrays.Gpu()
+    device._arena = Exact()
+    for spec in specs.SPECS.values():
+        for sizes in collect.routes(spec.name):
+            for dtype in (WEIGHT_DTYPES[0], WEIGHT_DTYPES[-1]):
+                case = collect.case(spec, sizes, dtype)
+                off = specs.errors(spec, case, collect.run(spec, case, device))
+                print(f"{spec.name} {dtype}: {off.max(initial=0):.2f} eps")
+    for name, direct in collect.DIRECT.items():
+        grid, block, *arguments = direct(WEIGHT_DTYPES[0])
+        moved = [device.put(a) if a.shape else a for a in arguments]
+        device.launch(collect.kernel(name), grid, block, *moved)
+        device.sync()
+    print(f"all is launched: {device.launches} launches")
+
+
+if __name__ == "__main__":
+    main()
