@@ -42,6 +42,7 @@ _FACE = {
     "Plan": "minigen.plans",
     "read_checkpoint": "minigen.checkpoints",
     "convert": "minigen.checkpoints",
+    "check": "minigen.checking",
 }
 
 __all__ = ["LETTERS", "__version__", *_FACE]

@@ -5,7 +5,7 @@ Each command lives in `minigen/commands/`; none imports NumPy or Numba before it
 
 from __future__ import annotations
 
-from minigen.commands import bench, evaluate, machine, models, replay, sample
+from minigen.commands import bench, check, evaluate, machine, models, replay, sample
 from minigen.commands.terminal import new_app
 
 app = new_app("Autoregressive image generators in NumPy and Numba, to read and to run.")
@@ -17,6 +17,7 @@ app.command()(models.models)
 app.command()(models.info)
 app.command()(models.convert)
 app.command()(evaluate.evaluate)
+app.command()(check.check)
 app.add_typer(bench.app, name="bench")
 app.command()(machine.doctor)
 app.command()(machine.warmup)

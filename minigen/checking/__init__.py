@@ -1,1 +1,48 @@
-"""Is a function, or a kernel, what the reference says? The referee behind the word."""
+"""Hold an op, or somebody's version of it, against its reference.
+
+report = minigen.check("rms_norm", my_function)
+assert report.ok, report
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from minigen.errors import BackendError
+
+
+def check(
+    op=None,
+    kernel=None,
+    *,
+    backend=None,
+    instead_of=None,
+    block=None,
+    examples=None,
+    seed=0,
+    tell=lambda doing: None,
+):
+    """Check an op against its reference on drawn cases; return a Report.
+
+    op: a function of the op table such as "linear_add", or a folder of them; None: all.
+    kernel: what to check instead of ours: a CUDA kernel, an njit function, a NumPy
+    function, or "FILE.py:NAME". backend: numpy, numba, interpreter or cuda; None: all
+    that are here and fit. instead_of: which of our kernels a CUDA kernel replaces, by
+    default the one of its name, or the only one. block: threads a block, if not ours.
+    examples: cases to try; seed: which ones. tell: is called with what is done now.
+
+    report.ok says whether nothing is wrong, report.findings what is; print the report
+    to read it. Raises InputError for what cannot be checked, BackendError where a
+    backend, or a package that checks take, is missing.
+    """
+    try:
+        referee = importlib.import_module("minigen.checking.referee")
+    except ModuleNotFoundError as error:
+        if error.name not in ("hypothesis", "numba"):
+            raise
+        extra = "minigen[check]" if error.name == "hypothesis" else "numba"
+        raise BackendError(
+            f"checks take {error.name}, which is not installed; run "
+            f'`pip install "{extra}"`'
+        ) from None
+    return referee.run(op, kernel, backend, instead_of, block, examples, seed, tell)

@@ -1,0 +1,248 @@
+"""One case tried on the kernels of an op, with one of them replaced if asked for."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from minigen import simt
+from minigen.checking import header
+from minigen.checking.functions import order_finding, other_order
+from minigen.checking.loading import Subject
+from minigen.checking.report import Finding
+from minigen.checking.specs import Spec
+from minigen.checking.verdict import Label, judge, same_bits
+from minigen.errors import InputError, KernelError, MinigenError
+from minigen.simt.pattern import poison
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A kernel that takes the place of one of ours, by that one's name."""
+
+    place: str
+    subject: Subject
+    block: int | None = None
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What one launch did: by whom, with what, and what the interpreter counted."""
+
+    name: str
+    kernel: object
+    arguments: tuple
+    report: simt.Report | None
+
+
+@dataclass
+class Referee:
+    """A device that watches its launches, and may launch another kernel than asked.
+
+    device: an Interpreter or a Gpu; seed: of the schedule on the interpreter.
+    """
+
+    device: object
+    seed: int | None = None
+    stand_in: StandIn | None = None
+    launches: list = field(default_factory=list)
+    running: str = ""
+
+    def empty(self, shape, dtype=np.float32):
+        """Return a new array full of poison."""
+        if hasattr(self.device, "seed"):
+            return self.device.empty(shape, dtype)
+        return self.device.put(poison(np.empty(shape, dtype)))
+
+    def put(self, values):
+        """Return a copy of a host array on the device."""
+        return self.device.put(values)
+
+    def get(self, array):
+        """Return a copy of an array of the device on the host."""
+        return self.device.get(array)
+
+    def write(self, array, values):
+        """Overwrite an array of the device with values from the host."""
+        self.device.write(array, values)
+
+    def launch(self, kernel, grid, block, *arguments):
+        """Run a kernel, or its stand-in, and note what it did."""
+        name = name_of(kernel)
+        if self.stand_in and self.stand_in.place == name:
+            kernel = self.stand_in.subject.function
+            name = self.stand_in.subject.name
+            block = self.stand_in.block or block
+        self.running = name
+        report = None
+        if hasattr(self.device, "seed"):
+            report = simt.launch(kernel, grid, block, *arguments, seed=self.seed)
+        else:
+            self.device.launch(kernel, grid, block, *arguments)
+        self.launches.append(Launch(name, kernel, arguments, report))
+
+
+def kernels_of(spec: Spec) -> dict:
+    """Return the CUDA kernels of an op by name: all that its cuda.py declares."""
+    module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if hasattr(value, "py_func")
+        and value.py_func.__module__ == module.__name__
+        and not value.targetoptions.get("device")
+    }
+
+
+def stand_in(spec: Spec, given: Subject, place=None, block=None) -> StandIn:
+    """Return which kernel of an op a given one replaces, or raise InputError.
+
+    That is the one called `place`; else the one of the same name; else the only one
+    that serves the function.
+    """
+    ours = kernels_of(spec)
+    names = ", ".join(ours)
+    if place is None:
+        serving = [n for n in ours if n.lstrip("_").startswith(spec.name)] or [*ours]
+        by_name = [n for n in ours if n.lstrip("_") == given.name.lstrip("_")]
+        chosen = by_name or serving
+        if len(chosen) != 1:
+            raise InputError(
+                f"{spec.op} has several kernels, none of them called {given.name}; say "
+                f"which one it replaces with --as NAME: {names}"
+            )
+        place = chosen[0]
+    if place not in ours:
+        raise InputError(f"{spec.op} has no kernel {place!r}; it has {names}")
+    wanted = [*inspect.signature(ours[place].py_func).parameters]
+    got = [*inspect.signature(given.source).parameters]
+    if len(wanted) != len(got):
+        raise InputError(
+            f"kernel {given.name} takes {len(got)} arguments ({', '.join(got)}), but "
+            f"{place} is launched with {len(wanted)}: ({', '.join(wanted)})"
+        )
+    return StandIn(place, given, block)
+
+
+def try_kernels(
+    spec: Spec, device, case, seed=None, stand_in=None, way="plain"
+) -> tuple[Finding | None, float, list[Launch]]:
+    """Run an op on a device; return what is wrong or None, the largest error, launches.
+
+    way: "plain", or "other order" to see that rows do not depend on their company.
+    """
+    finding, worst, result, launches = _try(spec, device, case, seed, stand_in)
+    if finding is None and way == "other order" and spec.company:
+        changed, back = other_order(spec, case)
+        finding, _, other, _ = _try(spec, device, changed, seed, stand_in)
+        finding = finding or order_finding(same_bits(result, back(other)))
+    return finding, worst, launches
+
+
+def name_of(kernel) -> str:
+    """Return the name of a kernel, compiled or not."""
+    return getattr(kernel, "py_func", kernel).__name__
+
+
+def _try(spec, device, case, seed, stand_in):
+    referee = Referee(device, seed, stand_in)
+    finding, worst, result = _run(spec, device, case, referee)
+    if finding is not None and not finding.kernel:
+        finding = replace(finding, kernel=referee.running)
+    return finding, worst, result, referee.launches
+
+
+def _run(spec, device, case, referee):
+    module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
+    arrays = {n: v for n, v in case.items() if isinstance(v, np.ndarray)}
+    moved = {name: device.put(array) for name, array in arrays.items()}
+    before = {name: device.get(array).tobytes() for name, array in moved.items()}
+    try:
+        result = getattr(module, spec.name)(referee, **(case | moved))
+    except KernelError as error:
+        message = str(error).removeprefix(f"{error.kind}: ")
+        return Finding(error.kind, message), np.inf, None
+    except MinigenError as error:
+        return Finding("exception", f"{type(error).__name__}: {error}"), np.inf, None
+    if hasattr(result, "shape"):
+        result = device.get(result)
+    finding, worst = judge(spec, case, result, _label(referee.launches))
+    if finding is None:
+        changed = (
+            name
+            for name, bits in before.items()
+            if name != spec.changes and device.get(moved[name]).tobytes() != bits
+        )
+        wrote = [f"the kernel wrote into its input {name}" for name in changed]
+        counts = filter(None, map(counted, referee.launches))
+        finding = Finding("input changed", wrote[0]) if wrote else next(counts, None)
+    return finding, worst, result
+
+
+def counted(launch: Launch) -> Finding | None:
+    """Return what a launch did otherwise than its kernel's header says, or None."""
+    if launch.report is None:
+        return None
+    if launch.report.float64:
+        lines = "\n".join(f"at {line}" for line in launch.report.float64)
+        said = "a float64 is stored where a float32 is kept; write np.float32(...)"
+        return Finding("float64", f"{said}\n{lines}", kernel=launch.name)
+    if not has_header(launch.kernel):
+        return None
+    try:
+        said = header.parse(launch.kernel)
+        names = header.names(launch.kernel, said, launch.arguments)
+        differences = header.verify(said, launch.report, names)
+    except KernelError as error:
+        message = str(error).removeprefix(f"{error.kind}: ")
+        return Finding(error.kind, message, kernel=launch.name)
+    if not differences:
+        return None
+    return Finding("traffic", "\n".join(differences), kernel=launch.name)
+
+
+def has_header(kernel) -> bool:
+    """Say whether a kernel's docstring means to be a header of four lines."""
+    text = getattr(kernel, "py_func", kernel).__doc__ or ""
+    return "Reads " in text or "Shared memory:" in text
+
+
+def traffic(launch: Launch) -> str:
+    """Return how often each cell is read and written: the header's words, or counts.
+
+    >>> counts = {"x": np.array([2, 2]), "y": np.array([0, 0])}
+    >>> report = simt.Report(1, 1, 0, 0, counts, {"x": 0 * counts["x"]})
+    >>> traffic(Launch("_f", lambda x, y: None, (), report))
+    'x 2; nothing'
+    """
+    if launch.report is None:
+        return ""
+    if has_header(launch.kernel):
+        said = header.parse(launch.kernel)
+        return f"{_words(said.reads)}; {_words(said.writes)}"
+    return f"{_words(launch.report.reads)}; {_words(launch.report.writes)}"
+
+
+def _words(counts):
+    words = []
+    for name, count in counts.items():
+        if isinstance(count, np.ndarray):
+            if not count.any():
+                continue
+            least, most = count.min(), count.max()
+            count = most if least == most else f"{least}..{most}"
+        words.append(f"{name} {count}")
+    return ", ".join(words) or "nothing"
+
+
+def _label(launches):
+    # the output of the last kernel is what the launcher returns, in another shape
+    if not launches:
+        return Label()
+    kernel = launches[-1].kernel
+    names = [*inspect.signature(getattr(kernel, "py_func", kernel)).parameters]
+    shape = getattr(launches[-1].arguments[-1], "shape", None)
+    return Label(names[-1], shape) if shape else Label()

@@ -1,0 +1,128 @@
+"""What a check found, as data and as a page to read."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+from minigen.commands.terminal import table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    kind: a word or two for a program to look at, such as "race" or "wrong value";
+    message: what, where, and in which line; case: the smallest arguments at which it
+    happens, in words; function, backend, kernel: who was checked.
+    """
+
+    kind: str
+    message: str
+    case: str = ""
+    function: str = ""
+    backend: str = ""
+    kernel: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured while one function, or one of its kernels, was checked.
+
+    cases: how many were tried; worst: the largest error of those that passed, in eps32
+    of the magnitude (4 are allowed); traffic: how often each cell of an array is read
+    and written; shared: bytes a block; registers, spills, stack: of a thread.
+    """
+
+    function: str
+    backend: str
+    kernel: str
+    cases: int
+    worst: float
+    ok: bool
+    traffic: str = ""
+    shared: int | None = None
+    registers: int | None = None
+    spills: int | None = None
+    stack: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a check found: `ok` if that is nothing. Print it to read it.
+
+    notes: what was not looked at, and how to change that.
+    """
+
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Say whether nothing is wrong."""
+        return not self.findings
+
+    def __str__(self):
+        parts = [
+            _measured(self.rows),
+            *map(_described, self.findings),
+            "\n".join(f"note: {note}" for note in self.notes),
+            _verdict(self),
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+_HEAD = ("", "function", "backend", "kernel", "cases", "worst", "reads; writes")
+_HEAD += ("shared", "registers")
+
+
+def _measured(rows):
+    lines = [_HEAD]
+    for row in rows:
+        memory = [f"+ {row.spills} B spilled" if row.spills else ""]
+        memory += [f"+ {row.stack} B stack" if row.stack else ""]
+        registers = " ".join(filter(None, [_text(row.registers), *memory]))
+        kernel = "" if row.kernel == row.function else row.kernel
+        lines.append((
+            "ok" if row.ok else "BAD", row.function, row.backend, kernel, row.cases,
+            f"{row.worst:.2f}" if row.cases else "-", row.traffic,
+            "" if row.shared is None else f"{row.shared} B", registers,
+        ))  # fmt: skip
+    used = [
+        i for i, head in enumerate(_HEAD) if not head or any(r[i] for r in lines[1:])
+    ]
+    narrow = [[line[i] for i in used] for line in lines]
+    numbers = {"cases", "worst", "shared"}
+    right = [k for k, i in enumerate(used) if _HEAD[i] in numbers]
+    return table(narrow, right)
+
+
+def _described(finding):
+    who = f"{finding.function} on {finding.backend}"
+    if finding.kernel not in ("", finding.function):
+        who = f"{finding.kernel} ({who})"
+    first, *rest = finding.message.splitlines()
+    lines = [f"{who}: {finding.kind}", f"  {first}", *(f"  {line}" for line in rest)]
+    if finding.case:
+        lines.append(f"  smallest case: {finding.case}")
+    return "\n".join(lines)
+
+
+def _verdict(report):
+    count = sum(row.cases for row in report.rows)
+    if report.ok:
+        worst = max((row.worst for row in report.rows), default=0.0)
+        return f"all is well: {count} cases, off by {worst:.2f} eps at most (4 allowed)"
+    what = ", ".join(dict.fromkeys(f.kind for f in report.findings))
+    number = len(report.findings)
+    return f"{number} fault{'s' * (number > 1)} found: {what}"
+
+
+def _text(value):
+    return "" if value is None else str(value)

@@ -1,0 +1,76 @@
+"""The smallest case that goes wrong, as hypothesis finds it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import hypothesis
+import numpy as np
+from hypothesis import Phase
+
+from minigen.checking.report import Finding
+
+PATIENCE = 15.0
+"""Seconds that are spent on making a failing case smaller."""
+
+
+def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding | None:
+    """Return what `attempt(case)` finds wrong in the smallest case found, or None.
+
+    Everything is drawn from `seed`: the same call finds the same case. While a case is
+    made smaller it has to go wrong in the same kind of way.
+    """
+    known, first = {}, []
+
+    def goes_wrong(drawn):
+        key = _key(drawn)
+        if key not in known:
+            if first and time.monotonic() > first[1] + PATIENCE:
+                return False
+            known[key] = attempt(drawn)
+            if known[key] is not None and not first:
+                first.extend((known[key].kind, time.monotonic()))
+        return known[key] is not None and known[key].kind == first[0]
+
+    settings = hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+    )
+    try:
+        drawn = hypothesis.find(
+            strategy, goes_wrong, settings=settings, random=random.Random(seed)
+        )
+    except hypothesis.errors.NoSuchExample:
+        return None
+    finding = known[_key(drawn)]
+    if attempt(drawn) is None:
+        return replace(finding, message=f"{finding.message}\nbut not every time")
+    return finding
+
+
+def _key(drawn):
+    digest = hashlib.blake2b()
+    for part in _parts(drawn):
+        digest.update(part)
+    return digest.digest()
+
+
+def _parts(value):
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype}{value.shape}".encode()
+        yield value.tobytes()
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield name.encode()
+            yield from _parts(part)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _parts(part)
+    else:
+        yield f"{value!r};".encode()

@@ -1,0 +1,71 @@
+"""check: is an op, or your version of it, what the reference says."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from minigen.commands import options as o
+from minigen.commands.terminal import reported, say, say_json
+
+
+@reported
+def check(
+    op: Annotated[
+        str | None,
+        typer.Argument(metavar="OP", help="rms_norm, linear, ...; all, if none."),
+    ] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE:NAME",
+            help="Check this one: a CUDA kernel, an njit or a NumPy function.",
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="numpy, numba, interpreter or cuda; all, if none."
+        ),
+    ] = None,
+    instead_of: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Which kernel of ours it replaces."),
+    ] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, metavar="N", help="Its threads a block."),
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="How many cases to try.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Which cases are tried.")] = 0,
+    as_json: o.Json = False,
+):
+    """Hold ops, or a kernel of yours, against the reference; no GPU is needed.
+
+    Sizes, values and schedules of threads are drawn. Right means within 4 eps of what
+    float32 can do, no race, no index outside, nothing read that nobody wrote. Exit
+    status 1 if something is wrong.
+    """
+    import minigen
+
+    def tell(doing):
+        if sys.stderr.isatty():
+            typer.echo(f"\r\033[K{doing} ...", nl=False, err=True)
+
+    report = minigen.check(
+        op, kernel, backend=backend, instead_of=instead_of, block=block,
+        examples=examples, seed=seed, tell=tell,
+    )  # fmt: skip
+    if sys.stderr.isatty():
+        typer.echo("\r\033[K", nl=False, err=True)
+    if as_json:
+        say_json({"ok": report.ok} | asdict(report))
+    else:
+        say(str(report))
+    if not report.ok:
+        raise typer.Exit(1)
