@@ -320,7 +320,7 @@ class Machine:
             # what one lane of the meeting knows, all of them know afterwards
             synced = {}
             for thread in threads:
-                for lane, stamp in thread.synced.items():
+                for lane, stamp in (thread.synced or {}).items():
                     if stamp > synced.get(lane, -1):
                         synced[lane] = stamp
             for thread in threads:
