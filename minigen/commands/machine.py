@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict
 from typing import Annotated
@@ -19,6 +20,7 @@ from minigen.commands.terminal import (
     say_json,
     table,
 )
+from minigen.errors import InputError
 
 
 @reported
@@ -68,13 +70,20 @@ def warmup(
         str, typer.Argument(metavar="MODEL", help="Whose kernels to compile.")
     ] = "arpg-mnist",
     tokenizer: o.Tokenizer = None,
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose kernels: numba, or cuda.")
+    ] = "numba",
     as_json: o.Json = False,
 ):
-    """Compile the CPU kernels, so that the first image comes at once."""
+    """Compile the kernels, so that the first image comes at once."""
     from minigen.pipeline import load
 
-    pipe = load(model, tokenizer=tokenizer, backend="numba")
-    names = kernel_names()
+    if backend not in FILES:
+        raise InputError(
+            f"--backend {backend} has no kernels to compile; choose {', '.join(FILES)}"
+        )
+    pipe = load(model, tokenizer=tokenizer, backend=backend)
+    names = kernel_names(backend)
     compiled = []
 
     def tell(name, count):
@@ -84,8 +93,11 @@ def warmup(
             say(f"compiling {count:3}/{max(count, len(names))}  {name}")
 
     start = time.perf_counter()
-    with compiling(tell, "numba"):
+    with compiling(tell, backend):
         exercise(pipe)
+    if backend == "cuda":
+        # Numba tells of these only afterwards
+        compiled += compiled_for_cuda()
     seconds = time.perf_counter() - start
     if as_json:
         say_json({"kernels": names, "compiled": compiled, "seconds": seconds})
@@ -93,19 +105,37 @@ def warmup(
         say(f"{len(compiled)} kernels compiled in {seconds:.1f} s; all is ready")
 
 
-def kernel_names() -> list[str]:
+FILES = {"numba": "cpu", "cuda": "cuda"}
+"""The backends that compile, and the file of an op's folder that holds their kernels.
+"""
+
+
+def kernel_names(backend: str = "numba") -> list[str]:
     """Return the names of the compiled functions of the op table."""
-    import sys
+    return [kernel_name(kernel) for kernel in kernels(FILES[backend])]
 
-    from minigen.target import numba
 
-    kind = numba.core.dispatcher.Dispatcher
-    return [
-        kernel_name(value)
+def kernels(file: str) -> list:
+    """Return what Numba compiles, or has compiled, for the op table: cpu or cuda."""
+    found = {
+        id(value): value
         for path, module in sorted(sys.modules.items())
-        if path.startswith("minigen.ops.") and path.endswith(".cpu")
+        if path.startswith("minigen.ops.") and path.endswith(f".{file}")
         for value in vars(module).values()
-        if isinstance(value, kind) and is_kernel(value)
+        if hasattr(value, "targetoptions") and is_kernel(value)
+    }
+    return list(found.values())
+
+
+def compiled_for_cuda() -> list[str]:
+    """Return the name of each CUDA kernel as often as it was compiled since the start.
+
+    What was found in the cache was not.
+    """
+    return [
+        kernel_name(kernel)
+        for kernel in kernels("cuda")
+        for _ in range(sum(kernel.stats.cache_misses.values()))
     ]
 
 
@@ -118,4 +148,4 @@ def exercise(pipe) -> None:
     images = pipe.sample([0], steps=2, top_k=1, top_p=0.5)
     pipe.encode(images)
     if images.shape[1:3] == (32, 32):
-        look(load_judge(backend="numba"), np.concatenate([images] * 2))
+        look(load_judge(backend=pipe.backend), np.concatenate([images] * 2))

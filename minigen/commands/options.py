@@ -67,7 +67,14 @@ Tokenizer = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="The generator's VQ tokenizer, if none ships."),
 ]
-Backend = Annotated[str, typer.Option(metavar="NAME", help="auto, numba or numpy.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="numpy, numba, cuda (an NVIDIA GPU) or interpreter (CUDA kernels without "
+        "a GPU, thousands of times slower); auto takes the fastest that is here.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Threads of the numba backend."),

@@ -147,7 +147,11 @@ def compiling(tell: Callable[[str, int], None], backend: str) -> Iterator[None]:
 def is_kernel(dispatcher) -> bool:
     """Say whether it compiles a kernel of ours, not a helper that goes into kernels."""
     ours = dispatcher.py_func.__module__.startswith("minigen.")
-    return ours and not {"inline", "forceinline"} & {*dispatcher.targetoptions}
+    options = dispatcher.targetoptions
+    if "device" in options:
+        # a CUDA function of either kind names all options
+        return ours and not options["device"]
+    return ours and not {"inline", "forceinline"} & {*options}
 
 
 def kernel_name(dispatcher) -> str:
