@@ -9,7 +9,7 @@ import numpy as np
 
 from minigen.simt.memory import Cells, window
 from minigen.simt.pattern import fresh, poison
-from minigen.simt.places import HERE, assigned_name, describe, outside
+from minigen.simt.places import assigned_name, calls, describe_calls, outside
 from minigen.simt.running import running
 
 SHARED_LIMIT = 48 * 1024
@@ -34,7 +34,7 @@ def shared_array(shape, dtype, alignment=None):
     dtype = as_dtype(dtype)
     if shape == 0 or shape == (0,):
         return _dynamic_array(block, dtype)
-    key = _calls(_getframe(1))
+    key = calls(_getframe(1))
     array = block.arrays.get(key)
     if array is None:
         array = block.arrays[key] = _new(shape, dtype, "shared")
@@ -51,7 +51,8 @@ def constant_array(array):
     """Return an array that may be read only."""
     if not running.machine.watch:
         return array
-    cells = Cells(running.machine, np.ascontiguousarray(array).reshape(-1), _name())
+    flat = np.ascontiguousarray(array).reshape(-1)
+    cells = Cells(running.machine, flat, f"constant {_name()}")
     cells.private = cells.constant = True
     return window(cells, array.shape)
 
@@ -102,15 +103,7 @@ def _take(block, key, size):
 
 
 def _where(key):
-    return "the launch (dynamic)" if key == "dynamic" else describe(*key[0])
-
-
-def _calls(frame):
-    calls = []
-    while frame is not None and not frame.f_code.co_filename.startswith(HERE):
-        calls.append((frame.f_code, frame.f_lasti))
-        frame = frame.f_back
-    return tuple(calls)
+    return "the launch (dynamic)" if key == "dynamic" else describe_calls(key)
 
 
 def _name():

@@ -33,8 +33,24 @@ def describe(code, instruction) -> str:
 
 def describe_frame(frame) -> str:
     """Return where a frame stands, skipping the interpreter's own."""
-    frame = outside(frame)
-    return describe(frame.f_code, frame.f_lasti)
+    return describe_calls(calls(frame)[:1])
+
+
+def calls(frame):
+    """Return the kernel's calls that lead to a frame, the innermost first.
+
+    Each is a place: (code, instruction). The interpreter's own frames are skipped.
+    """
+    found, frame = [], outside(frame)
+    while frame is not None and not frame.f_code.co_filename.startswith(HERE):
+        found.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(found)
+
+
+def describe_calls(places) -> str:
+    """Return "file:line: text, called from file:line: text ..."."""
+    return ", called from ".join(describe(*place) for place in places)
 
 
 def assigned_name(frame) -> str:

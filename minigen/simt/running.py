@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sys import _getframe
 
-from minigen.simt.places import outside
+from minigen.simt.places import calls
 
 
 class Running:
@@ -18,11 +18,8 @@ running.machine = None
 
 
 def place():
-    """Return the kernel's line that called our caller, as (code, instruction).
+    """Return the calls in the kernel that led to our caller (see places.calls).
 
-    Looking it up takes time; an unwatched launch does without, and gets None.
+    Looking them up takes time; an unwatched launch does without, and gets None.
     """
-    if not running.machine.watch:
-        return None
-    frame = outside(_getframe(2))
-    return frame.f_code, frame.f_lasti
+    return calls(_getframe(2)) if running.machine.watch else None

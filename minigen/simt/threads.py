@@ -19,7 +19,7 @@ import numpy as np
 from greenlet import getcurrent, greenlet
 
 from minigen.errors import KernelError
-from minigen.simt.places import describe, describe_frame
+from minigen.simt.places import describe_calls, describe_frame
 
 WARP = 32
 ALL = 0xFFFFFFFF
@@ -451,6 +451,6 @@ def _places(threads):
 def _standing(thread):
     place = thread.waits[1]
     if place is not None:
-        return describe(*place)
+        return describe_calls(place)
     frame = thread.worker.gr_frame or _caller()
     return describe_frame(frame)

@@ -158,9 +158,7 @@ def dynamic(x, y):
 @given(seeds, watches)
 def test_dynamic_shared_memory(seed, watch):
     x, y = np.arange(8, dtype=np.float32), full(8, dtype=np.float32)
-    report = simt.launch(
-        dynamic, 1, 8, x, y, seed=seed, watch=watch, dynamic=16 * 4
-    )
+    report = simt.launch(dynamic, 1, 8, x, y, seed=seed, watch=watch, dynamic=16 * 4)
     np.testing.assert_array_equal(y, x[::-1] - 2 * x)
     assert report.shared_bytes == 64
 
