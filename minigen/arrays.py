@@ -108,11 +108,13 @@ class Interpreter:
 
     seed: of the schedule of threads; watch: look for races, stray indices and reads of
     what was never written (slower). launches counts kernels since the beginning.
+    tensor_cores: whether kernels for those may be chosen.
     """
 
     seed: int | None = None
     watch: bool = False
     launches: int = 0
+    tensor_cores: bool = True
 
     def __post_init__(self):
         self._arena = Arena(_host_memory, SMALL_CHUNK)
@@ -208,6 +210,11 @@ class Gpu:
     def name(self) -> str:
         """What the GPU calls itself."""
         return self._device.name
+
+    @property
+    def tensor_cores(self) -> bool:
+        """Whether it multiplies matrices of bfloat16: compute capability 8.0 on."""
+        return tuple(self._device.compute_capability) >= (8, 0)
 
     def empty(self, shape, dtype=np.float32):
         """Return a new array with undefined contents."""
