@@ -6,10 +6,10 @@
     Shared memory: 128 bytes.
 
 Line 1 says what a block is for, and names the axes of arrays: after `x (n d)`, or
-`x is (n d)`, n and d are the sizes of x. Line 2 says what a thread does. Line 3 says
-how often each cell of an array is read and written, line 4 how many bytes of shared
-memory a block has (`none` for none). A fifth line, if there is one, gives the reason
-why a thread keeps registers in memory.
+`x and y are (n d)`, n and d are the sizes of x. Line 2 says what a thread does. Line 3
+says how often each cell of an array is read and written, line 4 how many bytes of
+shared memory a block has (`none` for none). A fifth line, if there is one, gives the
+reason why a thread keeps registers in memory.
 
 A number may be an expression of whole numbers and names: those of line 1, those of the
 kernel's scalar arguments, and constants of its module in capitals; with + - * // % ( )
@@ -36,7 +36,7 @@ FORM = """expected four lines such as
     Shared memory: 128 bytes."""
 """What every complaint about a header ends with."""
 
-_AXES = re.compile(r"(\w+)(?: is)? \(([^)]+)\)")
+_AXES = re.compile(r"(\w+(?:(?:, | and )\w+)*)(?: is| are)? \(([^)]+)\)")
 _SIZE = re.compile(r"(?=.)(\d*)([a-z]?)(?:/(\d+))?")
 _TRAFFIC = re.compile(r"Reads (.+); writes (.+)\.")
 _SHARED = re.compile(r"Shared memory: (?:(none)|(.+) bytes)\.")
@@ -280,18 +280,21 @@ def _counts(kernel, part, arguments):
 
 def _axes(kernel, block, arguments):
     axes = {}
-    for argument, inside in _AXES.findall(block):
+    for named, inside in _AXES.findall(block):
         sizes = inside.split()
         if not all(map(_SIZE.fullmatch, sizes)):
             # words in brackets, not axes
             continue
-        if argument not in arguments:
+        *others, last = re.split(r", | and ", named)
+        if last not in arguments:
             _complain(
                 kernel,
-                f"names the axes ({inside}) of {argument!r}, which is no argument; "
+                f"names the axes ({inside}) of {last!r}, which is no argument; "
                 f"those are {', '.join(arguments)}",
             )
-        axes[argument] = tuple(sizes)
+        for argument in (*others, last):
+            if argument in arguments:
+                axes[argument] = tuple(sizes)
     return axes
 
 

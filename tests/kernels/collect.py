@@ -1,9 +1,10 @@
 """Every CUDA kernel there is, and real launches of each: nothing escapes.
 
 A kernel is found by the words `@gpu_kernel` in the files of `minigen/ops`. It is known
-by its launches: every launcher of the op table is called with cases of fixed sizes, for
-every dtype of weights, on a device that notes what it is asked to launch. Kernels that
-no launcher uses, the rungs of a lesson, are launched by the table DIRECT.
+by its launches: every launcher of every `cuda.py` is called with cases of fixed sizes,
+for every dtype of weights, on a device that notes what it is asked to launch. A
+launcher that is not in the op table, such as `conv3x3_naive`, takes the cases of the
+function whose name its own begins with.
 """
 
 from __future__ import annotations
@@ -32,16 +33,11 @@ SIZES = {
 }  # fmt: skip
 """The sizes of a case where ROUTES names no others."""
 
-ROUTES = {}
-"""For functions that choose among kernels: sizes that lead to each of them."""
-
-HALF = np.int64(2**30)
-
-DIRECT = {
-    "draw.cuda._probabilities_top_k": lambda dtype: (2, 64, np.int64(9), _rows()),
-    "draw.cuda._probabilities_top_p": lambda dtype: (2, 64, HALF, _rows(), _rows()),
+ROUTES = {
+    "conv3x3": [{}, {"f": 3}],
+    "probabilities": [{}, {"top_k": 9, "top_p": 0.5}],
 }
-"""For kernels without a launcher: (grid, block, arguments) for a dtype of weights."""
+"""For launchers that choose among kernels: sizes and arguments that lead to each."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +74,7 @@ class Recorder:
 
     seed: int | None = None
     interpret: bool = True
+    tensor_cores: bool = True
     launches: list = field(default_factory=list)
 
     def __post_init__(self):
@@ -91,11 +88,6 @@ class Recorder:
         if self.interpret:
             report = simt.launch(kernel, grid, block, *arguments, seed=self.seed)
         self.launches.append(Launch(kernel, grid, block, arguments, report))
-
-
-def _rows():
-    # logits, some of them equal
-    return np.random.default_rng(0).integers(-40, 40, (2, 130)).astype(np.float32) / 8
 
 
 def _declared():
@@ -112,59 +104,65 @@ KERNELS = tuple(_declared())
 """Every kernel as FILE.KERNEL: "rms_norm.cuda._rms_norm"."""
 
 
+def _launchers():
+    for path in sorted(ROOT.glob("ops/*/cuda.py")):
+        op = path.parent.name
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                served = [
+                    name
+                    for name, spec in SPECS.items()
+                    if spec.op == op and f"{node.name}_".startswith(f"{name}_")
+                ]
+                assert served, f"{path}: no function of the op table is {node.name}"
+                yield f"{op}.{node.name}", SPECS[max(served, key=len)]
+
+
+LAUNCHERS = dict(_launchers())
+"""Every launcher as OP.FUNCTION, and the specification of what it must return."""
+
+
 def kernel(name):
     """Return the kernel of this name."""
     module, _, function = name.rpartition(".")
     return getattr(importlib.import_module(f"minigen.ops.{module}"), function)
 
 
-def case(spec, sizes, dtype) -> dict:
-    """Return a case of a specification, always the same: these sizes, this dtype."""
-    letters = {letter: st.just(size) for letter, size in (SIZES | sizes).items()}
+def case(spec, route, dtype) -> dict:
+    """Return a case of a specification, always the same, with weights of a dtype."""
+    sizes = SIZES | {name: n for name, n in route.items() if name in SIZES}
+    others = {name: value for name, value in route.items() if name not in SIZES}
+    letters = {letter: st.just(size) for letter, size in sizes.items()}
     found = []
 
     # the first example of hypothesis is the simplest
     @settings(max_examples=1, database=None, derandomize=True, phases=[Phase.generate])
     @given(spec.draw(replace(SMALL, dtypes=st.just(dtype), **letters)))
     def note(drawn):
-        found.append(drawn)
+        found.append(drawn | others)
 
     note()
     return found[0]
 
 
-def routes(name) -> list[dict]:
-    """Return the sizes that lead to all kernels of a function of the op table."""
-    return ROUTES.get(name, [{}])
-
-
-def run(spec, case, device):
-    """Return what a function of the op table makes of a case on a device."""
-    module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
+def run(name, case, device):
+    """Return what a launcher makes of a case on a device."""
+    op, _, function = name.partition(".")
+    launcher = getattr(importlib.import_module(f"minigen.ops.{op}.cuda"), function)
     moved = {
         name: device.put(value) if isinstance(value, np.ndarray) else value
         for name, value in case.items()
     }
-    return device.get(getattr(module, spec.name)(device, **moved))
+    return device.get(launcher(device, **moved))
 
 
 def launches(dtype, interpret) -> list[Launch]:
-    """Return all launches of all cases with weights of a dtype."""
-    found = []
-    for spec in SPECS.values():
-        # that every op has kernels is a matter of test_letters
-        if (ROOT / "ops" / spec.op / "cuda.py").exists():
-            for sizes in routes(spec.name):
-                device = Recorder(interpret=interpret)
-                run(spec, case(spec, sizes, dtype), device)
-                found += device.launches
-    for name, direct in DIRECT.items():
-        device = Recorder(interpret=interpret)
-        grid, block, *arguments = direct(dtype)
-        arguments = [device.put(a) if a.shape else a for a in arguments]
-        device.launch(kernel(name), grid, block, *arguments)
-        found += device.launches
-    return found
+    """Return all launches of all launchers with weights of a dtype."""
+    device = Recorder(interpret=interpret)
+    for name, spec in LAUNCHERS.items():
+        for route in ROUTES.get(name.partition(".")[2], [{}]):
+            run(name, case(spec, route, dtype), device)
+    return device.launches
 
 
 @functools.cache

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
+from contextlib import nullcontext
+from unittest import mock
 
 import pytest
 
@@ -14,20 +17,13 @@ OLD, TENSOR, NEW = (7, 5), (8, 0), (9, 0)
 
 
 def variants(name):
-    """Return the (types, cc) that a kernel is compiled for.
+    """Return every (types, cc) that a kernel is compiled for.
 
-    All three compute capabilities for the first types it is launched with; what other
-    dtypes of weights change is the same on each of them. Tensor cores for bfloat16 came
-    with 8.0: a kernel that needs them has a name that ends in `_tensor`.
+    Tensor cores for bfloat16 came with 8.0: a kernel that needs them has a name that
+    ends in `_tensor`.
     """
-    first, *others = collect.signatures()[name]
-    oldest = [] if name.endswith("_tensor") else [(first, OLD)]
-    return [
-        *oldest,
-        (first, TENSOR),
-        (first, NEW),
-        *((types, TENSOR) for types in others),
-    ]
+    capabilities = (TENSOR, NEW) if name.endswith("_tensor") else (OLD, TENSOR, NEW)
+    return [(types, cc) for types in collect.signatures()[name] for cc in capabilities]
 
 
 @functools.cache
@@ -38,10 +34,31 @@ def ptx(name, types, cc) -> str:
             "CUDA kernels cannot be compiled here, so this test knows nothing of them; "
             'install the compiler (it needs no GPU): pip install "minigen[test]"'
         )
-    return target.compile_ptx(collect.kernel(name), types, cc)
+    with _translated_once(name, types):
+        return target.compile_ptx(collect.kernel(name), types, cc)
 
 
 @functools.cache
 def resources(name, types, cc) -> target.Resources:
     """Return what a linked kernel takes."""
     return target.link(ptx(name, types, cc), cc)
+
+
+def _translated_once(name, types):
+    # most of the time goes into what comes before PTX and does not depend on cc; where
+    # another numba-cuda has no such function to keep the result of, it takes that time
+    compiler = importlib.import_module("numba.cuda.compiler")
+    translate = getattr(compiler, TRANSLATE, None)
+    if translate is None:
+        return nullcontext()
+
+    def kept(*arguments, **options):
+        if (name, types) not in _translated:
+            _translated[name, types] = translate(*arguments, **options)
+        return _translated[name, types]
+
+    return mock.patch.object(compiler, TRANSLATE, kept)
+
+
+TRANSLATE = "_compile_pyfunc_with_fixup"
+_translated = {}

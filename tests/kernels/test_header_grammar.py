@@ -55,8 +55,18 @@ def test_a_fifth_line_is_a_reason():
     assert (said.reads, said.shared, said.reason) == ({}, "4 * TILE", "Wide.")
 
 
+@pytest.mark.parametrize(
+    "words", ["{} and {} (n d)", "{}, {} are (n d)", "rows, {} and {} (n d)"]
+)
+def test_axes_may_be_those_of_several(words):
+    assert header.parse(about(words.format("x", "y"))).axes == {
+        "x": ("n", "d"),
+        "y": ("n", "d"),
+    }
+
+
 def test_names_are_sizes_scalars_and_constants():
-    found = names(about("row of x (n d), w is (2d), of some (that is, a few) y (3 8)"))
+    found = names(about("row of x (n d); w is (2d), of some (that is, a few) y (3 8)"))
     assert found == {"TILE": 16, "count": 5, "n": 3, "d": 8}
     assert header.bounds("n..(d + TILE - 1) // TILE * count - -n", found) == (3, 8)
 
