@@ -16,6 +16,7 @@ from operator import index as as_int
 from sys import _getframe
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from minigen.errors import KernelError
 from minigen.simt import pattern
@@ -120,7 +121,9 @@ class Cells:
 
     def _store(self, cell, value, array, index, frame):
         if self.constant:
-            self._fault("type", "writes", array, index, ", a constant", frame)
+            self._fault(
+                "type", "writes", array, index, ", which may only be read", frame
+            )
         self.flat[cell] = value
         if self.fresh is not None:
             self.fresh[cell] = 0
@@ -219,8 +222,14 @@ class Watched:
 
     def counts(self):
         """Return how often each cell was read and written, in the array's shape."""
+        cells = np.full(self.shape, self.start)
+        for axis, (size, stride) in enumerate(
+            zip(self.shape, self.strides, strict=True)
+        ):
+            steps = np.arange(size) * stride
+            cells += steps.reshape(-1, *[1] * (self.ndim - axis - 1))
         reads, writes = self.cells.counts()
-        return reads.reshape(self.shape), writes.reshape(self.shape)
+        return reads[cells], writes[cells]
 
     def reshape(self, *shape):
         """Return the same cells in another shape; the array must be contiguous."""
@@ -257,15 +266,14 @@ class Watched:
         index = index if type(index) is tuple else (index,)
         if len(index) != self.ndim:
             return None
-        cell, axis = self.start, 0
-        for i in index:
+        cell = self.start
+        for axis, i in enumerate(index):
             if type(i) is slice:
                 return None
             i = as_int(i)
             if not 0 <= i < self.shape[axis]:
                 self._outside(index)
             cell += i * self.strides[axis]
-            axis += 1
         return cell
 
     def _window(self, index):
@@ -337,13 +345,55 @@ def store(array, index, value, frame):
 
 
 def watch_all(machine, arguments):
-    """Return the arrays among named arguments, watched: {name: Watched}."""
-    watched = {}
-    for name, value in arguments.items():
-        if isinstance(value, np.ndarray):
-            flat = value.reshape(-1)
-            poisoned = pattern.is_poison(flat)
-            cells = Cells(machine, flat, name)
-            cells.fresh = bytearray(poisoned) if poisoned.any() else None
-            watched[name] = window(cells, value.shape)
-    return watched
+    """Return the arrays among named arguments, watched: {name: Watched}.
+
+    Arrays that share memory (and a dtype) share their bookkeeping too.
+    """
+    arrays = {n: a for n, a in arguments.items() if isinstance(a, np.ndarray)}
+    watched, group, end = {}, [], 0
+    for name in sorted(arrays, key=lambda name: _byte_bounds(arrays[name])[0]):
+        first, last = _byte_bounds(arrays[name])
+        same = group and arrays[group[0]].dtype == arrays[name].dtype
+        if not (same and first < end):
+            watched |= _watch_group(machine, {n: arrays[n] for n in group})
+            group, end = [], 0
+        group.append(name)
+        end = max(end, last)
+    watched |= _watch_group(machine, {n: arrays[n] for n in group})
+    return {name: watched[name] for name in arrays}
+
+
+def _watch_group(machine, arrays):
+    if not arrays:
+        return {}
+    bounds = {name: _byte_bounds(array) for name, array in arrays.items()}
+    lowest = min(first for first, _ in bounds.values())
+    highest = max(last for _, last in bounds.values())
+    base = next(array for name, array in arrays.items() if bounds[name][0] == lowest)
+    size = base.itemsize
+    # from its lowest address on, whatever the direction of its axes
+    base = base[tuple(slice(None, None, -1 if s < 0 else 1) for s in base.strides)]
+    count = (highest - lowest) // size if base.size else 0
+    cells = Cells(machine, as_strided(base, (count,), (size,)), "/".join(arrays))
+    cells.constant = not base.flags.writeable
+    poisoned = pattern.is_poison(cells.flat)
+    cells.fresh = bytearray(poisoned) if poisoned.any() else None
+    return {
+        name: Watched(
+            cells,
+            (array.__array_interface__["data"][0] - lowest) // size,
+            array.shape,
+            tuple(stride // size for stride in array.strides),
+        )
+        for name, array in arrays.items()
+    }
+
+
+def _byte_bounds(array):
+    """Return the addresses of an array's first byte and of the one after its last."""
+    first = array.__array_interface__["data"][0]
+    if array.size == 0:
+        return first, first
+    reach = [(n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)]
+    last = first + sum(r for r in reach if r > 0) + array.itemsize
+    return first + sum(r for r in reach if r < 0), last

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import numpy as np
 
-# by (kind, bytes); as bits of a bfloat16 the uint16 pattern is a NaN too
+# as text, so that no tool that draws test values from the numbers in a source can meet
+# them; as bits of a bfloat16 the one of uint16 is a NaN too
 _PATTERNS = {
-    ("f", 2): 0x7EAD,
-    ("f", 4): 0x7FC0DEAD,
-    ("f", 8): 0x7FF8DEADBEEFDEAD,
-    ("i", 2): 0x7FAD,
-    ("i", 4): 0x6BADDEAD,
-    ("i", 8): 0x6BADDEADBEEFDEAD,
-    ("u", 2): 0x7FAD,
-    ("u", 4): 0xEBADDEAD,
-    ("u", 8): 0xEBADDEADBEEFDEAD,
+    "f2": "7ead",
+    "f4": "7fc0dead",
+    "f8": "7ff8deadbeefdead",
+    "i2": "7fad",
+    "i4": "6baddead",
+    "i8": "6baddeadbeefdead",
+    "u2": "7fad",
+    "u4": "ebaddead",
+    "u8": "ebaddeadbeefdead",
 }
 
 
 def _pattern(dtype):
-    return _PATTERNS.get((dtype.kind, dtype.itemsize))
+    text = _PATTERNS.get(f"{dtype.kind}{dtype.itemsize}")
+    return None if text is None else int(text, 16)
 
 
 def poison(array):

@@ -112,12 +112,7 @@ class Machine:
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
         self.blocks, self.waiting, self.parked, self.leaks = [], [], [], {}
-        self.order = [
-            Index(x, y, z)
-            for z in range(grid[2])
-            for y in range(grid[1])
-            for x in range(grid[0])
-        ]
+        self.order, self.indices = _indices(self.grid), _indices(self.block)
         # how often the next thread is drawn, and not the one whose turn it is
         self.whim, self.random = 0, None
 
@@ -148,24 +143,28 @@ class Machine:
                 raise self.error
             if not self.parked:
                 self._all_done()
+                self._part()
         if self.parked:
             raise self.parked[0]
 
     def _fill(self, block):
-        size, linear = self.block, 0
-        for z in range(size.z):
-            for y in range(size.y):
-                for x in range(size.x):
-                    lane = linear % WARP
-                    if lane == 0:
-                        warp = Warp()
-                        block.warps.append(warp)
-                    thread = Thread(Index(x, y, z), block, warp, lane, self.clock)
-                    warp.threads.append(thread)
-                    warp.lanes |= 1 << lane
-                    block.threads.append(thread)
-                    linear += 1
+        for linear, index in enumerate(self.indices):
+            lane = linear % WARP
+            if lane == 0:
+                warp = Warp()
+                block.warps.append(warp)
+            thread = Thread(index, block, warp, lane, self.clock)
+            warp.threads.append(thread)
+            warp.lanes |= 1 << lane
+            block.threads.append(thread)
         self.ready.extend(block.threads)
+
+    def _part(self):
+        # objects that name each other would wait for the garbage collector
+        for block in self.blocks:
+            for warp in block.warps:
+                warp.threads.clear()
+            block.threads.clear()
 
     def _pick(self):
         ready = self.ready
@@ -214,7 +213,7 @@ class Machine:
                 thread = self.current
                 thread.worker = worker
                 self.function(*self.arguments)
-                thread.done = True
+                thread.done, thread.worker = True, None
                 if not self.ready:
                     return self.hub
                 following = self._pick().worker
@@ -413,6 +412,15 @@ class Machine:
             )
         message += f"{len(gone)} have exited, the first of them {gone[0]}"
         raise KernelError("divergent barrier", "\n".join([message, *_places(waiting)]))
+
+
+def _indices(size):
+    return [
+        Index(x, y, z)
+        for z in range(size.z)
+        for y in range(size.y)
+        for x in range(size.x)
+    ]
 
 
 def _caller():
