@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import traceback
 import types
 from collections.abc import Callable
@@ -13,7 +14,6 @@ import numpy as np
 from minigen.checking.report import Finding
 from minigen.checking.specs import Spec
 from minigen.checking.verdict import judge, same_bits
-from minigen.errors import MinigenError
 from minigen.ops import buffers
 from minigen.simt.pattern import poison
 
@@ -118,26 +118,28 @@ def _changed(spec, given, before, result):
         if name != spec.changes and not same:
             return Finding("input changed", f"the function wrote into its input {name}")
         if name == spec.changes and same_bits(given[name], result) is not None:
-            said = f"{name} was to be written in place, and holds other values"
-            return Finding("input changed", said)
+            said = f"{name} is to be written in place, and was left as it was"
+            return Finding("not in place", said)
     return None
 
 
 def _raised(error, function, given, before):
     source = getattr(function, "py_func", function)
     file = getattr(getattr(source, "__code__", None), "co_filename", None)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename == file] or frames[-1:]
-    kind = type(error).__name__
-    text = str(error).strip() or kind
-    if not isinstance(error, MinigenError):
-        text = " ".join(text.split())[:300]
-    where = f"\nat {own[-1].filename}:{own[-1].lineno}: {own[-1].line}"
+    said = raised(error, file)
     changed = [n for n, bits in before.items() if given[n].tobytes() != bits]
-    refused = any(word in text for word in _REFUSED)
-    if refused and not changed:
-        return Finding("input changed", f"the function writes into an input{where}")
-    return Finding("exception", f"{kind}: {text}{where}")
+    if any(word in said for word in _REFUSED) and not changed:
+        return Finding("input changed", f"the function writes into an input\n{said}")
+    return Finding("exception", said)
+
+
+def raised(error, file=None) -> str:
+    """Return an exception in words, with the last line of `file` that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = ([f for f in frames if f.filename == file] or frames)[-1]
+    text = " ".join(str(error).split())[:300]
+    where = f"at {os.path.basename(place.filename)}:{place.lineno}: {place.line}"
+    return f"{type(error).__name__}: {text}\n{where}"
 
 
 @contextlib.contextmanager

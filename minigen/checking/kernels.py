@@ -10,12 +10,12 @@ import numpy as np
 
 from minigen import simt
 from minigen.checking import header
-from minigen.checking.functions import order_finding, other_order
+from minigen.checking.functions import order_finding, other_order, raised
 from minigen.checking.loading import Subject
 from minigen.checking.report import Finding
 from minigen.checking.specs import Spec
 from minigen.checking.verdict import Label, judge, same_bits
-from minigen.errors import InputError, KernelError, MinigenError
+from minigen.errors import InputError, KernelError
 from minigen.simt.pattern import poison
 
 
@@ -165,8 +165,8 @@ def _run(spec, device, case, referee):
     except KernelError as error:
         message = str(error).removeprefix(f"{error.kind}: ")
         return Finding(error.kind, message), np.inf, None
-    except MinigenError as error:
-        return Finding("exception", f"{type(error).__name__}: {error}"), np.inf, None
+    except Exception as error:
+        return Finding("exception", raised(error)), np.inf, None
     if hasattr(result, "shape"):
         result = device.get(result)
     finding, worst = judge(spec, case, result, _label(referee.launches))

@@ -56,10 +56,9 @@ def judge(spec: Spec, case, result, label=Label()) -> tuple[Finding | None, floa
 
 
 def same_bits(one, other) -> tuple | None:
-    """Return where two results of one shape first differ in their bits, or None."""
-    bits = [np.ascontiguousarray(a).view(np.uint8).reshape(*a.shape, -1)
-            for a in (np.asarray(one), np.asarray(other))]  # fmt: skip
-    where = np.argwhere((bits[0] != bits[1]).any(-1))
+    """Return where two results first differ in their bits, or None."""
+    bits = [_bits(np.ascontiguousarray(array)) for array in (one, other)]
+    where = np.argwhere(bits[0] != bits[1])
     return tuple(int(i) for i in where[0]) if len(where) else None
 
 
@@ -108,3 +107,7 @@ def _shape(shape):
 
 def _copied(case):
     return {n: v.copy() if isinstance(v, np.ndarray) else v for n, v in case.items()}
+
+
+def _bits(array):
+    return array.view(f"u{array.itemsize}")
