@@ -1,0 +1,34 @@
+"""Rows of a table on a GPU: a block copies one row, and widens it on the way."""
+
+from __future__ import annotations
+
+from minigen.ops.intrinsics import widen
+from minigen.target import cuda, gpu_kernel
+
+THREADS = 128
+
+
+@gpu_kernel
+def _embed(table, ids, y):
+    """One block per row of y (n d), which is the row of the table that ids (n) names.
+    Threads stride along the row.
+    Reads table 0..n, ids d; writes y 1.
+    Shared memory: none.
+    """
+    i = cuda.blockIdx.x
+    for k in range(cuda.threadIdx.x, y.shape[1], cuda.blockDim.x):
+        y[i, k] = widen(table[ids[i], k])
+
+
+def embed(device, table, ids):
+    # (t d), (b n) -> (b n d)
+    """Return table[ids] in float32.
+
+    table: float32, float16, or the bits of bfloat16. ids are int64 in 0 .. t - 1:
+    nobody can check that here.
+    """
+    d = table.shape[1]
+    y = device.empty((*ids.shape, d))
+    arguments = table, ids.reshape(-1), y.reshape(ids.size, d)
+    device.launch(_embed, ids.size, THREADS, *arguments)
+    return y

@@ -1,0 +1,44 @@
+"""Two-dimensional rotary positions on a GPU: a thread turns a pair at a time."""
+
+from __future__ import annotations
+
+from minigen.ops import buffers
+from minigen.ops.rope2d.reference import table
+from minigen.target import cuda, gpu_kernel
+
+__all__ = ["rope2d", "table"]
+
+BLOCK = 32, 4
+"""Threads of a block: pairs of a head, and heads. Nobody has to divide."""
+
+
+@gpu_kernel
+def _rope2d(x, table, rows, y):
+    """One block per token of x (n h e), whose place in the table rows (n) has.
+    Threads stride over pairs and over heads; neighbours take neighbouring pairs.
+    Reads x 1, table 0..n * h, rows h * e // 2; writes y 1.
+    Shared memory: none.
+    """
+    i = cuda.blockIdx.x
+    for j in range(cuda.threadIdx.y, x.shape[1], cuda.blockDim.y):
+        for p in range(cuda.threadIdx.x, x.shape[2] // 2, cuda.blockDim.x):
+            x0, x1 = x[i, j, 2 * p], x[i, j, 2 * p + 1]
+            c, s = table[rows[i], p, 0], table[rows[i], p, 1]
+            y[i, j, 2 * p] = x0 * c - x1 * s
+            y[i, j, 2 * p + 1] = x1 * c + x0 * s
+
+
+def rope2d(device, x, table, rows):
+    # (b n h e), (t e/2 2), (b n) -> (b n h e)
+    """Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
+
+    rows are int64 in 0 .. t - 1: nobody can check that here.
+    """
+    b, n, h, e = x.shape
+    buffers.expect("table", table, (table.shape[0], e // 2, 2))
+    buffers.expect("rows", rows, (b, n))
+    y = device.empty(x.shape)
+    tokens = (b * n, h, e)
+    arguments = x.reshape(tokens), table, rows.reshape(b * n), y.reshape(tokens)
+    device.launch(_rope2d, b * n, BLOCK, *arguments)
+    return y
