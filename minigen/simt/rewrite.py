@@ -19,6 +19,8 @@ from minigen.simt.libdevice import table
 from minigen.simt.maths import maths
 
 _CUDA = ("numba.cuda", "numba_cuda.numba.cuda")
+_OF_A_THREAD = ("threadIdx", "blockIdx", "blockDim", "gridDim")
+_NOTHING = object()
 _copies = weakref.WeakKeyDictionary()
 
 
@@ -31,8 +33,7 @@ def interpretable(kernel):
     if not isinstance(function, types.FunctionType):
         raise KernelError("type", f"{kernel!r} is no kernel; give a Python function")
     known = _copies.get(function)
-    # a global may have been given another value since
-    if known is None or not all(space.get(n) is v for space, n, v in known[1]):
+    if known is None or not _still(known[1]):
         origins = []
         known = _copies[function] = _copy(function, {}, origins), origins
     return known[0]
@@ -55,7 +56,7 @@ def mentions(function, name, seen=None) -> bool:
     seen.add(function)
     names = names_in(function.__code__)
     values = [function.__globals__.get(n) for n in names]
-    values += [cell.cell_contents for cell in function.__closure__ or ()]
+    values += [_contents(cell) for cell in function.__closure__ or ()]
     return name in names or any(
         mentions(value, name, seen)
         for value in values
@@ -63,23 +64,44 @@ def mentions(function, name, seen=None) -> bool:
     )
 
 
+def _still(origins):
+    """Tell whether what was copied has the values it had when it was copied."""
+    for holder, name, value in origins:
+        now = _contents(holder) if name is None else holder.get(name, _NOTHING)
+        if now is not value:
+            return False
+    return True
+
+
+def _contents(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:
+        # a name that its function has not come to yet
+        return _NOTHING
+
+
 def _copy(function, made, origins):
     if function in made:
         return made[function]
+    names, values = function.__globals__, function.__closure__ or ()
     space = {"__builtins__": __builtins__, "__name__": function.__module__}
-    cells = tuple(types.CellType() for _ in function.__closure__ or ())
+    cells = tuple(types.CellType() for _ in values)
     copy = types.FunctionType(
         function.__code__, space, function.__name__, function.__defaults__, cells
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     made[function] = copy
     for name in names_in(function.__code__):
-        if name in function.__globals__:
-            value = function.__globals__[name]
-            origins.append((function.__globals__, name, value))
+        value = names.get(name, _NOTHING)
+        origins.append((names, name, value))
+        if value is not _NOTHING:
             space[name] = _replace(value, made, origins)
-    for cell, original in zip(cells, function.__closure__ or (), strict=True):
-        cell.cell_contents = _replace(original.cell_contents, made, origins)
+    for cell, original in zip(cells, values, strict=True):
+        value = _contents(original)
+        origins.append((original, None, value))
+        if value is not _NOTHING:
+            cell.cell_contents = _replace(value, made, origins)
     return copy
 
 
@@ -119,11 +141,24 @@ def _replace_intrinsic(value):
     if twin is not None:
         return twin
     if getattr(value, "__module__", "").endswith("libdevice"):
-        return getattr(table, value.__name__)
+        return getattr(table, value.__name__, value)
+    path = getattr(value, "__qualname__", value.__name__).split(".")
+    if path[0] in _OF_A_THREAD:
+        return Later(path[0])
     place = cuda
-    for name in getattr(value, "__qualname__", value.__name__).split("."):
-        place = getattr(place, name)
-    return place
+    for name in path:
+        place = getattr(place, name, None)
+    return value if place is None else place
+
+
+class Later:
+    """threadIdx and its like, imported by name: another one in each thread."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, axis):
+        return getattr(getattr(cuda, self._name), axis)
 
 
 class Module:
@@ -134,6 +169,8 @@ class Module:
 
     def __getattr__(self, name):
         module, made, origins = self._source
-        value = _replace(getattr(module, name), made, origins)
+        value = getattr(module, name)
+        origins.append((vars(module), name, vars(module).get(name, _NOTHING)))
+        value = _replace(value, made, origins)
         setattr(self, name, value)
         return value

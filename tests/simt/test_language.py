@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minigen import simt
@@ -287,6 +287,7 @@ def bit_tricks(x, y, z):
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=9))
 def test_bits(values):
     x, y = np.array(values, np.uint32), full((len(values), 4))
+    assume(not simt.is_poison(x).any())
     z = x.astype(np.float32)
     simt.launch(bit_tricks, 1, len(x), x, y, z)
     for value, (ones, zeros, first, back) in zip(values, y.tolist(), strict=True):
