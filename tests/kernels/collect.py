@@ -4,7 +4,8 @@ A kernel is found by the words `@gpu_kernel` in the files of `minigen/ops`. It i
 by its launches: every launcher of every `cuda.py` is called with cases of fixed sizes,
 for every dtype of weights, on a device that notes what it is asked to launch. A
 launcher that is not in the op table, such as `conv3x3_naive`, takes the cases of the
-function whose name its own begins with.
+function whose name its own begins with; so do the rungs that have no launcher and are
+launched from here.
 """
 
 from __future__ import annotations
@@ -34,10 +35,33 @@ SIZES = {
 """The sizes of a case where ROUTES names no others."""
 
 ROUTES = {
+    "attention": [{}, {"n": 70, "length": 70}, {"e": 6}, {"e": 132}],
+    "attention_causal": [{}, {"n": 70, "b": 1}, {"e": 6}, {"e": 132}],
+    "linear": [{}, {"d": 40}, {"d": 40, "n": 35}],
+    "linear_add": [{}, {"d": 40}, {"d": 40, "n": 35}],
     "conv3x3": [{}, {"f": 3}],
-    "probabilities": [{}, {"top_k": 9, "top_p": 0.5}],
+    "probabilities": [{}, {"v": 600, "top_k": 9, "top_p": 0.5}],
+    "draw": [{}, {"v": 600}],
+    "rms_norm": [{}, {"d": 300}],
+    "embed": [{}, {"d": 300}],
+    "swiglu": [{}, {"f": 300}],
+    "cross_entropy": [{}, {"v": 300}],
+    "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
 }
-"""For launchers that choose among kernels: sizes and arguments that lead to each."""
+"""For launchers that choose among kernels, or whose threads take several turns: sizes
+and arguments of cases that lead everywhere."""
+
+
+def _linear_naive(device, x, w):
+    y = device.empty((*x.shape[:-1], w.shape[0]))
+    rows, columns = x.reshape(-1, x.shape[-1]), y.reshape(-1, w.shape[0])
+    blocks = rows.shape[0], -(-w.shape[0] // 128)
+    device.launch(kernel("linear.cuda._linear_naive"), blocks, 128, rows, w, columns)
+    return y
+
+
+RUNGS = {"linear.linear_naive": _linear_naive}
+"""Launchers of the kernels that only a lesson launches."""
 
 
 @dataclass(frozen=True)
@@ -104,28 +128,31 @@ KERNELS = tuple(_declared())
 """Every kernel as FILE.KERNEL: "rms_norm.cuda._rms_norm"."""
 
 
-def _launchers():
-    for path in sorted(ROOT.glob("ops/*/cuda.py")):
-        op = path.parent.name
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-                served = [
-                    name
-                    for name, spec in SPECS.items()
-                    if spec.op == op and f"{node.name}_".startswith(f"{name}_")
-                ]
-                assert served, f"{path}: no function of the op table is {node.name}"
-                yield f"{op}.{node.name}", SPECS[max(served, key=len)]
-
-
-LAUNCHERS = dict(_launchers())
-"""Every launcher as OP.FUNCTION, and the specification of what it must return."""
-
-
 def kernel(name):
     """Return the kernel of this name."""
     module, _, function = name.rpartition(".")
     return getattr(importlib.import_module(f"minigen.ops.{module}"), function)
+
+
+def _launchers():
+    for path in sorted(ROOT.glob("ops/*/cuda.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+                yield f"{path.parent.name}.{node.name}"
+    yield from RUNGS
+
+
+def _served(name):
+    # the function of the op table that is all, or the beginning, of a launcher's name
+    op, _, function = name.partition(".")
+    names = [
+        n for n in SPECS if SPECS[n].op == op and f"{function}_".startswith(f"{n}_")
+    ]
+    return SPECS[max(names, key=len)] if names else None
+
+
+LAUNCHERS = {name: _served(name) for name in _launchers() if _served(name)}
+"""Every launcher as OP.FUNCTION, and the specification of what it must return."""
 
 
 def case(spec, route, dtype) -> dict:
@@ -148,7 +175,8 @@ def case(spec, route, dtype) -> dict:
 def run(name, case, device):
     """Return what a launcher makes of a case on a device."""
     op, _, function = name.partition(".")
-    launcher = getattr(importlib.import_module(f"minigen.ops.{op}.cuda"), function)
+    module = importlib.import_module(f"minigen.ops.{op}.cuda")
+    launcher = RUNGS.get(name) or getattr(module, function)
     moved = {
         name: device.put(value) if isinstance(value, np.ndarray) else value
         for name, value in case.items()
@@ -156,34 +184,36 @@ def run(name, case, device):
     return device.get(launcher(device, **moved))
 
 
-def launches(dtype, interpret) -> list[Launch]:
-    """Return all launches of all launchers with weights of a dtype."""
-    device = Recorder(interpret=interpret)
-    for name, spec in LAUNCHERS.items():
-        for route in ROUTES.get(name.partition(".")[2], [{}]):
-            run(name, case(spec, route, dtype), device)
-    return device.launches
+def routes(name, dtype):
+    """Yield the cases of a launcher with weights of a dtype."""
+    for route in ROUTES.get(name.partition(".")[2], [{}]):
+        yield case(LAUNCHERS[name], route, dtype)
 
 
 @functools.cache
 def signatures() -> dict[str, dict]:
     """Return, for each kernel that is launched, {types of its arguments: a launch}."""
+    device = Recorder(interpret=False)
+    for name in LAUNCHERS:
+        for dtype in WEIGHT_DTYPES:
+            for case in routes(name, dtype):
+                run(name, case, device)
     found = {}
-    for dtype in WEIGHT_DTYPES:
-        for launch in launches(dtype, interpret=False):
-            types = target.argument_types(launch.arguments)
-            found.setdefault(launch.name, {}).setdefault(types, launch)
+    for launch in device.launches:
+        types = target.argument_types(launch.arguments)
+        found.setdefault(launch.name, {}).setdefault(types, launch)
     return found
 
 
 @functools.cache
-def interpreted() -> dict[str, list]:
-    """Return all launches of each kernel, with what the interpreter says of them.
+def interpreted(name) -> list:
+    """Return (case, result, launches) of every case of a launcher, interpreted.
 
-    Of weights of four bytes and of two: how they are read may differ between these.
+    With weights of four bytes and of two: how they are read may differ between these.
     """
-    found = {}
+    found = []
     for dtype in (WEIGHT_DTYPES[0], WEIGHT_DTYPES[-1]):
-        for launch in launches(dtype, interpret=True):
-            found.setdefault(launch.name, []).append(launch)
+        for case in routes(name, dtype):
+            device = Recorder(seed=0)
+            found.append((case, run(name, case, device), device.launches))
     return found

@@ -15,6 +15,13 @@ QUICK = [Phase.explicit, Phase.reuse, Phase.generate]
 
 
 @pytest.mark.parametrize("name", collect.LAUNCHERS)
+def test_every_route_leads_to_what_the_reference_says(name):
+    for case, result, launches in collect.interpreted(name):
+        off = specs.errors(collect.LAUNCHERS[name], case, result)
+        assert off.max(initial=0) <= FACTOR, [launch.name for launch in launches]
+
+
+@pytest.mark.parametrize("name", collect.LAUNCHERS)
 def test_a_launcher_equals_the_reference_under_any_schedule(name, request):
     spec = collect.LAUNCHERS[name]
     slow = request.config.getoption("--slow")
