@@ -68,7 +68,10 @@ def _factor(case, result, expected, wrong):
     if np.ptp(ratio) < 1e-5 * abs(ratio).max():
         if abs(ratio[0] - 1) < 1e-3:
             return f"each is off by the same part of itself, {abs(ratio[0] - 1):.1e}"
-        return f"each is {ratio[0]:.6g} times what was expected"
+        return (
+            f"each is {ratio[0]:.6g} times what was expected: is a sum incomplete, or "
+            "a factor wrong?"
+        )
     last = np.argwhere(use)[:, :-1]
     by_row = {}
     for row, value in zip(map(tuple, last), ratio, strict=True):

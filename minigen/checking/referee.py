@@ -26,8 +26,11 @@ from minigen.checking.strategies import FULL, SMALL
 from minigen.checking.verdict import described
 from minigen.errors import InputError
 
-EXAMPLES = {"numpy": 40, "numba": 40, "interpreter": 12, "cuda": 40}
-"""How many cases are tried if nothing is said."""
+EXAMPLES = {"numpy": 40, "numba": 40, "interpreter": 8, "cuda": 40}
+"""How many cases of an op are tried if nothing is said."""
+
+MORE = 20
+"""How many, at least, of a function or kernel that is given."""
 
 _DEVICES = ("interpreter", "cuda")
 _ONLY_FLOAT32 = st.just(np.dtype(np.float32))
@@ -49,7 +52,7 @@ def run(
     rows, findings, notes = [], [], []
     for spec, name, subject in plans:
         tell(f"{spec.name} on {name}")
-        count = examples or EXAMPLES[name]
+        count = examples or max(EXAMPLES[name], MORE if kernel else 0)
         checked = _check_kernels if name in _DEVICES else _check_function
         measured, wrong = checked(spec, name, subject, count, seed)
         rows += measured

@@ -63,17 +63,21 @@ def same_bits(one, other) -> tuple | None:
 
 
 def described(case) -> str:
-    """Return a case in words: shapes and dtypes of arrays, values of the rest.
+    """Return a case in words: shapes and dtypes of arrays, a few values, the rest.
 
-    >>> described({"x": np.ones((1, 3), np.float32), "eps": 1e-5})
-    'x (1 3) float32, eps 1e-05'
+    >>> described({"x": np.ones((1, 2), np.float32), "eps": 1e-5})
+    'x (1 2) float32 [1, 1], eps 1e-05'
     """
-    return ", ".join(
-        f"{name} {_shape(value.shape)} {value.dtype}"
-        if isinstance(value, np.ndarray)
-        else f"{name} {value}"
-        for name, value in case.items()
-    )
+    return ", ".join(f"{name} {_content(value)}" for name, value in case.items())
+
+
+def _content(value):
+    if not isinstance(value, np.ndarray):
+        return str(value)
+    few = ""
+    if value.size <= 3:
+        few = f" [{', '.join(f'{float(v):.6g}' for v in value.ravel())}]"
+    return f"{_shape(value.shape)} {value.dtype}{few}"
 
 
 def _difference(spec, case, result, off, label):
@@ -89,11 +93,10 @@ def _difference(spec, case, result, off, label):
     if np.isfinite(off[index]) and off[index] > 0:
         text += f" (off by {off[index]:.4g} eps, {FACTOR:g} are allowed)"
     count = int(wrong.sum())
-    if result.size > 1:
-        text += f"\n{count} of {result.size} cells are wrong"
-        hint = appearance(case, result, exact, wrong)
-        text += f"; {hint}" if hint else ""
-    return text
+    hint = appearance(case, result, exact, wrong)
+    number = f"{count} of {result.size} cells are wrong" if result.size > 1 else ""
+    said = "; ".join(filter(None, (number, hint)))
+    return f"{text}\n{said}" if said else text
 
 
 def _number(value):

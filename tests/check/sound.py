@@ -1,0 +1,117 @@
+"""Kernels and functions that are right, as a student would write them.
+
+`planted.py` breaks each of them in many ways, by exchanging a line.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from minigen.ops.intrinsics import widen
+from minigen.target import cuda
+
+THREADS = 64
+
+
+@cuda.jit
+def rms_norm_tree(x, w, eps, y):
+    """One block per row of x (n d).
+    Threads stride along the row, then halve their sums in shared memory.
+    Reads x 2, w n; writes y 1.
+    Shared memory: 256 bytes.
+    """
+    sums = cuda.shared.array(64, np.float32)
+    i, t, d = cuda.blockIdx.x, cuda.threadIdx.x, x.shape[1]
+    total = np.float32(0)
+    for k in range(t, d, cuda.blockDim.x):
+        value = x[i, k]
+        total += value * value
+    sums[t] = total
+    cuda.syncthreads()
+    half = cuda.blockDim.x // 2
+    while half > 0:
+        if t < half:
+            sums[t] += sums[t + half]
+        cuda.syncthreads()
+        half //= 2
+    mean = sums[0] / np.float32(d)
+    scale = np.float32(1) / math.sqrt(mean + eps)
+    for k in range(t, d, cuda.blockDim.x):
+        y[i, k] = widen(w[k]) * (x[i, k] * scale)
+
+
+@cuda.jit
+def rms_norm_warps(x, w, eps, y):
+    partial = cuda.shared.array(32, np.float32)
+    i, t, d = cuda.blockIdx.x, cuda.threadIdx.x, x.shape[1]
+    lane, warp = t % 32, t // 32
+    total = np.float32(0)
+    for k in range(t, d, cuda.blockDim.x):
+        total += x[i, k] * x[i, k]
+    total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 16)
+    total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 8)
+    total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 4)
+    total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 2)
+    total += cuda.shfl_xor_sync(0xFFFFFFFF, total, 1)
+    if lane == 0:
+        partial[warp] = total
+    cuda.syncthreads()
+    total = np.float32(0)
+    for j in range(cuda.blockDim.x // 32):
+        total += partial[j]
+    scale = np.float32(1) / math.sqrt(total / np.float32(d) + eps)
+    for k in range(t, d, cuda.blockDim.x):
+        y[i, k] = widen(w[k]) * (x[i, k] * scale)
+
+
+@numba.njit(error_model="numpy")
+def rms_norm_njit(x, w, eps):
+    y = np.empty(x.shape, np.float32)
+    b, n, d = x.shape
+    for i in range(b):
+        for j in range(n):
+            total = np.float32(0)
+            for k in range(d):
+                total += x[i, j, k] * x[i, j, k]
+            scale = np.float32(1) / np.sqrt(total / np.float32(d) + np.float32(eps))
+            for k in range(d):
+                y[i, j, k] = w[k] * (x[i, j, k] * scale)
+    return y
+
+
+def rms_norm(x, w, eps):
+    y = np.empty_like(x)
+    mean = np.mean(x * x, axis=-1, keepdims=True)
+    y[...] = w.astype(np.float32) * (x / np.sqrt(mean + np.float32(eps)))
+    return y
+
+
+def swiglu(gate, up):
+    small = np.exp(-np.abs(gate))
+    sigmoid = np.where(gate < 0, small, np.float32(1)) / (1 + small)
+    return gate * sigmoid * up
+
+
+def guide(logits, weight):
+    conditional, unconditional = np.split(logits, 2)
+    return unconditional + (conditional - unconditional) * np.float32(weight)
+
+
+def embed(table, ids):
+    return table[ids].astype(np.float32)
+
+
+def rope2d(x, table, rows):
+    cos, sin = table[rows][:, :, None, :, 0], table[rows][:, :, None, :, 1]
+    x0, x1 = x[..., 0::2], x[..., 1::2]
+    return np.stack([x0 * cos - x1 * sin, x1 * cos + x0 * sin], -1).reshape(x.shape)
+
+
+def linear(x, w):
+    return x @ w.astype(np.float32).T
+
+
+def append(cache, new, length):
+    cache[:, length : length + new.shape[1]] = new
+    return cache

@@ -1,0 +1,42 @@
+"""Every planted bug is called by its name; what it was planted into is well."""
+
+import pytest
+
+import minigen
+from tests.check import planted, sound
+
+SOUND = sorted({(bug.op, bug.function) for bug in planted.BUGS})
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """The file that a student would write into."""
+    return tmp_path / "mine.py"
+
+
+def options(function):
+    return {"block": sound.THREADS} if "cuda" in planted.text_of(function) else {}
+
+
+@pytest.mark.parametrize("bug", planted.BUGS, ids=lambda bug: f"{bug.op}: {bug.title}")
+def test_a_planted_bug_is_named(bug, mine):
+    report = minigen.check(bug.op, planted.write(bug, mine), **options(bug.function))
+    assert not report.ok
+    finding = report.findings[0]
+    text = str(report)
+    assert finding.kind == bug.kind, text
+    for word in bug.words:
+        assert word in text, f"{word!r} is not in\n{text}"
+
+
+@pytest.mark.parametrize(("op", "function"), SOUND, ids=str)
+def test_what_it_was_planted_into_is_well(op, function):
+    report = minigen.check(op, getattr(sound, function), **options(function))
+    assert report.ok, report
+
+
+def test_there_are_enough_of_them():
+    titles = [bug.title for bug in planted.BUGS]
+    assert len(planted.KERNELS) >= 20 and len(planted.FUNCTIONS) >= 10
+    assert len({bug.kind for bug in planted.BUGS}) >= 15
+    assert len(titles) - len(set(titles)) <= 1
