@@ -6,17 +6,19 @@ near-tie, by the bounds in `minigen/ops/draw/cuda.py`. That is asserted of every
 and token here, and, where numbers are ordinary ones, that no near-tie came up at all.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as hypothesis_strategies
 
 from minigen import arrays, simt
+from minigen.checking import header
 from minigen.errors import ShapeError
 from minigen.ops.draw import cuda, reference
 from minigen.ops.uniforms import reference as uniforms
 from tests import strategies as st
-from tests.kernels.collect import Recorder
 from tests.tolerance import assert_close, assert_same
 
 choose = hypothesis_strategies.sampled_from
@@ -40,13 +42,29 @@ def logits_of(kind, seed, *shape):
     return logits
 
 
+def checking(schedule):
+    """Return a device that holds every launch against the header of its kernel.
+
+    `launched` are the arguments of the launches so far.
+    """
+
+    def launch(kernel, grid, block, *arguments):
+        report = simt.launch(kernel, grid, block, *arguments, seed=schedule)
+        said = header.parse(kernel)
+        assert header.verify(said, report, header.names(kernel, said, arguments)) == []
+        device.launched.append(arguments)
+
+    memory = arrays.Interpreter()
+    moves = {"empty": memory.empty, "put": memory.put, "get": memory.get}
+    device = SimpleNamespace(**moves, launch=launch, launched=[])
+    return device
+
+
 def filtered(logits, t, k, p, schedule):
     """Return probabilities, and the logits as they were after the filters."""
-    device = Recorder(seed=schedule)
+    device = checking(schedule)
     y = device.get(cuda.probabilities(device, device.put(logits), t, k, p))
-    for launch in device.launches:
-        assert launch.findings() == [], launch.name
-    z = device.launches[-1].arguments[0]
+    z = device.launched[-1][0]
     return y, device.get(z).reshape(logits.shape)
 
 
@@ -159,10 +177,8 @@ def test_a_row_has_the_same_bits_alone_and_in_company(kind, v, k, p, seed, sched
 
 def drawn(p, u, schedule=0):
     """Return the tokens that the kernel draws."""
-    device = Recorder(seed=schedule)
-    tokens = device.get(cuda.draw(device, device.put(p), device.put(u)))
-    assert device.launches[0].findings() == []
-    return tokens
+    device = checking(schedule)
+    return device.get(cuda.draw(device, device.put(p), device.put(u)))
 
 
 def assert_drawn(p, u, tokens):
