@@ -32,8 +32,8 @@ def pipeline(device=None):
     return Pipeline(*models, name, ops)
 
 
-def draw(pipe, labels, seed, order="random", steps=3, **options):
-    plan = plans.plan((2, 3), order, "linear", steps, seed=seed)
+def draw(pipe, labels, seed, order="random", steps=2, **options):
+    plan = plans.plan((1, 3), order, "linear", steps, seed=seed)
     return recorded.draw(pipe, plan, labels, seed, replace(OPTIONS, **options), 0)
 
 
@@ -42,10 +42,19 @@ def device():
     return arrays.Interpreter(seed=3)
 
 
-@pytest.mark.parametrize("order", ["random", "spiral"])
-def test_a_tiny_arpg_draws_the_reference_s_tokens(device, order):
+@pytest.fixture
+def quick(monkeypatch):
+    """Let a run be a single kernel: what is recorded when is all the same."""
+
+    def launch(pipe, grid, counts, options, given):
+        return [pipe.ops.uniforms(given.key, given.images, given.positions, 0, 0)]
+
+    monkeypatch.setattr(recorded, "launch", launch)
+
+
+def test_a_tiny_arpg_draws_the_reference_s_tokens(device):
     """Every kernel of a run interpreted: the same tokens as NumPy's reference."""
-    plan = plans.plan((4, 4), order, "arccos", 5, seed=1, known=[3, 7])
+    plan = plans.plan((4, 4), "random", "arccos", 5, seed=1, known=[3, 7])
     known = np.array([[5, 23], [0, 11]])
     runs = []
     for pipe in (pipeline(), pipeline(device)):
@@ -59,7 +68,7 @@ def test_a_tiny_arpg_draws_the_reference_s_tokens(device, order):
 
 def test_the_third_run_of_a_shape_is_replayed(device):
     pipe, plain = pipeline(device), pipeline()
-    runs = [([0, 1], 5), ([2, 2], 6), ([1, 0], 7), ([2, 1], 8)]
+    runs = [([0], 5), ([2], 6), ([1], 7)]
     launches = []
     for labels, seed in runs:
         before = device.launches
@@ -67,23 +76,23 @@ def test_the_third_run_of_a_shape_is_replayed(device):
         launches.append(device.launches - before)
         # another order of the same counts, other classes, another seed
         expected = draw(plain, labels, seed)
-        assert images.dtype == np.uint8 and images.shape == (2, 2, 3, 3)
+        assert images.dtype == np.uint8 and images.shape == (1, 1, 3, 3)
         # a pixel is rounded down: float32 noise may move it by a level
         assert abs(images.astype(int) - expected.astype(int)).max() <= 1
     (run,) = pipe.recorded.values()
     # the second run is launched, recorded, and replayed to be compared
-    assert launches == [len(run.recording) * times for times in (1, 2, 1, 1)]
+    assert launches == [len(run.recording) * times for times in (1, 2, 1)]
 
 
-def test_other_options_or_counts_are_another_run(device):
+def test_other_options_or_counts_are_another_run(device, quick):
     pipe = pipeline(device)
-    for options in ({}, {"guidance": 1.0}, {"steps": 2}):
+    for options in ({}, {"guidance": 1.0}, {"steps": 3}):
         draw(pipe, [0], 1, **options)
     assert len(pipe.recorded) == 3
     assert set(pipe.recorded.values()) == {"seen"}
 
 
-def test_a_recording_that_differs_is_not_trusted(device, monkeypatch):
+def test_a_recording_that_differs_is_not_trusted(device, quick, monkeypatch):
     pipe = pipeline(device)
     expected = draw(pipe, [0], 1)
     replay = arrays.Recording.replay
