@@ -72,6 +72,45 @@ def cpu(
 
 @app.command()
 @reported
+def gpu(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE.json",
+            help="Write each part as it is done; one that is there is not run again.",
+        ),
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="kernels, launch or images; repeatable. Default: all."
+        ),
+    ] = None,
+    dtype: Dtype = "float32",
+):
+    """Time kernels, launches and images of ARPG-L on an NVIDIA GPU.
+
+    Weights are stand-ins. Ceilings are measured in the same run. Takes some minutes; a
+    run that was cut short goes on where it stopped, given the same FILE.
+    """
+    from minigen.bench.gpu import PARTS, bench, report
+    from minigen.show.files import check_file
+
+    chosen = tuple(part or PARTS)
+    for name in chosen:
+        if name not in PARTS:
+            raise InputError(f"--part {name!r} is not one of {', '.join(PARTS)}")
+    if out:
+        check_file(out, ".json")
+    found = bench(out, chosen, dtype, _tell)
+    if sys.stderr.isatty():
+        typer.echo("\r\x1b[K", err=True, nl=False)
+    say(report.text(found))
+
+
+@app.command()
+@reported
 def weights(
     model: Annotated[str, typer.Argument(metavar="PRESET", help="Such as arpg-l.")],
     out: Annotated[Path, typer.Option(metavar="FILE.safetensors")],

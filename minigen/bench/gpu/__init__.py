@@ -1,0 +1,88 @@
+"""A full-size model on a GPU: each kernel, each launch, and images a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from minigen import __version__, arrays, target
+from minigen.bench import weights
+from minigen.bench.gpu import cases, parts, report, results, timing
+from minigen.config import PRESETS
+from minigen.pipeline import assemble
+
+PARTS = ("kernels", "launch", "images")
+"""What is measured, in this order."""
+
+GENERATOR, TOKENIZER = "arpg-l", "vq-16"
+BATCHES = (1, 8, 64)
+STEPS = 64
+
+__all__ = ["BATCHES", "PARTS", "bench", "machine", "report"]
+
+
+def bench(
+    path: Path | None,
+    chosen: tuple[str, ...] = PARTS,
+    dtype: str = "float32",
+    say: Callable[[str], None] = lambda text: None,
+) -> dict:
+    """Measure the parts that the file lacks, write each as it is done, return all.
+
+    dtype: of weights. Raises BackendError without a GPU, InputError if the file holds
+    results of another machine, dtype or version.
+    """
+    weights.pick(dtype)
+    device = arrays.Gpu()
+    clock = timing.gpu_clock(device)
+    found = results.start(path, machine() | {"dtype": dtype})
+
+    def missing(name, measure):
+        if name not in found["parts"]:
+            found["parts"][name] = measure()
+            results.save(path, found)
+
+    if "kernels" in chosen:
+        missing("kernels", lambda: _kernels(device, clock, dtype, say))
+    if "launch" in chosen:
+        missing("launch", lambda: parts.measure_launch(device, clock, say))
+    wanted = [n for n in BATCHES if f"images, batch {n}" not in found["parts"]]
+    if "images" in chosen and wanted:
+        say("drawing stand-in weights")
+        models = (
+            weights.model(PRESETS[name], dtype) for name in (GENERATOR, TOKENIZER)
+        )
+        pipe = assemble(*models, "cuda")
+        for n in wanted:
+            missing(
+                f"images, batch {n}",
+                lambda n=n: parts.measure_images(pipe, clock, n, STEPS, 0, say),
+            )
+    return found
+
+
+def machine() -> dict:
+    """Return what GPU this is, and the versions that a result depends on."""
+    gpu = target.core.Device()
+    driver = target.cuda.cudadrv.driver.driver.get_version()
+    return {
+        "gpu": gpu.name,
+        "multiprocessors": gpu.properties.multiprocessor_count,
+        "compute_capability": ".".join(map(str, gpu.compute_capability)),
+        "driver": ".".join(map(str, driver)),
+        "numba_cuda": metadata.version("numba-cuda"),
+        "minigen": __version__,
+        "sources": target.source_hash(),
+    }
+
+
+def _kernels(device, clock, dtype, say):
+    top = parts.ceilings(device, clock, say)
+    generator, tokenizer = PRESETS[GENERATOR], PRESETS[TOKENIZER]
+    chosen = [
+        *cases.generator(generator, 1, 4, 128, dtype),
+        *cases.generator(generator, 64, 8, 128, dtype),
+        *cases.tokenizer(tokenizer, 16, 1, dtype),
+    ]
+    return parts.measure_kernels(device, clock, chosen, top, say)

@@ -1,0 +1,230 @@
+"""The calls that are timed on a GPU, with the work that each cannot do without.
+
+A case is one function of the op table with arrays of the sizes that a full model gives
+it. Its bytes are those of every cell it needs, read once, and of every result, written
+once; its operations are multiplications and additions. What a kernel moves or computes
+beyond that is its own affair, and what a measurement shows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen.checkpoints.values import DTYPES
+from minigen.config import ArpgConfig, VqConfig
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array to be made: floats in low .. low + 1, or integers below `below`."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    below: int = 0
+    low: float = -0.5
+
+    @property
+    def cells(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return self.cells * DTYPES.get(self.dtype, np.dtype(self.dtype)).itemsize
+
+    def make(self, seed: int) -> np.ndarray:
+        """Return the array, drawn from a seed; never all zero, which some take fast."""
+        rng = np.random.default_rng(seed)
+        if self.below:
+            # first every number once, then every number again
+            rounds = -(-self.cells // self.below)
+            numbers = [rng.permutation(self.below) for _ in range(rounds)]
+            values = np.concatenate(numbers)[: self.cells]
+            return values.reshape(self.shape).astype(self.dtype)
+        values = rng.random(self.shape, np.float32) + np.float32(self.low)
+        return values.astype(DTYPES[self.dtype])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a function of the op table, its bytes and its operations."""
+
+    name: str
+    function: str
+    arguments: tuple
+    bytes: int
+    operations: int = 0
+
+    def make(self, seed: int) -> tuple:
+        """Return the arguments, arrays of the host among them."""
+        return tuple(
+            a.make(seed + i) if isinstance(a, Array) else a
+            for i, a in enumerate(self.arguments)
+        )
+
+
+def case(name: str, function: str, result: Array, *arguments) -> Case:
+    """Return a case, its work counted from the shapes."""
+    moved = traffic(function, result, *arguments)
+    return Case(name, function, arguments, moved, operations(function, *arguments))
+
+
+def traffic(function: str, result: Array, *arguments) -> int:
+    """Return the bytes that a call must read and write.
+
+    >>> x, w = Array((2, 3, 4)), Array((5, 4), "bfloat16")
+    >>> traffic("linear", Array((2, 3, 5)), x, w)  # 24 + 30 floats, 20 halves
+    256
+    """
+    arrays = [a for a in arguments if isinstance(a, Array)]
+    if function == "embed":
+        table, ids = arrays
+        return _rows(table, ids) + ids.bytes + result.bytes
+    if function == "rope2d":
+        x, table, rows = arrays
+        return x.bytes + _rows(table, rows) + rows.bytes + result.bytes
+    if function == "attention":
+        q, k, v = arrays
+        known = arguments[3] * (k.bytes + v.bytes) // k.shape[1]
+        return q.bytes + known + result.bytes
+    if function == "append":
+        return 2 * arrays[1].bytes
+    if function == "place":
+        _, tokens, positions = arrays
+        return 2 * tokens.bytes + positions.bytes
+    return sum(a.bytes for a in arrays) + result.bytes
+
+
+def operations(function: str, *arguments) -> int:
+    """Return the multiplications and additions of a call: 0 where bytes are the limit.
+
+    >>> operations("linear", Array((2, 3, 4)), Array((5, 4)))  # 2 x 6 rows x 5 x 4
+    240
+    """
+    if function in ("linear", "linear_add", "conv1x1", "conv1x1_add"):
+        x, w = arguments[:2]
+        return 2 * x.cells * w.shape[0]
+    if function in ("conv3x3", "conv3x3_add"):
+        x, w = arguments[:2]
+        return 2 * 9 * x.cells * w.shape[0]
+    if function == "conv3x3_half":
+        x, w = arguments[:2]
+        b, rows, columns, c = x.shape
+        return 2 * 9 * b * (rows // 2) * (columns // 2) * c * w.shape[0]
+    if function == "attention":
+        q, _, _, length = arguments
+        return 4 * q.cells * length
+    if function == "attention_causal":
+        q = arguments[0]
+        return 2 * q.cells * (q.shape[1] + 1)
+    if function in ("distances", "lookup"):
+        z, codes = arguments
+        return 2 * z.cells * codes.shape[0]
+    return 0
+
+
+def _rows(table, ids):
+    # the rows of a table that are looked up, each once
+    return min(ids.cells, table.shape[0]) * table.bytes // table.shape[0]
+
+
+def generator(
+    config: ArpgConfig, batch: int, asked: int, known: int, dtype: str = "float32"
+) -> list[Case]:
+    """Return the calls of a decoding step of `batch` images.
+
+    asked: tokens a step; known: tokens in the cache, among them those just fed; dtype:
+    of weights. Both halves of guidance run, so there are 2 batch rows.
+    """
+    d, f, v, h, e = (
+        config.width, config.hidden, config.vocabulary, config.heads, config.head_size
+    )  # fmt: skip
+    b, m, t = 2 * batch, asked, config.tokens + 1
+    x, hidden, heads = Array((b, m, d)), Array((b, m, f)), Array((b, m, h, e))
+    cache, logits = Array((b, t, h, e)), Array((b, m, v))
+    tokens, drawn = Array((b, m), "int64", v), Array((batch, m, v))
+    rows, chosen = Array((b, m), "int64", t), Array((batch, m), "int64", v)
+    places, table = Array((m,), "int64", config.tokens), Array((t, e // 2, 2))
+    images, canvas = Array((batch,), "int64", batch), Array((batch, t - 1), "int64", v)
+    rest, normal = Array((v + config.classes + 2, d), dtype), Array((d,), dtype)
+    square, up, down, head = (
+        Array(shape, dtype) for shape in ((d, d), (f, d), (d, f), (v, d))
+    )
+    uniforms, key = Array((batch, m), low=0.0), Array((2,), "uint32", 2**16)
+    shares = Array(drawn.shape, low=0.0)
+    scope = f"{b} x {m} rows"
+    return [
+        case(f"embed, {scope}", "embed", x, rest, tokens),
+        case(f"rms_norm, {scope}", "rms_norm", x, x, normal, config.norm_eps),
+        case(f"linear {d} to {d}, {scope}", "linear", x, x, square),
+        case(f"linear {d} to {f}, {scope}", "linear", hidden, x, up),
+        case(f"linear_add {f} to {d}, {scope}", "linear_add", x, hidden, down, x),
+        case(f"linear {d} to {v}, {scope}", "linear", logits, x, head),
+        case(f"swiglu, {scope}", "swiglu", hidden, hidden, hidden),
+        case(f"rope2d, {scope}", "rope2d", heads, heads, table, rows),
+        case(f"append, {scope}", "append", heads, cache, heads, known - m),
+        case(f"attention, {scope} over {known}", "attention", heads, heads, cache,
+             cache, known),
+        case(f"guide, {scope}", "guide", drawn, logits, 4.0),
+        case(f"probabilities, {scope}", "probabilities", drawn, drawn, 1.0, 0, 1.0),
+        case(f"probabilities filtered, {scope}", "probabilities", drawn, drawn, 1.0,
+             900, 0.95),
+        case(f"uniforms, {scope}", "uniforms", uniforms, key, images, places,
+             3, 0),
+        case(f"draw, {scope}", "draw", chosen, shares, uniforms),
+        case(f"twice, {scope}", "twice", tokens, chosen),
+        case(f"place, {scope}", "place", canvas, canvas, chosen, places),
+    ]  # fmt: skip
+
+
+def tokenizer(
+    config: VqConfig, side: int, batch: int = 1, dtype: str = "float32"
+) -> list[Case]:
+    """Return calls of encoding and decoding images of side x side tokens."""
+    pixels, first, deep = side * config.factor, config.widths[0], config.widths[-1]
+    n = batch * side * side
+    fine, coarse = (
+        Array((batch, pixels, pixels, first)), Array((batch, side, side, deep))
+    )  # fmt: skip
+    half = Array((batch, pixels // 2, pixels // 2, first))
+    colours = Array((batch, pixels, pixels, 3))
+    image = Array(colours.shape, "uint8", 256)
+    z, codes = Array((n, config.code_size)), Array((config.codes, config.code_size))
+
+    def weights(source, target, taps=()):
+        return Array((target, *taps, source), dtype), Array((target,), dtype)
+
+    def sized(array):
+        b, y, x, c = array.shape
+        return f"{b} x {y} x {x} x {c}"
+
+    found = []
+    for x in (coarse, fine):
+        c = x.shape[-1]
+        scale, bias = Array((c,), dtype), Array((c,), dtype)
+        w3, w1 = weights(c, c, (3, 3)), weights(c, c)
+        found += [
+            case(f"conv3x3 to {c}, {sized(x)}", "conv3x3", x, x, *w3),
+            case(f"conv3x3_add to {c}, {sized(x)}", "conv3x3_add", x, x, *w3, x),
+            case(f"conv1x1 to {c}, {sized(x)}", "conv1x1", x, x, *w1),
+            case(f"conv1x1_add to {c}, {sized(x)}", "conv1x1_add", x, x, *w1, x),
+            case(f"group_norm, {sized(x)}", "group_norm", x, x, scale, bias, 32, 1e-6),
+            case(f"group_norm_swish, {sized(x)}", "group_norm_swish", x, x, scale, bias,
+                 32, 1e-6),
+        ]  # fmt: skip
+    last, down = weights(first, 3, (3, 3)), weights(first, first, (3, 3))
+    return [
+        *found,
+        case(f"conv3x3 to 3, {sized(fine)}", "conv3x3", colours, fine, *last),
+        case(f"conv3x3_half to {first}, {sized(fine)}", "conv3x3_half", half, fine,
+             *down),
+        case(f"upsample, {sized(half)}", "upsample", fine, half),
+        case(f"unit, {z.shape[0]}", "unit", z, z),
+        case(f"unit, {config.codes}", "unit", codes, codes),
+        case(f"lookup, {n} of {config.codes}", "lookup", Array((n,), "int64"), z,
+             codes),
+        case(f"to_pixels, {sized(image)}", "to_pixels", image, colours),
+        case(f"from_pixels, {sized(image)}", "from_pixels", colours, image),
+    ]  # fmt: skip
