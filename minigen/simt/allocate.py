@@ -53,7 +53,7 @@ def constant_array(array):
         return array
     flat = np.ascontiguousarray(array).reshape(-1)
     cells = Cells(running.machine, flat, f"constant {_name()}")
-    cells.private = cells.constant = True
+    cells.constant = True
     return window(cells, array.shape)
 
 
@@ -67,7 +67,7 @@ def _new(shape, dtype, space):
 def _cells(flat, space):
     cells = Cells(running.machine, flat, f"{space} {_name()}")
     cells.fresh = bytearray(b"\1") * flat.size
-    cells.private = space == "local"
+    cells.own = space == "local"
     return cells
 
 

@@ -11,6 +11,7 @@ run first: a race is found even in a schedule where it does no harm.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from operator import index as as_int
 from sys import _getframe
@@ -26,37 +27,40 @@ from minigen.simt.places import describe, describe_frame
 class Cells:
     """The bookkeeping of one allocation; `Watched` arrays are windows on it.
 
-    flat: its values, one axis. fresh: which cells nobody has written (or None if all
-    hold values). writers: the last write of each cell; readers, atomics: the reads and
-    the atomic changes since; each as (thread, stamp, code, instruction). reads, writes:
-    how often, by cell (of reads, those before the last write). private: one thread's
-    own, so that nothing can race.
+    flat: its values, one axis. fresh: 1 for each cell that nobody has written. writers:
+    the last write of each cell; readers, atomics: the reads and the atomic changes
+    since; each as (thread, stamp, code, instruction). reads, writes: how often, by cell
+    (of reads, those before the last write). own: one thread's, so nothing can race.
     """
 
     __slots__ = (
-        *("machine", "flat", "name", "fresh", "private", "constant", "narrow"),
+        *("machine", "flat", "name", "fresh", "own", "constant", "kind"),
         *("writers", "readers", "atomics", "reads", "writes"),
     )
 
     def __init__(self, machine, flat, name):
         self.machine, self.flat, self.name = machine, flat, name
-        self.fresh, self.private, self.constant = None, False, False
-        self.narrow = flat.dtype.kind == "f" and flat.dtype.itemsize < 8
+        self.fresh, self.own, self.constant = bytearray(flat.size), False, False
+        self.kind = flat.dtype.type
         self.writers, self.readers, self.atomics = {}, defaultdict(list), {}
         self.reads, self.writes = defaultdict(int), defaultdict(int)
 
     def read(self, cell, array, index, frame):
         """Return the value of a cell; array[index], in the line of `frame`, asks."""
-        if self.fresh is not None and self.fresh[cell]:
+        if self.fresh[cell]:
             self._uninitialised(cell, array, index, frame)
-        if self.private:
+        if self.own:
             return self.flat[cell]
         machine = self.machine
         thread = machine.current
         earlier = self.writers.get(cell)
         if earlier is not None:
-            other = earlier[0]
-            if other is not thread and not machine.ordered(other, earlier[1], thread):
+            other, stamp, _, _ = earlier
+            # nearly always a barrier of the block has come between
+            block = thread.block
+            if (stamp >= block.stamp or other.block is not block) and not (
+                machine.ordered(other, stamp, thread)
+            ):
                 self._race(array, index, "reads", frame, "wrote", earlier)
         if self.atomics and cell in self.atomics:
             self._against(self.atomics[cell], array, index, "reads", frame, "changed")
@@ -66,14 +70,18 @@ class Cells:
     def write(self, cell, value, array, index, frame):
         """Store a value in a cell, for array[index] = value in the line of `frame`."""
         self._store(cell, value, array, index, frame)
-        if self.private:
+        if self.own:
             return
         machine = self.machine
         thread = machine.current
         earlier = self.writers.get(cell)
         if earlier is not None:
-            other = earlier[0]
-            if other is not thread and not machine.ordered(other, earlier[1], thread):
+            other, stamp, _, _ = earlier
+            # nearly always a barrier of the block has come between
+            block = thread.block
+            if (stamp >= block.stamp or other.block is not block) and not (
+                machine.ordered(other, stamp, thread)
+            ):
                 self._race(array, index, "writes", frame, "wrote", earlier)
         if cell in self.readers:
             readers = self.readers.pop(cell)
@@ -87,13 +95,13 @@ class Cells:
 
     def change(self, cell, function, array, index, frame):
         """Replace a cell by function(cell) in one piece; return what it was."""
-        if self.fresh is not None and self.fresh[cell]:
+        if self.fresh[cell]:
             self._uninitialised(cell, array, index, frame)
         old = self.flat[cell]
         value = function(old)
         if value is not None:
             self._store(cell, value, array, index, frame)
-        if not self.private:
+        if not self.own:
             if cell in self.writers:
                 writers = [self.writers[cell]]
                 self._against(writers, array, index, "changes", frame, "wrote")
@@ -125,9 +133,8 @@ class Cells:
                 "type", "writes", array, index, ", which may only be read", frame
             )
         self.flat[cell] = value
-        if self.fresh is not None:
-            self.fresh[cell] = 0
-        if self.narrow and type(value) is np.float64:
+        self.fresh[cell] = 0
+        if type(value) is np.float64 and self.kind in (np.float32, np.float16):
             self.machine.leaks[frame.f_code, frame.f_lasti] = True
 
     def _against(self, records, array, index, now, frame, before):
@@ -152,7 +159,7 @@ class Cells:
         try:
             self._fault("uninitialised", "reads", array, index, why, frame)
         except KernelError as fault:
-            if self.private:
+            if self.own:
                 raise
             # if another thread comes to write it now, it is a race
             thread = self.machine.current
@@ -172,13 +179,24 @@ class Cells:
 class Watched:
     """A window on Cells with the face of a NumPy array, as far as kernels need it."""
 
-    __slots__ = ("cells", "start", "shape", "strides", "ndim", "size", "before")
+    __slots__ = (
+        "cells",
+        "start",
+        "shape",
+        "strides",
+        "ndim",
+        "size",
+        "before",
+        "known",
+    )
 
     def __init__(self, cells, start, shape, strides, before=()):
         # strides count cells; before: the indices that led here, for messages
         self.cells, self.start = cells, start
         self.shape, self.strides, self.ndim = shape, strides, len(shape)
-        self.size, self.before = int(np.prod(shape)), before
+        self.size, self.before = math.prod(shape), before
+        # {index: cell - start} of indices found to be inside, for all of this shape
+        self.known = cells.machine.known.setdefault((shape, strides), {})
 
     dtype = property(lambda self: self.cells.flat.dtype)
     itemsize = property(lambda self: self.cells.flat.itemsize)
@@ -188,17 +206,41 @@ class Watched:
         return self.shape[0]
 
     def __getitem__(self, index):
-        cell = self.locate(index)
-        if cell is None:
-            return self._window(index)
-        return self.cells.read(cell, self, index, _getframe(1))
+        try:
+            cell = self.known.get(index)
+        except TypeError:
+            # a slice
+            cell = None
+        if cell is not None:
+            cell += self.start
+        else:
+            cell = self.locate(index)
+            if cell is None:
+                return self._window(index)
+        cells = self.cells
+        if cells.own and not cells.fresh[cell]:
+            return cells.flat[cell]
+        return cells.read(cell, self, index, _getframe(1))
 
     def __setitem__(self, index, value):
-        cell = self.locate(index)
-        if cell is None:
-            self._window(index).fill(value, _getframe(1))
+        try:
+            cell = self.known.get(index)
+        except TypeError:
+            # a slice
+            cell = None
+        if cell is not None:
+            cell += self.start
         else:
-            self.cells.write(cell, value, self, index, _getframe(1))
+            cell = self.locate(index)
+            if cell is None:
+                self._window(index).fill(value, _getframe(1))
+                return
+        cells = self.cells
+        if cells.own and type(value) is cells.kind:
+            cells.flat[cell] = value
+            cells.fresh[cell] = 0
+        else:
+            cells.write(cell, value, self, index, _getframe(1))
 
     # the same on behalf of the line that `frame` stands at
 
@@ -237,44 +279,37 @@ class Watched:
         if self.strides != _strides(self.shape):
             raise TypeError("reshape of an array that is not contiguous")
         if -1 in shape:
-            known = -int(np.prod(shape))
+            known = -math.prod(shape)
             shape = tuple(self.size // known if n == -1 else n for n in shape)
-        if int(np.prod(shape)) != self.size:
+        if math.prod(shape) != self.size:
             raise ValueError(f"cannot reshape {self.shape} into {shape}")
         return Watched(self.cells, self.start, shape, _strides(shape), self.before)
 
     def locate(self, index):
         """Return the cell of an index, or None if it names more than one."""
-        try:
-            if self.ndim == 1:
-                i = as_int(index)
-                if 0 <= i < self.size:
-                    return self.start + i * self.strides[0]
-            elif self.ndim == 2:
-                i, j = index
+        if self.ndim == 2 and type(index) is tuple and len(index) == 2:
+            # the commonest kind, without a loop
+            i, j = index
+            if type(i) is not slice and type(j) is not slice:
                 i, j = as_int(i), as_int(j)
                 rows, columns = self.shape
                 if 0 <= i < rows and 0 <= j < columns:
                     step, stride = self.strides
-                    return self.start + i * step + j * stride
-            return self._locate_any(index)
-        except TypeError:
-            # a slice, or one index of two, or a tuple of one
-            return self._locate_any(index)
-
-    def _locate_any(self, index):
-        index = index if type(index) is tuple else (index,)
-        if len(index) != self.ndim:
+                    self.known[index] = offset = i * step + j * stride
+                    return self.start + offset
+        indices = index if type(index) is tuple else (index,)
+        if len(indices) != self.ndim:
             return None
-        cell = self.start
-        for axis, i in enumerate(index):
+        offset = 0
+        for axis, i in enumerate(indices):
             if type(i) is slice:
                 return None
             i = as_int(i)
             if not 0 <= i < self.shape[axis]:
                 self._outside(index)
-            cell += i * self.strides[axis]
-        return cell
+            offset += i * self.strides[axis]
+        self.known[index] = offset
+        return self.start + offset
 
     def _window(self, index):
         index = index if isinstance(index, tuple) else (index,)
@@ -376,8 +411,7 @@ def _watch_group(machine, arrays):
     count = (highest - lowest) // size if base.size else 0
     cells = Cells(machine, as_strided(base, (count,), (size,)), "/".join(arrays))
     cells.constant = not base.flags.writeable
-    poisoned = pattern.is_poison(cells.flat)
-    cells.fresh = bytearray(poisoned) if poisoned.any() else None
+    cells.fresh = bytearray(pattern.is_poison(cells.flat))
     return {
         name: Watched(
             cells,

@@ -111,7 +111,8 @@ class Machine:
         self.watch, self.dynamic, self.together = True, 0, False
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
-        self.blocks, self.waiting, self.parked, self.leaks = [], [], [], {}
+        self.blocks, self.waiting, self.parked = [], [], []
+        self.leaks, self.known = {}, {}
         self.order, self.indices = _indices(self.grid), _indices(self.block)
         # how often the next thread is drawn, and not the one whose turn it is
         self.whim, self.random = 0, None
