@@ -202,8 +202,9 @@ assert (report.reads["w"] == 3).all(), "a weight is read once for each of the 3 
 # ## Exercises
 #
 # 1. Put `norm` into a file `mine.py` and let the referee look at it, with shapes you
-#    would not have thought of: `minigen check rms_norm --kernel mine.py:norm`. Then
-#    take out a line, any line, and read what it says.
+#    would not have thought of: `minigen check rms_norm --kernel mine.py:norm`. It has
+#    one wish: weights of two bytes. Read `widen` in the kernel above, and grant it.
+#    Then take out a line, any line, and read what it says.
 # 2. All threads add up all of `partial`. Let thread 0 do it, and leave the sum where
 #    all can read it. How many barriers does that take?
 # 3. Change `range(t, x.shape[1], step)` so that each thread takes neighbouring cells
