@@ -57,8 +57,13 @@ def test_more_channels_than_threads(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("offset", [0.0, 30.0, -1000.0, 1e6])
 def test_an_image_of_many_chunks_far_from_zero(name, offset):
-    # the last of 39 chunks has 5 positions
-    check(name, *inputs(0, 1, 33, 37, 6, offset), 2, watch=False)
+    # the last of 39 chunks has 5 positions; their means take two warps to join
+    check(name, *inputs(0, 1, 33, 37, 20, offset), 2, watch=False)
+
+
+def test_a_group_whose_means_take_several_warps():
+    # and not all threads of the last one
+    check("group_norm", *inputs(0, 1, 8, 11, 100), 1)
 
 
 @pytest.mark.parametrize("where", [0, 1, 31, 32, 39])

@@ -37,6 +37,9 @@ from minigen.target import cuda, gpu_inline, gpu_kernel
 THREADS = 128
 CHUNK = 32
 
+WARP, MOST = 32, 512
+"""Least and most threads that join a group: one for about eight means."""
+
 AHEAD = 4
 """Numbers that a thread has asked for before it writes the first result."""
 
@@ -72,7 +75,7 @@ def _group_norm_chunks(x, means, squares):
 def _group_norm_join(means, squares, n, eps, groups):
     """One block per group of an image: groups (b 2 r), means (b t c) of n positions.
     Threads share out chunks and channels of the group, and add up twice, as above.
-    Reads means 2..THREADS+2, squares 1; writes groups 1.
+    Reads means 2..MOST+2, squares 1; writes groups 1.
     Shared memory: 128 bytes.
     """
     partial = cuda.shared.array(32, np.float32)
@@ -80,8 +83,8 @@ def _group_norm_join(means, squares, n, eps, groups):
     width = means.shape[2] // groups.shape[2]
     count = np.float32(n) * np.float32(width)
     # a row of threads for the channels of a chunk, as many rows as there is room for
-    columns = min(width, THREADS)
-    rows = THREADS // columns
+    columns = min(width, cuda.blockDim.x)
+    rows = cuda.blockDim.x // columns
     row, column = cuda.threadIdx.x // columns, cuda.threadIdx.x % columns
     # threads that are left over start beyond the last chunk
     begin = row if row < rows else means.shape[1]
@@ -187,7 +190,12 @@ def _launch(device, kernel, x, w, bias, r, eps):
     groups = device.empty((b, 2, r))
     device.launch(_group_norm_chunks, grid, THREADS, x, means, squares)
     join = means, squares, np.int32(n), np.float32(eps), groups
-    device.launch(_group_norm_join, (r, b), THREADS, *join)
+    device.launch(_group_norm_join, (r, b), _joiners(chunks * c // r), *join)
     y = device.empty(x.shape)
     device.launch(kernel, grid, THREADS, x, groups, w, bias, y)
     return y.reshape((b, rows, columns, c))
+
+
+def _joiners(count):
+    # threads for so many means: whole warps, by the size of an image alone
+    return min(max(-(-count // (8 * WARP)), 1) * WARP, MOST)
