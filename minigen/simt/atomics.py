@@ -7,6 +7,7 @@ from sys import _getframe
 from types import SimpleNamespace
 
 from minigen.simt.memory import Watched
+from minigen.simt.running import running
 
 
 def _increment(old, limit):
@@ -59,6 +60,7 @@ def _change(array, index, function, frame):
 
 def _atomic(function):
     def atomic(array, index, value):
+        running.machine.interrupt()
         return _change(array, index, lambda old: function(old, value), _getframe(1))
 
     return atomic
@@ -66,17 +68,23 @@ def _atomic(function):
 
 def cas(array, index, old, value):
     """Store `value` if the cell holds `old`; return what it held."""
-    return _change(
+    running.machine.interrupt()
+    found = _change(
         array, index, lambda now: value if now == old else None, _getframe(1)
     )
+    running.machine.try_again(found != old)
+    return found
 
 
 def compare_and_swap(array, old, value):
     """As `cas`, on the first cell."""
     first = (0,) * array.ndim
-    return _change(
+    running.machine.interrupt()
+    found = _change(
         array, first, lambda now: value if now == old else None, _getframe(1)
     )
+    running.machine.try_again(found != old)
+    return found
 
 
 atomic = SimpleNamespace(

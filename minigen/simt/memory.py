@@ -258,9 +258,23 @@ class Watched:
 
     def fill(self, value, frame):
         """Write one value, or an array of them, cell by cell."""
+        if isinstance(value, Watched):
+            value = value.copy(frame)
         values = np.broadcast_to(value, self.shape)
         for index in np.ndindex(*self.shape):
             self.store(index, values[index], frame)
+
+    def copy(self, frame):
+        """Return all values as a NumPy array, read cell by cell."""
+        values = np.empty(self.shape, self.dtype)
+        for index in np.ndindex(*self.shape):
+            values[index] = self.read(index, frame)
+        return values
+
+    def address(self, index):
+        """Return the address of the element that one index names."""
+        start = self.cells.flat.__array_interface__["data"][0]
+        return start + self.locate(index) * self.itemsize
 
     def counts(self):
         """Return how often each cell was read and written, in the array's shape."""

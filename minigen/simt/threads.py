@@ -24,6 +24,9 @@ from minigen.simt.places import describe_calls, describe_frame
 WARP = 32
 ALL = 0xFFFFFFFF
 
+# failures of compare-and-swap in a row, of all threads
+PATIENCE = 20000
+
 
 # greenlets that wait for work, of each thread of the operating system
 _idle = threading.local()
@@ -112,7 +115,7 @@ class Machine:
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
         self.blocks, self.waiting, self.parked = [], [], []
-        self.leaks, self.known = {}, {}
+        self.leaks, self.known, self.failures = {}, {}, 0
         self.order, self.indices = _indices(self.grid), _indices(self.block)
         # how often the next thread is drawn, and not the one whose turn it is
         self.whim, self.random = 0, None
@@ -196,6 +199,29 @@ class Machine:
             chosen.worker.switch()
         else:
             self._begin(chosen)
+
+    def interrupt(self):
+        """Let a draw decide whether others go first: at an atomic any may."""
+        if self.whim and self.random() < self.whim:
+            self.give_way()
+
+    def give_way(self):
+        """Let others go first."""
+        if self.ready:
+            self.ready.insert(0, self.current)
+            self.wait(self.current)
+
+    def try_again(self, failed):
+        """Note whether a compare-and-swap failed; whoever it waits for goes first."""
+        self.failures = self.failures + 1 if failed else 0
+        if self.failures > PATIENCE:
+            self.fault(
+                "deadlock",
+                f"compare-and-swap failed {PATIENCE} times in a row, here for "
+                f"{self.current}; does the holder of the lock wait for somebody?",
+            )
+        if failed:
+            self.give_way()
 
     def park(self, fault):
         """Hold the running thread for good; raise its fault when no other can run.

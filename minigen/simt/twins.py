@@ -6,7 +6,7 @@ from sys import _getframe
 
 import numpy as np
 
-from minigen.simt.memory import load
+from minigen.simt.memory import Watched, load
 from minigen.simt.running import running
 from minigen.simt.warps import exchange
 
@@ -19,12 +19,19 @@ def widen(v):
 
 
 def load16(array, i):
-    """Return the 16 bytes from element i on, widened, as a tuple of float32."""
+    """Return the 16 bytes from element i on, widened, as a tuple of float32.
+
+    array: one axis. The first byte's address must be a multiple of 16.
+    """
     count = 16 // array.itemsize
-    if i % count:
+    misplaced = i % count
+    if isinstance(array, Watched) and not misplaced:
+        misplaced = array.address(i) % 16
+    if misplaced:
         running.machine.fault(
             "alignment",
-            f"load16 begins at element {i}, which is no multiple of {count}",
+            f"{running.machine.current} loads 16 bytes from element {i}, which do not "
+            f"begin at a multiple of 16 bytes (every {count} elements)",
         )
     frame = _getframe(1)
     return tuple(widen(load(array, i + k, frame)) for k in range(count))

@@ -598,6 +598,7 @@ BUGS = [
     Bug(two_masks, two_masks_mended, "mask", ("lane",), **WARP),
     Bug(two_shuffles, two_shuffles_mended, "mask",
         ("different instructions", "  16 wait in shfl_xor_sync"), **WARP),
-    Bug(crooked, crooked_mended, "alignment", ("load16", "load16(x, i)[0]")),
+    Bug(crooked, crooked_mended, "alignment",
+        ("loads 16 bytes from element", "load16(x, i)[0]")),
     Bug(constant, constant_mended, "type", ("constant table[",)),
 ]  # fmt: skip

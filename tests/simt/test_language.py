@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minigen import simt
+from minigen.errors import KernelError
 from minigen.target import cuda
 
 seeds = st.none() | st.integers(0, 2**32)
@@ -275,6 +276,47 @@ def test_compare_and_swap(watch):
     # the odd threads find 8 and leave it
     assert y.tolist() == [[7, 0, 1], [8, 8, 2], [7, 2, 3], [8, 8, 4]]
     assert cells.tolist() == [7, 8, 0, 1, 2, 3]
+
+
+def take_turns(lock, total, calls):
+    if cuda.laneid == 0:
+        while cuda.atomic.cas(lock, 0, 0, 1) != 0:
+            calls[cuda.grid(1)] += 1
+        total[0] = cuda.atomic.add(total, 1, 0) + 1
+        cuda.atomic.add(total, 1, 1)
+        cuda.atomic.exch(lock, 0, 0)
+
+
+@given(seeds)
+def test_a_lock_lets_one_in_after_the_other(seed):
+    lock, total = np.zeros(1, np.int64), np.zeros(2, np.int64)
+    simt.launch(take_turns, 1, 256, lock, total, np.zeros(256), seed=seed, watch=False)
+    assert total.tolist() == [8, 8] and lock[0] == 0
+
+
+def test_a_lock_that_nobody_opens_is_a_deadlock():
+    with pytest.raises(KernelError, match="compare-and-swap failed") as caught:
+        simt.launch(
+            take_turns, 1, 32, np.ones(1), np.zeros(2), np.zeros(256), watch=False
+        )
+    assert caught.value.kind == "deadlock"
+    assert "while cuda.atomic.cas(lock, 0, 0, 1) != 0" in str(caught.value)
+
+
+def two_steps(counter, y):
+    # between looking and taking another thread may come
+    free = cuda.atomic.add(counter, 0, 0)
+    cuda.atomic.add(counter, 0, 1)
+    y[cuda.grid(1)] = free
+
+
+def test_schedules_differ_between_two_atomics():
+    twice = 0
+    for seed in range(20):
+        y = full(16)
+        simt.launch(two_steps, 1, 16, np.zeros(1, np.int64), y, seed=seed)
+        twice += len(set(y)) < 16
+    assert twice > 10
 
 
 def bit_tricks(x, y, z):

@@ -71,6 +71,19 @@ def test_windows_on_arrays(seed, watch):
         assert y[i].tolist() == expected
 
 
+def test_a_row_may_be_copied_at_once():
+    def kernel(x, y):
+        i = cuda.threadIdx.x
+        y[i] = x[1 - i]
+        y[i, :1] = np.float32(7)
+
+    x, y = np.arange(6.0).reshape(2, 3), np.empty((2, 3))
+    report = simt.launch(kernel, 1, 2, x, simt.poison(y))
+    assert y.tolist() == [[7, 4, 5], [7, 1, 2]]
+    assert report.writes["y"].tolist() == [[2, 1, 1]] * 2
+    assert (report.reads["x"] == 1).all()
+
+
 def test_a_window_counts_in_its_array():
     def kernel(x, y):
         i = cuda.threadIdx.x

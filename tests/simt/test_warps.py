@@ -240,6 +240,8 @@ def test_sixteen_bytes_at_once():
         report = simt.launch(kernel, 16 // count, 1, x, simt.poison(y), count)
         np.testing.assert_array_equal(y, expected)
         assert (report.reads["x"] == 1).all()
-        with pytest.raises(KernelError, match="no multiple") as caught:
+        with pytest.raises(KernelError, match="multiple of 16 bytes"):
+            simt.launch(kernel, 1, 1, x[1:], y, count)
+        with pytest.raises(KernelError, match="multiple of 16 bytes") as caught:
             simt.launch(shifted, 1, 1, x, y)
         assert caught.value.kind == "alignment"
