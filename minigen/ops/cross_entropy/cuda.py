@@ -34,9 +34,9 @@ def _cross_entropy(logits, targets, losses):
     if i < logits.shape[0]:
         highest, total = LOWEST, np.float32(0)
         for k in range(lane, logits.shape[1], 32):
-            before, highest = highest, max(highest, logits[i, k])
-            total *= math.exp(before - highest)
-            total += math.exp(logits[i, k] - highest)
+            logit, before = logits[i, k], highest
+            highest = max(before, logit)
+            total = total * math.exp(before - highest) + math.exp(logit - highest)
         top = warp_max(highest)
         total = warp_sum(total * math.exp(highest - top))
         if lane == 0:

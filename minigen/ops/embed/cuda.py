@@ -12,12 +12,13 @@ THREADS = 128
 def _embed(table, ids, y):
     """One block per row of y (n d), which is the row of the table that ids (n) names.
     Threads stride along the row.
-    Reads table 0..n, ids d; writes y 1.
+    Reads table 0..n, ids 128; writes y 1.
     Shared memory: none.
     """
     i = cuda.blockIdx.x
+    row = ids[i]
     for k in range(cuda.threadIdx.x, y.shape[1], cuda.blockDim.x):
-        y[i, k] = widen(table[ids[i], k])
+        y[i, k] = widen(table[row, k])
 
 
 def embed(device, table, ids):

@@ -16,14 +16,15 @@ BLOCK = 32, 4
 def _rope2d(x, table, rows, y):
     """One block per token of x (n h e), whose place in the table rows (n) has.
     Threads stride over pairs and over heads; neighbours take neighbouring pairs.
-    Reads x 1, table 0..n * h, rows h * e // 2; writes y 1.
+    Reads x 1, table 0..n * h, rows 128; writes y 1.
     Shared memory: none.
     """
     i = cuda.blockIdx.x
+    place = rows[i]
     for j in range(cuda.threadIdx.y, x.shape[1], cuda.blockDim.y):
         for p in range(cuda.threadIdx.x, x.shape[2] // 2, cuda.blockDim.x):
             x0, x1 = x[i, j, 2 * p], x[i, j, 2 * p + 1]
-            c, s = table[rows[i], p, 0], table[rows[i], p, 1]
+            c, s = table[place, p, 0], table[place, p, 1]
             y[i, j, 2 * p] = x0 * c - x1 * s
             y[i, j, 2 * p + 1] = x1 * c + x0 * s
 
