@@ -241,12 +241,14 @@ def _tiled(x, w, sums):
         _fetch(w, j, start + DEPTH, next_w)
         for r in range(TALL):
             part[r, 0] = part[r, 1] = np.float32(0)
-        for k in range(min(DEPTH, x.shape[1] - start)):
-            near, far = features[k, lane], features[k, lane + LANES]
-            for r in range(TALL):
-                v = rows[k, TALL * warp + r]
-                part[r, 0] += v * near
-                part[r, 1] += v * far
+        # a warp all of whose rows lie beyond the last has nothing to add up
+        if i + TALL * warp < x.shape[0]:
+            for k in range(min(DEPTH, x.shape[1] - start)):
+                near, far = features[k, lane], features[k, lane + LANES]
+                for r in range(TALL):
+                    v = rows[k, TALL * warp + r]
+                    part[r, 0] += v * near
+                    part[r, 1] += v * far
         for r in range(TALL):
             sums[r, 0] += part[r, 0]
             sums[r, 1] += part[r, 1]
@@ -288,11 +290,13 @@ def _linear_add_tiled(x, w, residual, y):
                 y[i, j] = residual[i, j] + sums[r, c]
 
 
-_KERNELS = {
-    "skinny": (_linear_skinny, _linear_add_skinny),
-    "tiled": (_linear_tiled, _linear_add_tiled),
-    "tensor": (_linear_tensor, _linear_add_tensor),
+_RUNGS = {
+    "naive": ((1, THREADS), _linear_naive),
+    "skinny": ((ROWS, FEATURES), _linear_skinny, _linear_add_skinny),
+    "tiled": ((TILE, TILE), _linear_tiled, _linear_add_tiled),
+    "tensor": ((TILE, TILE), _linear_tensor, _linear_add_tensor),
 }
+"""For each rung of the ladder: rows and features of a block, and its kernels."""
 
 
 def linear(device, x, w):
@@ -300,7 +304,7 @@ def linear(device, x, w):
     """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d].
 
     x is float32; w is float32, float16, or bfloat16 as uint16; y float32. ShapeError if
-    the widths differ, or the dtypes are others. See `rung` for which kernel is taken.
+    the widths differ, or the dtypes are others. `choose` says which kernel does it.
     """
     return _run(device, x, w)
 
@@ -312,7 +316,7 @@ def linear_add(device, x, w, residual):
     return _run(device, x, w, residual)
 
 
-def rung(device, rows, w) -> str:
+def choose(device, rows, w) -> str:
     """Return which kernel multiplies so many rows of x by w: skinny, tensor or tiled.
 
     Up to SKINNY_ROWS rows the skinny one; for more, and bfloat16, that of the tensor
@@ -326,7 +330,8 @@ def rung(device, rows, w) -> str:
     return "tensor" if w.dtype == np.uint16 and device.tensor_cores else "tiled"
 
 
-def _run(device, x, w, *residual):
+def expect_factors(x, w):
+    """Raise ShapeError unless x (.. d) can be multiplied by w (f d)."""
     if w.ndim != 2 or w.shape[1] != x.shape[-1]:
         raise ShapeError(f"x {x.shape} and w {w.shape} differ in their last axis")
     if x.dtype != np.float32:
@@ -335,17 +340,27 @@ def _run(device, x, w, *residual):
         raise ShapeError(
             f"w has dtype {w.dtype}, expected float32, float16 or bfloat16 as uint16"
         )
+
+
+def multiply(device, rung, x, w, *residual):
+    """Return x times w, plus the residual if one is given, by the kernels of a rung.
+
+    rung: naive (which adds no residual), skinny, tiled or tensor.
+    """
     f, d = w.shape
     y = device.empty((*x.shape[:-1], f))
     n = y.size // f
-    name = rung(device, n, w)
-    kernel = _KERNELS[name][len(residual)]
-    height, width = (ROWS, FEATURES) if name == "skinny" else (TILE, TILE)
+    (height, width), *kernels = _RUNGS[rung]
     grid = -(-n // height), -(-f // width)
-    if name == "tiled":
+    if rung in ("naive", "tiled"):
         inputs = x.reshape((n, d)), w
     else:
         inputs = x.reshape(-1), w.reshape(-1), np.int32(d)
     outputs = [a.reshape((n, f)) for a in (*residual, y)]
-    device.launch(kernel, grid, THREADS, *inputs, *outputs)
+    device.launch(kernels[len(residual)], grid, THREADS, *inputs, *outputs)
     return y
+
+
+def _run(device, x, w, *residual):
+    expect_factors(x, w)
+    return multiply(device, choose(device, x.size // w.shape[1], w), x, w, *residual)

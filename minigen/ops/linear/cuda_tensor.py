@@ -19,15 +19,15 @@ sum stays in them for long: for 16 columns, starting from zero, they add the low
 then the middle ones, then the high ones, of which only the last can drop a bit that
 matters. Those sums are added up in float32 as usual.
 
-Two matrices of 16 columns meet in `mma_bf16`, 16 rows of w and 8 of x. A lane takes four
-columns of x; which four is all the same, as long as w's are the same ones, for a sum
-does not ask for an order. So lane t of 4 takes columns 4t..4t+3: of x straight from
+Two matrices of 16 columns meet in `mma_bf16`, 16 rows of w and 8 of x. A lane takes
+four columns of x; which four is all the same, as long as w's are the same ones, for a
+sum does not ask for an order. So lane t of 4 takes columns 4t..4t+3: of x straight from
 memory, 16 bytes in one load, since no other warp wants these rows; of w, which all four
 warps want, through shared memory, where words are laid out as lanes ask for them.
 
-A block takes a tile of 64 x 64 outputs: 64 features by 16 rows for each warp, 64 columns
-at a time. For 16 columns a warp loads 16 words of w and 2 x 16 bytes of x, and issues
-4 x 2 x 3 = 24 products.
+A block takes a tile of 64 x 64 outputs, 64 columns at a time; each of its warps takes
+64 features by 16 rows. For 16 columns a lane loads 16 words of w from shared memory and
+2 x 16 bytes of x, and a warp issues 4 x 2 x 3 = 24 products.
 
 Sources: NVIDIA PTX ISA, mma.m16n8k16; Fasi, Higham, Mikaitis, Pranesh, "Numerical
 behavior of NVIDIA tensor cores", 2021; Henry, Tang, Heinecke, "Leveraging the bfloat16
@@ -49,8 +49,8 @@ TILE = 64
 DEPTH = 64
 TALL = 16
 
-# words of a row in shared memory: 32 of two bfloat16, and 4 more, so that the 8 rows and
-# 4 words that a warp asks for at once lie in 32 memory banks
+# words of a row in shared memory: 32 of two bfloat16, and 4 more, so that the 8 rows
+# and 4 words that a warp asks for at once lie in 32 memory banks
 PITCH = 36
 
 UPPER = -0x10000
@@ -59,7 +59,7 @@ UPPER = -0x10000
 
 @gpu_inline
 def _split(value):
-    """Return the bits of the three bfloat16 that add up to a float32: 32, lower half 0."""
+    """Return the bits of three float32 that add up to one, each with 16 zeros below."""
     high = np.int32(cuda.libdevice.float_as_int(value) & UPPER)
     value -= cuda.libdevice.int_as_float(high)
     middle = np.int32(cuda.libdevice.float_as_int(value) & UPPER)
@@ -180,8 +180,8 @@ def _multiply(x, w, d, y, sums):
     words = cuda.local.array((4, 4), np.uint32)
     ahead = cuda.local.array((4, 2, 4), np.float32)
     values = cuda.local.array((4, 2, 4), np.float32)
-    # the mask tells the compiler that no index is negative; it then needs 85 registers
-    # less
+    # the mask tells the compiler that no index is negative, which saves a third of the
+    # registers
     thread = cuda.threadIdx.x & (THREADS - 1)
     for a in range(4):
         for c in range(2):
