@@ -31,17 +31,11 @@ class Exact:
 def main():
     device = arrays.Gpu()
     device._arena = Exact()
-    for spec in specs.SPECS.values():
-        for sizes in collect.routes(spec.name):
-            for dtype in (WEIGHT_DTYPES[0], WEIGHT_DTYPES[-1]):
-                case = collect.case(spec, sizes, dtype)
-                off = specs.errors(spec, case, collect.run(spec, case, device))
-                print(f"{spec.name} {dtype}: {off.max(initial=0):.2f} eps")
-    for name, direct in collect.DIRECT.items():
-        grid, block, *arguments = direct(WEIGHT_DTYPES[0])
-        moved = [device.put(a) if a.shape else a for a in arguments]
-        device.launch(collect.kernel(name), grid, block, *moved)
-        device.sync()
+    for name, spec in collect.LAUNCHERS.items():
+        for dtype in (WEIGHT_DTYPES[0], WEIGHT_DTYPES[-1]):
+            for case in collect.routes(name, dtype):
+                off = specs.errors(spec, case, collect.run(name, case, device))
+                print(f"{name} {dtype}: {off.max(initial=0):.2f} eps")
     print(f"all is launched: {device.launches} launches")
 
 

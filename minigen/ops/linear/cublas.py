@@ -7,8 +7,8 @@ swap a row of the op table:
     ops.linear = cublas.use(ops.device)
 
 cuBLAS multiplies two matrices of one dtype. So weights of two bytes are left to our own
-kernels, and few rows too. A recorded run cannot hold its calls: recording raises
-BackendError. How the call is put together is tested; it has not run on a GPU yet.
+kernels, and few rows too. Its calls are on the device's stream, so a recorded run holds
+them. How the call is put together is tested; it has not run on a GPU yet.
 
 Source: cublasSgemm in NVIDIA's cuBLAS documentation; nvmath-python 1.0's bindings.
 """
