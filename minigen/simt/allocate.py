@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen.simt.memory import Cells, window
+from minigen.errors import KernelError
+from minigen.simt.cells import Cells
+from minigen.simt.memory import window
 from minigen.simt.pattern import fresh, poison
 from minigen.simt.places import assigned_name, calls, describe_calls, outside
 from minigen.simt.running import running
@@ -94,11 +96,10 @@ def _take(block, key, size):
     machine.shared_bytes = max(machine.shared_bytes, block.bytes)
     if block.bytes > SHARED_LIMIT:
         sizes = [f"  {size} bytes at {_where(key)}" for key, size in block.sizes]
-        machine.fault(
+        raise KernelError(
             "shared memory",
             f"block {block.index} asks for {block.bytes} bytes of shared memory, and "
             f"may have {SHARED_LIMIT}; use smaller tiles\n" + "\n".join(sizes),
-            where=False,
         )
 
 

@@ -12,14 +12,12 @@ whether two accesses to memory were ordered (see memory.py).
 from __future__ import annotations
 
 import random
-import sys
 import threading
 
 import numpy as np
 from greenlet import getcurrent, greenlet
 
-from minigen.errors import KernelError
-from minigen.simt.places import describe_calls, describe_frame
+from minigen.simt import faults
 
 WARP = 32
 ALL = 0xFFFFFFFF
@@ -140,13 +138,15 @@ class Machine:
                 self._fill(block)
             self.ready.reverse()
             self._pick()
-            # comes back when nobody is ready
-            while greenlet(_work).switch(self):
+            # comes back when nobody is ready, or when one more worker is needed
+            while self._begin(
+                _idle.workers.pop() if _idle.workers else greenlet(_work)
+            ):
                 pass
             if self.error is not None:
                 raise self.error
             if not self.parked:
-                self._all_done()
+                faults.expect_all_done(self.blocks)
                 self._part()
         if self.parked:
             raise self.parked[0]
@@ -178,14 +178,10 @@ class Machine:
         self.current = thread = ready.pop()
         return thread
 
-    def _begin(self, thread):
-        if _idle.workers:
-            worker = _idle.workers.pop()
-            worker.parent = self.hub
-            worker.switch(self)
-        else:
-            # a worker inherits the depth of its maker's stack, so the hub makes it
-            self.hub.switch("make a worker")
+    def _begin(self):
+        worker = _idle.workers.pop() if _idle.workers else greenlet(_work)
+        worker.parent = self.hub
+        return worker.switch(self)
 
     def wait(self, thread):
         """Let others run until `thread` is released."""
@@ -197,8 +193,11 @@ class Machine:
             return
         if chosen.worker is not None:
             chosen.worker.switch()
+        elif _idle.workers:
+            self._begin()
         else:
-            self._begin(chosen)
+            # a worker inherits the depth of its maker's stack, so the hub makes it
+            self.hub.switch("one more")
 
     def interrupt(self):
         """Let a draw decide whether others go first: at an atomic any may."""
@@ -215,7 +214,7 @@ class Machine:
         """Note whether a compare-and-swap failed; whoever it waits for goes first."""
         self.failures = self.failures + 1 if failed else 0
         if self.failures > PATIENCE:
-            self.fault(
+            faults.stop(
                 "deadlock",
                 f"compare-and-swap failed {PATIENCE} times in a row, here for "
                 f"{self.current}; does the holder of the lock wait for somebody?",
@@ -265,7 +264,7 @@ class Machine:
         return thread.heard
 
     def _release_block(self, block):
-        self._same_barrier(block.waiting)
+        faults.expect_same_barrier(block.waiting)
         self.barriers += 1
         values, waiting = block.values, block.waiting
         block.values, block.waiting = [], []
@@ -287,7 +286,7 @@ class Machine:
         self.wait(thread)
 
     def _release_grid(self):
-        self._same_barrier(self.waiting)
+        faults.expect_same_barrier(self.waiting)
         self.barriers += 1
         self.clock += 1
         self.stamp = self.clock
@@ -319,7 +318,7 @@ class Machine:
     def _check_mask(self, thread, mask, what):
         mask = int(mask) & ALL
         if not mask >> thread.lane & 1:
-            self.fault(
+            faults.stop(
                 "mask",
                 f"{thread}, lane {thread.lane}, calls {what} with mask 0x{mask:08x}, "
                 "which does not name the lane itself; name every lane that takes part",
@@ -329,10 +328,7 @@ class Machine:
     def _release_lanes(self, warp, mask, meeting):
         del warp.meetings[mask]
         threads = [warp.threads[lane] for lane in meeting]
-        first = threads[0].waits
-        for thread in threads:
-            if thread.waits != first:
-                self._different_lanes(threads, mask)
+        faults.expect_same_instruction(threads, mask)
         if self.watch:
             self._stamp_lanes(warp, mask, threads)
         threads.reverse()
@@ -367,79 +363,6 @@ class Machine:
             return stamp < thread.block.stamp
         return stamp < self.stamp
 
-    # what can go wrong
-
-    def fault(self, kind, message, where=True):
-        """Raise KernelError, with the line that the running thread stands at."""
-        if where:
-            message += "\n  at " + describe_frame(_caller())
-        raise KernelError(kind, message)
-
-    def _same_barrier(self, waiting):
-        first = waiting[0].waits
-        for thread in waiting:
-            if thread.waits != first:
-                break
-        else:
-            return
-        lines = [
-            f"the {len(waiting)} threads of {_where(waiting)} wait at different "
-            "barriers; let all of them come to the same one"
-        ]
-        raise KernelError("divergent barrier", "\n".join(lines + _places(waiting)))
-
-    def _different_lanes(self, threads, mask):
-        lines = [
-            f"the lanes of mask 0x{mask:08x} in block {threads[0].block.index} meet in "
-            "different instructions; name only lanes that come to the same line"
-        ]
-        raise KernelError("mask", "\n".join(lines + _places(threads)))
-
-    def _all_done(self):
-        """Return if every thread came to its end, else say why some did not."""
-        left = [t for b in self.blocks for t in b.threads if not t.done]
-        if not left:
-            return
-        for block in self.blocks:
-            for warp in block.warps:
-                for mask, meeting in warp.meetings.items():
-                    self._lanes_missing(warp, mask, meeting)
-        for block in self.blocks:
-            if block.waiting:
-                self._threads_missing(block.waiting, block.threads)
-        self._threads_missing(left, [t for b in self.blocks for t in b.threads])
-
-    def _lanes_missing(self, warp, mask, meeting):
-        here = [warp.threads[lane] for lane in meeting]
-        missing = [
-            t for t in warp.threads if mask >> t.lane & 1 and t.lane not in meeting
-        ]
-        gone = [t.lane for t in missing if t.done]
-        block = here[0].block.index
-        names = f"of mask 0x{mask:08x} in block {block}"
-        if gone:
-            message = f"lanes {_list(gone)} {names} have exited; {_lanes(here)} wait"
-            raise KernelError("mask", "\n".join([message, *_places(here)]))
-        away = [t.lane for t in missing]
-        kind = "mask" if all(len(t.waits) == 3 for t in missing) else "deadlock"
-        message = f"lanes {_list(away)} {names} wait elsewhere; {_lanes(here)} wait"
-        raise KernelError(kind, "\n".join([message, *_places(here + missing)]))
-
-    def _threads_missing(self, waiting, expected):
-        gone = [t for t in expected if t.done]
-        away = [t for t in expected if not t.done and t not in waiting]
-        message = (
-            f"{len(waiting)} of {len(expected)} threads of {_where(expected)} arrived "
-            f"at {_what(waiting)}; "
-        )
-        if away:
-            message += f"{len(away)} wait elsewhere, and nobody can go on"
-            raise KernelError(
-                "deadlock", "\n".join([message, *_places(waiting + away)])
-            )
-        message += f"{len(gone)} have exited, the first of them {gone[0]}"
-        raise KernelError("divergent barrier", "\n".join([message, *_places(waiting)]))
-
 
 def _indices(size):
     return [
@@ -448,44 +371,3 @@ def _indices(size):
         for y in range(size.y)
         for x in range(size.x)
     ]
-
-
-def _caller():
-    return sys._getframe(1)
-
-
-def _what(threads):
-    return " and ".join(dict.fromkeys(t.waits[0] for t in threads))
-
-
-def _where(threads):
-    blocks = list(dict.fromkeys(str(t.block.index) for t in threads))
-    return f"block {blocks[0]}" if len(blocks) == 1 else f"{len(blocks)} blocks"
-
-
-def _list(numbers):
-    return ", ".join(map(str, sorted(numbers)))
-
-
-def _lanes(threads):
-    return f"lane{'s' * (len(threads) > 1)} {_list(t.lane for t in threads)}"
-
-
-def _places(threads):
-    """Return one line for each place where some of the threads wait."""
-    groups = {}
-    for thread in threads:
-        where = _standing(thread)
-        groups.setdefault((thread.waits[0], where), []).append(thread)
-    return [
-        f"  {len(group)} wait in {what} (first: {group[0]}) at {where}"
-        for (what, where), group in groups.items()
-    ]
-
-
-def _standing(thread):
-    place = thread.waits[1]
-    if place is not None:
-        return describe_calls(place)
-    frame = thread.worker.gr_frame or _caller()
-    return describe_frame(frame)

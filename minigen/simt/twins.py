@@ -6,6 +6,7 @@ from sys import _getframe
 
 import numpy as np
 
+from minigen.simt import faults
 from minigen.simt.memory import Watched, load
 from minigen.simt.running import running
 from minigen.simt.warps import exchange
@@ -28,7 +29,7 @@ def load16(array, i):
     if isinstance(array, Watched) and not misplaced:
         misplaced = array.address(i) % 16
     if misplaced:
-        running.machine.fault(
+        faults.stop(
             "alignment",
             f"{running.machine.current} loads 16 bytes from element {i}, which do not "
             f"begin at a multiple of 16 bytes (every {count} elements)",

@@ -5,6 +5,7 @@ All lanes that the mask names wait for each other, and each brings a value.
 
 from __future__ import annotations
 
+from minigen.simt import faults
 from minigen.simt.running import place, running
 from minigen.simt.threads import ALL, WARP
 
@@ -65,7 +66,7 @@ def _no_value(mask, lane):
     why = (
         "the block does not have" if named else f"mask 0x{int(mask):08x} does not name"
     )
-    running.machine.fault(
+    faults.stop(
         "mask", f"{thread}, lane {thread.lane}, reads from lane {lane}, which {why}"
     )
 
