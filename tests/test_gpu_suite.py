@@ -1,5 +1,6 @@
 """The tests that need a GPU: left out unless asked for, and failures without one."""
 
+import json
 import os
 import re
 import subprocess
@@ -43,3 +44,16 @@ def test_golden_cases_are_replayed_on_cuda_alone_where_a_gpu_is_asked():
     assert status == 0
     cases = [line for line in said.splitlines() if "test_case[" in line]
     assert cases and all(line.endswith("-cuda]") for line in cases)
+
+
+def test_no_result_is_claimed_that_was_not_recorded():
+    folder = ROOT / "tests" / "gpu_results"
+    said = (folder / "README.md").read_text()
+    recorded = [path.name for path in folder.iterdir() if path.name != "README.md"]
+    assert ("None has been recorded yet" in said) == (not recorded)
+    for path in folder.glob("*.json"):
+        about = json.loads(path.read_text())["about"]
+        assert about["gpu"] and about["sources"]
+    # its command is what the tests and the bench understand
+    (command,) = re.findall(r"^NAME=.*$", said, re.MULTILINE)
+    assert "pytest tests -m gpu" in command and "minigen bench gpu --json" in command
