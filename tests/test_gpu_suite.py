@@ -56,4 +56,7 @@ def test_no_result_is_claimed_that_was_not_recorded():
         assert about["gpu"] and about["sources"]
     # its command is what the tests and the bench understand
     (command,) = re.findall(r"^NAME=.*$", said, re.MULTILINE)
-    assert "pytest tests -m gpu" in command and "minigen bench gpu --json" in command
+    assert (
+        "pytest tests -m gpu" in command
+        and "python -m minigen bench gpu --json" in command
+    )
