@@ -139,9 +139,7 @@ class Machine:
             self.ready.reverse()
             self._pick()
             # comes back when nobody is ready, or when one more worker is needed
-            while self._begin(
-                _idle.workers.pop() if _idle.workers else greenlet(_work)
-            ):
+            while self._begin():
                 pass
             if self.error is not None:
                 raise self.error
