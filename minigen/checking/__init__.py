@@ -1,7 +1,9 @@
 """Hold an op, or somebody's version of it, against its reference.
 
-report = minigen.check("rms_norm", my_function)
-assert report.ok, report
+A test of yours would say:
+
+    report = minigen.check("rms_norm", my_function)
+    assert report.ok, report
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ def check(
     backend=None,
     instead_of=None,
     block=None,
+    weights=None,
     examples=None,
     seed=0,
     tell=lambda doing: None,
@@ -29,6 +32,7 @@ def check(
     function, or "FILE.py:NAME". backend: numpy, numba, interpreter or cuda; None: all
     that are here and fit. instead_of: which of our kernels a CUDA kernel replaces, by
     default the one of its name, or the only one. block: threads a block, if not ours.
+    weights: their dtype, "float32", "float16" or "bfloat16"; None: all of them.
     examples: cases to try; seed: which ones. tell: is called with what is done now.
 
     report.ok says whether nothing is wrong, report.findings what is; print the report
@@ -45,4 +49,6 @@ def check(
             f"checks take {error.name}, which is not installed; run "
             f'`pip install "{extra}"`'
         ) from None
-    return referee.run(op, kernel, backend, instead_of, block, examples, seed, tell)
+    return referee.run(
+        op, kernel, backend, instead_of, block, weights, examples, seed, tell
+    )

@@ -13,7 +13,7 @@ from minigen.checking import header
 from minigen.checking.functions import order_finding, other_order, raised
 from minigen.checking.loading import Subject
 from minigen.checking.report import Finding
-from minigen.checking.specs import Spec
+from minigen.checking.specs import SPECS, Spec
 from minigen.checking.verdict import Label, judge, same_bits
 from minigen.errors import InputError, KernelError
 from minigen.simt.pattern import poison
@@ -69,6 +69,10 @@ class Referee:
         """Overwrite an array of the device with values from the host."""
         self.device.write(array, values)
 
+    def __getattr__(self, name):
+        # what else a launcher asks of a device
+        return getattr(self.device, name)
+
     def launch(self, kernel, grid, block, *arguments):
         """Run a kernel, or its stand-in, and note what it did."""
         name = name_of(kernel)
@@ -88,11 +92,12 @@ class Referee:
 def kernels_of(spec: Spec) -> dict:
     """Return the CUDA kernels of an op by name: all that its cuda.py declares."""
     module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
+    home = f"minigen.ops.{spec.op}."
     return {
         name: value
         for name, value in vars(module).items()
         if hasattr(value, "py_func")
-        and value.py_func.__module__ == module.__name__
+        and value.py_func.__module__.startswith(home)
         and not value.targetoptions.get("device")
     }
 
@@ -156,12 +161,12 @@ def _try(spec, device, case, seed, stand_in):
 
 
 def _run(spec, device, case, referee):
-    module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
     arrays = {n: v for n, v in case.items() if isinstance(v, np.ndarray)}
     moved = {name: device.put(array) for name, array in arrays.items()}
     before = {name: device.get(array).tobytes() for name, array in moved.items()}
     try:
-        result = getattr(module, spec.name)(referee, **(case | moved))
+        launcher = _launcher(spec, referee.stand_in)
+        result = launcher(referee, **(case | moved))
     except KernelError as error:
         message = str(error).removeprefix(f"{error.kind}: ")
         return Finding(error.kind, message), np.inf, None
@@ -180,6 +185,24 @@ def _run(spec, device, case, referee):
         counts = filter(None, map(counted, referee.launches))
         finding = Finding("input changed", wrote[0]) if wrote else next(counts, None)
     return finding, worst, result
+
+
+def _launcher(spec, stand_in):
+    # some kernels, of lessons, have launchers of their own name
+    module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
+    name = stand_in.place.lstrip("_") if stand_in else spec.name
+    if name == "linear_naive":
+        return _linear_naive
+    return getattr(module, name, getattr(module, spec.name))
+
+
+def _linear_naive(device, x, w):
+    y = device.empty((*x.shape[:-1], w.shape[0]))
+    rows, columns = x.reshape(-1, x.shape[-1]), y.reshape(-1, w.shape[0])
+    kernel = kernels_of(SPECS["linear"])["_linear_naive"]
+    grid = rows.shape[0], -(-w.shape[0] // 128)
+    device.launch(kernel, grid, 128, rows, w, columns)
+    return y
 
 
 def counted(launch: Launch) -> Finding | None:

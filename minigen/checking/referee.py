@@ -1,29 +1,18 @@
-"""Hold an op, or somebody's version of it, against its reference.
-
-report = minigen.check("rms_norm", my_function)
-assert report.ok, report
-"""
+"""Who is checked on what: the body of `minigen.check`."""
 
 from __future__ import annotations
 
-import dataclasses
+import importlib.util
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
-
-import numpy as np
-from hypothesis import strategies as st
+from collections.abc import Callable
 
 from minigen import backends, target
-from minigen.arrays import Gpu, Interpreter
-from minigen.checking import compiled, functions, kernels, loading
-from minigen.checking.report import Finding, Report, Row
-from minigen.checking.search import smallest
+from minigen.checking import compiled, kernels, loading
+from minigen.checking.report import Report
 from minigen.checking.specs import SPECS, Spec
-from minigen.checking.specs.spec import is_floating, reference
-from minigen.checking.strategies import FULL, SMALL
-from minigen.checking.verdict import described
+from minigen.checking.specs.spec import reference
+from minigen.checking.strategies import WEIGHT_DTYPES
+from minigen.checking.trials import check_function, check_kernels
 from minigen.errors import InputError
 
 EXAMPLES = {"numpy": 40, "numba": 40, "interpreter": 8, "cuda": 40}
@@ -33,34 +22,46 @@ MORE = 20
 """How many, at least, of a function or kernel that is given."""
 
 _DEVICES = ("interpreter", "cuda")
-_ONLY_FLOAT32 = st.just(np.dtype(np.float32))
 
 
 def run(
-    op, kernel, backend, instead_of, block, examples, seed, tell: Callable[[str], None]
-) -> Report:
+    op, kernel, backend, instead_of, block, weights, examples, seed,
+    tell: Callable[[str], None],
+) -> Report:  # fmt: skip
     """Return the report of `minigen.check`, which says what the arguments mean."""
     specs = _specs(op)
+    dtypes = _dtypes(weights)
     if examples is not None and examples < 1:
         raise InputError(f"examples is {examples}; at least one is needed")
-    if kernel is None:
-        if instead_of or block:
-            raise InputError("--as and --block are about a kernel: give --kernel too")
-        plans = _ours(specs, backend)
+    if backend is not None and backend not in EXAMPLES:
+        known = ", ".join(EXAMPLES)
+        raise InputError(f"backend {backend!r} is not known; choose from {known}")
+    if kernel is not None:
+        plans, notes = _given(specs, kernel, backend, instead_of, block), []
+    elif instead_of or block:
+        raise InputError("--as and --block are about a kernel: give --kernel too")
     else:
-        plans = _given(specs, kernel, backend, instead_of, block)
-    rows, findings, notes = [], [], []
+        names, notes = _here(backend)
+        plans = [(spec, name, None) for spec in specs for name in names]
+    rows, findings = [], []
     for spec, name, subject in plans:
         tell(f"{spec.name} on {name}")
         count = examples or max(EXAMPLES[name], MORE if kernel else 0)
-        checked = _check_kernels if name in _DEVICES else _check_function
-        measured, wrong = checked(spec, name, subject, count, seed)
+        trial = check_kernels if name in _DEVICES else check_function
+        measured, wrong = trial(spec, name, subject, dtypes, count, seed)
         rows += measured
         findings += wrong
-    used = {row.backend for row in rows}
-    if "interpreter" in used and not target.has_compiler():
+    if any(row.backend == "interpreter" for row in rows) and not target.has_compiler():
         notes.append(compiled.NOTE)
     return Report(tuple(rows), tuple(findings), tuple(notes))
+
+
+def _dtypes(weights) -> tuple:
+    known = {dtype.name: dtype for dtype in WEIGHT_DTYPES}
+    if weights is not None and weights not in known:
+        names = ", ".join(known)
+        raise InputError(f"weights {weights!r} are not known; choose from {names}")
+    return WEIGHT_DTYPES if weights is None else (known[weights],)
 
 
 def _specs(op) -> list[Spec]:
@@ -74,18 +75,18 @@ def _specs(op) -> list[Spec]:
     raise InputError(f"op {op!r} is not known; choose from {known}")
 
 
-def _ours(specs, backend) -> Iterator:
+def _here(backend) -> tuple[list[str], list[str]]:
+    """Return the backends to check on, and notes about those that are missing."""
     if backend is not None:
-        if backend not in EXAMPLES:
-            known = ", ".join(EXAMPLES)
-            raise InputError(f"backend {backend!r} is not known; choose from {known}")
-        names = [backend]
-    else:
-        names = ["numpy", "numba", "interpreter"]
-        names += ["cuda"] if target.has_gpu() else []
-    for spec in specs:
-        for name in names:
-            yield spec, name, None
+        return [backend], []
+    names, notes = ["numpy", "numba", "interpreter"], []
+    if importlib.util.find_spec("greenlet") is None:
+        names.remove("interpreter")
+        notes.append(
+            "CUDA kernels were not looked at: the interpreter takes greenlet; run "
+            '`pip install "minigen[check]"`'
+        )
+    return names + (["cuda"] if target.has_gpu() else []), notes
 
 
 def _given(specs, kernel, backend, place, block) -> list:
@@ -143,138 +144,3 @@ def _demand_arguments(spec, subject):
             f"{subject.name}{signature} cannot be called like "
             f"{spec.name}({', '.join(wanted)})"
         ) from None
-
-
-def _check_function(spec, backend, subject, examples, seed):
-    if subject is None:
-        function, name = getattr(backends.table(backend), spec.name), ""
-    else:
-        function, name = subject.function, subject.name
-    # numba knows no numbers of two bytes; our own table wraps its kernels
-    narrow = subject is not None and subject.kind == "njit"
-    sizes = dataclasses.replace(FULL, dtypes=_ONLY_FLOAT32) if narrow else FULL
-    ways = ("plain", *functions.LAYOUTS)
-    if backend == "numba":
-        ways += functions.EXACT
-    measured = Measured()
-
-    def attempt(drawn):
-        case, way = drawn
-        finding, worst = functions.try_function(spec, function, case, way)
-        measured.note(finding, worst)
-        return finding and replace(finding, case=described(case))
-
-    strategy = st.tuples(spec.draw(sizes), st.sampled_from(ways))
-    finding = smallest(strategy, attempt, examples, seed)
-    row = Row(spec.name, backend, name, measured.cases, measured.worst, finding is None)
-    return [row], _signed([finding], spec, backend, name)
-
-
-def _check_kernels(spec, backend, stand_in, examples, seed):
-    device = Gpu() if backend == "cuda" else Interpreter()
-    place = stand_in.subject.name if stand_in else ""
-    measured = {}
-
-    def attempt(drawn):
-        case, way, schedule = drawn
-        finding, worst, launches = kernels.try_kernels(
-            spec, device, case, schedule, stand_in, way
-        )
-        done = {launch.name: launch for launch in launches}
-        for name in {*done, *([finding.kernel] if finding else [])}:
-            of_kernel = measured.setdefault(name, Measured())
-            of_kernel.note(finding, worst)
-            if name in done:
-                of_kernel.look(done[name])
-        if finding is None:
-            return None
-        order = "threads in order" if schedule is None else f"schedule {schedule}"
-        text = described(case) + (f"; {order}" if backend == "interpreter" else "")
-        again = partial(kernels.try_kernels, spec, device, stand_in=stand_in)
-        message = finding.message + _about_weights(again, case, schedule)
-        return replace(finding, message=message, case=text)
-
-    ways = st.sampled_from(("plain", "plain", "plain", "other order"))
-    schedules = st.none() | st.integers(0, 2**16)
-    sizes = FULL if backend == "cuda" else SMALL
-    strategy = st.tuples(spec.draw(sizes), ways, schedules)
-    findings = [smallest(strategy, attempt, examples, seed)]
-    if place and place not in measured and findings == [None]:
-        said = (
-            f"{place} was never launched in {examples} cases: for these shapes "
-            f"{spec.name} takes other kernels"
-        )
-        findings = [Finding("never launched", said, kernel=place)]
-    ours = [place] if place else [*measured] or [""]
-    rows = []
-    for name in ours:
-        of_kernel = measured.get(name, Measured())
-        row, wrong = of_kernel.row(spec, backend, name)
-        findings += wrong
-        blamed = any(f and f.kernel in ("", name) for f in findings)
-        rows.append(replace(row, ok=not blamed))
-    return rows, _signed(findings, spec, backend, place)
-
-
-@dataclasses.dataclass
-class Measured:
-    """What is noted while cases are tried: how many, how far off, by which launch."""
-
-    cases: int = 0
-    worst: float = 0.0
-    shared: int | None = None
-    first: kernels.Launch | None = None
-    types: tuple = ()
-    traffic: str = ""
-
-    def note(self, finding, worst):
-        """Count a case, and its error if nothing was wrong."""
-        self.cases += 1
-        if finding is None:
-            self.worst = max(self.worst, worst)
-
-    def look(self, launch):
-        """Keep what a launch counted."""
-        if self.first is None:
-            self.types = target.argument_types(launch.arguments)
-            # what it counted and was given is large, and not needed any more
-            self.first = replace(launch, arguments=(), report=None)
-        if launch.report is not None:
-            self.shared = max(self.shared or 0, launch.report.shared_bytes)
-            self.traffic = kernels.traffic(launch)
-
-    def row(self, spec, backend, name) -> tuple[Row, list[Finding]]:
-        """Return the row of a kernel, and what the compiler finds wrong with it."""
-        row = Row(
-            spec.name, backend, name, self.cases, self.worst, True, self.traffic,
-            self.shared,
-        )  # fmt: skip
-        if self.first is None or backend == "cuda" or not target.has_compiler():
-            return row, []
-        resources, findings = compiled.look(self.first.kernel, self.types)
-        if resources is not None:
-            row = replace(row, registers=resources.registers, spills=resources.spills,
-                          stack=resources.stack)  # fmt: skip
-        return row, [replace(finding, kernel=name) for finding in findings]
-
-
-def _about_weights(again, case, schedule):
-    # a case with weights of two bytes: is it they that are not understood
-    short = [n for n, v in case.items() if is_floating(v) and v.dtype.itemsize == 2]
-    if not short:
-        return ""
-    full = {n: v.astype(np.float32) if n in short else v for n, v in case.items()}
-    if again(full, schedule)[0] is not None:
-        return ""
-    return (
-        f"\nwith {' and '.join(short)} in float32 it is right: are weights of two "
-        "bytes read through minigen.ops.intrinsics.widen?"
-    )
-
-
-def _signed(findings, spec, backend, kernel):
-    return [
-        replace(f, function=spec.name, backend=backend, kernel=f.kernel or kernel)
-        for f in findings
-        if f is not None
-    ]

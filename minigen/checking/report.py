@@ -78,6 +78,9 @@ class Report:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
+MANY = 8
+"""Lines of a table from which on reads and writes are left out."""
+
 _HEAD = ("", "function", "backend", "kernel", "cases", "worst", "reads; writes")
 _HEAD += ("shared", "registers")
 
@@ -94,6 +97,9 @@ def _measured(rows):
             f"{row.worst:.2f}" if row.cases else "-", row.traffic,
             "" if row.shared is None else f"{row.shared} B", registers,
         ))  # fmt: skip
+    # where there are many, each takes one line of a screen
+    if len(lines) > MANY:
+        lines = [(*line[:6], "", *line[7:]) for line in lines]
     used = [
         i for i, head in enumerate(_HEAD) if not head or any(r[i] for r in lines[1:])
     ]

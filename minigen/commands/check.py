@@ -39,6 +39,12 @@ def check(
         int | None,
         typer.Option(min=1, max=1024, metavar="N", help="Its threads a block."),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DTYPE", help="float32, float16 or bfloat16; all, if none."
+        ),
+    ] = None,
     examples: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="How many cases to try.")
     ] = None,
@@ -59,7 +65,7 @@ def check(
 
     report = minigen.check(
         op, kernel, backend=backend, instead_of=instead_of, block=block,
-        examples=examples, seed=seed, tell=tell,
+        weights=weights, examples=examples, seed=seed, tell=tell,
     )  # fmt: skip
     if sys.stderr.isatty():
         typer.echo("\r\033[K", nl=False, err=True)

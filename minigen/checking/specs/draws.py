@@ -139,6 +139,7 @@ SPECS = (
         draw_probabilities,
         judge=probability_errors,
         company=("logits",),
+        routes=({"b": 1, "m": 1, "v": 600},),
     ),
     Spec(
         "draw",
@@ -146,11 +147,13 @@ SPECS = (
         draw_draw,
         judge=draw_errors,
         company=("probabilities", "uniforms"),
+        routes=({"b": 1, "m": 1, "v": 600},),
     ),
     Spec(
         "cross_entropy",
         "cross_entropy",
         draw_cross_entropy,
         magnitude=cross_entropy_magnitude,
+        routes=({"v": 300},),
     ),
 )

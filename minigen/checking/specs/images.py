@@ -177,8 +177,16 @@ SPECS = (
         draw_lookup,
         magnitude=distances_magnitude,
         company=("z",),
+        routes=({"k": 130},),
     ),
-    Spec("lookup", "lookup", draw_lookup, judge=lookup_errors, company=("z",)),
+    Spec(
+        "lookup",
+        "lookup",
+        draw_lookup,
+        judge=lookup_errors,
+        company=("z",),
+        routes=({"k": 130},),
+    ),
     Spec(
         "pixels",
         "to_pixels",

@@ -25,6 +25,9 @@ class Spec:
     company: arguments whose rows along `axis` are independent, like those of the
     result: in another order they give the same rows in that order. changes: the
     argument that is written in place, and returned.
+
+    routes: sizes, by letter, of cases that a CUDA launcher handles in another way: with
+    another kernel, or in more turns of its threads.
     """
 
     op: str
@@ -35,6 +38,7 @@ class Spec:
     company: tuple[str, ...] = ()
     axis: int = 0
     changes: str | None = None
+    routes: tuple[dict, ...] = ()
 
 
 def reference(spec):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
+from ml_dtypes import bfloat16
 
 from minigen.checking.specs.spec import Spec, absolute, linear_in_each, wide
 from minigen.checking.strategies import floats, integers, seeds
@@ -85,7 +86,8 @@ def rope2d_magnitude(x, table, rows):
 def draw_attention(draw, sizes):
     """Draw q (b m h e), k and v (b n h e), NaN from a drawn length on."""
     b, m, n, h, e = (draw(getattr(sizes, letter)) for letter in "bmnhe")
-    length, seed = draw(st.integers(1, n)), draw(seeds)
+    length = max(n - draw(st.sampled_from((0, 1, n // 2, n))), 1)
+    seed = draw(seeds)
     q = floats(seed, b, m, h, e, scale=draw(st.sampled_from((1.0, 100.0))))
     k, v = floats(seed + 1, b, n, h, e), floats(seed + 2, b, n, h, e)
     # what lies beyond the length must not be read
@@ -134,6 +136,20 @@ def rms_norm_magnitude(x, w, eps):
     return rms_norm.rms_norm(**absolute({"x": x, "w": w}), eps=eps)
 
 
+# columns that are a multiple of 16 bytes, and no such; few rows, and more than 64
+LINEAR_ROUTES = (
+    {"b": 2, "n": 5, "d": 40, "f": 5},
+    {"b": 1, "n": 66, "d": 17, "f": 3},
+    {"b": 1, "n": 66, "d": 24, "f": 3, "dtypes": np.dtype(bfloat16)},
+)
+
+# more keys than a tile of 64, heads that are no multiple of 16 bytes, and wide ones
+ATTENTION_ROUTES = (
+    {"b": 1, "n": 70, "h": 1, "e": 8},
+    {"b": 1, "e": 6},
+    {"b": 1, "n": 5, "h": 1, "e": 132},
+)
+
 SPECS = (
     Spec(
         "linear",
@@ -142,6 +158,7 @@ SPECS = (
         magnitude=linear_in_each(linear.linear),
         company=("x",),
         axis=1,
+        routes=LINEAR_ROUTES,
     ),
     Spec(
         "linear",
@@ -150,8 +167,9 @@ SPECS = (
         magnitude=linear_in_each(linear.linear_add),
         company=("x", "residual"),
         axis=1,
+        routes=LINEAR_ROUTES,
     ),
-    Spec("embed", "embed", draw_embed, company=("ids",)),
+    Spec("embed", "embed", draw_embed, company=("ids",), routes=({"d": 150},)),
     Spec(
         "rms_norm",
         "rms_norm",
@@ -159,6 +177,7 @@ SPECS = (
         magnitude=rms_norm_magnitude,
         company=("x",),
         axis=1,
+        routes=({"d": 150},),
     ),
     Spec(
         "swiglu",
@@ -167,6 +186,7 @@ SPECS = (
         magnitude=swiglu_magnitude,
         company=("gate", "up"),
         axis=1,
+        routes=({"f": 300},),
     ),
     Spec(
         "rope2d",
@@ -183,6 +203,7 @@ SPECS = (
         magnitude=attention_magnitude,
         company=("q",),
         axis=1,
+        routes=ATTENTION_ROUTES,
     ),
     Spec(
         "attention",
@@ -190,6 +211,7 @@ SPECS = (
         draw_attention_causal,
         magnitude=attention_magnitude,
         company=("q", "k", "v"),
+        routes=ATTENTION_ROUTES,
     ),
     Spec("attention", "append", draw_append, company=("cache", "new"), changes="cache"),
 )
