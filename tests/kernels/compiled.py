@@ -19,11 +19,17 @@ OLD, TENSOR, NEW = (7, 5), (8, 0), (9, 0)
 def variants(name):
     """Return every (types, cc) that a kernel is compiled for.
 
-    Tensor cores for bfloat16 came with 8.0: a kernel that needs them has a name that
-    ends in `_tensor`.
+    All three capabilities for the types it was first launched with, and one for weights
+    of two bytes: what these change is the same on each. Of float16 and bfloat16 only
+    the latter, for kernels differ in `widen` alone, which test_ptx.py looks at. Tensor
+    cores for bfloat16 came with 8.0: a kernel that needs them has a name that ends in
+    `_tensor`.
     """
+    first, *others = collect.signatures()[name]
     capabilities = (TENSOR, NEW) if name.endswith("_tensor") else (OLD, TENSOR, NEW)
-    return [(types, cc) for types in collect.signatures()[name] for cc in capabilities]
+    return [(first, cc) for cc in capabilities] + [
+        (types, TENSOR) for types in others[-1:]
+    ]
 
 
 @functools.cache
@@ -54,6 +60,8 @@ def _translated_once(name, types):
 
     def kept(*arguments, **options):
         if (name, types) not in _translated:
+            # they are large, and asked for one after the other
+            _translated.clear()
             _translated[name, types] = translate(*arguments, **options)
         return _translated[name, types]
 

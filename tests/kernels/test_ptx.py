@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minigen import target
+from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.target import cuda
 from tests.kernels import collect, compiled
 
@@ -19,6 +20,14 @@ def test_no_float64(name):
         found = leaks(compiled.ptx(name, types, cc))
         where = target.float64_lines(collect.kernel(name), types) if found else []
         assert not found, f"{name}{types} for {cc}: {found[:3]}, from {where}"
+
+
+def test_weights_of_every_dtype_are_widened_without_float64():
+    name = "embed.cuda._embed"
+    signatures = collect.signatures()[name]
+    assert len(signatures) == len(WEIGHT_DTYPES)
+    for types in signatures:
+        assert not leaks(compiled.ptx(name, types, compiled.OLD)), types
 
 
 @pytest.mark.parametrize("name", [n for n in collect.KERNELS if n.endswith("_tensor")])
