@@ -16,6 +16,10 @@ With `watch=True` every array it is given, and every one it makes, checks each a
 - more shared memory than a block has.
 
 With `watch=False` arrays are NumPy's own and the kernel runs several times faster.
+
+What it cannot show: types. Numbers are NumPy's and Python's, and a compiler would make
+a float64 of some that stay a float32 here (`x / n` with a whole n), and 64 bits of some
+products of 32-bit integers that wrap here. The compiled kernel tells (minigen.target).
 """
 
 from __future__ import annotations

@@ -5,8 +5,11 @@ nothing put them in order. What puts them in order is a barrier that both thread
 in between. Each barrier has a number, its stamp, from a clock that only goes up; an
 access remembers the stamp of the last barrier before it. So access A came surely before
 what thread B does now if B has since passed a barrier, together with A's thread, whose
-stamp is higher than the one A remembers. Nothing depends on which thread happened to
-run first: a race is found even in a schedule where it does no harm.
+stamp is higher than the one A remembers. An atomic after a fence orders as well: it
+tells whoever comes to the same cell later, with an atomic, what was done before.
+
+Nothing of this depends on which thread happened to run first: a race is found even in a
+schedule where it does no harm.
 """
 
 from __future__ import annotations
@@ -24,13 +27,14 @@ class Cells:
 
     flat: its values, one axis. fresh: 1 for each cell that nobody has written. writers:
     the last write of each cell; readers, atomics: the reads and the atomic changes
-    since; each as (thread, stamp, code, instruction). reads, writes: how often, by cell
-    (of reads, those before the last write). own: one thread's, so nothing can race.
+    since; each as (thread, stamp, code, instruction). notes: what atomics hand on (see
+    Machine.tell). reads, writes: how often each cell was, but for reads since the last
+    write. own: one thread's, so nothing can race.
     """
 
     __slots__ = (
         *("machine", "flat", "name", "fresh", "own", "constant", "kind"),
-        *("writers", "readers", "atomics", "reads", "writes"),
+        *("writers", "readers", "atomics", "notes", "reads", "writes"),
     )
 
     def __init__(self, machine, flat, name):
@@ -38,6 +42,7 @@ class Cells:
         self.fresh, self.own, self.constant = bytearray(flat.size), False, False
         self.kind = flat.dtype.type
         self.writers, self.readers, self.atomics = {}, defaultdict(list), {}
+        self.notes = defaultdict(dict)
         self.reads, self.writes = defaultdict(int), defaultdict(int)
 
     def read(self, cell, array, index, frame):
@@ -103,6 +108,7 @@ class Cells:
             if cell in self.readers:
                 readers = self.readers[cell]
                 self._against(readers, array, index, "changes", frame, "read")
+            self.machine.tell(self.notes[cell])
             thread = self.machine.current
             record = thread, thread.stamp, frame.f_code, frame.f_lasti
             self.atomics.setdefault(cell, []).append(record)

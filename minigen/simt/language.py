@@ -89,7 +89,9 @@ def this_grid():
 
 
 def threadfence():
-    """Do nothing: memory is always up to date here. A fence orders no two threads."""
+    """Let the next atomic tell what this thread did, and saw, before."""
+    if running.machine.watch:
+        running.machine.fence()
 
 
 def _load(array, index):

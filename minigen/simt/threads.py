@@ -57,17 +57,19 @@ class Thread:
     """One thread: its place in the block, what it waits for, and what it was told.
 
     stamp: that of the last release; synced: {lane: stamp of the last meeting that put
-    it before this thread}, for meetings of a part of the warp.
+    it before this thread}, for meetings of a part of the warp; fence: the stamp of the
+    last fence; told: {thread or block: stamp up to which this thread was told, through
+    an atomic, what it did}.
     """
 
     __slots__ = (
-        *("index", "block", "warp", "lane", "stamp", "synced"),
+        *("index", "block", "warp", "lane", "stamp", "synced", "fence", "told"),
         *("worker", "done", "waits", "heard"),
     )
 
     def __init__(self, index, block, warp, lane, stamp):
         self.index, self.block, self.warp, self.lane = index, block, warp, lane
-        self.stamp, self.synced = stamp, None
+        self.stamp, self.synced, self.fence, self.told = stamp, None, None, {}
         self.worker, self.done, self.waits, self.heard = None, False, None, None
 
     def __repr__(self):
@@ -113,7 +115,7 @@ class Machine:
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
         self.blocks, self.waiting, self.parked = [], [], []
-        self.leaks, self.known, self.failures = {}, {}, 0
+        self.leaks, self.known, self.failures, self.fences = {}, {}, 0, False
         self.order, self.indices = _indices(self.grid), _indices(self.block)
         # how often the next thread is drawn, and not the one whose turn it is
         self.whim, self.random = 0, None
@@ -272,6 +274,7 @@ class Machine:
             warp.stamp = self.clock
         for thread in waiting:
             thread.stamp, thread.heard = self.clock, values
+        self._share_told(waiting)
         self.ready.extend(reversed(waiting))
 
     def meet_grid(self, place):
@@ -349,10 +352,39 @@ class Machine:
                 thread.synced = synced
         for thread in threads:
             thread.stamp = self.clock
+        self._share_told(threads)
+
+    def fence(self):
+        """Note that an atomic which the running thread does next tells what it did."""
+        self.clock += 1
+        self.current.stamp = self.current.fence = self.clock
+        self.fences = True
+
+    def tell(self, notes):
+        """Let an atomic hand on what was done before a fence.
+
+        notes: {thread or block: stamp}, what earlier atomics on the cell have told.
+        """
+        thread = self.current
+        if not self.fences:
+            return
+        told = thread.told = _latest(thread.told, notes)
+        notes.update(told)
+        if thread.fence is not None:
+            notes[thread], notes[thread.block] = thread.fence, thread.block.stamp
+
+    def _share_told(self, threads):
+        if self.fences:
+            told = _latest(*(thread.told for thread in threads))
+            for thread in threads:
+                thread.told = told
 
     def ordered(self, other, stamp, thread):
         """Tell whether what `other` did after `stamp` is over for `thread`."""
         if other is thread:
+            return True
+        told = thread.told
+        if told and (stamp < told.get(other, -1) or stamp < told.get(other.block, -1)):
             return True
         if other.warp is thread.warp:
             known = thread.synced.get(other.lane, -1) if thread.synced else -1
@@ -360,6 +392,16 @@ class Machine:
         if other.block is thread.block:
             return stamp < thread.block.stamp
         return stamp < self.stamp
+
+
+def _latest(*notes):
+    """Return the highest stamp of each key of some dicts, as a new dict."""
+    latest = {}
+    for note in notes:
+        for who, stamp in note.items():
+            if stamp > latest.get(who, -1):
+                latest[who] = stamp
+    return latest
 
 
 def _indices(size):

@@ -184,6 +184,60 @@ def reset_mended(x, y):
     cuda.atomic.add(y, 0, x[i])
 
 
+# the last block adds up what all blocks wrote, and must know that they wrote it
+
+
+def last_block(x, y):
+    tile = cuda.shared.array(1, np.int64)
+    i, b = cuda.threadIdx.x, cuda.blockIdx.x
+    if i == 0:
+        y[b] = x[b]
+        tile[0] = cuda.atomic.add(y, 63, np.float32(1))
+    cuda.syncthreads()
+    if tile[0] == cuda.gridDim.x - 1 and i == 1:
+        y[62] = y[0] + y[1]
+
+
+def last_block_mended(x, y):
+    tile = cuda.shared.array(1, np.int64)
+    i, b = cuda.threadIdx.x, cuda.blockIdx.x
+    if i == 0:
+        y[b] = x[b]
+        cuda.threadfence()
+        tile[0] = cuda.atomic.add(y, 63, np.float32(1))
+    cuda.syncthreads()
+    if tile[0] == cuda.gridDim.x - 1 and i == 1:
+        y[62] = y[0] + y[1]
+
+
+# what the rest of the block wrote, told by one thread that did not wait for them
+
+
+def told_early(x, y):
+    tile = cuda.shared.array(1, np.int64)
+    i, b = cuda.threadIdx.x, cuda.blockIdx.x
+    y[32 * b + i] = x[i]
+    if i == 0:
+        cuda.threadfence()
+        tile[0] = cuda.atomic.add(x, 63, np.float32(1))
+    cuda.syncthreads()
+    if tile[0] == 64:
+        y[32 * b + i] += y[32 - 32 * b + i]
+
+
+def told_early_mended(x, y):
+    tile = cuda.shared.array(1, np.int64)
+    i, b = cuda.threadIdx.x, cuda.blockIdx.x
+    y[32 * b + i] = x[i]
+    cuda.syncthreads()
+    if i == 0:
+        cuda.threadfence()
+        tile[0] = cuda.atomic.add(x, 63, np.float32(1))
+    cuda.syncthreads()
+    if tile[0] == 64:
+        y[32 * b + i] += y[32 - 32 * b + i]
+
+
 # the result of atomics read before all of them are done
 
 
@@ -557,6 +611,10 @@ BUGS = [
     Bug(reset, reset_mended, "race",
         ("on y[0]", "thread 40 of block 0 w", "y[0] = np.float32(0)",
          "cuda.atomic.add(y, 0, x[i])")),
+    Bug(last_block, last_block_mended, "race",
+        ("on y[", "thread 0 of block ", "thread 1 of block ", "y[b] = x[b]"), **TWO),
+    Bug(told_early, told_early_mended, "race",
+        ("on y[", "y[32 * b + i] = x[i]"), **TWO),
     Bug(hasty, hasty_mended, "race",
         ("on x[0]", "cuda.atomic.add(x, 0, np.float32(1))", "y[i] = x[0]")),
     Bug(leave, leave_mended, "divergent barrier",
