@@ -43,6 +43,9 @@ def signatures(path):
     for function, arguments, line in DEF.findall(path.read_text()):
         names = [argument.strip() for argument in arguments.split(",")]
         if path.stem == "cuda":
+            if not line.strip().startswith("#"):
+                # no function of the table, but what lessons and measurements ask for
+                continue
             assert names[0] == "device", (path, function)
             names = names[1:]
         found.append((getattr(module, function), names, line.strip()))
@@ -131,7 +134,10 @@ def test_every_op_has_all_files_with_the_same_signatures():
             public = {n for n, f in vars(module).items()
                       if inspect.isfunction(f) and f.__module__ == module.__name__
                       and not n.startswith("_")}  # fmt: skip
-            assert public == set(lines[file]), (folder.name, file)
+            if file == "cuda":
+                assert public >= set(lines[file]) >= set(backends.OPS[folder.name])
+            else:
+                assert public == set(lines[file]), (folder.name, file)
         for name in backends.OPS[folder.name]:
             for file in STEMS:
                 assert hasattr(modules[file], name), (folder.name, file, name)
