@@ -73,7 +73,7 @@ def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
             "the interpreter of CUDA kernels needs greenlet, which is not installed; "
             'install it with: pip install "minigen[check]"'
         ) from None
-    function = rewrite.interpretable(kernel)
+    function, together = rewrite.interpretable(kernel)
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     if len(arguments) != len(names):
         raise KernelError(
@@ -83,8 +83,7 @@ def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
         )
     grid, block = _three("grid", grid), _three("block", block)
     machine = threads.Machine(function, grid, block)
-    machine.watch, machine.dynamic = watch, dynamic
-    machine.together = rewrite.mentions(function, "this_grid")
+    machine.watch, machine.dynamic, machine.together = watch, dynamic, together
     if seed is not None:
         machine.shuffle(seed)
     seen = dict(zip(names, map(_scalar, arguments), strict=True))

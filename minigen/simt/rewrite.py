@@ -25,7 +25,7 @@ _copies = weakref.WeakKeyDictionary()
 
 
 def interpretable(kernel):
-    """Return a copy of a kernel that runs in the interpreter.
+    """Return a copy of a kernel for the interpreter, and whether it syncs the grid.
 
     kernel: a plain function, or a compiled one that has `.py_func`.
     """
@@ -33,10 +33,11 @@ def interpretable(kernel):
     if not isinstance(function, types.FunctionType):
         raise KernelError("type", f"{kernel!r} is no kernel; give a Python function")
     known = _copies.get(function)
-    if known is None or not _still(known[1]):
+    if known is None or not _still(known[2]):
         origins = []
-        known = _copies[function] = _copy(function, {}, origins), origins
-    return known[0]
+        copy = _copy(function, {}, origins)
+        known = _copies[function] = copy, mentions(copy, "this_grid"), origins
+    return known[:2]
 
 
 def names_in(code):
