@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as hypothesis_strategies
 
 from minigen import arrays, simt
@@ -152,6 +152,9 @@ def test_ranks_have_the_order_of_the_numbers():
     assert (y > -(2**31)).all() and (y < 2**31).all()
 
 
+@example(2**62 - 1, 2**31 - 1)
+@example(2**31 - 1, 2**30)
+@example(2**30, 2)
 @given(
     hypothesis_strategies.integers(0, 2**62 - 1),
     hypothesis_strategies.integers(0, 2**31),
