@@ -72,14 +72,15 @@ THREADS = 32 * WARPS
 
 @gpu_inline
 def _place():
-    # the lane, and the first of the four queries of the warp
-    return cuda.threadIdx.x & 31, (cuda.threadIdx.x >> 5) * ROWS
+    # the lane, and the first of the four queries of the warp; & tells the compiler that
+    # neither is negative, so it drops what Python's negative indices would ask for
+    return cuda.threadIdx.x & 31, ((cuda.threadIdx.x >> 5) & (WARPS - 1)) * ROWS
 
 
 @gpu_inline
 def _stage(array, at, stride, count, width, tile):
     # tile[j, :width] = array[at + j stride:][:width]; 16 lanes take four cells each
-    c, j = 4 * (cuda.threadIdx.x & 15), cuda.threadIdx.x >> 4
+    c, j = 4 * (cuda.threadIdx.x & 15), (cuda.threadIdx.x >> 4) & 7
     if c < width:
         at += j * stride + c
         while j < count:
@@ -119,9 +120,11 @@ def _score(q, q_at, m, k, k_at, count, e, stride, queries, tile, scores):
 
 
 @gpu_inline
-def _weigh(near, far, seen, powers, r):
+def _weigh(near, far, scale, seen, powers, r):
     # powers[r, j] = exp(score - highest), 0 where j >= seen; return highest and total
     lane, _ = _place()
+    # each rounded by itself: else a kernel might fuse it with what follows, or not
+    near, far = cuda.libdevice.fmul_rn(near, scale), cuda.libdevice.fmul_rn(far, scale)
     highest = LOWEST
     if lane < seen:
         highest = max(highest, near)
@@ -131,7 +134,7 @@ def _weigh(near, far, seen, powers, r):
     near = math.exp(near - highest) if lane < seen else np.float32(0)
     far = math.exp(far - highest) if lane + 32 < seen else np.float32(0)
     powers[r, lane], powers[r, lane + 32] = near, far
-    return highest, warp_sum(near + far)
+    return highest, warp_sum(cuda.libdevice.fadd_rn(near, far))
 
 
 @gpu_inline
@@ -189,8 +192,9 @@ def _walk(q, k, v, m, n, e, length, step, scale, y):
         if row < m:
             for r in range(ROWS):
                 seen = length + step * (first + row + r) - start
-                near, far = sums[r, 0] * scale, sums[r, 1] * scale
-                high, total = _weigh(near, far, min(seen, count), powers, row + r)
+                high, total = _weigh(
+                    sums[r, 0], sums[r, 1], scale, min(seen, count), powers, row + r
+                )
                 highest[r], keep[r], take[r] = _join(highest[r], high)
                 totals[r] = cuda.fma(totals[r], keep[r], total * take[r])
         p = 0
@@ -261,8 +265,9 @@ def _attention_split(
     if row < m:
         for r in range(ROWS):
             seen = length + step * (first + row + r) - start
-            near, far = sums[r, 0] * scale, sums[r, 1] * scale
-            high, total = _weigh(near, far, min(seen, count), powers, row + r)
+            high, total = _weigh(
+                sums[r, 0], sums[r, 1], scale, min(seen, count), powers, row + r
+            )
             if lane == 0 and row + r < m:
                 highest[t, r_at + (row + r) * h] = high
                 totals[t, r_at + (row + r) * h] = total
