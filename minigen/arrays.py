@@ -241,6 +241,9 @@ class Gpu:
     def get(self, array):
         """Return a copy of an array of the device on the host."""
         _refuse_recorded(self._recording, "get")
+        if isinstance(array, np.generic):
+            # a number, such as a loss, is on the host already
+            return np.array(array)
         values = array.copy_to_host(stream=self._stream)
         self._stream.sync()
         return values

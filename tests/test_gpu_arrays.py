@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import gc
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,9 +18,22 @@ from cuda.core import Stream
 from numba import types
 from numba.cuda.args import wrap_arg
 from numba.cuda.cudadrv import devices, driver
+from numba.cuda.dispatcher import CUDADispatcher, _Kernel
+from numba.cuda.typing.typeof import Purpose, typeof
 
-from minigen import arrays, target
+from minigen import arrays, backends, plans, recorded, target
+from minigen.checking.strategies import WEIGHT_DTYPES
+from minigen.checkpoints import Model
+from minigen.config import ArpgConfig, VqConfig
 from minigen.errors import BackendError
+from minigen.ops.embed.cuda import _embed
+from minigen.ops.intrinsics import load16, mma_bf16
+from minigen.ops.rms_norm.cuda import _rms_norm
+from minigen.pipeline import Pipeline
+from minigen.sample import Options
+from minigen.target import cuda, gpu_kernel
+from tests.kernels import collect
+from tests.models.stand_in import stand_in
 
 
 class Machine:
@@ -81,7 +95,10 @@ def machine(monkeypatch):
 
     stream = OurStream._init(obj=SimpleNamespace(__cuda_stream__=lambda: (0, 1234)))
     device = SimpleNamespace(
-        name="a stand-in", set_current=lambda: None, create_stream=lambda: stream
+        name="a stand-in",
+        compute_capability=(9, 0),
+        set_current=lambda: None,
+        create_stream=lambda: stream,
     )
     calls = {
         # looked up, but a copy that is not on our stream is an error
@@ -341,3 +358,110 @@ def test_without_a_gpu_the_message_says_what_mends_it(monkeypatch):
     monkeypatch.setattr(target, "has_compiler", lambda: False)
     with pytest.raises(BackendError, match=r'run `pip install "minigen\[cuda13\]"`'):
         arrays.Gpu()
+
+
+@pytest.fixture
+def launched(machine, monkeypatch):
+    """Note what Numba would be asked to launch: kernel, grid, block, argument types."""
+    found = []
+
+    def configure(kernel, configuration):
+        grid, block, stream = configuration
+        assert isinstance(stream, Stream)
+
+        def launch(*arguments):
+            kinds = tuple(typeof(a, Purpose.argument) for a in arguments)
+            found.append((kernel.py_func, grid, block, kinds))
+            machine.run(lambda: None)
+
+        return launch
+
+    monkeypatch.setattr(CUDADispatcher, "__getitem__", configure)
+    return found
+
+
+@pytest.mark.parametrize("name", collect.LAUNCHERS)
+def test_a_launcher_works_on_numba_s_device_arrays(gpu, launched, name):
+    """It launches what it launches on the interpreter, with arguments of those types.
+
+    So it asks nothing of an array that only NumPy's arrays have.
+    """
+    for dtype in WEIGHT_DTYPES:
+        for case in collect.routes(name, dtype):
+            launched.clear()
+            device = collect.Recorder(interpret=False)
+            expected = collect.run(name, case, device)
+            found = collect.run(name, case, gpu)
+            assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+            assert launched == [
+                (
+                    launch.kernel.py_func,
+                    *arrays.dimensions(launch.grid, launch.block),
+                    target.argument_types(launch.arguments),
+                )
+                for launch in device.launches
+            ]
+
+
+def test_a_whole_run_asks_for_nothing_but_launches(machine, gpu, launched):
+    """The loop and the tokenizer move arrays before and after, never within."""
+    config = ArpgConfig(
+        width=32, layers=2, heads=2, vocabulary=24, classes=3, tokens=4, multiple_of=16
+    )
+    pixels = VqConfig(base=32, multipliers=(1, 1), latent=8, codes=24, code_size=4)
+    ops = backends.table("cuda", gpu)
+    models = (
+        Model(one, backends.move(ops, stand_in(one)), "stand-in")
+        for one in (config, pixels)
+    )
+    pipe = Pipeline(*models, "cuda", ops)
+    plan = plans.plan((2, 2), "random", "arccos", 3, seed=1)
+    shapes, counts = [], []
+    for seed in range(3):
+        before, moved = len(launched), len(machine.log)
+        images = recorded.draw(pipe, plan, [0, 2], seed, Options(), 0)
+        shapes.append((images.shape, images.dtype))
+        counts.append(len(launched) - before)
+        # the inputs up, twice where the run is recorded too, and the images down; that
+        # nothing moves within a capture, the machine itself makes sure of
+        copies = [entry for entry in machine.log[moved:] if entry[0] == "copy"]
+        assert len(copies) <= 24
+    assert set(shapes) == {((2, 4, 4, 3), np.dtype(np.uint8))}
+    # eager, then eager and recorded, then one graph that Python launches nothing of
+    (run,) = pipe.recorded.values()
+    assert counts == [len(run.recording), 2 * len(run.recording), 0]
+
+
+@gpu_kernel
+def _tensor(x, y):
+    v = load16(x, 4 * cuda.threadIdx.x)
+    c = v[0], v[1], v[2], v[3]
+    a = np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4)
+    y[cuda.threadIdx.x] = mma_bf16(a, (np.uint32(5), np.uint32(6)), c)[0]
+
+
+def test_kernels_are_linked_as_a_launch_links_them():
+    """NVVM's intermediate form to machine code, which is not how PTX is assembled."""
+    f = np.float32
+    x, w = np.zeros((2, 3), f), np.zeros(3, f)
+    kernels = {
+        _rms_norm: (x, w, f(1), x),
+        _tensor: (w, w),
+        _embed: collect.signatures()["embed.cuda._embed"],
+    }
+    device = mock.Mock(compute_capability=(9, 0))
+    context = mock.Mock(device=device)
+    with (
+        mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device),
+        mock.patch("numba.cuda.codegen.devices.get_context", lambda: context),
+    ):
+        for kernel, arguments in kernels.items():
+            kinds = (
+                next(iter(arguments))
+                if isinstance(arguments, dict)
+                else target.argument_types(arguments)
+            )
+            assert kernel.targetoptions["lto"]
+            compiled = _Kernel(kernel.py_func, kinds, **kernel.targetoptions)
+            code = compiled.library.get_cubin((9, 0)).code
+            assert code.startswith(b"\x7fELF")

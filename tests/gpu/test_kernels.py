@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from minigen import arrays
-from minigen.checking import specs
+from minigen.checking import header, specs
 from minigen.checking.strategies import FULL, WEIGHT_DTYPES, floats
 from minigen.checking.tolerance import FACTOR
 from minigen.ops.linear import cublas
@@ -63,8 +63,12 @@ def test_every_kernel_was_launched_on_the_gpu():
             for case in collect.routes(name, dtype):
                 collect.run(name, case, device)
     device.sync()
-    missing = [n for n in collect.KERNELS if not collect.kernel(n).overloads]
-    assert not missing
+    for name in collect.KERNELS:
+        kernel = collect.kernel(name)
+        assert kernel.overloads, f"{name} was not launched"
+        # linked for this GPU, too, nothing is kept in slow memory
+        local = max(kernel.get_local_mem_per_thread().values())
+        assert local == 0 or header.parse(kernel).reason, f"{name}: {local} bytes"
 
 
 def test_cublas_equals_the_reference_where_it_is_installed():
