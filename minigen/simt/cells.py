@@ -147,10 +147,14 @@ class Cells:
     def _race(self, array, index, now, frame, before, record):
         thread = self.machine.current
         other, _, code, instruction = record
+        if other.block is thread.block:
+            advice = "put a barrier between them"
+        else:
+            advice = "let one block do both, or an atomic, or a second kernel"
         raise KernelError(
             "race",
             f"on {self.name}{array.text(index)}: {other} {before} it, {thread} {now} "
-            "it, and nothing orders the two; put a barrier between them\n"
+            f"it, and nothing orders the two; {advice}\n"
             f"  {other} {before} it at {describe(code, instruction)}\n"
             f"  {thread} {now} it at {describe_frame(frame)}",
         )

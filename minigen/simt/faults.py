@@ -108,7 +108,10 @@ def _places(threads):
     """Return one line for each place where some of the threads wait."""
     groups = {}
     for thread in threads:
-        groups.setdefault((thread.waits[0], _place(thread)), []).append(thread)
+        what, _, *mask = thread.waits
+        if mask:
+            what += f" with mask 0x{mask[0]:08x}"
+        groups.setdefault((what, _place(thread)), []).append(thread)
     return [
         f"  {len(group)} wait in {what} (first: {group[0]}) at {place}"
         for (what, place), group in groups.items()
