@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen.simt import allocate, atomics, libdevice, warps
+from minigen.simt import allocate, atomics, faults, libdevice, warps
 from minigen.simt.memory import load, store
 from minigen.simt.running import place, running
 from minigen.simt.threads import WARP
@@ -35,7 +35,10 @@ class Language:
         if isinstance(kind, type) and issubclass(kind, np.generic):
             return kind
         known = ", ".join(sorted(n for n in dir(self) if not n.startswith("_")))
-        raise AttributeError(f"the interpreter has no cuda.{name}; it has {known}")
+        message = f"the interpreter has no cuda.{name}; it has {known}"
+        if running.machine is None:
+            raise AttributeError(message)
+        faults.stop("unsupported", message)
 
 
 def grid(axes):

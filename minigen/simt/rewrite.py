@@ -13,7 +13,7 @@ import types
 import weakref
 
 from minigen.errors import KernelError
-from minigen.simt import twins
+from minigen.simt import faults, twins
 from minigen.simt.language import cuda
 from minigen.simt.libdevice import table
 from minigen.simt.maths import maths
@@ -113,11 +113,16 @@ def _replace(value, made, origins):
         return _replace_intrinsic(value)
     if hasattr(value, "py_func"):
         return _copy(value.py_func, made, origins)
-    if isinstance(value, types.FunctionType):
+    if isinstance(value, types.FunctionType) and not _is_plain(value.__module__):
         return _copy(value, made, origins)
     if isinstance(value, types.BuiltinFunctionType) and value.__module__ == "math":
         return getattr(maths, value.__name__)
     return value
+
+
+def _is_plain(module):
+    # what needs no other `cuda`: NumPy, and the interpreter itself
+    return (module or "").startswith(("numpy.", "minigen.simt."))
 
 
 def _is_numba_cuda(value):
@@ -132,7 +137,7 @@ def _replace_module(module, made, origins):
         return cuda
     if module.__name__.startswith(_CUDA):
         return getattr(cuda, module.__name__.rpartition(".")[2])
-    if module.__name__.partition(".")[0] == "numpy":
+    if _is_plain(module.__name__ + "."):
         return module
     return Module(module, made, origins)
 
@@ -149,7 +154,18 @@ def _replace_intrinsic(value):
     place = cuda
     for name in path:
         place = getattr(place, name, None)
-    return value if place is None else place
+    return _without_twin(value.__name__) if place is None else place
+
+
+def _without_twin(name):
+    def call(*values):
+        faults.stop(
+            "unsupported",
+            f"{name} is known to the compiler only; the interpreter needs a function "
+            f"of that name in minigen/simt/twins.py or language.py",
+        )
+
+    return call
 
 
 class Later:

@@ -205,8 +205,27 @@ def test_a_word_the_interpreter_does_not_know():
     def kernel(y):
         cuda.teleport(y)
 
-    with pytest.raises(KernelError, match="no cuda.teleport; it has .*syncthreads"):
+    def through_a_module(y):
+        numba.cuda.teleport(y)
+
+    for each in (kernel, through_a_module):
+        with pytest.raises(KernelError, match="no cuda.teleport; it has .*s") as caught:
+            run(each)
+        assert caught.value.kind == "unsupported"
+        assert "cuda.teleport(y)" in str(caught.value)
+
+
+def test_an_intrinsic_without_a_twin():
+    @target.gpu_intrinsic
+    def ldmatrix(context, x):
+        return None
+
+    def kernel(y):
+        y[0] = ldmatrix(y)
+
+    with pytest.raises(KernelError, match="ldmatrix is known to the comp") as caught:
         run(kernel)
+    assert caught.value.kind == "unsupported"
 
 
 def test_a_launch_that_makes_no_sense():
