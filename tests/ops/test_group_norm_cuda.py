@@ -75,6 +75,14 @@ def test_one_number_far_from_all_others(where, size):
     check("group_norm", images, w, bias, 1, watch=False)
 
 
+@pytest.mark.parametrize("size", [1e4, -1e6])
+def test_one_chunk_far_from_all_others(size):
+    # and first of its group: it is what the means are counted from
+    images, w, bias = inputs(0, 1, 33, 37, 20)
+    images.reshape(-1, 20)[:32, 0] += np.float32(size)
+    check("group_norm", images, w, bias, 2, watch=False)
+
+
 def test_groups_are_centred_and_scaled():
     images, _, _ = inputs(0, 2, 9, 9, 8, 5.0)
     one, nothing = np.ones(8, np.float32), np.zeros(8, np.float32)
