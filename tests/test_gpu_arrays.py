@@ -22,6 +22,7 @@ from numba.cuda.dispatcher import CUDADispatcher, _Kernel
 from numba.cuda.typing.typeof import Purpose, typeof
 
 from minigen import arrays, backends, plans, recorded, target
+from minigen.bench.gpu import cases, parts, timing
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checkpoints import Model
 from minigen.config import ArpgConfig, VqConfig
@@ -430,6 +431,29 @@ def test_a_whole_run_asks_for_nothing_but_launches(machine, gpu, launched):
     # eager, then eager and recorded, then one graph that Python launches nothing of
     (run,) = pipe.recorded.values()
     assert counts == [len(run.recording), 2 * len(run.recording), 0]
+
+
+def test_the_bench_asks_for_nothing_else(gpu, launched, monkeypatch):
+    monkeypatch.setattr(timing, "MOST", 2)
+    config = ArpgConfig(
+        width=32, layers=2, heads=2, vocabulary=24, classes=3, tokens=16, multiple_of=16
+    )
+    pixels = VqConfig(base=32, multipliers=(1, 1), latent=8, codes=24, code_size=4)
+    chosen = cases.generator(config, 2, 3, 7, "bfloat16") + cases.tokenizer(pixels, 2)
+
+    def seconds(run):
+        run()
+        return 1.0
+
+    clock, quiet = timing.Clock(seconds), lambda text: None
+    top = {"copy": 1e12, "float32": 1e13, "bfloat16": 1e14}
+    found = parts.measure_kernels(gpu, clock, chosen, top, quiet)
+    assert [row["name"] for row in found["rows"]] == [case.name for case in chosen]
+    assert all(row["kernels"] and row["share"] > 0 for row in found["rows"])
+    parts.measure_launch(gpu, clock, quiet, launches=10)
+    monkeypatch.setattr(parts, "torch_products", lambda side: {})
+    monkeypatch.setattr(parts, "cublas_products", lambda device: {})
+    assert parts.ceilings(gpu, clock, quiet, 5000, 32)["copy"] > 0
 
 
 @gpu_kernel
