@@ -20,15 +20,16 @@ image, twice for guidance, has 32 blocks if there are 16 heads; an H200 has 132
 multiprocessors, and four blocks fit on each. So below FEW blocks tiles are split.
 
 Sizes: a warp takes four queries. For them a lane takes two keys, then two channels:
-eight products for six reads of shared memory. Four warps make 16 queries, which is what
-ARPG asks for at most in a step, so its cache is read once. A tile of 64 keys and 64
-channels is 16 KB: 128 threads load 128 bytes each. A multiprocessor of an H200 reads 36
-bytes a nanosecond and waits some 600 for the first: so 22 KB must be under way, and 64
-bytes of each thread of four blocks are 32 KB.
+eight products for six reads of shared memory. Four warps make 16 queries: in 64 steps
+ARPG asks for four at a time on average, for more than 16 in the last one only, so its
+cache is read once. A tile of 64 keys and 64 channels is 16 KB: 128 threads load 128
+bytes each. A multiprocessor of an H200 reads 36 bytes a nanosecond and waits some 600
+for the first: so 22 KB must be under way, and 64 bytes of each thread of four blocks
+are 32 KB.
 
-Counting by hand, `while j < count`, is faster here than `for j in range(count)`:
-Numba's range keeps a second counter that its compiler does not see through, some 30
-instructions a turn where `while` takes two.
+Inner loops count by hand, `while j < count`, and not with `for j in range(count)`: for
+a range Numba keeps a second counter, which its compiler does not see through, and then
+computes every address anew in every turn.
 """
 
 from __future__ import annotations
