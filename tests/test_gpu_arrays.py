@@ -447,7 +447,7 @@ def test_the_bench_asks_for_nothing_else(gpu, launched, monkeypatch):
 
     clock, quiet = timing.Clock(seconds), lambda text: None
     top = {"copy": 1e12, "float32": 1e13, "bfloat16": 1e14}
-    found = parts.measure_kernels(gpu, clock, chosen, top, quiet)
+    found = parts.measure_kernels(lambda: (gpu, clock), chosen, top, quiet)
     assert [row["name"] for row in found["rows"]] == [case.name for case in chosen]
     assert all(row["kernels"] and row["share"] > 0 for row in found["rows"])
     parts.measure_launch(gpu, clock, quiet, launches=10)

@@ -34,8 +34,7 @@ def bench(
     results of another machine, dtype or version.
     """
     weights.pick(dtype)
-    device = arrays.Gpu()
-    clock = timing.gpu_clock(device)
+    device, clock = _fresh()
     found = results.start(path, machine() | {"dtype": dtype})
 
     def missing(name, measure):
@@ -44,7 +43,7 @@ def bench(
             results.save(path, found)
 
     if "kernels" in chosen:
-        missing("kernels", lambda: _kernels(device, clock, dtype, say))
+        missing("kernels", lambda: _kernels(dtype, say))
     if "launch" in chosen:
         missing("launch", lambda: parts.measure_launch(device, clock, say))
     wanted = [n for n in BATCHES if f"images, batch {n}" not in found["parts"]]
@@ -77,12 +76,17 @@ def machine() -> dict:
     }
 
 
-def _kernels(device, clock, dtype, say):
-    top = parts.ceilings(device, clock, say)
+def _fresh():
+    device = arrays.Gpu()
+    return device, timing.gpu_clock(device)
+
+
+def _kernels(dtype, say):
+    top = parts.ceilings(*_fresh(), say)
     generator, tokenizer = PRESETS[GENERATOR], PRESETS[TOKENIZER]
     chosen = [
         *cases.generator(generator, 1, 4, 128, dtype),
         *cases.generator(generator, 64, 8, 128, dtype),
         *cases.tokenizer(tokenizer, 16, 1, dtype),
     ]
-    return parts.measure_kernels(device, clock, chosen, top, say)
+    return parts.measure_kernels(_fresh, chosen, top, say)

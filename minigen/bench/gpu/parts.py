@@ -15,6 +15,7 @@ from minigen import backends, recorded
 from minigen import sample as loop
 from minigen.bench.gpu import cases, kernels, report, timing
 from minigen.errors import BackendError
+from minigen.ops.linear import cublas
 
 COPIED = 1 << 28
 """Floats that are copied to measure the memory: 1 GiB read and as much written."""
@@ -44,12 +45,16 @@ class Watched:
         self.device.launch(kernel, grid, block, *arguments)
 
 
-def measure_kernels(device, clock, chosen: list, top: dict, say) -> dict:
-    """Return the time of every case, against the ceilings measured before it."""
+def measure_kernels(fresh, chosen: list, top: dict, say) -> dict:
+    """Return the time of every case, against the ceilings measured before it.
+
+    fresh() returns a new device and its clock: one for each case, so that the memory of
+    one is free for the next.
+    """
     rows = []
     for i, one in enumerate(chosen):
         say(f"kernels {i + 1}/{len(chosen)}: {one.name}")
-        rows.append(measure_case(device, clock, one))
+        rows.append(measure_case(*fresh(), one))
         rows[-1] |= report.rates(rows[-1], top)
     return {"ceilings": top, "rows": rows}
 
@@ -75,27 +80,39 @@ def measure_case(device, clock, one: cases.Case) -> dict:
 def ceilings(device, clock, say, copied=COPIED, side=SIDE) -> dict:
     """Return bytes copied a second and operations of a matrix product a second.
 
-    The copy is a kernel of ours. The products are the best of ours and, where it is
-    installed, PyTorch's, in a process of its own; each says which it was.
+    The copy is a kernel of ours. The products are the best of ours and, where they are
+    installed, cuBLAS's and PyTorch's (in a process of its own); each says which it was.
     """
     say("measuring the ceilings")
     x = device.put(np.random.default_rng(0).random(copied, np.float32))
     copying = timing.replayed(device, clock, [lambda: kernels.copy(device, x)], 5)
     del x
     top = {"copy": 2 * 4 * copied / copying, "copy_by": "a copy kernel of minigen"}
-    linear = backends.table("cuda", device).linear
+    ours = backends.table("cuda", device).linear
     theirs = torch_products(side)
     for dtype in ("float32", "bfloat16"):
         left, right = cases.Array((1, side, side)), cases.Array((side, side), dtype)
         x, w = device.put(left.make(0)), device.put(right.make(1))
-        seconds = timing.replayed(device, clock, [lambda x=x, w=w: linear(x, w)], 3)
-        rate = cases.operations("linear", left, right) / seconds
-        found = {f"minigen's linear of {side} x {side}": rate}
-        if dtype in theirs:
-            found[f"PyTorch's product of {side} x {side}"] = theirs[dtype]
+        products = {"minigen's linear": ours}
+        if dtype == "float32":
+            products |= cublas_products(device)
+        found = {"PyTorch's product": theirs[dtype]} if dtype in theirs else {}
+        for name, product in products.items():
+            product(x, w)
+            times = timing.repeat(lambda run=product, x=x, w=w: clock.gpu(
+                lambda: run(x, w)))  # fmt: skip
+            found[name] = cases.operations("linear", left, right) / median(times)
         by = max(found, key=found.get)
-        top |= {dtype: found[by], f"{dtype}_by": by}
+        top |= {dtype: found[by], f"{dtype}_by": f"{by} of {side} x {side}"}
     return top
+
+
+def cublas_products(device) -> dict:
+    """Return cuBLAS's linear by its name, or {} without nvmath-python."""
+    try:
+        return {"cuBLAS's sgemm": cublas.use(device)}
+    except BackendError:
+        return {}
 
 
 def torch_products(side: int) -> dict:
