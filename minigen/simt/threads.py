@@ -26,7 +26,9 @@ ALL = 0xFFFFFFFF
 PATIENCE = 20000
 
 
-# greenlets that wait for work, of each thread of the operating system
+# greenlets that wait for work, of each thread of the operating system; and how many
+# of them are kept from one launch to the next: a block's
+KEPT = 1024
 _idle = threading.local()
 
 
@@ -148,6 +150,7 @@ class Machine:
             if not self.parked:
                 faults.expect_all_done(self.blocks)
                 self._part()
+        del _idle.workers[KEPT:]
         if self.parked:
             raise self.parked[0]
 

@@ -1,14 +1,17 @@
 """What a kernel can say, held against what NumPy makes of it."""
 
+import gc
 import math
 
 import numpy as np
 import pytest
+from greenlet import greenlet
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minigen import simt
 from minigen.errors import KernelError
+from minigen.simt.threads import KEPT
 from minigen.target import cuda
 
 seeds = st.none() | st.integers(0, 2**32)
@@ -398,3 +401,27 @@ def test_a_seed_is_a_schedule():
     assert run(None) == list(range(64))
     assert run(5) == run(5)
     assert len({tuple(run(seed)) for seed in range(20)}) == 20
+
+
+def test_launches_leave_nothing_behind():
+    def meet(y):
+        cuda.cg.this_grid().sync()
+        y[cuda.grid(1)] = 1
+
+    def fault(y):
+        cuda.syncthreads()
+        y[cuda.threadIdx.x + 1] = 1
+
+    gc.collect()
+    before = count_greenlets()
+    for _ in range(3):
+        simt.launch(meet, 8, 256, full(2048), watch=False)
+        with pytest.raises(KernelError):
+            simt.launch(fault, 1, 64, full(64))
+    gc.collect()
+    # and the one that the tests run in
+    assert count_greenlets() <= max(before, KEPT + 1)
+
+
+def count_greenlets():
+    return sum(isinstance(thing, greenlet) for thing in gc.get_objects())
