@@ -3,7 +3,7 @@
 A test of yours would say:
 
     report = minigen.check("rms_norm", my_function)
-    assert report.ok, report
+    assert report.ok, str(report)
 """
 
 from __future__ import annotations

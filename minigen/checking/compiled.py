@@ -29,11 +29,11 @@ def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
     """
     try:
         ptx = target.compile_ptx(kernel, types, CAPABILITY)
-        lines = target.float64_lines(kernel, types)
     except Exception as error:
         return None, [Finding("compile", _condensed(error))]
     findings = []
     if ".f64" in ptx:
+        lines = target.float64_lines(kernel, types)
         findings.append(Finding("float64", _leak(ptx.count(".f64"), lines)))
     resources = target.link(ptx, CAPABILITY)
     if resources.spills or resources.stack:
