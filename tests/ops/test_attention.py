@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from minigen.checking.specs.tokens import attention_magnitude
 from minigen.errors import ShapeError
 from minigen.ops.attention import cpu, reference
 from tests import strategies as st
@@ -19,17 +20,6 @@ def wide(*arrays):
     return [a.astype(np.float64) for a in arrays]
 
 
-def magnitude(reference_function, q, k, v, *length):
-    """Return how far one eps of each input moves the output.
-
-    v enters linearly: the reference with |v|. A score moves by |q| |k| / sqrt(e), which
-    changes its weight by that factor; all weights together by twice the largest.
-    """
-    largest = np.einsum("bmhe,bnhe->bmh", abs(q), abs(k).max(1, keepdims=True))
-    factor = 1 + 2 * largest / np.sqrt(q.shape[-1])
-    return reference_function(q, k, abs(v), *length) * factor[..., None]
-
-
 @given(st.b, st.m, st.n, st.h, st.e, st.seeds)
 def test_close_to_the_reference(b, m, n, h, e, seed):
     q, k, v = inputs(seed, b, m, n, h, e)
@@ -40,7 +30,7 @@ def test_close_to_the_reference(b, m, n, h, e, seed):
     assert_close(
         cpu.attention(q, k, v, length),
         reference.attention(*given_wide),
-        magnitude(reference.attention, *given_wide),
+        attention_magnitude(*given_wide),
     )
 
 
@@ -50,7 +40,7 @@ def test_causal_close_to_the_reference(b, n, h, e, seed):
     assert_close(
         cpu.attention_causal(*arrays),
         reference.attention_causal(*wide(*arrays)),
-        magnitude(reference.attention_causal, *wide(*arrays)),
+        attention_magnitude(*wide(*arrays)),
     )
 
 
@@ -66,7 +56,7 @@ def test_one_token_a_step_equals_causal(b, n, h, e, seed):
     assert_close(
         np.concatenate(steps, axis=1),
         reference.attention_causal(*wide(q, k, v)),
-        magnitude(reference.attention_causal, *wide(q, k, v)),
+        attention_magnitude(*wide(q, k, v)),
     )
     assert (keys == k).all() and (values == v).all()
 
@@ -116,7 +106,7 @@ def test_scores_that_overflow_without_care():
     assert_close(
         cpu.attention(q, k, v, 9),
         reference.attention(*given_wide),
-        magnitude(reference.attention, *given_wide),
+        attention_magnitude(*given_wide),
     )
 
 
@@ -126,7 +116,7 @@ def test_one_wide_head_as_in_the_tokenizer():
     assert_close(
         cpu.attention(*arrays, 64),
         reference.attention(*given_wide),
-        magnitude(reference.attention, *given_wide),
+        attention_magnitude(*given_wide),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hypothesis_strategies
 
+from minigen.checking.specs.draws import probability_magnitude
 from minigen.errors import InputError
 from minigen.ops.draw import cpu, reference
 from tests import strategies as st
@@ -17,11 +18,6 @@ top_p = hypothesis_strategies.sampled_from((-0.5, 0.0, 0.1, 0.5, 0.9, 1.0, 1.5))
 minimum = hypothesis_strategies.sampled_from((1, 2, 4))
 temperature = hypothesis_strategies.sampled_from((0.0, 0.5, 1.0, 3.0))
 BOTH = pytest.mark.parametrize("ops", [reference, cpu], ids=["reference", "cpu"])
-
-
-def magnitude(logits, expected):
-    """Return how far one eps of each logit moves a probability: p (1 + 2 max |z|)."""
-    return expected * (1 + 2 * abs(logits).max(axis=-1, keepdims=True))
 
 
 @given(st.b, st.m, st.v, top_k, top_p, minimum, st.seeds)
@@ -52,7 +48,9 @@ def test_probabilities_close_to_the_reference(b, m, v, t, seed):
     expected = reference.probabilities(wide, t, 0, 1.0)
     p = cpu.probabilities(logits, t, 0, 1.0)
     assert p.dtype == np.float32
-    assert_close(p, expected, magnitude(wide / max(t, reference.COLDEST), expected))
+    assert_close(
+        p, expected, probability_magnitude(wide / max(t, reference.COLDEST), expected)
+    )
 
 
 @given(st.b, st.m, st.v, top_k, top_p, st.seeds)
@@ -62,7 +60,9 @@ def test_filtered_probabilities(b, m, v, k, p, seed):
     wide = np.where(kept, logits.astype(np.float64), -np.inf)
     expected = reference.probabilities(wide, 1.0, 0, 1.0)
     result = cpu.probabilities(logits, 1.0, k, p)
-    assert_close(result, expected, magnitude(np.where(kept, wide, 0), expected))
+    assert_close(
+        result, expected, probability_magnitude(np.where(kept, wide, 0), expected)
+    )
     assert ((result > 0) == kept).all()
 
 

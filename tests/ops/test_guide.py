@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hypothesis_strategies
 
+from minigen.checking.specs.draws import guide_magnitude
 from minigen.errors import ShapeError
 from minigen.ops.guide import cpu, reference
 from tests import strategies as st
@@ -17,8 +18,7 @@ weights = hypothesis_strategies.sampled_from((-2.0, 0.0, 1.0, 1.5, 7.0))
 def test_close_to_the_reference(b, m, v, weight, seed):
     logits = st.floats(seed, 2 * b, m, v)
     wide = logits.astype(np.float64)
-    conditional, unconditional = abs(wide[:b]), abs(wide[b:])
-    magnitude = unconditional + (conditional + unconditional) * abs(weight)
+    magnitude = guide_magnitude(logits, weight)
     assert_close(cpu.guide(logits, weight), reference.guide(wide, weight), magnitude)
 
 

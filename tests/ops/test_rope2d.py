@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from minigen.checking.specs.tokens import rope2d_magnitude
 from minigen.errors import InputError
 from minigen.ops.rope2d import cpu, reference
 from tests import strategies as st
@@ -16,13 +17,7 @@ def test_close_to_the_reference(b, n, h, e, y, x, seed):
     rows = st.integers(seed, 1 + y * x, b, n)
     values = st.floats(seed, b, n, h, e)
     wide = values.astype(np.float64), table.astype(np.float64)
-    # x0 c - x1 s in absolute values: both products counted as positive
-    turned = abs(wide[1])
-    turned[..., 1] *= -1
-    magnitude = np.maximum(
-        reference.rope2d(abs(wide[0]), turned, rows),
-        reference.rope2d(abs(wide[0]), abs(wide[1]), rows),
-    )
+    magnitude = rope2d_magnitude(values, table, rows)
     assert_close(
         cpu.rope2d(values, table, rows), reference.rope2d(*wide, rows), magnitude
     )

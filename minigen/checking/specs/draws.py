@@ -41,12 +41,17 @@ def draw_probabilities(draw, sizes):
     return {"logits": logits} | {name: draw(s) for name, s in settings.items()}
 
 
+def probability_magnitude(logits, probabilities):
+    """Return how far one eps of each logit z moves a probability: p (1 + 2 max |z|)."""
+    return probabilities * (1 + 2 * abs(logits).max(axis=-1, keepdims=True))
+
+
 def probability_errors(logits, temperature, top_k, top_p, result):
     """Return the errors of probabilities, whichever way top_p falls on a near tie.
 
-    An eps of a logit z moves its probability by p (1 + 2 max |z|). Where the sum before
-    an entry is as near to top_p as rounding can tell, it may be kept or not; those that
-    are kept are always the first ones, largest first and equal ones by index.
+    Where the sum before an entry is as near to top_p as rounding can tell, it may be
+    kept or not; those that are kept are always the first ones, largest first and equal
+    ones by index.
     """
     z = logits / logits.dtype.type(max(temperature, draws.COLDEST))
     v = z.shape[-1]
@@ -70,7 +75,7 @@ def _row_errors(row, given, top_k, top_p):
         p = np.zeros(row.size)
         kept = order[:count]
         p[kept] = _softmax(row[kept].astype(np.float64))
-        size = p * (1 + 2 * abs(row[kept]).max())
+        size = probability_magnitude(row[kept], p)
         tried.append(tolerance.errors(given, p, size))
     return min(tried, key=np.max)
 
