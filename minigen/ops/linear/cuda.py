@@ -93,13 +93,14 @@ def _four_rows(x, begin, d, row, count, near, first, sums):
         v = zero, zero, zero, zero
         if row + r < count:
             v = load16(x, begin + (row + r) * d + first)
-        for e in range(4):
-            values[r, e] = v[e]
+        values[r, 0], values[r, 1], values[r, 2], values[r, 3] = v
     for r in range(4):
         for c in range(FEATURES):
             total = sums[FEATURES * (row + r) + c]
-            for e in range(4):
-                total += values[r, e] * near[c, first + e]
+            total += values[r, 0] * near[c, first]
+            total += values[r, 1] * near[c, first + 1]
+            total += values[r, 2] * near[c, first + 2]
+            total += values[r, 3] * near[c, first + 3]
             sums[FEATURES * (row + r) + c] = total
 
 
@@ -112,8 +113,8 @@ def _fold(sums, half):
     upper = cuda.laneid & half != 0
     for s in range(half):
         low, high = sums[s], sums[s + half]
-        give = low if upper else high
-        keep = high if upper else low
+        give = cuda.selp(upper, low, high)
+        keep = cuda.selp(upper, high, low)
         sums[s] = keep + cuda.shfl_xor_sync(ALL, give, half)
 
 

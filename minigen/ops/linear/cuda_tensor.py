@@ -130,8 +130,7 @@ def _fetch_x(x, d, n, thread, start, values):
             v = zero, zero, zero, zero
             if k < d and first + 8 * c < n:
                 v = load16(x, (first + 8 * c) * d + k)
-            for e in range(4):
-                values[s, c, e] = v[e]
+            values[s, c, 0], values[s, c, 1], values[s, c, 2], values[s, c, 3] = v
 
 
 @gpu_inline
@@ -169,8 +168,10 @@ def _product(tile, values, s, lane, sums):
             v = mma_bf16(features, (low[c, 0], low[c, 1]), v)
             v = mma_bf16(features, (middle[c, 0], middle[c, 1]), v)
             v = mma_bf16(features, (high[c, 0], high[c, 1]), v)
-            for e in range(4):
-                sums[a, c, e] += v[e]
+            sums[a, c, 0] += v[0]
+            sums[a, c, 1] += v[1]
+            sums[a, c, 2] += v[2]
+            sums[a, c, 3] += v[3]
 
 
 @gpu_inline
