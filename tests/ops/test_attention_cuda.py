@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as hypothesis_strategies
 
+from minigen.checking.specs.tokens import attention_magnitude
 from minigen.errors import ShapeError
 from minigen.ops.attention import cuda, reference
 from tests import strategies as st
 from tests.kernels.collect import Recorder
-from tests.ops.test_attention import inputs, magnitude, wide
 from tests.tolerance import assert_close, assert_same
 
 choose = hypothesis_strategies.sampled_from
@@ -55,16 +55,17 @@ def causal(q, k, v, **how):
     return run(cuda.attention_causal, q, k, v, **how)[0]
 
 
+def inputs(seed, b, m, n, h, e):
+    """Return q (b m h e), k and v (b n h e)."""
+    return [st.floats(seed + i, b, s, h, e) for i, s in enumerate((m, n, n))]
+
+
 def assert_attends(y, q, k, v, *length):
     """Assert that y is attention, causal if no length is given."""
-    name = "attention" if length else "attention_causal"
-    function = getattr(reference, name)
-    given_wide = (*wide(q, *(a[:, : length[0] if length else None] for a in (k, v))),)
-    assert_close(
-        y,
-        function(*given_wide, *length),
-        magnitude(function, *given_wide, *length),
-    )
+    function = reference.attention if length else reference.attention_causal
+    k, v = (a[:, : length[0] if length else None] for a in (k, v))
+    expected = function(*(a.astype(np.float64) for a in (q, k, v)), *length)
+    assert_close(y, expected, attention_magnitude(q, k, v, *length))
 
 
 @example(b=1, m=2, n=66, h=1, e=68, split=False, seed=0, schedule=0)
