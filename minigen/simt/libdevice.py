@@ -41,7 +41,7 @@ def ffs(x):
 
 
 def fma(x, y, z):
-    """Return x y + z, rounded once (from float64, where the product is exact)."""
+    """Return x y + z. The product is exact; of float32 the sum is taken in float64."""
     kind = type(x)
     if kind is np.float32 or kind is np.float16:
         return kind(np.float64(x) * np.float64(y) + np.float64(z))
