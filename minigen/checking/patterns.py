@@ -52,6 +52,8 @@ def _from_here_on(case, result, expected, wrong):
 def _moved(case, result, expected, wrong):
     if np.count_nonzero(wrong) < 2 or len(np.unique(expected)) < 3:
         return ""
+    if np.allclose(result, expected, rtol=1e-3, atol=1e-30):
+        return ""
     given, wanted = np.sort(result.ravel()), np.sort(expected.ravel())
     if np.allclose(given, wanted, rtol=1e-5, atol=1e-30):
         return (

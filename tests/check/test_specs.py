@@ -1,0 +1,161 @@
+"""Specifications: one for each function; they tell wrong results from right ones."""
+
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from minigen import backends
+from minigen.checking import patterns, search, strategies
+from minigen.checking.report import Finding
+from minigen.checking.specs import SPECS, errors, expected
+from minigen.checking.specs.spec import reference
+from minigen.checking.strategies import FULL, SMALL
+from minigen.checking.tolerance import FACTOR
+from minigen.checking.verdict import described, judge, same_bits
+
+NAMES = list(SPECS)
+
+
+def cases(spec, sizes, count):
+    """Return drawn cases, always the same."""
+    found = []
+
+    @settings(
+        max_examples=count, database=None, derandomize=True, phases=[Phase.generate]
+    )
+    @given(spec.draw(sizes))
+    def draw(case):
+        found.append(case)
+
+    draw()
+    return found
+
+
+def test_every_function_of_the_table_has_one():
+    table = {name: op for op, names in backends.OPS.items() for name in names}
+    assert {name: spec.op for name, spec in SPECS.items()} == table
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cases_are_arguments_of_the_reference_in_their_order(name):
+    spec = SPECS[name]
+    wanted = list(inspect.signature(reference(spec)).parameters)
+    sizes = [FULL, SMALL, *(strategies.route(SMALL, r) for r in spec.routes)]
+    for size in sizes:
+        for case in cases(spec, size, 3):
+            assert list(case) == wanted
+            assert {*spec.company, *filter(None, [spec.changes])} <= {*case}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_in_float32_is_right_and_anything_else_wrong(name):
+    spec = SPECS[name]
+    seen = 0
+    for case in cases(spec, FULL, 8):
+        given = {n: v.copy() if hasattr(v, "copy") else v for n, v in case.items()}
+        result = np.array(reference(spec)(**given))
+        assert judge(spec, case, result)[0] is None, described(case)
+        if result.size == 0:
+            continue
+        changed = result.reshape(-1).copy()
+        changed[-1] = (
+            changed[-1] * 2 + 1 if result.dtype.kind == "f" else changed[-1] ^ 2
+        )
+        finding, worst = judge(spec, case, changed.reshape(result.shape))
+        seen += finding is not None and finding.kind == "wrong value" and worst > FACTOR
+    # a huge magnitude may allow it here and there
+    assert seen >= 4
+
+
+def test_a_token_of_no_probability_is_infinitely_wrong():
+    case = {
+        "probabilities": np.float32([[[0.25, 0.0, 0.75]]]),
+        "uniforms": np.float32([[0.25]]),
+    }
+    off = [errors(SPECS["draw"], case, np.array([[k]])).item() for k in range(-1, 4)]
+    assert off == [np.inf, 0.0, np.inf, 0.0, np.inf]
+
+
+def test_top_p_may_fall_either_way_on_a_near_tie_but_not_elsewhere():
+    logits = np.log(np.float32([[[0.5, 0.25, 0.25]]]))
+    case = {"logits": logits, "temperature": 1.0, "top_k": 0}
+    spec = SPECS["probabilities"]
+
+    def off(top_p, *p):
+        return errors(spec, {**case, "top_p": top_p}, np.float32([[p]])).max()
+
+    # what comes before the second sums to 0.5, up to rounding
+    assert off(0.5, 1, 0, 0) < FACTOR and off(0.5, 2 / 3, 1 / 3, 0) < FACTOR
+    assert off(0.6, 1, 0, 0) > FACTOR and off(0.6, 2 / 3, 1 / 3, 0) < FACTOR
+    # of equal ones the first stays
+    assert off(0.5, 2 / 3, 0, 1 / 3) > FACTOR
+
+
+def test_the_lowest_of_equally_near_codes_is_the_right_one():
+    case = {"z": np.float32([[0.0]]), "codes": np.float32([[1.0], [-1.0], [2.0]])}
+    off = [errors(SPECS["lookup"], case, np.array([k])).item() for k in range(3)]
+    assert off[0] == 0.0 and off[1] == np.inf and off[2] == np.inf
+
+
+def test_a_pixel_may_be_off_where_rounding_crosses_a_step():
+    on_a_step = np.nextafter(np.float32(1 / 127.5), np.float32(0))
+    case = {"x": on_a_step.reshape(1, 1, 1, 1)}
+    spec = SPECS["to_pixels"]
+    off = [errors(spec, case, np.uint8([[[[u]]]])).item() for u in (128, 129, 130)]
+    assert off[0] <= FACTOR and off[1] <= FACTOR and off[2] > FACTOR
+
+
+def test_expected_does_not_change_what_is_written_in_place():
+    spec = SPECS["append"]
+    (case, *_) = cases(spec, SMALL, 2)
+    before = case["cache"].copy()
+    assert same_bits(expected(spec, case), before) is not None
+    assert same_bits(case["cache"], before) is None
+
+
+def test_the_smallest_case_is_found_and_keeps_its_kind():
+    def attempt(drawn):
+        n, kind = drawn
+        return Finding("big" if kind else "odd", str(n)) if n > 9 or kind else None
+
+    pairs = st.tuples(st.integers(0, 1000), st.just(False))
+    finding = search.smallest(pairs, attempt, 100, 0)
+    assert finding == Finding("odd", "10")
+    assert search.smallest(st.tuples(st.just(3), st.just(False)), attempt, 9, 0) is None
+
+
+def test_what_goes_wrong_only_at_times_is_said_to():
+    tries = []
+
+    def attempt(drawn):
+        tries.append(drawn)
+        return Finding("race", "sometimes") if len(tries) == 1 else None
+
+    finding = search.smallest(st.just(1), attempt, 5, 0)
+    assert finding.message == "sometimes\nbut not every time"
+
+
+def appearance(expected, result, **case):
+    expected, result = np.array(expected, float), np.array(result, float)
+    return patterns.appearance(case, result, expected, result != expected)
+
+
+def test_appearances():
+    rows = np.arange(1.0, 13).reshape(3, 4)
+    assert "before 2, and wrong from there on" in appearance(
+        rows, np.where(np.arange(4) < 2, rows, 0)
+    )
+    assert "wrong places" in appearance(rows[:, :3], rows[:, :3].T)
+    assert "each is 2 times" in appearance(rows, rows * 2)
+    assert "the same part of itself, 1.0e-06" in appearance(rows, rows * (1 + 1e-6))
+    assert "sum over the row incomplete" in appearance(rows, rows * [[2], [3], [4]])
+    assert "exp overflows" in appearance(
+        rows, rows * np.nan, x=np.float32([100.0, -2.0])
+    )
+    wrong = rows.copy()
+    wrong[1] += [5, -7, 9, 0]
+    assert "only in rows 1 of 3" in appearance(rows, wrong)
+    assert appearance(rows, rows + [[3, -5, 1, 2]] * 3) == ""
