@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from dataclasses import dataclass
 
 from minigen.commands.terminal import table
@@ -78,6 +79,9 @@ class Report:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
+WIDTH = 86
+"""Columns of what is said about a fault."""
+
 MANY = 8
 """Lines of a table from which on reads and writes are left out."""
 
@@ -113,11 +117,18 @@ def _described(finding):
     who = f"{finding.function} on {finding.backend}"
     if finding.kernel not in ("", finding.function):
         who = f"{finding.kernel} ({who})"
-    first, *rest = finding.message.splitlines()
-    lines = [f"{who}: {finding.kind}", f"  {first}", *(f"  {line}" for line in rest)]
+    lines = [f"{who}: {finding.kind}", *finding.message.splitlines()]
     if finding.case:
-        lines.append(f"  smallest case: {finding.case}")
-    return "\n".join(lines)
+        lines.append(f"smallest case: {finding.case}")
+    return "\n  ".join(part for line in lines for part in _wrapped(line))
+
+
+def _wrapped(line):
+    # what is quoted of a source stays in one piece
+    indent = line[: len(line) - len(line.lstrip())]
+    if "at " in line and ".py:" in line:
+        return [line]
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent) or [""]
 
 
 def _verdict(report):

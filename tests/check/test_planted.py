@@ -26,7 +26,8 @@ def test_a_planted_bug_is_named(bug, mine):
     text = str(report)
     assert finding.kind == bug.kind, text
     for word in bug.words:
-        assert word in text, f"{word!r} is not in\n{text}"
+        said = f"{finding.message}\n{finding.case}"
+        assert word in said, f"{word!r} is not in\n{text}"
 
 
 @pytest.mark.parametrize(("op", "function"), SOUND, ids=str)

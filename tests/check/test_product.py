@@ -16,6 +16,7 @@ from minigen import target
 from minigen.checking import compiled, loading
 from minigen.cli import app
 from minigen.errors import InputError
+from minigen.ops.rms_norm import cuda as rms_norm
 from tests.check import planted, sound
 
 ROOT = Path(minigen.__file__).parents[1]
@@ -272,6 +273,17 @@ def test_a_plain_function_is_a_kernel_where_that_is_said():
     with pytest.raises(InputError, match="cannot be called like"):
         minigen.check("twice", twice)
     assert loading.subject(twice, as_kernel=True).kind == "kernel"
+
+
+def test_a_copy_of_ours_is_well_until_it_is_broken(tmp_path):
+    source = Path(rms_norm.__file__).read_text()
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    report = minigen.check("rms_norm", f"{file}:_rms_norm", block=32, examples=5)
+    assert report.ok, str(report)
+    file.write_text(source.replace("math.sqrt(mean + eps)", "math.sqrt(mean) + eps"))
+    report = minigen.check("rms_norm", f"{file}:_rms_norm", block=32)
+    assert [f.kind for f in report.findings] == ["wrong value"], str(report)
 
 
 def test_the_first_hour_of_a_student(tmp_path):
