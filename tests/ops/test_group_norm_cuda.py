@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as given_by
 
 from minigen import arrays
+from minigen.checking import specs
 from minigen.errors import ShapeError
 from minigen.ops.group_norm import cuda, reference
 from tests import strategies as st
-from tests.ops.test_group_norm import EPS, NAMES, inputs, magnitude
+from tests.ops.test_group_norm import EPS, NAMES, inputs
 from tests.tolerance import assert_close, assert_same
 
 b = given_by.integers(1, 2)
@@ -34,10 +35,9 @@ def run(name, images, w, bias, r, seed=0, watch=True):
 def check(name, images, w, bias, r, seed=0, watch=True):
     wide = [a.astype(np.float64) for a in (images, w, bias)]
     expected = getattr(reference, name)(*wide, r, EPS)
-    # the slope of swish is at most 1.1
-    slope = 1.1 if "swish" in name else 1.0
+    magnitude = specs.SPECS[name].magnitude(images, w, bias, r, EPS)
     result = run(name, images, w, bias, r, seed, watch)
-    assert_close(result, expected, slope * magnitude(images, w, bias, r))
+    assert_close(result, expected, magnitude)
 
 
 @pytest.mark.parametrize("name", NAMES)

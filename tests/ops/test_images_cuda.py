@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as given_by
 
 from minigen import arrays, target
+from minigen.checking.specs.images import distances_magnitude
 from minigen.errors import ShapeError
 from minigen.ops.lookup import cuda as lookup_cuda
 from minigen.ops.lookup import reference as lookup
@@ -18,7 +19,6 @@ from minigen.ops.pixels import reference as pixels
 from minigen.ops.upsample import cuda as upsample_cuda
 from minigen.ops.upsample import reference as upsample
 from tests import strategies as st
-from tests.ops.test_lookup import sizes
 from tests.ops.test_pixels import GREYS
 from tests.tolerance import EPS, FACTOR, assert_close, assert_same
 
@@ -62,7 +62,7 @@ def test_distances(n, k, c, dtype, seed, schedule):
     z, codes = st.floats(seed, n, c), st.floats(seed + 1, k, c, dtype=dtype)
     wide = z.astype(np.float64), codes.astype(np.float64)
     out = run(lookup_cuda.distances, z, codes, seed=schedule)
-    assert_close(out, lookup.distances(*wide), sizes(*wide))
+    assert_close(out, lookup.distances(*wide), distances_magnitude(*wide))
 
 
 @settings(max_examples=8)
@@ -75,7 +75,7 @@ def test_no_code_is_nearer_than_the_one_found(n, k, c, dtype, seed, schedule):
     near = run(lookup_cuda.distances, z, codes)
     assert_same(found, near.argmin(-1))
     wide = z.astype(np.float64), codes.astype(np.float64)
-    exact, size = lookup.distances(*wide), sizes(*wide)
+    exact, size = lookup.distances(*wide), distances_magnitude(*wide)
     # rounding may decide between two codes only if they are as far, up to rounding
     spare = 2 * FACTOR * EPS * size.max(-1)
     assert (exact[np.arange(n), found] <= exact.min(-1) + spare).all()
