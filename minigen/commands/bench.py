@@ -103,7 +103,7 @@ def gpu(
             raise InputError(f"--part {name!r} is not one of {', '.join(PARTS)}")
     if out:
         check_file(out, ".json")
-    found = bench(out, chosen, dtype, _tell)
+    found = bench(out, chosen, dtype, _tell_all)
     if sys.stderr.isatty():
         typer.echo("\r\x1b[K", err=True, nl=False)
     say(report.text(found))
@@ -134,6 +134,14 @@ def _tell(text):
     # one line that is overwritten, on a terminal only
     if sys.stderr.isatty():
         typer.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
+def _tell_all(text):
+    # where nobody watches, every line: it says how far a run came that was cut short
+    if sys.stderr.isatty():
+        _tell(text)
+    else:
+        typer.echo(text, err=True)
 
 
 def _print(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -39,7 +40,10 @@ def bench(
 
     def missing(name, measure):
         if name not in found["parts"]:
-            found["parts"][name] = measure()
+            start = time.perf_counter()
+            measured = measure()
+            measured["took_seconds"] = time.perf_counter() - start
+            found["parts"][name] = measured
             results.save(path, found)
 
     if "kernels" in chosen:
