@@ -27,7 +27,7 @@ def test_every_kernel_is_clean(tool):
                sys.executable, "-m", "tests.gpu.exercise"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(root)}
     done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=400
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=500
     )
     said = done.stdout + done.stderr
     if "Device not supported" in said:
