@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import time
@@ -10,9 +11,10 @@ from dataclasses import replace
 
 import hypothesis
 import numpy as np
-from hypothesis import Phase
+from hypothesis import Phase, configuration
 
 from minigen.checking.report import Finding
+from minigen.target import cache_folder
 
 PATIENCE = 15.0
 """Seconds that are spent on making a failing case smaller."""
@@ -43,15 +45,27 @@ def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding |
         phases=(Phase.generate, Phase.shrink),
     )
     try:
-        drawn = hypothesis.find(
-            strategy, goes_wrong, settings=settings, random=random.Random(seed)
-        )
+        with _notes_elsewhere():
+            drawn = hypothesis.find(
+                strategy, goes_wrong, settings=settings, random=random.Random(seed)
+            )
     except hypothesis.errors.NoSuchExample:
         return None
     finding = known[_key(drawn)]
     if attempt(drawn) is None:
         return replace(finding, message=f"{finding.message}\nbut not every time")
     return finding
+
+
+@contextlib.contextmanager
+def _notes_elsewhere():
+    # hypothesis keeps what it works out in a folder, here not in the user's own
+    before = getattr(configuration, "__hypothesis_home_directory", None)
+    configuration.set_hypothesis_home_dir(cache_folder().parent / "hypothesis")
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(before)
 
 
 def _key(drawn):
