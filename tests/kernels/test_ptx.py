@@ -22,12 +22,10 @@ def test_no_float64(name):
         assert not found, f"{name}{types} for {cc}: {found[:3]}, from {where}"
 
 
-def test_weights_of_every_dtype_are_widened_without_float64():
-    name = "embed.cuda._embed"
-    signatures = collect.signatures()[name]
-    assert len(signatures) == len(WEIGHT_DTYPES)
-    for types in signatures:
-        assert not leaks(compiled.ptx(name, types, compiled.OLD)), types
+def test_kernels_with_weights_are_compiled_for_each_dtype_of_them():
+    for name in ("embed.cuda._embed", "linear.cuda._linear_skinny"):
+        types = {types for types, _ in compiled.variants(name)}
+        assert len(types) == len(WEIGHT_DTYPES), name
 
 
 @pytest.mark.parametrize("name", [n for n in collect.KERNELS if n.endswith("_tensor")])
