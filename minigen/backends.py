@@ -53,9 +53,9 @@ def table(name: str, device=None) -> SimpleNamespace:
     """Return the op table of a backend: every function of OPS by its own name.
 
     Beside them stand empty, put and get (new arrays, and to and from the device they
-    live on), rope_table, and device: for cuda and interpreter, that of
-    `minigen.arrays`, by default a new one; for the others None. Raises BackendError if
-    the backend is not known or not installed.
+    live on), rope_table, which makes a host's array, and device: for cuda and
+    interpreter, that of `minigen.arrays`, by default a new one; for the others None.
+    Raises BackendError if the backend is not known or not installed.
     """
     if name not in BACKENDS:
         raise BackendError(
@@ -121,13 +121,12 @@ def _device_table(device):
     functions = {
         name: partial(function, device) for name, function in _functions("cuda").items()
     }
-    rope_table = _rope_table()
     return SimpleNamespace(
         **functions,
         empty=device.empty,
         put=device.put,
         get=device.get,
-        rope_table=lambda *grid: device.put(rope_table(*grid)),
+        rope_table=_rope_table(),
         device=device,
     )
 

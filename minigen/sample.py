@@ -98,7 +98,7 @@ def inputs(ops, config, plan, labels, seed=0, known=None, first=0) -> Inputs:
         ids=ids,
         rows=rows,
         queries=np.concatenate([*asked, np.empty(0, np.int64)]),
-        table=ops.get(arpg.rotary_table(ops, config, plan.grid)),
+        table=arpg.rotary_table(ops, config, plan.grid),
     )
 
 
