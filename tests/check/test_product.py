@@ -30,18 +30,18 @@ from numba import cuda
 
 @cuda.jit
 def norm(x, w, eps, y):
-    sums = cuda.shared.array(128, np.float32)
+    sums = cuda.shared.array(32, np.float32)
     i, t, d = cuda.blockIdx.x, cuda.threadIdx.x, x.shape[1]
     total = np.float32(0)
-    for k in range(t, d, 128):
+    for k in range(t, d, 32):
         total += x[i, k] * x[i, k]
     sums[t] = total
     cuda.syncthreads()
     total = np.float32(0)
-    for j in range(128):
+    for j in range(32):
         total += sums[j]
     scale = np.float32(1) / math.sqrt(total / np.float32(d) + eps)
-    for k in range(t, d, 128):
+    for k in range(t, d, 32):
         y[i, k] = w[k] * (x[i, k] * scale)
 """
 
@@ -294,7 +294,7 @@ def test_the_first_hour_of_a_student(tmp_path):
         file.write_text(text)
         out = subprocess.run(
             [sys.executable, "-m", "minigen", "check", "rms_norm", "--kernel",
-             "mine.py:norm", "--examples", "6"],
+             "mine.py:norm", "--block", "32", "--examples", "6"],
             capture_output=True, text=True, cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
