@@ -33,7 +33,8 @@ class KernelError(MinigenError):
 
     `kind` is one word or two for a program to look at: "race", "bounds",
     "uninitialised", "divergent barrier", "deadlock", "mask", "shared memory",
-    "alignment", "type", "unsupported" or "exception".
+    "alignment", "type", "unsupported", "exception", or "header" where its docstring is
+    not what `minigen/checking/header.py` can read.
     """
 
     def __init__(self, kind: str, message: str):

@@ -19,13 +19,11 @@ OLD, TENSOR, NEW = (7, 5), (8, 0), (9, 0)
 def variants(name):
     """Return every (types, cc) that a kernel is compiled for.
 
-    All three capabilities for the types it was first launched with, and one for weights
-    of two bytes: what these change is the same on each. Tensor cores for bfloat16 came
-    with 8.0: a kernel that needs them has a name that ends in `_tensor`.
+    Tensor cores for bfloat16 came with 8.0: a kernel that needs them has a name that
+    ends in `_tensor`.
     """
-    first, *others = collect.signatures()[name]
     capabilities = (TENSOR, NEW) if name.endswith("_tensor") else (OLD, TENSOR, NEW)
-    return [(first, cc) for cc in capabilities] + [(types, TENSOR) for types in others]
+    return [(types, cc) for types in collect.signatures()[name] for cc in capabilities]
 
 
 @functools.cache
