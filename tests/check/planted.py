@@ -319,6 +319,45 @@ KERNELS = (
     ),
 )
 
+KERNELS += (
+    Bug(
+        "exp that overflows in a kernel",
+        "swiglu",
+        "swiglu_cells",
+        "sigmoid = (small if g < np.float32(0) else one) / (one + small)",
+        "sigmoid = math.exp(g) / (one + math.exp(g))",
+        "wrong value",
+        ("is nan", "exp overflows float32 above 88"),
+    ),
+    Bug(
+        "a last block that is not full",
+        "swiglu",
+        "swiglu_cells",
+        "if i < y.size:",
+        "if i < y.size + 1:",
+        "bounds",
+        ("gate[1], outside of its shape (1,)", "one, g = np.float32(1), gate[i]"),
+    ),
+    Bug(
+        "columns read backwards",
+        "linear",
+        "linear_naive",
+        "widen(w[j, k])",
+        "widen(w[j, x.shape[1] - 1 - k])",
+        "wrong value",
+        ("w (1 2) float32", "eps, 4 are allowed"),
+    ),
+    Bug(
+        "a term left out",
+        "linear",
+        "linear_naive",
+        "range(x.shape[1])",
+        "range(1, x.shape[1])",
+        "wrong value",
+        ("eps, 4 are allowed",),
+    ),
+)
+
 
 def function(title, op, right, wrong, kind, *words, name=None):
     """Return a bug of a function that is called like the reference."""

@@ -65,6 +65,26 @@ def rms_norm_warps(x, w, eps, y):
         y[i, k] = widen(w[k]) * (x[i, k] * scale)
 
 
+@cuda.jit
+def swiglu_cells(gate, up, y):
+    i = cuda.grid(1)
+    if i < y.size:
+        one, g = np.float32(1), gate[i]
+        small = math.exp(-abs(g))
+        sigmoid = (small if g < np.float32(0) else one) / (one + small)
+        y[i] = g * sigmoid * up[i]
+
+
+@cuda.jit
+def linear_naive(x, w, y):
+    i, j = cuda.blockIdx.x, 128 * cuda.blockIdx.y + cuda.threadIdx.x
+    if j < y.shape[1]:
+        total = np.float32(0)
+        for k in range(x.shape[1]):
+            total += x[i, k] * widen(w[j, k])
+        y[i, j] = total
+
+
 @numba.njit(error_model="numpy")
 def rms_norm_njit(x, w, eps):
     y = np.empty(x.shape, np.float32)
