@@ -128,7 +128,7 @@ def arrange(config, tokens, labels, order):
 def rotary_table(ops, config, grid=None):
     """Return the rotary table (t e/2 2) of a grid, by default the trained one.
 
-    It is on the host; `ops.put` moves it to where the backend's arrays live.
+    It is on the host; `ops.put` moves it to where the other arrays live.
     """
     rows, columns = grid or (config.side, config.side)
     return ops.rope_table(rows, columns, config.head_size, config.rope_base)
