@@ -32,9 +32,9 @@ class KernelError(MinigenError):
     """A CUDA kernel did something that the interpreter knows to be wrong.
 
     `kind` is one word or two for a program to look at: "race", "bounds",
-    "uninitialised", "divergent barrier", "deadlock", "mask", "shared memory",
-    "alignment", "type", "unsupported", "exception", or "header" where its docstring is
-    not what `minigen/checking/header.py` can read.
+    "uninitialised", "divergent barrier", "deadlock", "endless", "mask", "shared
+    memory", "alignment", "type", "unsupported", "exception", or "header" where its
+    docstring is not what `minigen/checking/header.py` can read.
     """
 
     def __init__(self, kind: str, message: str):

@@ -13,7 +13,8 @@ With `watch=True` every array it is given, and every one it makes, checks each a
 - a value read that nobody wrote;
 - a barrier that only some threads of a block come to, or where all wait for ever;
 - a shuffle from a lane that does not take part;
-- more shared memory than a block has.
+- more shared memory than a block has;
+- a thread that never comes to an end, if `patience` says when that is.
 
 With `watch=False` arrays are NumPy's own and the kernel runs several times faster.
 
@@ -56,15 +57,19 @@ class Report:
     float64: tuple = ()
 
 
-def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
+def launch(
+    kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0, patience=None
+):
     """Run a kernel; return a Report, or raise KernelError.
 
     kernel: a function, compiled for CUDA or not. grid, block: a number or a tuple of up
     to three. seed: which schedule (None: threads and blocks in order). watch: check
-    every access. dynamic: bytes of dynamic shared memory.
+    every access. dynamic: bytes of dynamic shared memory. patience: seconds after which
+    a kernel that still runs is taken for one that never ends (None: never).
     """
     try:
         from minigen.simt import memory, places, rewrite, threads
+        from minigen.simt.patience import limit
         from minigen.simt.running import running
     except ImportError as error:
         if error.name != "greenlet":
@@ -92,7 +97,8 @@ def launch(kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0):
     with _one_at_a_time, np.errstate(all="ignore"):
         before, running.machine = running.machine, machine
         try:
-            machine.run()
+            with limit(patience):
+                machine.run()
         except MinigenError:
             raise
         except Exception as error:
@@ -129,6 +135,7 @@ def _scalar(value):
 
 def _explain(error, machine):
     from minigen.simt import places
+    from minigen.simt.patience import EndlessError
 
     trace = error.__traceback__
     frames = []
@@ -137,6 +144,12 @@ def _explain(error, machine):
         trace = trace.tb_next
     ours = [f for f in frames if not f[0].f_code.co_filename.startswith(places.HERE)]
     frame, instruction = (ours or frames)[-1]
+    if isinstance(error, EndlessError):
+        return KernelError(
+            "endless",
+            f"the kernel was still running when its time was up; {machine.current} "
+            f"never came to an end\n  at {places.describe(frame.f_code, instruction)}",
+        )
     kind = "bounds" if isinstance(error, IndexError) else "exception"
     return KernelError(
         kind,
