@@ -66,6 +66,7 @@ def naive(x, w, y):
     y[row, column] = total
 
 
+# %%
 rungs = {}
 
 
@@ -78,7 +79,6 @@ def climb(kernel, grid, block):
     print(kernel.__name__, "reads each number of", reads, "times")
 
 
-# %%
 climb(naive, rows, features)
 
 # %% [markdown]
