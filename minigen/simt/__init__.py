@@ -135,7 +135,6 @@ def _scalar(value):
 
 def _explain(error, machine):
     from minigen.simt import places
-    from minigen.simt.patience import EndlessError
 
     trace = error.__traceback__
     frames = []
@@ -144,7 +143,7 @@ def _explain(error, machine):
         trace = trace.tb_next
     ours = [f for f in frames if not f[0].f_code.co_filename.startswith(places.HERE)]
     frame, instruction = (ours or frames)[-1]
-    if isinstance(error, EndlessError):
+    if isinstance(error, TimeoutError):
         return KernelError(
             "endless",
             f"the kernel was still running when its time was up; {machine.current} "

@@ -11,13 +11,9 @@ AGAIN = 1.0
 give it to, such as in a callback of the garbage collector."""
 
 
-class EndlessError(Exception):
-    """Raised within a kernel that has run longer than it may."""
-
-
 @contextmanager
 def limit(seconds):
-    """Raise EndlessError wherever this thread is once `seconds` have gone by.
+    """Raise TimeoutError wherever this thread is once `seconds` have gone by.
 
     None: there is no limit.
     """
@@ -31,7 +27,7 @@ def limit(seconds):
         while not over.wait(wait):
             with lock:
                 if not over.is_set():
-                    _raise(ours, EndlessError)
+                    _raise(ours, TimeoutError)
             wait = AGAIN
 
     threading.Thread(target=interrupt, daemon=True).start()
