@@ -1,4 +1,4 @@
-"""Runs on a device: the whole of ARPG and VQ through the interpreter of CUDA kernels."""
+"""Runs on a device: all of ARPG and VQ through the interpreter of CUDA kernels."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -14,7 +14,6 @@ from minigen.errors import KernelError
 from minigen.simt.patience import limit
 from minigen.target import cuda
 
-
 # hypothesis watches the garbage collector, and an error raised there is lost
 LOST = "ignore::pytest.PytestUnraisableExceptionWarning"
 
