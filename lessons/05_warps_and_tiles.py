@@ -26,7 +26,7 @@ w = rng.standard_normal((features, width)).astype(np.float32)
 # %% [markdown]
 # ## A warp asks for 32 numbers at once
 #
-# Threads run in *warps* of 32, in step: when a warp reads, 32 addresses go to memory
+# Threads run in *warps* of 32: when a warp reads, its 32 addresses go to memory
 # together. Memory answers in sectors of 32 bytes, eight float32 in a row, wanted or
 # not. So it matters which 32 numbers they are.
 #
@@ -139,7 +139,7 @@ def skinny(x, w, y):
     totals = cuda.local.array(8, np.float32)
     column, lane = cuda.blockIdx.x, cuda.threadIdx.x
     for row in range(8):
-        totals[row] = 0
+        totals[row] = np.float32(0)
     for k in range(lane, w.shape[1], 32):
         weight = w[column, k]
         for row in range(8):

@@ -1,8 +1,9 @@
 """What the threads of a warp, or of a block, know together: sums and maxima.
 
-A warp is 32 threads that run in step. A shuffle hands a register from lane to lane: in
-five rounds, each with a partner twice as far away, all 32 have met, and every lane
-holds the same bits, since a sum of two does not depend on their order.
+A warp is 32 threads with consecutive numbers, its lanes. A shuffle waits for all lanes
+that its mask names, and hands a register from one to the other: in five rounds, each
+with a partner half as far away, all 32 have met, and every lane holds the same bits,
+since a sum of two does not depend on their order.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from minigen.target import cuda, gpu_inline
 
 ALL = 0xFFFFFFFF
 """The mask of all 32 lanes."""
+
+NOTHING = np.float32(-np.inf)
+"""The largest of no numbers."""
 
 
 @gpu_inline
@@ -34,6 +38,24 @@ def warp_max(value):
     value = max(value, cuda.shfl_xor_sync(ALL, value, 4))
     value = max(value, cuda.shfl_xor_sync(ALL, value, 2))
     value = max(value, cuda.shfl_xor_sync(ALL, value, 1))
+    return value
+
+
+@gpu_inline
+def block_max(value, partial):
+    """Return the largest `value` of a block of at most 32 warps, to every thread.
+
+    partial: 32 float32 of shared memory, used as by `block_sum`.
+    """
+    lane, warp = cuda.threadIdx.x % 32, cuda.threadIdx.x // 32
+    value = warp_max(value)
+    if lane == 0:
+        partial[warp] = value
+    cuda.syncthreads()
+    value = partial[lane] if lane < cuda.blockDim.x // 32 else NOTHING
+    value = warp_max(value)
+    # nobody may write the next maxima before all have read these
+    cuda.syncthreads()
     return value
 
 

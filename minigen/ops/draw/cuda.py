@@ -37,7 +37,7 @@ import numpy as np
 from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.draw.reference import COLDEST
-from minigen.ops.warps import ALL, block_sum, warp_max, warp_sum
+from minigen.ops.warps import ALL, NOTHING, block_max, block_sum, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 512
@@ -46,7 +46,6 @@ THREADS = 512
 MOST = 2**16
 """How many weights an int64 has room to add up."""
 
-_NOTHING = np.float32(-np.inf)
 _LOWEST, _HIGHEST = np.int64(-(2**31)), np.int64(2**31)
 _UNIT, _SHARES = np.float32(2**46), np.float32(2**31)
 
@@ -67,18 +66,6 @@ def _whole(weight):
 def _part(total, shares):
     # floor(total * shares / 2**31), though the product may have more than 64 bits
     return (total >> 31) * shares + ((total & 0x7FFFFFFF) * shares >> 31)
-
-
-@gpu_inline
-def _block_max(value, partial):
-    lane, warp = cuda.threadIdx.x % 32, cuda.threadIdx.x // 32
-    value = warp_max(value)
-    if lane == 0:
-        partial[warp] = value
-    cuda.syncthreads()
-    value = partial[lane] if lane < cuda.blockDim.x // 32 else _NOTHING
-    cuda.syncthreads()
-    return warp_max(value)
 
 
 @gpu_inline
@@ -142,7 +129,7 @@ def _probabilities_top_k(k, z):
             high = middle
     for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
         if _rank(z[i, j]) < low:
-            z[i, j] = _NOTHING
+            z[i, j] = NOTHING
 
 
 @gpu_kernel
@@ -155,10 +142,10 @@ def _probabilities_top_p(shares, w, z):
     partial = cuda.shared.array(32, np.float32)
     sums = cuda.shared.array(32, np.int64)
     i, v, warps = cuda.blockIdx.x, z.shape[1], cuda.blockDim.x // 32
-    highest = _NOTHING
+    highest = NOTHING
     for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
         highest = max(highest, z[i, j])
-    highest = _block_max(highest, partial)
+    highest = block_max(highest, partial)
     total = np.int64(0)
     for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
         weight = math.exp(z[i, j] - highest)
@@ -195,11 +182,11 @@ def _probabilities_top_p(shares, w, z):
         rank = _rank(z[i, j]) if j < last else _HIGHEST
         tied = cuda.ballot_sync(ALL, rank == high)
         if rank < high:
-            z[i, j] = _NOTHING
+            z[i, j] = NOTHING
         elif rank == high:
             earlier = ties + cuda.popc(tied & ((1 << lane) - 1))
             if before + earlier * _whole(w[i, j]) > limit:
-                z[i, j] = _NOTHING
+                z[i, j] = NOTHING
         ties += cuda.popc(tied)
 
 
@@ -212,10 +199,10 @@ def _probabilities(z, y):
     """
     partial = cuda.shared.array(32, np.float32)
     i, v = cuda.blockIdx.x, z.shape[1]
-    highest = _NOTHING
+    highest = NOTHING
     for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
         highest = max(highest, z[i, j])
-    highest = _block_max(highest, partial)
+    highest = block_max(highest, partial)
     total = np.float32(0)
     for j in range(cuda.threadIdx.x, v, cuda.blockDim.x):
         weight = math.exp(z[i, j] - highest)
