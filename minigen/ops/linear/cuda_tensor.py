@@ -11,8 +11,8 @@ half of one, with 8 of the 24. So a float32 is three of them, one after another:
 
 Each subtraction is exact: it takes away leading bits, and what is left has fewer. So
 x w = low w + middle w + high w, exactly; and 8 bits times 8 are 16, which a float32
-holds. Three products on tensor cores lose nothing but time; whether they are faster than
-one in float32, as NVIDIA's peak rates promise, has not been measured here.
+holds. So three products lose nothing but time. By NVIDIA's peak rates they are still
+faster than one in float32; that has not been measured here.
 
 What rounds is the sum. Tensor cores do not round a sum to the nearest float32 but drop
 the bits that do not fit, and over 1024 terms that would pile up in one direction. So no
