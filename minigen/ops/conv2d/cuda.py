@@ -351,9 +351,11 @@ def _launch(device, kernel, x, w, rest, sides, tile=(PIXELS, FEATURES)):
     f, c = w.shape[0], x.shape[3]
     y = device.empty((x.shape[0], *sides, f))
     n = x.shape[0] * sides[0] * sides[1]
-    grid = -(-n // tile[0]), -(-f // tile[1])
-    arrays = x.reshape((-1, c)), w.reshape((f, -1)), *rest, y.reshape((n, f))
-    device.launch(kernel, grid, THREADS, *arrays)
+    if n:
+        # half of a side of 1 is nothing, and there is nothing to launch
+        grid = -(-n // tile[0]), -(-f // tile[1])
+        arrays = x.reshape((-1, c)), w.reshape((f, -1)), *rest, y.reshape((n, f))
+        device.launch(kernel, grid, THREADS, *arrays)
     return y
 
 
