@@ -45,7 +45,7 @@ def test_a_kernel_without_an_end_is_named(kernel, seed, watch):
     assert caught.value.kind == "endless"
     assert "test_patience.py" in str(caught.value) and "thread" in str(caught.value)
     # the interpreter is as good as new
-    simt.launch(sound, 1, 4, x, y, **how)
+    simt.launch(sound, 1, 4, x, y, **how | {"patience": 60})
 
 
 def test_time_that_is_not_used_up_leaves_nothing_behind():
