@@ -427,7 +427,7 @@ def _device_memory(size):
 
 
 def _shape(shape):
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
 
 
 def _size(shape, dtype):

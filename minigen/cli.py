@@ -8,7 +8,7 @@ from __future__ import annotations
 from minigen.commands import bench, check, evaluate, machine, models, replay, sample
 from minigen.commands.terminal import new_app
 
-app = new_app("Autoregressive image generators in NumPy and Numba, to read and to run.")
+app = new_app("Autoregressive image generators in NumPy and Numba, for CPU and GPU.")
 
 app.command()(sample.sample)
 app.command()(sample.steps)

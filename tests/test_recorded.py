@@ -92,6 +92,20 @@ def test_other_options_or_counts_are_another_run(device, quick):
     assert set(pipe.recorded.values()) == {"seen"}
 
 
+def test_the_last_used_recordings_are_kept(device, quick):
+    pipe = pipeline(device)
+    weights = [float(i) for i in range(recorded.KEPT + 1)]
+    for weight in (*weights[:-1], *weights[:-1], weights[0], weights[-1], weights[-1]):
+        draw(pipe, [0], 1, guidance=weight)
+    kept = {
+        shape[-1].guidance
+        for shape, run in pipe.recorded.items()
+        if isinstance(run, recorded.Run)
+    }
+    # the second was used longest ago
+    assert kept == {*weights} - {weights[1]}
+
+
 def test_a_recording_that_differs_is_not_trusted(device, quick, monkeypatch):
     pipe = pipeline(device)
     expected = draw(pipe, [0], 1)

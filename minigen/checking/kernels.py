@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from minigen import simt
+from minigen.arrays import dimensions
 from minigen.checking import header
 from minigen.checking.functions import order_finding, other_order, raised
 from minigen.checking.loading import Subject
@@ -78,11 +79,15 @@ class Referee:
 
     def launch(self, kernel, grid, block, *arguments):
         """Run a kernel, or its stand-in, and note what it did."""
+        grid, block = dimensions(grid, block)
+        if 0 in grid:
+            return
         name = name_of(kernel)
         if self.stand_in and self.stand_in.place == name:
             kernel = self.stand_in.subject.function
             name = self.stand_in.subject.name
-            block = self.stand_in.block or block
+            if self.stand_in.block:
+                block = self.stand_in.block, 1, 1
         self.running = name
         report = None
         if hasattr(self.device, "seed"):

@@ -140,7 +140,10 @@ def _demand_arguments(spec, subject):
     try:
         signature.bind(*wanted)
     except TypeError:
+        hint = ""
+        if [*signature.parameters][:1] == ["device"]:
+            hint = f"; that is a launcher: give the kernel it launches (_{spec.name}?)"
         raise InputError(
             f"{subject.name}{signature} cannot be called like "
-            f"{spec.name}({', '.join(wanted)})"
+            f"{spec.name}({', '.join(wanted)}){hint}"
         ) from None

@@ -98,7 +98,7 @@ def _measured(rows):
         kernel = "" if row.kernel == row.function else row.kernel
         lines.append((
             "ok" if row.ok else "BAD", row.function, row.backend, kernel, row.cases,
-            f"{row.worst:.2f}" if row.cases else "-", row.traffic,
+            f"{row.worst:.2f}" if row.cases and row.ok else "-", row.traffic,
             "" if row.shared is None else f"{row.shared} B", registers,
         ))  # fmt: skip
     # where there are many, each takes one line of a screen

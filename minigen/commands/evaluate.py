@@ -78,6 +78,7 @@ def evaluate(
 
     name, ops = backends.pick(backend)
     o.use_threads(threads, name)
+    o.warn_of(name)
     loaded = load_model(find(model))
     if loaded.family == "arpg":
         settings = settle(

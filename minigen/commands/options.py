@@ -122,6 +122,16 @@ def parse_classes(given: list[str]) -> list[int]:
     return numbers
 
 
+def warn_of(backend: str) -> None:
+    """Say on stderr that the interpreter is slow, where it was asked for."""
+    if backend == "interpreter":
+        typer.echo(
+            "the interpreter runs every thread of every kernel in Python: it is for "
+            "tests of kernels, and a model that ships takes hours",
+            err=True,
+        )
+
+
 def use_threads(threads: int | None, backend: str) -> None:
     """Let kernels run on that many threads, or raise InputError."""
     if threads is None:

@@ -150,6 +150,7 @@ def prepare(recipe, backend, threads):
 
     pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=backend)
     o.use_threads(threads, pipe.backend)
+    o.warn_of(pipe.backend)
     recipe = signed(recipe, pipe)
     plan = pipe.plan(recipe.order, recipe.schedule, recipe.steps, recipe.seed)
     return pipe, plan, recipe

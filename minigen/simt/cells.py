@@ -8,8 +8,8 @@ what thread B does now if B has since passed a barrier, together with A's thread
 stamp is higher than the one A remembers. An atomic after a fence orders as well: it
 tells whoever comes to the same cell later, with an atomic, what was done before.
 
-Nothing of this depends on which thread happened to run first: a race is found even in a
-schedule where it does no harm.
+Where only barriers order, nothing depends on which thread happened to run first: a race
+is found even in a schedule where it does no harm.
 """
 
 from __future__ import annotations

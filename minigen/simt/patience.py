@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
 from contextlib import contextmanager
 
-AGAIN = 1.0
-"""Seconds after which it is tried again. An error is lost where Python has nobody to
-give it to, such as in a callback of the garbage collector."""
+AGAIN = 0.5
+"""Seconds after which it is tried again: an error is lost where Python has nobody to
+give it to, such as in a `__del__`."""
 
 
 @contextmanager
 def limit(seconds):
     """Raise TimeoutError wherever this thread is once `seconds` have gone by.
 
-    None: there is no limit.
+    None: there is no limit. Within a limit no garbage is collected: a kernel that fills
+    memory keeps the collector busy, and errors that come meanwhile are lost.
     """
     if seconds is None:
         yield
@@ -30,10 +32,14 @@ def limit(seconds):
                     _raise(ours, TimeoutError)
             wait = AGAIN
 
+    collected = gc.isenabled()
+    gc.disable()
     threading.Thread(target=interrupt, daemon=True).start()
     try:
         yield
     finally:
+        if collected:
+            gc.enable()
         with lock:
             over.set()
             # it may have been raised, and not have arrived

@@ -14,9 +14,6 @@ from minigen.errors import KernelError
 from minigen.simt.patience import limit
 from minigen.target import cuda
 
-# hypothesis watches the garbage collector, and an error raised there is lost
-LOST = "ignore::pytest.PytestUnraisableExceptionWarning"
-
 
 def stuck(x, y):
     k = cuda.threadIdx.x
@@ -33,7 +30,6 @@ def sound(x, y):
     y[cuda.threadIdx.x] = x[cuda.threadIdx.x]
 
 
-@pytest.mark.filterwarnings(LOST)
 @settings(max_examples=4)
 @given(st.none() | st.integers(0, 99), st.booleans())
 @pytest.mark.parametrize("kernel", [stuck, idle])
@@ -68,7 +64,6 @@ def test_the_limit_is_of_its_own_block_alone():
     assert sum(range(100_000)) == 4_999_950_000
 
 
-@pytest.mark.filterwarnings(LOST)
 def test_minigen_check_says_so(tmp_path, monkeypatch):
     import minigen
 

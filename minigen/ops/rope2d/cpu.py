@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from minigen.errors import InputError
 from minigen.ops import buffers
-from minigen.ops.rope2d.reference import table
 from minigen.target import serial
-
-__all__ = ["rope2d", "table"]
 
 
 @serial

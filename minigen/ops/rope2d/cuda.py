@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from minigen.ops import buffers
-from minigen.ops.rope2d.reference import table
 from minigen.target import cuda, gpu_kernel
-
-__all__ = ["rope2d", "table"]
 
 BLOCK = 32, 4
 """Threads of a block: pairs of a head, and heads. Nobody has to divide."""
