@@ -14,7 +14,7 @@ With `watch=True` every array it is given, and every one it makes, checks each a
 - a barrier that only some threads of a block come to, or where all wait for ever;
 - a shuffle from a lane that does not take part;
 - more shared memory than a block has;
-- a thread that never comes to an end, if `patience` says when that is.
+- a kernel that never comes to an end, if `patience` says when that is.
 
 With `watch=False` arrays are NumPy's own and the kernel runs several times faster.
 
@@ -64,12 +64,11 @@ def launch(
 
     kernel: a function, compiled for CUDA or not. grid, block: a number or a tuple of up
     to three. seed: which schedule (None: threads and blocks in order). watch: check
-    every access. dynamic: bytes of dynamic shared memory. patience: seconds after which
-    a kernel that still runs is taken for one that never ends (None: never).
+    every access. dynamic: bytes of dynamic shared memory. patience: reads and
+    writes after which a watched kernel is taken for one that never ends (None: never).
     """
     try:
         from minigen.simt import memory, places, rewrite, threads
-        from minigen.simt.patience import limit
         from minigen.simt.running import running
     except ImportError as error:
         if error.name != "greenlet":
@@ -89,6 +88,8 @@ def launch(
     grid, block = _three("grid", grid), _three("block", block)
     machine = threads.Machine(function, grid, block)
     machine.watch, machine.dynamic, machine.together = watch, dynamic, together
+    if patience is not None:
+        machine.patience = patience
     if seed is not None:
         machine.shuffle(seed)
     seen = dict(zip(names, map(_scalar, arguments), strict=True))
@@ -97,8 +98,7 @@ def launch(
     with _one_at_a_time, np.errstate(all="ignore"):
         before, running.machine = running.machine, machine
         try:
-            with limit(patience):
-                machine.run()
+            machine.run()
         except MinigenError:
             raise
         except Exception as error:
@@ -143,12 +143,6 @@ def _explain(error, machine):
         trace = trace.tb_next
     ours = [f for f in frames if not f[0].f_code.co_filename.startswith(places.HERE)]
     frame, instruction = (ours or frames)[-1]
-    if isinstance(error, TimeoutError):
-        return KernelError(
-            "endless",
-            f"the kernel was still running when its time was up; {machine.current} "
-            f"never came to an end\n  at {places.describe(frame.f_code, instruction)}",
-        )
     kind = "bounds" if isinstance(error, IndexError) else "exception"
     return KernelError(
         kind,

@@ -52,6 +52,9 @@ class Cells:
         if self.own:
             return self.flat[cell]
         machine = self.machine
+        machine.patience -= 1
+        if machine.patience < 0:
+            self._endless(array, index, "reads", frame)
         thread = machine.current
         earlier = self.writers.get(cell)
         if earlier is not None:
@@ -73,6 +76,9 @@ class Cells:
         if self.own:
             return
         machine = self.machine
+        machine.patience -= 1
+        if machine.patience < 0:
+            self._endless(array, index, "writes", frame)
         thread = machine.current
         earlier = self.writers.get(cell)
         if earlier is not None:
@@ -171,6 +177,10 @@ class Cells:
             record = thread, thread.stamp, frame.f_code, frame.f_lasti
             self.readers[cell].append(record)
             self.machine.park(fault)
+
+    def _endless(self, array, index, does, frame):
+        why = ", and there seems to be no end to what the kernel reads and writes"
+        self.fault("endless", does, array, index, why, frame)
 
     def fault(self, kind, does, array, index, why, frame):
         thread = self.machine.current

@@ -11,6 +11,7 @@ whether two accesses to memory were ordered (see memory.py).
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 
@@ -114,6 +115,7 @@ class Machine:
         self.function, self.arguments = function, ()
         self.grid, self.block = Index(*grid), Index(*block)
         self.watch, self.dynamic, self.together = True, 0, False
+        self.patience = math.inf
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
         self.blocks, self.waiting, self.parked = [], [], []
