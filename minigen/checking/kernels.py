@@ -14,7 +14,7 @@ from minigen.checking import header
 from minigen.checking.functions import order_finding, other_order, raised
 from minigen.checking.loading import Subject
 from minigen.checking.report import Finding
-from minigen.checking.specs import SPECS, Spec
+from minigen.checking.specs import Spec
 from minigen.checking.verdict import Label, judge, same_bits
 from minigen.errors import InputError, KernelError
 from minigen.simt.pattern import poison
@@ -61,20 +61,8 @@ class Referee:
             return self.device.empty(shape, dtype)
         return self.device.put(poison(np.empty(shape, dtype)))
 
-    def put(self, values):
-        """Return a copy of a host array on the device."""
-        return self.device.put(values)
-
-    def get(self, array):
-        """Return a copy of an array of the device on the host."""
-        return self.device.get(array)
-
-    def write(self, array, values):
-        """Overwrite an array of the device with values from the host."""
-        self.device.write(array, values)
-
     def __getattr__(self, name):
-        # what else a launcher asks of a device
+        # whatever else is asked of a device
         return getattr(self.device, name)
 
     def launch(self, kernel, grid, block, *arguments):
@@ -204,18 +192,7 @@ def _launcher(spec, stand_in):
     # some kernels, of lessons, have launchers of their own name
     module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
     name = stand_in.place.lstrip("_") if stand_in else spec.name
-    if name == "linear_naive":
-        return _linear_naive
     return getattr(module, name, getattr(module, spec.name))
-
-
-def _linear_naive(device, x, w):
-    y = device.empty((*x.shape[:-1], w.shape[0]))
-    rows, columns = x.reshape(-1, x.shape[-1]), y.reshape(-1, w.shape[0])
-    kernel = kernels_of(SPECS["linear"])["_linear_naive"]
-    grid = rows.shape[0], -(-w.shape[0] // 128)
-    device.launch(kernel, grid, 128, rows, w, columns)
-    return y
 
 
 def counted(launch: Launch) -> Finding | None:

@@ -4,8 +4,7 @@ A kernel is found by the words `@gpu_kernel` in the files of `minigen/ops`. It i
 by its launches: every launcher of every `cuda.py` is called with cases of fixed sizes,
 for every dtype of weights, on a device that notes what it is asked to launch. A
 launcher that is not in the op table, such as `conv3x3_naive`, takes the cases of the
-function whose name its own begins with; so do the rungs that have no launcher and are
-launched from here.
+function whose name its own begins with.
 """
 
 from __future__ import annotations
@@ -58,15 +57,6 @@ ROUTES = {
 }
 """For launchers that choose among kernels, or whose threads take several turns: sizes
 and arguments of cases that lead everywhere."""
-
-
-def _linear_naive(device, x, w):
-    linear = importlib.import_module("minigen.ops.linear.cuda")
-    return linear.multiply(device, "naive", x, w)
-
-
-RUNGS = {"linear.linear_naive": _linear_naive}
-"""Launchers of the kernels that only a lesson launches."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +134,6 @@ def _launchers():
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and not node.decorator_list:
                 yield f"{path.parent.name}.{node.name}"
-    yield from RUNGS
 
 
 def _served(name):
@@ -181,7 +170,7 @@ def run(name, case, device):
     """Return what a launcher makes of a case on a device."""
     op, _, function = name.partition(".")
     module = importlib.import_module(f"minigen.ops.{op}.cuda")
-    launcher = RUNGS.get(name) or getattr(module, function)
+    launcher = getattr(module, function)
     moved = {
         name: device.put(value) if isinstance(value, np.ndarray) else value
         for name, value in case.items()

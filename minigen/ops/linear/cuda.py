@@ -317,6 +317,13 @@ def linear_add(device, x, w, residual):
     return _run(device, x, w, residual)
 
 
+def linear_naive(device, x, w):
+    # (b n d), (f d) -> (b n f)
+    """Return linear(x, w) with one thread for every output: slow, to read."""
+    expect_factors(x, w)
+    return multiply(device, "naive", x, w)
+
+
 def choose(device, rows, w) -> str:
     """Return which kernel multiplies so many rows of x by w: skinny, tensor or tiled.
 
