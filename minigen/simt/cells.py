@@ -51,20 +51,7 @@ class Cells:
             self._uninitialised(cell, array, index, frame)
         if self.own:
             return self.flat[cell]
-        machine = self.machine
-        machine.patience -= 1
-        if machine.patience < 0:
-            self._endless(array, index, "reads", frame)
-        thread = machine.current
-        earlier = self.writers.get(cell)
-        if earlier is not None:
-            other, stamp, _, _ = earlier
-            # nearly always a barrier of the block has come between
-            block = thread.block
-            if (stamp >= block.stamp or other.block is not block) and not (
-                machine.ordered(other, stamp, thread)
-            ):
-                self._race(array, index, "reads", frame, "wrote", earlier)
+        thread = self._touch(cell, array, index, "reads", frame)
         if self.atomics and cell in self.atomics:
             self._against(self.atomics[cell], array, index, "reads", frame, "changed")
         self.readers[cell].append((thread, thread.stamp, frame.f_code, frame.f_lasti))
@@ -75,20 +62,7 @@ class Cells:
         self._store(cell, value, array, index, frame)
         if self.own:
             return
-        machine = self.machine
-        machine.patience -= 1
-        if machine.patience < 0:
-            self._endless(array, index, "writes", frame)
-        thread = machine.current
-        earlier = self.writers.get(cell)
-        if earlier is not None:
-            other, stamp, _, _ = earlier
-            # nearly always a barrier of the block has come between
-            block = thread.block
-            if (stamp >= block.stamp or other.block is not block) and not (
-                machine.ordered(other, stamp, thread)
-            ):
-                self._race(array, index, "writes", frame, "wrote", earlier)
+        thread = self._touch(cell, array, index, "writes", frame)
         if cell in self.readers:
             readers = self.readers.pop(cell)
             self._against(readers, array, index, "writes", frame, "read")
@@ -133,6 +107,24 @@ class Cells:
         for cell, count in self.writes.items():
             writes[cell] += count
         return reads, writes
+
+    def _touch(self, cell, array, index, now, frame):
+        """Hold an access against the last write of its cell; return who it is by."""
+        machine = self.machine
+        machine.patience -= 1
+        if machine.patience < 0:
+            self._endless(array, index, now, frame)
+        thread = machine.current
+        earlier = self.writers.get(cell)
+        if earlier is not None:
+            other, stamp, _, _ = earlier
+            # nearly always a barrier of the block has come between
+            block = thread.block
+            if (stamp >= block.stamp or other.block is not block) and not (
+                machine.ordered(other, stamp, thread)
+            ):
+                self._race(array, index, now, frame, "wrote", earlier)
+        return thread
 
     def _store(self, cell, value, array, index, frame):
         if self.constant:
