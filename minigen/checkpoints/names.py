@@ -101,7 +101,8 @@ def guess_gpt(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
         "heads": d // size,
         "key_heads": key_width // size,
         "vocabulary": vocabulary,
-        "classes": rows - 1,
+        "classes": max(1, rows - 1),
+        "no_class": rows > 1,
     }
     unseen = ("heads", "key_heads", "classes", "no_class", "tokens")
     return GptConfig(**fields, **_rounding(d, f)), unseen
