@@ -1,4 +1,5 @@
-"""What each trainer does in a step: the losses of the tokenizer, ARPG and the judge."""
+"""What each trainer does in a step: the losses of the tokenizer, ARPG, LlamaGen's GPT
+and the judge."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ from minigen.training.data import (
     tokenize_versions,
 )
 from minigen.training.judge import Judge
+from minigen.training.llamagen import Gpt
+from minigen.training.llamagen import training_loss as raster_loss
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
 
@@ -118,12 +121,7 @@ def restart_codes(quantizer: Quantizer, vectors: Tensor):
 
 def train_arpg(args: argparse.Namespace) -> nn.Module:
     tokens, labels = tokens_of(args)
-    torch.manual_seed(args.seed)
-    dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
-    model = Arpg(PRESETS["arpg-mnist"], dropouts)
-    if args.start:
-        model.load_state_dict(trainer.read(args.start)["ema"])
-    compiled = torch.compile(model) if args.compile else model
+    model, compiled = new_generator(Arpg, "arpg-mnist", args)
     versions, digits, n = tokens.shape
 
     def loss(step, g):
@@ -141,6 +139,32 @@ def train_arpg(args: argparse.Namespace) -> nn.Module:
             }
 
     return train(model, loss, args)
+
+
+def train_gpt(args: argparse.Namespace) -> nn.Module:
+    tokens, labels = tokens_of(args)
+    model, compiled = new_generator(Gpt, "gpt-mnist", args)
+    versions, digits, _ = tokens.shape
+
+    def loss(step, g):
+        index = torch.randint(digits, (args.batch,), generator=g)
+        version = torch.randint(versions, (args.batch,), generator=g)
+        uniforms = torch.rand(args.batch, generator=g)
+        chosen = tokens[version, index].long()
+        with autocast(args):
+            return {"loss": raster_loss(compiled, chosen, labels[index], uniforms)}
+
+    return train(model, loss, args)
+
+
+def new_generator(twin, preset: str, args: argparse.Namespace):
+    """A twin to be trained from scratch or on from --start, and the same compiled."""
+    torch.manual_seed(args.seed)
+    dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
+    model = twin(PRESETS[preset], dropouts)
+    if args.start:
+        model.load_state_dict(trainer.read(args.start)["ema"])
+    return model, torch.compile(model) if args.compile else model
 
 
 def misplace(order: Tensor, most: float, g: torch.Generator) -> Tensor:

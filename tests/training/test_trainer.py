@@ -45,7 +45,8 @@ def tokenizer(digits, tmp_path_factory):
 
 
 def arguments(name, digits, out, tokenizer):
-    extra = {"arpg": ["--tokenizer", str(tokenizer)], "vq": ["--plain=2"]}.get(name, [])
+    tokens = ["--tokenizer", str(tokenizer)]
+    extra = {"arpg": tokens, "gpt": tokens, "vq": ["--plain=2"]}.get(name, [])
     return [
         name, "--data", str(digits), "--out", str(out), "--steps=6", "--batch=3",
         "--warm=2", "--shift=1", "--threads=1", *extra,
@@ -62,7 +63,7 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("name", ["vq", "arpg", "judge"])
+@pytest.mark.parametrize("name", ["vq", "arpg", "gpt", "judge"])
 def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, tmp_path, monkeypatch
 ):
