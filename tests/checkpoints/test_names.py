@@ -50,10 +50,13 @@ def test_every_preset_is_recognised_exactly(preset):
     assert unseen == (("tokens",) if preset.startswith("gpt-") else ())
 
 
-@pytest.mark.parametrize("case", ["arpg/formats", "vq/tiny_formats"])
+@pytest.mark.parametrize(
+    "case", ["arpg/formats", "llamagen/formats", "vq/tiny_formats"]
+)
 def test_other_sizes_are_recognised_but_for_what_no_shape_shows(golden, case):
     case_json = json.loads((golden / case / "case.json").read_text())
-    family = {"arpg": ArpgConfig, "vq": VqConfig}[case_json["family"]]
+    families = {"arpg": ArpgConfig, "llamagen": GptConfig, "vq": VqConfig}
+    family = families[case_json["family"]]
     expected = family.from_upstream(case_json["config"])
     for entry in case_json["weights"]["files"]:
         state = minigen.read_checkpoint(golden / case / entry["path"])
