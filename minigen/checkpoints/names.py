@@ -282,6 +282,13 @@ def to_tree(config, state: Mapping[str, np.ndarray]) -> dict:
     return unflatten({name: np.ascontiguousarray(a) for name, a in ours.items()})
 
 
+def to_upstream(config, tree) -> dict[str, np.ndarray]:
+    """Return {upstream name: view in upstream's layout}: what `to_tree` was made of."""
+    ours = flatten(tree)
+    rows = FAMILIES[type(config)].rows(config)
+    return {upstream: _to_layout(ours[name], shape) for name, upstream, shape in rows}
+
+
 def unwrap(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return `state` without a prefix that a wrapper of torch's put before every name.
 
@@ -364,6 +371,12 @@ def _to_our_layout(array):
     if array.shape[2:] == (1, 1):
         return array[:, :, 0, 0]
     return array.transpose(0, 2, 3, 1)
+
+
+def _to_layout(array, shape):
+    if len(shape) != 4:
+        return array
+    return array.reshape(shape) if array.ndim == 2 else array.transpose(0, 3, 1, 2)
 
 
 def _our_shape(shape):

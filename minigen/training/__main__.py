@@ -68,7 +68,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                 help="pull of blank patches to code 0",
             )
         if name in ("arpg", "gpt"):
-            add("--tokenizer", required=True, help="the trained tokenizer, OUT/vq.pt")
+            add("--tokenizer", required=True, help="OUT/vq.pt, or vq-mnist")
             add("--versions", type=int, default=1, help="stored versions of each digit")
             add(
                 "--dropout", type=float, default=0.0, help="of tokens, sums and hiddens"

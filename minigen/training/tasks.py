@@ -6,12 +6,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minigen.checkpoints import load_model
+from minigen.checkpoints import names as layout
 from minigen.config import PRESETS
 from minigen.errors import InputError
+from minigen.pipeline import find
 from minigen.training import trainer
 from minigen.training.arpg import Arpg, Dropouts, training_loss
 from minigen.training.data import (
@@ -186,8 +190,7 @@ def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
     path = Path(args.out) / "tokens.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        vq = Vq(PRESETS["vq-mnist"])
-        vq.load_state_dict(trainer.read(args.tokenizer)["ema"])
+        vq = read_tokenizer(args.tokenizer)
         vq.to(memory_format=torch.channels_last)
         first, count = trainer.rank(), args.workers
         mine = tokenize_versions(
@@ -206,6 +209,23 @@ def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
             f"{(args.versions, len(labels))} were asked for; remove it to make it again"
         )
     return tokens, labels
+
+
+def read_tokenizer(path: str) -> Vq:
+    """The tokenizer of a training file, or one that ships: vq-mnist, X.safetensors."""
+    vq = Vq(PRESETS["vq-mnist"])
+    if Path(path).suffix not in ("", ".safetensors"):
+        vq.load_state_dict(trainer.read(path)["ema"])
+        return vq
+    model = load_model(find(path))
+    state = {
+        name: torch.from_numpy(np.array(array, np.float32))
+        for name, array in layout.to_upstream(model.config, model.weights).items()
+    }
+    # which codes training has used is no weight
+    rest = vq.load_state_dict(state, strict=False)
+    assert not rest.unexpected_keys
+    return vq
 
 
 def train_judge(args: argparse.Namespace) -> nn.Module:

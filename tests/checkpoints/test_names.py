@@ -133,6 +133,18 @@ def test_trees_hold_every_weight_once_and_in_our_layout(config):
     names.check_ours(config, flat)
 
 
+@pytest.mark.parametrize("preset", ["gpt-mnist", "vq-mnist", "judge-mnist"])
+def test_the_way_back_to_the_original_s_names_and_layout(preset):
+    config = PRESETS[preset]
+    state = {
+        name: np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+        for name, shape in names.manifest(config).items()
+    }
+    again = names.to_upstream(config, names.to_tree(config, state))
+    assert list(again) == list(state)
+    assert all(np.array_equal(again[name], state[name]) for name in state)
+
+
 def test_convolutions_put_their_input_channels_last():
     config = PRESETS["vq-mnist"]
     rng = np.random.default_rng(0)
