@@ -137,7 +137,8 @@ def decode(ops, weights, config, counts, options, given: Inputs, canvas):
     weight. Nothing here looks into an array, so nothing waits for one either; what is
     launched depends on the shapes alone.
     """
-    model, guided = MODELS[type(config)], MODELS[type(config)].guides(options.guidance)
+    model = MODELS[type(config)]
+    guided = model.guides(options.guidance)
     b, n = given.images.shape[0], sum(counts)
     w = 2 * b if guided else b
     call, table = (ops, weights, config), given.table
