@@ -166,8 +166,9 @@ def _join(one, other):
 
 
 @gpu_inline
-def _walk(q, k, v, m, n, e, kin, length, step, scale, y):
-    # query i sees the keys below length + step i; `kin` heads share one head of keys
+def _walk(q, k, v, m, n, e, kin, stride, length, step, scale, y):
+    # query i sees the keys below length + step i; `kin` heads share one head of keys,
+    # whose tokens lie `stride` apart
     queries = cuda.shared.array((QUERIES, CHANNELS), np.float32)
     tile = cuda.shared.array((KEYS, PITCH), np.float32)
     powers = cuda.shared.array((QUERIES, KEYS), np.float32)
@@ -181,7 +182,6 @@ def _walk(q, k, v, m, n, e, kin, length, step, scale, y):
     lane, row = _place()
     h, head, image = cuda.gridDim.y, cuda.blockIdx.y, cuda.blockIdx.z
     first = cuda.blockIdx.x * QUERIES
-    stride = h // kin * e
     q_at, k_at = ((image * m + first) * h + head) * e, image * n * stride
     k_at += head // kin * e
     m = min(QUERIES, m - first)
@@ -223,28 +223,28 @@ def _walk(q, k, v, m, n, e, kin, length, step, scale, y):
 
 
 @gpu_kernel
-def _attention(q, k, v, m, n, e, kin, groups, length, scale, y):
+def _attention(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
     """One block per image, head and 16 queries; q and y are b m h e, k and v b n r e.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
     Reads q (length + 63) // 64, k 0..groups * kin, v 0..groups * kin; writes y 1.
     Shared memory: 33024 bytes.
     """
-    _walk(q, k, v, m, n, e, kin, length, 0, scale, y)
+    _walk(q, k, v, m, n, e, kin, stride, length, 0, scale, y)
 
 
 @gpu_kernel
-def _attention_causal(q, k, v, n, e, kin, groups, scale, y):
+def _attention_causal(q, k, v, n, e, kin, stride, groups, scale, y):
     """One block per image, head and 16 queries, of which query i sees keys 0 to i.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
     Reads q 1..(n + 63) // 64, k 1..groups * kin, v 1..groups * kin; writes y 1.
     Shared memory: 33024 bytes.
     """
-    _walk(q, k, v, n, n, e, kin, 1, 1, scale, y)
+    _walk(q, k, v, n, n, e, kin, stride, 1, 1, scale, y)
 
 
 @gpu_kernel
 def _attention_split(
-    q, k, v, m, n, e, kin, groups, length, step, scale, highest, totals, parts
+    q, k, v, m, n, e, kin, stride, groups, length, step, scale, highest, totals, parts
 ):
     """One block per tile of keys, t in highest (t r), and image, head and 16 queries.
     A warp takes 4 queries, a lane 2 keys, then 2 channels; i sees length + step i keys.
@@ -259,7 +259,7 @@ def _attention_split(
     h, head, image = cuda.gridDim.y, cuda.blockIdx.y, cuda.blockIdx.z
     t, first = cuda.blockIdx.x // groups, cuda.blockIdx.x % groups * QUERIES
     start = t * KEYS
-    r_at, stride = (image * m + first) * h + head, h // kin * e
+    r_at = (image * m + first) * h + head
     at = (image * n + start) * stride + head // kin * e
     m = min(QUERIES, m - first)
     # no key, where even the last query does not see the first of the tile
@@ -373,7 +373,7 @@ def attention(device, q, k, v, length):
     if e > HELD or few:
         return _split(device, q, k, v, length, 0)
     y = device.empty(q.shape)
-    arguments = *_flat(q, k, v), m, n, e, h // r, groups, length, _scale(e)
+    arguments = *_flat(q, k, v), m, n, e, h // r, r * e, groups, length, _scale(e)
     device.launch(_attention, (groups, h, b), THREADS, *arguments, *_flat(y))
     return y
 
@@ -390,8 +390,8 @@ def attention_causal(device, q, k, v):
         return _split(device, q, k, v, 1, 1)
     y = device.empty(q.shape)
     groups = _ceil(n, QUERIES)
-    arguments = *_flat(q, k, v), n, e, h // r, groups, _scale(e), *_flat(y)
-    device.launch(_attention_causal, (groups, h, b), THREADS, *arguments)
+    arguments = *_flat(q, k, v), n, e, h // r, r * e, groups, _scale(e)
+    device.launch(_attention_causal, (groups, h, b), THREADS, *arguments, *_flat(y))
     return y
 
 
@@ -431,7 +431,7 @@ def _naive(device, q, k, v, length, step):
 
 def _split(device, q, k, v, length, step):
     b, m, h, e = q.shape
-    n, kin = k.shape[1], h // k.shape[2]
+    n, r = k.shape[1:3]
     groups, tiles, rows = (
         _ceil(m, QUERIES),
         _ceil(n if step else length, KEYS),
@@ -439,7 +439,7 @@ def _split(device, q, k, v, length, step):
     )
     highest, totals = device.empty((tiles, rows)), device.empty((tiles, rows))
     parts, y = device.empty((tiles, rows, e)), device.empty(q.shape)
-    arguments = *_flat(q, k, v), m, n, e, kin, groups, length, step, _scale(e)
+    arguments = *_flat(q, k, v), m, n, e, h // r, r * e, groups, length, step, _scale(e)
     left = highest, totals, parts
     device.launch(_attention_split, (groups * tiles, h, b), THREADS, *arguments, *left)
     blocks = _ceil(y.size, THREADS)
