@@ -17,7 +17,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
 import numpy as np
 
 import minigen
-from minigen import sample
 from minigen.models import arpg
 from minigen.ops.attention.reference import softmax
 from minigen.show import lesson as show
@@ -72,7 +71,7 @@ def read(ops, label, positions, tokens):
     """Return a cache that holds a class and then tokens, read in one go."""
     cache = arpg.new_cache(ops, config, 1, 1 + config.tokens)
     known = np.reshape(tokens, (1, -1))
-    ids, rows = (a[:1] for a in sample.prefill(config, [label], positions, known))
+    ids, rows = arpg.prompt(config, [label], positions, known, guided=False)
     return arpg.feed(ops, weights, config, cache, ids, rows, table)
 
 

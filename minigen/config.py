@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from minigen.errors import ConfigError
 
@@ -17,6 +17,10 @@ from minigen.errors import ConfigError
 _ARPG_TRAINING = {
     "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
     "ffn_dropout_p", "drop_path_rate", "class_dropout_prob",
+}  # fmt: skip
+_GPT_TRAINING = {
+    "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
+    "ffn_dropout_p", "drop_path_rate", "model_type", "max_batch_size", "max_seq_len",
 }  # fmt: skip
 _VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
 
@@ -81,10 +85,7 @@ class ArpgConfig:
     @property
     def hidden(self) -> int:
         """Width of the SwiGLU: truncated, then rounded up to `multiple_of`."""
-        h = int(2 * (4 * self.width) / 3)
-        if self.hidden_multiplier is not None:
-            h = int(self.hidden_multiplier * h)
-        return -(-h // self.multiple_of) * self.multiple_of
+        return _hidden(self)
 
     @property
     def mask_id(self) -> int:
@@ -111,6 +112,102 @@ class ArpgConfig:
             "rope_base": "rope_base", "norm_eps": "norm_eps",
         }  # fmt: skip
         return _from_upstream(cls, arguments, names, _ARPG_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
+class GptConfig:
+    """LlamaGen's GPT: one causal decoder, one token a step in raster order.
+
+    key_heads: heads of keys and values, None for as many as heads; no_class: whether
+    the table of classes ends with a row for "no condition", which guidance needs.
+    Source: arXiv 2406.06525; FoundationVision/LlamaGen
+    autoregressive/models/gpt.py::ModelArgs.
+
+    >>> GptConfig(heads=12, key_heads=4).shared  # heads that share one of keys
+    3
+    """
+
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    key_heads: int | None = None
+    vocabulary: int = 16384
+    classes: int = 1000
+    no_class: bool = True
+    tokens: int = 256
+    multiple_of: int = 256
+    hidden_multiplier: float | None = None
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-5
+
+    def __post_init__(self):
+        if self.key_heads is None:
+            object.__setattr__(self, "key_heads", self.heads)
+        for name in ("width", "layers", "heads", "key_heads", "vocabulary", "classes",
+                     "tokens", "multiple_of"):  # fmt: skip
+            _positive("GptConfig", name, getattr(self, name))
+        if self.width % self.heads or self.head_size % 4:
+            raise ConfigError(
+                f"GptConfig.width {self.width} over {self.heads} heads gives no head "
+                "size divisible by 4, which two-dimensional rotation needs"
+            )
+        if self.heads % self.key_heads:
+            raise ConfigError(
+                f"GptConfig.heads is {self.heads}, key_heads {self.key_heads}; heads "
+                "share those of keys evenly, so key_heads must divide heads"
+            )
+        if self.side**2 != self.tokens:
+            raise ConfigError(
+                f"GptConfig.tokens is {self.tokens}; expected a square number, such as "
+                f"{self.side**2}: the grid is square"
+            )
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def key_width(self) -> int:
+        """Width of all heads of keys together."""
+        return self.key_heads * self.head_size
+
+    @property
+    def shared(self) -> int:
+        """Neighbouring heads of queries that share one head of keys and values."""
+        return self.heads // self.key_heads
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid the rotary table is made for."""
+        return math.isqrt(self.tokens)
+
+    @property
+    def hidden(self) -> int:
+        """Width of the SwiGLU: truncated, then rounded up to `multiple_of`."""
+        return _hidden(self)
+
+    @property
+    def no_class_id(self) -> int:
+        """Row of the table of classes that stands for "no condition"."""
+        return self.classes
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> GptConfig:
+        """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
+        arguments = dict(arguments)
+        # upstream adds the row of no class where classes are ever dropped
+        dropped = arguments.pop("class_dropout_prob", 0.1)
+        if arguments.pop("cls_token_num", 1) != 1:
+            raise ConfigError("cls_token_num is not 1; a class is one token")
+        names = {
+            "dim": "width", "n_layer": "layers", "n_head": "heads",
+            "n_kv_head": "key_heads", "vocab_size": "vocabulary",
+            "num_classes": "classes", "block_size": "tokens",
+            "multiple_of": "multiple_of", "ffn_dim_multiplier": "hidden_multiplier",
+            "rope_base": "rope_base", "norm_eps": "norm_eps",
+        }  # fmt: skip
+        config = _from_upstream(cls, arguments, names, _GPT_TRAINING, PRESETS)
+        return replace(config, no_class=dropped > 0)
 
 
 @dataclass(frozen=True)
@@ -191,10 +288,23 @@ PRESETS = {
     "arpg-l": ArpgConfig(),
     "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
     "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
+    "gpt-b": GptConfig(),
+    "gpt-l": GptConfig(width=1024, layers=24, heads=16),
+    "gpt-xl": GptConfig(width=1280, layers=36, heads=20),
+    "gpt-xxl": GptConfig(width=1536, layers=48, heads=24),
     "vq-16": VqConfig(),
     "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
     # the small models that ship, trained on MNIST padded to 32 x 32
     "arpg-mnist": ArpgConfig(
+        width=128,
+        layers=6,
+        heads=4,
+        vocabulary=64,
+        classes=10,
+        tokens=64,
+        multiple_of=32,
+    ),
+    "gpt-mnist": GptConfig(
         width=128,
         layers=6,
         heads=4,
@@ -210,7 +320,12 @@ PRESETS = {
 }
 """Every named configuration, by the name `minigen models` prints."""
 
-FAMILIES = {"arpg": ArpgConfig, "vq": VqConfig, "judge": JudgeConfig}
+FAMILIES = {
+    "arpg": ArpgConfig,
+    "llamagen": GptConfig,
+    "vq": VqConfig,
+    "judge": JudgeConfig,
+}
 """The configuration class of each model family."""
 
 
@@ -232,6 +347,13 @@ def from_dict(values: Mapping):
         return FAMILIES[family](**values)
     except TypeError as error:
         raise ConfigError(f"the configuration of family {family!r}: {error}") from None
+
+
+def _hidden(config):
+    h = int(2 * (4 * config.width) / 3)
+    if config.hidden_multiplier is not None:
+        h = int(config.hidden_multiplier * h)
+    return -(-h // config.multiple_of) * config.multiple_of
 
 
 def _from_upstream(cls, arguments, names, ignored, presets):

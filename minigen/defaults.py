@@ -8,12 +8,22 @@ keeps the tokens of a step apart.
 from __future__ import annotations
 
 GENERAL = {
-    "order": "random",
-    "schedule": "arccos",
-    "guidance": 4.0,
-    "temperature": 1.0,
+    "arpg": {
+        "order": "random",
+        "schedule": "arccos",
+        "guidance": 4.0,
+        "guidance_schedule": "linear",
+        "temperature": 1.0,
+    },
+    "llamagen": {
+        "order": "raster",
+        "schedule": "one",
+        "guidance": 4.0,
+        "guidance_schedule": "constant",
+        "temperature": 1.0,
+    },
 }
-"""The defaults of ARPG's own sampling."""
+"""The defaults of each family's own sampling, that of LlamaGen in sample_c2i.py."""
 
 OWN = {
     "arpg-mnist": {
@@ -26,15 +36,17 @@ OWN = {
 """What the models that ship are best sampled with, by name."""
 
 
-def settle(model: str, **given) -> dict:
+def settle(family: str, name: str, **given) -> dict:
     """Return the sampling settings of a model: as given, else its own, else general.
 
-    given: order, schedule, guidance and temperature, each None where nothing was said.
+    given: order, schedule, guidance, guidance_schedule and temperature, each None where
+    nothing was said.
 
-    >>> settle("arpg-l.safetensors", order=None, guidance=5.0)
+    >>> settle("arpg", "arpg-l", order=None, guidance=5.0)
     {'order': 'random', 'guidance': 5.0}
     """
-    own = {**GENERAL, **OWN.get(model, {})}
+    own = {**GENERAL[family], **OWN.get(name, {})}
     return {
-        name: own[name] if value is None else value for name, value in given.items()
+        setting: own[setting] if value is None else value
+        for setting, value in given.items()
     }

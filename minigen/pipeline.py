@@ -12,7 +12,7 @@ import numpy as np
 from minigen import backends, plans, recorded
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
-from minigen.config import PRESETS, ArpgConfig, VqConfig
+from minigen.config import PRESETS, ArpgConfig, GptConfig, VqConfig
 from minigen.defaults import settle
 from minigen.errors import InputError, ShapeError
 from minigen.models import vq
@@ -20,7 +20,7 @@ from minigen.models import vq
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the small models that ship."""
 
-TOKENIZERS = {"arpg-mnist": "vq-mnist"}
+TOKENIZERS = {"arpg-mnist": "vq-mnist", "gpt-mnist": "vq-mnist"}
 """The tokenizer that each generator that ships was trained with."""
 
 GREY = 127
@@ -49,7 +49,7 @@ class Pipeline:
     recorded: dict = field(default_factory=dict, repr=False)
 
     @property
-    def config(self) -> ArpgConfig:
+    def config(self) -> ArpgConfig | GptConfig:
         return self.generator.config
 
     @property
@@ -67,9 +67,18 @@ class Pipeline:
         return self.config.side, self.config.side
 
     def plan(self, order=None, schedule=None, steps=16, seed=0) -> plans.Plan:
-        """Return the plan that `sample` and `steps` run. See `minigen.plans.plan`."""
-        chosen = settle(self.generator.name, order=order, schedule=schedule)
-        return plans.plan(self.grid, **chosen, steps=steps, seed=seed)
+        """Return the plan that `sample` and `steps` run. See `minigen.plans.plan`.
+
+        Raises InputError, also for what the model cannot draw in.
+        """
+        chosen = self.settle(order=order, schedule=schedule)
+        plan = plans.plan(self.grid, **chosen, steps=steps, seed=seed)
+        loop.MODELS[type(self.config)].check_plan(self.config, plan)
+        return plan
+
+    def settle(self, **given) -> dict:
+        """Return sampling settings, the model's own where nothing was given."""
+        return settle(self.generator.family, self.generator.name, **given)
 
     def steps(
         self,
@@ -85,8 +94,9 @@ class Pipeline:
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
-        order, schedule, guidance, temperature: None for the model's own (`defaults`);
-        options: guidance_schedule, top_k, top_p (`sample.Options`).
+        order, schedule, guidance, temperature, as the option guidance_schedule: None
+        for the model's own (`defaults`); other options: guided_steps, top_k, top_p
+        (`sample.Options`).
         The order of a run follows from its seed; image number i (counted from `first`)
         is the same whether it is drawn alone or among others. Raises InputError.
         """
@@ -101,12 +111,18 @@ class Pipeline:
             first=first,
         )
 
-    def options(self, guidance=None, temperature=None, **options) -> loop.Options:
+    def options(
+        self, guidance=None, temperature=None, guidance_schedule=None, **options
+    ) -> loop.Options:
         """Return how tokens are drawn, with the model's own guidance and temperature.
 
         Raises InputError.
         """
-        chosen = settle(self.generator.name, guidance=guidance, temperature=temperature)
+        chosen = self.settle(
+            guidance=guidance,
+            temperature=temperature,
+            guidance_schedule=guidance_schedule,
+        )
         return loop.Options(**chosen, **options)
 
     def sample(
@@ -202,10 +218,10 @@ def load(model, tokenizer=None, backend="auto") -> Pipeline:
     """
     path = find(model)
     generator = load_model(path)
-    if not isinstance(generator.config, ArpgConfig):
+    if type(generator.config) not in loop.MODELS:
         raise InputError(
             f"{model} holds a {generator.family} model; a generator was expected: give "
-            "the ARPG file, and this one as its tokenizer"
+            "the generator's file, and this one as its tokenizer"
         )
     decoder = load_model(find(tokenizer) if tokenizer else _tokenizer_beside(path))
     if not isinstance(decoder.config, VqConfig):

@@ -36,7 +36,7 @@ def draw(pipe, plan, labels, seed, options, first) -> np.ndarray:
     images to the last bit; else this warns, and such runs are never replayed.
     """
     ops = pipe.ops
-    given = loop.inputs(ops, pipe.config, plan, labels, seed, first=first)
+    given = loop.inputs(ops, pipe.config, plan, labels, seed, options, first=first)
     counts, shape = plan.counts, (plan.grid, plan.counts, len(labels), options)
     if ops.device is None or not counts:
         return pipe.download(launch(pipe, plan.grid, counts, options, given))

@@ -1,4 +1,7 @@
-"""The one loop: at each step of a plan read what was drawn, ask, guide, draw, write."""
+"""The one loop: at each step of a plan ask, guide, draw, write, let the model read.
+
+It serves every generator: `minigen.models` says what a model's module gives it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigen import plans, rng
+from minigen.config import ArpgConfig, GptConfig
 from minigen.errors import InputError
-from minigen.models import arpg
+from minigen.models import arpg, llamagen
+
+MODELS = {ArpgConfig: arpg, GptConfig: llamagen}
+"""The module of each generator, by its configuration."""
 
 UNKNOWN = -1
 """What a canvas holds where no token is known yet."""
@@ -19,12 +26,14 @@ UNKNOWN = -1
 class Options:
     """How tokens are drawn; the same for every step.
 
-    guidance 1 turns guidance off in effect; temperature 0 is greedy but for near-ties;
-    top_k 0 and top_p 1 keep every token.
+    guidance 1 turns guidance off in effect; guided_steps: how many of the first steps
+    are guided, None for all (in LlamaGen's terms two more than cfg_interval);
+    temperature 0 is greedy but for near-ties; top_k 0 and top_p 1 keep every token.
     """
 
     guidance: float = 4.0
     guidance_schedule: str = "linear"
+    guided_steps: int | None = None
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
@@ -32,6 +41,11 @@ class Options:
     def __post_init__(self):
         if not np.isfinite(self.guidance):
             raise InputError(f"guidance {self.guidance} is not a finite number")
+        n = self.guided_steps
+        if n is not None and (isinstance(n, bool) or int(n) != n or n < 1):
+            raise InputError(
+                f"guided_steps {n!r} is not a whole number above 0 (None is all steps)"
+            )
         if not (np.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(
                 f"temperature {self.temperature} is not a number of at least 0"
@@ -49,7 +63,8 @@ class Step:
 
     positions (m) int64; tokens (b m) int64; probabilities (b m v) float32, after
     guidance, temperature and filters: what the tokens were drawn from; weight: of
-    guidance; canvas (b y x) int64, every token so far, UNKNOWN elsewhere.
+    guidance, 1 where there was none; canvas (b y x) int64, every token so far, UNKNOWN
+    elsewhere.
     """
 
     index: int
@@ -67,9 +82,10 @@ class Inputs:
 
     key (2) uint32: the words of the seed; images (b): their numbers; positions (n):
     raster positions in the order of the plan; known_positions (k), known (b k): what is
-    known; ids, rows (2b 1+k): what the model is told first; queries: of each step the
-    rows (2b m) of the rotary table that it asks for, all of them flat, one after the
-    other; table (t e/2 2): the rotary table. Indices are int64.
+    known; ids, rows: what the model is told first, as its `prompt` lays it out;
+    queries: of each step the rows (w m) of the rotary table that it asks for, all of
+    them flat, one after the other; table (t e/2 2): the rotary table. Indices are
+    int64. w is 2b, or b without guidance: then nobody needs the unconditional half.
     """
 
     key: np.ndarray
@@ -83,12 +99,18 @@ class Inputs:
     table: np.ndarray
 
 
-def inputs(ops, config, plan, labels, seed=0, known=None, first=0) -> Inputs:
+def inputs(
+    ops, config, plan, labels, seed=0, options=None, known=None, first=0
+) -> Inputs:
     """Return what a run reads, still on the host. Arguments as for `steps`."""
+    model, options = MODELS[type(config)], options or Options()
     labels = check_labels(config, labels)
     known = check_known(config, plan, len(labels), known)
-    ids, rows = prefill(config, labels, plan.known, known)
-    asked = [np.tile(np.add(group, 1), 2 * len(labels)) for group in plan.groups]
+    model.check_plan(config, plan)
+    guided = model.guides(options.guidance)
+    ids, rows = model.prompt(config, labels, plan.known, known, guided)
+    times = len(labels) * (2 if guided else 1)
+    asked = [np.tile(np.add(group, 1), times) for group in plan.groups]
     return Inputs(
         key=np.array(rng.split_seed(seed), np.uint32),
         images=np.arange(first, first + len(labels)),
@@ -98,7 +120,7 @@ def inputs(ops, config, plan, labels, seed=0, known=None, first=0) -> Inputs:
         ids=ids,
         rows=rows,
         queries=np.concatenate([*asked, np.empty(0, np.int64)]),
-        table=arpg.rotary_table(ops, config, plan.grid),
+        table=model.rotary_table(ops, config, plan.grid),
     )
 
 
@@ -115,28 +137,31 @@ def decode(ops, weights, config, counts, options, given: Inputs, canvas):
     weight. Nothing here looks into an array, so nothing waits for one either; what is
     launched depends on the shapes alone.
     """
+    model = MODELS[type(config)]
+    guided = model.guides(options.guidance)
     b, n = given.images.shape[0], sum(counts)
-    cache = arpg.new_cache(ops, config, 2 * b, given.ids.shape[1] + n)
-    ids, rows, table = given.ids, given.rows, given.table
+    w = 2 * b if guided else b
+    call, table = (ops, weights, config), given.table
+    room = 1 + given.known_positions.shape[0] + n
+    state = model.begin(*call, given.ids, given.rows, table, room)
     decoded = 0
     for index, m in enumerate(counts):
         positions = given.positions[decoded : decoded + m]
-        queries = given.queries[2 * b * decoded : 2 * b * (decoded + m)]
-        queries = queries.reshape(2 * b, m)
+        queries = given.queries[w * decoded : w * (decoded + m)].reshape(w, m)
         decoded += m
-        weight = plans.guidance_weight(
-            options.guidance_schedule, options.guidance, decoded, n
-        )
-        cache = arpg.feed(ops, weights, config, cache, ids, rows, table)
-        logits = arpg.ask(ops, weights, config, cache, queries, table)
-        p = ops.probabilities(
-            ops.guide(logits, weight), options.temperature, options.top_k, options.top_p
-        )
+        logits = model.ask(*call, state, queries, table)
+        weight = _weight(options, index, decoded, n) if guided else None
+        # without guidance the conditional half stays as it is
+        logits = logits[:b] if weight is None else ops.guide(logits, weight)
+        how = options.temperature, options.top_k, options.top_p
+        p = ops.probabilities(logits, *how)
         tokens = ops.draw(p, ops.uniforms(given.key, given.images, positions, index, 0))
-        # the same tokens go to both halves of guidance
-        ids, rows = ops.twice(tokens), queries
         ops.place(canvas, tokens, positions)
-        yield tokens, p, weight
+        yield tokens, p, 1.0 if weight is None else weight
+        if decoded < n:
+            # the same tokens go to both halves of guidance
+            ids = ops.twice(tokens) if guided else tokens
+            state = model.feed(*call, state, ids, queries, table)
 
 
 def steps(
@@ -147,10 +172,11 @@ def steps(
     ops: a table of `minigen.backends`; labels: b class numbers; known (b k) int64: the
     tokens at plan.known; first: the number of the first image, which its draws depend
     on. Raises InputError. Source: hp-l33/ARPG models/arpg.py::generate; with known
-    tokens, its cache holds the class and them before the first question.
+    tokens, its cache holds the class and them before the first question. For raster
+    models FoundationVision/LlamaGen autoregressive/models/generate.py.
     """
     options = options or Options()
-    given = put(ops, inputs(ops, config, plan, labels, seed, known, first))
+    given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
     canvas = new_canvas(ops, plan.grid, given)
     run = decode(ops, weights, config, plan.counts, options, given, canvas)
     for index, (tokens, p, weight) in enumerate(run):
@@ -169,7 +195,7 @@ def sample(
     Only the last canvas comes back from where the backend's arrays live.
     """
     options = options or Options()
-    given = put(ops, inputs(ops, config, plan, labels, seed, known, first))
+    given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
     canvas = new_canvas(ops, plan.grid, given)
     for _ in decode(ops, weights, config, plan.counts, options, given, canvas):
         pass
@@ -182,20 +208,6 @@ def new_canvas(ops, grid, given: Inputs):
     if given.known_positions.shape[0]:
         ops.place(canvas, given.known, given.known_positions)
     return canvas
-
-
-def prefill(config, labels, positions, known):
-    """Return ids and rows (2b n) that tell the model the class and the known tokens.
-
-    The first b rows are told the class, the next b that there is no condition.
-    """
-    b = len(labels)
-    classes = np.array([config.class_id(label) for label in labels])
-    nothing = np.full(b, config.no_class_id)
-    first = np.concatenate([classes, nothing])[:, None]
-    ids = np.concatenate([first, _both(known)], axis=1)
-    rows = np.concatenate([[0], np.asarray(positions, np.int64) + 1])
-    return ids, np.ascontiguousarray(np.broadcast_to(rows, ids.shape))
 
 
 def check_labels(config, labels):
@@ -231,5 +243,9 @@ def check_known(config, plan, b, known):
     return known
 
 
-def _both(rows):
-    return np.concatenate([rows, rows])
+def _weight(options, index, decoded, n):
+    # of guidance in a step that brings `decoded` of n tokens, None for none
+    if options.guided_steps is not None and index >= options.guided_steps:
+        return None
+    schedule, guidance = options.guidance_schedule, options.guidance
+    return plans.guidance_weight(schedule, guidance, decoded, n)

@@ -30,7 +30,7 @@ def models(tmp_path_factory):
     """Stand-in weights of the small models, in files as the originals write them."""
     folder = tmp_path_factory.mktemp("models")
     paths = {}
-    for name in ("arpg-mnist", "vq-mnist"):
+    for name in ("arpg-mnist", "gpt-mnist", "vq-mnist"):
         paths[name] = folder / f"{name}.safetensors"
         weights.write(PRESETS[name], paths[name])
     return paths
@@ -47,6 +47,7 @@ def minigen(models, tmp_path, monkeypatch):
 
     def run(*arguments, status=0):
         names = {"G": models["arpg-mnist"], "T": models["vq-mnist"]}
+        names["R"] = models["gpt-mnist"]
         arguments = [str(names.get(a, a)) for a in arguments]
         result = CliRunner().invoke(app, arguments)
         if result.exception and not isinstance(result.exception, SystemExit):
@@ -196,6 +197,9 @@ BAD = [
     (["convert", "G", "no/a.safetensors"], "mkdir -p no"),
     (["convert", "G", "a.safetensors", "--dtype", "int4"], "int4"),
     (["convert", "G", "a.safetensors", "--key", "ema"], "'ema'"),
+    (["convert", "T", "a.safetensors", "--tokens", "9"], "family vq"),
+    (["convert", "R", "a.safetensors", "--tokens", "9x"], "tokens"),
+    (["convert", "R", "a.safetensors", "--tokens", "63"], "square number"),
     (["evaluate", "T"], "--data DIR"),
     (["evaluate", "T", "--data", "none"], "does not exist"),
     (["bench", "cpu", "arpg-l", "vq-mnist"], "belongs together"),
@@ -222,6 +226,28 @@ def test_more_steps_than_tokens_are_merged(minigen):
     steps = len(plans.plan((8, 8), schedule="arccos", steps=80).groups)
     assert f"{steps} steps" in said and steps <= 64
     assert "agrees" in minigen("replay", "sample.png", "--backend", "numpy")
+
+
+def test_a_raster_model_is_drawn_from_as_any_other(minigen):
+    one = ("--tokenizer", "T", "--backend", "numpy", "-c", "7", "--json")
+    found = json.loads(minigen("sample", "R", *one))["recipe"]
+    general = defaults.GENERAL["llamagen"]
+    assert {name: found[name] for name in general} == general
+    guided = ("--guidance", "2", "--guided-steps", "9", "--seed", "3")
+    said = json.loads(minigen("steps", "R", *guided, *one))["steps"]
+    assert [step["guidance"] for step in said] == [2.0] * 9 + [1.0] * 55
+    assert [step["positions"] for step in said] == [[i] for i in range(64)]
+    said = minigen("sample", "R", *one, "--order", "halton", status=2)
+    assert "one token a step in raster order" in said.replace("\n", " ")
+
+
+def test_what_no_shape_shows_can_be_said(minigen):
+    said = minigen("convert", "R", "ours.safetensors")
+    assert "assumed, since no shape shows it: tokens 64" in said
+    said = minigen("convert", "R", "larger.safetensors", "--tokens", "144")
+    assert "assumed" not in said
+    found = json.loads(minigen("info", "larger.safetensors", "--json"))
+    assert found["config"]["tokens"] == 144 and found["name"] == "custom"
 
 
 def test_convert_and_info(minigen):

@@ -26,7 +26,7 @@ DEF = re.compile(r"^def ([a-z]\w*)\(([^)]*)\):\n(.*)$", re.MULTILINE)
 SIZE = re.compile(r"(\d*)([a-z]?)(?:/(\d+))?")
 
 # sizes that differ, so that no two letters can be taken for each other
-SIZES = {"b": 2, "n": 11, "m": 3, "d": 16, "h": 5, "e": 8, "v": 9, "k": 13, "c": 12}
+SIZES = {"b": 2, "n": 11, "m": 3, "d": 16, "h": 20, "e": 8, "v": 9, "k": 13, "c": 12}
 SIZES |= {"s": 17, "p": 18, "g": 19, "f": 10, "r": 4, "t": 7, "y": 6, "x": 14}
 SCALARS = {"eps": 1e-5, "r": 4, "length": 2, "weight": 3.0, "temperature": 0.9}
 SCALARS |= {"top_k": 4, "top_p": 0.8, "minimum": 1, "rows": 2, "columns": 3, "e": 8}

@@ -1,4 +1,4 @@
-"""Runs on a device: all of ARPG and VQ through the interpreter of CUDA kernels."""
+"""Runs on a device: whole models through the interpreter of CUDA kernels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from minigen import arrays, backends, plans, recorded, sample
 from minigen.checkpoints import Model
-from minigen.config import ArpgConfig, VqConfig
+from minigen.config import ArpgConfig, GptConfig, VqConfig
 from minigen.pipeline import Pipeline
 from tests.models.stand_in import stand_in
 from tests.test_sample import compare
@@ -16,18 +16,22 @@ from tests.test_sample import compare
 CONFIG = ArpgConfig(
     width=32, layers=2, heads=2, vocabulary=24, classes=3, tokens=16, multiple_of=16
 )
+RASTER = GptConfig(
+    width=32, layers=2, heads=4, key_heads=2, vocabulary=24, classes=3, tokens=16,
+    multiple_of=16,
+)  # fmt: skip
 # one level: a token is a pixel, which keeps the interpreted convolutions short
 PIXELS = VqConfig(base=32, multipliers=(1,), latent=8, codes=24, code_size=4)
 OPTIONS = sample.Options(guidance=3.0, temperature=0.9, top_k=20, top_p=0.95)
 
 
-def pipeline(device=None):
+def pipeline(device=None, config=CONFIG):
     """Return a pipeline of stand-ins, on that device or on NumPy."""
     name = "interpreter" if device else "numpy"
     ops = backends.table(name, device)
     models = (
         Model(config, backends.move(ops, stand_in(config)), Path(name))
-        for config in (CONFIG, PIXELS)
+        for config in (config, PIXELS)
     )
     return Pipeline(*models, name, ops)
 
@@ -64,6 +68,36 @@ def test_a_tiny_arpg_draws_the_reference_s_tokens(device):
     assert compare(*runs, seed=8) == 0
     for one, other in zip(*runs, strict=True):
         assert np.array_equal(one.canvas, other.canvas)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_tiny_gpt_draws_the_reference_s_tokens(device, guidance):
+    """Row by row, with heads that share keys; with and without guidance."""
+    plan = plans.plan((4, 4), "raster", "one", known=[0, 1])
+    known = np.array([[5, 23], [0, 11]])
+    options = replace(OPTIONS, guidance=guidance, guided_steps=9)
+    runs = []
+    for pipe in (pipeline(config=RASTER), pipeline(device, RASTER)):
+        call = pipe.ops, pipe.generator.weights, RASTER, plan, [0, 2]
+        runs.append(list(sample.steps(*call, seed=8, options=options, known=known)))
+    assert compare(*runs, seed=8) == 0
+    for one, other in zip(*runs, strict=True):
+        assert np.array_equal(one.canvas, other.canvas)
+
+
+def test_a_gpt_s_third_run_is_replayed(device):
+    pipe, plain = pipeline(device, RASTER), pipeline(config=RASTER)
+    plan = plans.plan((1, 3), "raster", "one")
+    launches = []
+    for label, seed in ((0, 5), (2, 6), (1, 7)):
+        before = device.launches
+        images, expected = (
+            recorded.draw(p, plan, [label], seed, OPTIONS, 0) for p in (pipe, plain)
+        )
+        launches.append(device.launches - before)
+        assert abs(images.astype(int) - expected.astype(int)).max() <= 1
+    (run,) = pipe.recorded.values()
+    assert launches == [len(run.recording) * times for times in (1, 2, 1)]
 
 
 def test_the_third_run_of_a_shape_is_replayed(device):

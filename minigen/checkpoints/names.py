@@ -8,12 +8,14 @@ one pixel lose their two empty axes, everything else stays.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 
-from minigen.config import PRESETS, ArpgConfig, JudgeConfig, VqConfig
+from minigen.config import PRESETS, ArpgConfig, GptConfig, JudgeConfig, VqConfig
 from minigen.errors import CheckpointError, ConfigError
 
 Row = tuple[str, str, tuple[int, ...]]
@@ -60,13 +62,50 @@ def guess_arpg(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
         "classes": rows - vocabulary - 3,
         "tokens": 256,
     }
-    for multiple in (256, 128, 64, 32, 16, 8, 4, 2, 1):
-        config = ArpgConfig(**fields, multiple_of=multiple)
-        if config.hidden == f:
-            return config, ("heads", "tokens")
-    multiplier = f / int(2 * (4 * d) / 3)
-    config = ArpgConfig(**fields, multiple_of=f, hidden_multiplier=multiplier)
-    return config, ("heads", "tokens")
+    return ArpgConfig(**fields, **_rounding(d, f)), ("heads", "tokens")
+
+
+def gpt_rows(c: GptConfig) -> Iterator[Row]:
+    """Source: FoundationVision/LlamaGen autoregressive/models/gpt.py."""
+    d, f = c.width, c.hidden
+    names = {
+        "attn_norm": ("attention_norm", (d,)),
+        "qkv": ("attention.wqkv", (d + 2 * c.key_width, d)),
+        "proj": ("attention.wo", (d, d)),
+        "ffn_norm": ("ffn_norm", (d,)),
+        "gate": ("feed_forward.w1", (f, d)),
+        "up": ("feed_forward.w3", (f, d)),
+        "down": ("feed_forward.w2", (d, f)),
+    }
+    yield "classes", "cls_embedding.embedding_table.weight", (c.classes + c.no_class, d)
+    yield "embeddings", "tok_embeddings.weight", (c.vocabulary, d)
+    for i in range(c.layers):
+        for name, (upstream, shape) in names.items():
+            yield f"layers.{i}.{name}", f"layers.{i}.{upstream}.weight", shape
+    yield "out_norm", "norm.weight", (d,)
+    yield "head", "output.weight", (c.vocabulary, d)
+
+
+def guess_gpt(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    vocabulary, d = shapes["output.weight"]
+    f, _ = shapes["layers.0.feed_forward.w1.weight"]
+    qkv, _ = shapes["layers.0.attention.wqkv.weight"]
+    rows, _ = shapes["cls_embedding.embedding_table.weight"]
+    # heads are 64 wide in every released model but the 3B, where it is 100
+    key_width = (qkv - d) // 2
+    size = math.gcd(d, key_width, 64)
+    fields = {
+        "width": d,
+        "layers": _count(shapes, "layers.{}.attention_norm.weight"),
+        "heads": d // size,
+        "key_heads": key_width // size,
+        "vocabulary": vocabulary,
+        "classes": max(1, rows - 1),
+        "no_class": rows > 1,
+    }
+    unseen = ("heads", "key_heads", "classes", "no_class", "tokens")
+    return GptConfig(**fields, **_rounding(d, f)), unseen
 
 
 def vq_rows(c: VqConfig) -> Iterator[Row]:
@@ -134,15 +173,27 @@ def guess_judge(shapes: Mapping) -> tuple[JudgeConfig, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Family:
-    """The table of a family; how its sizes are read off; names it drops if present."""
+    """The table of a family; how its sizes are read off; names it drops if present.
+
+    dropped: names in which `*` stands for anything; unsure: fields that the shapes of a
+    preset leave open, as models of those shapes were released with several values.
+    """
 
     rows: Callable
     guess: Callable
     dropped: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
 
 
 FAMILIES = {
     ArpgConfig: Family(arpg_rows, guess_arpg),
+    GptConfig: Family(
+        gpt_rows,
+        guess_gpt,
+        # the rotary table, and what a model saved after it generated still holds
+        ("freqs_cis", "layers.*.attention.kv_cache.*_cache"),
+        ("tokens",),
+    ),
     VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",)),
     JudgeConfig: Family(judge_rows, guess_judge),
 }
@@ -176,7 +227,7 @@ def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
     for config in PRESETS.values():
         family = FAMILIES.get(type(config))
         if family and not _differences(config, shapes):
-            return config, ()
+            return config, family.unsure
     for family in FAMILIES.values():
         try:
             config, unseen = family.guess(shapes)
@@ -188,8 +239,8 @@ def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
         raise CheckpointError(f"it resembles {config}, but {differences}")
     first = ", ".join(sorted(shapes)[:5])[:300]
     raise CheckpointError(
-        f"its {len(shapes)} arrays are those of no known family (arpg, vq, judge); the "
-        f"first are {first}; where the weights lie deeper, give their key"
+        f"its {len(shapes)} arrays are those of no known family (arpg, llamagen, vq, "
+        f"judge); the first are {first}; where the weights lie deeper, give their key"
     )
 
 
@@ -229,6 +280,13 @@ def to_tree(config, state: Mapping[str, np.ndarray]) -> dict:
     """
     ours = to_ours(config, state)
     return unflatten({name: np.ascontiguousarray(a) for name, a in ours.items()})
+
+
+def to_upstream(config, tree) -> dict[str, np.ndarray]:
+    """Return {upstream name: view in upstream's layout}: what `to_tree` was made of."""
+    ours = flatten(tree)
+    rows = FAMILIES[type(config)].rows(config)
+    return {upstream: _to_layout(ours[name], shape) for name, upstream, shape in rows}
 
 
 def unwrap(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -295,7 +353,12 @@ def _differences(config, shapes, ours=False):
         if shapes[name] != shape:
             return f"{name} has the shape {shapes[name]} instead of {shape}"
         expected[name] = shape
-    left = set(shapes) - set(expected) - {*FAMILIES[type(config)].dropped}
+    dropped = FAMILIES[type(config)].dropped
+    left = {
+        name
+        for name in set(shapes) - set(expected)
+        if not any(fnmatchcase(name, pattern) for pattern in dropped)
+    }
     if left:
         first = ", ".join(sorted(left)[:3])[:200]
         return f"{len(left)} arrays are left over, such as {first}"
@@ -310,11 +373,26 @@ def _to_our_layout(array):
     return array.transpose(0, 2, 3, 1)
 
 
+def _to_layout(array, shape):
+    if len(shape) != 4:
+        return array
+    return array.reshape(shape) if array.ndim == 2 else array.transpose(0, 3, 1, 2)
+
+
 def _our_shape(shape):
     if len(shape) != 4:
         return shape
     f, c, *kernel = shape
     return (f, c) if kernel == [1, 1] else (f, *kernel, c)
+
+
+def _rounding(d, f):
+    # one of the descriptions of how a width d gives a hidden width f
+    h = int(2 * (4 * d) / 3)
+    for multiple in (256, 128, 64, 32, 16, 8, 4, 2, 1):
+        if -(-h // multiple) * multiple == f:
+            return {"multiple_of": multiple}
+    return {"multiple_of": f, "hidden_multiplier": f / h}
 
 
 def _count(shapes, pattern):

@@ -16,7 +16,7 @@ from minigen.commands.terminal import (
     say_json,
     table,
 )
-from minigen.defaults import settle
+from minigen.defaults import GENERAL, settle
 from minigen.errors import InputError
 
 FEW = 1000
@@ -43,7 +43,7 @@ def evaluate(
     steps: o.Steps = 16,
     seed: o.Seed = 0,
     guidance: o.Guidance = None,
-    guidance_schedule: o.GuidanceSchedule = "linear",
+    guidance_schedule: o.GuidanceSchedule = None,
     order: o.Order = None,
     schedule: o.Schedule = None,
     temperature: o.Temperature = None,
@@ -80,18 +80,18 @@ def evaluate(
     o.use_threads(threads, name)
     o.warn_of(name)
     loaded = load_model(find(model))
-    if loaded.family == "arpg":
+    draws = loaded.family in GENERAL
+    if draws:
         settings = settle(
+            loaded.family,
             loaded.name,
             order=order,
             schedule=schedule,
             guidance=guidance,
+            guidance_schedule=guidance_schedule,
             temperature=temperature,
         )
-        options = dict(
-            steps=steps, seed=seed, guidance_schedule=guidance_schedule, top_k=top_k,
-            top_p=top_p, **settings,
-        )  # fmt: skip
+        options = dict(steps=steps, seed=seed, top_k=top_k, top_p=top_p, **settings)
         judge = load_judge(backend=name)
         rows = _generator(
             model, tokenizer, judge, name, count, first, batch, sweep, options
@@ -112,7 +112,7 @@ def evaluate(
         return
     say(f"{model} on {name}, {rows[0]['images']} images\n")
     say(table(cells, right))
-    if loaded.family == "arpg" and count < FEW:
+    if draws and count < FEW:
         say(f"\nwith fewer than {FEW} images all distances come out too large")
 
 

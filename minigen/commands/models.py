@@ -15,6 +15,10 @@ UPSTREAM = {
     "arpg-l": "hp-l33/ARPG arpg_300m.pt",
     "arpg-xl": "hp-l33/ARPG arpg_700m.pt",
     "arpg-xxl": "hp-l33/ARPG arpg_1b.pt",
+    "gpt-b": "FoundationVision/LlamaGen c2i_B_256.pt",
+    "gpt-l": "FoundationVision/LlamaGen c2i_L_256.pt",
+    "gpt-xl": "FoundationVision/LlamaGen c2i_XL_384.pt",
+    "gpt-xxl": "FoundationVision/LlamaGen c2i_XXL_384.pt",
     "vq-16": "FoundationVision/LlamaGen vq_ds16_c2i.pt",
     "vq-8": "FoundationVision/LlamaGen vq_ds8_c2i.pt",
 }
@@ -108,6 +112,14 @@ def convert(
         ),
     ] = None,
     key: o.Key = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Tokens of an image, which no shape shows: 576 for LlamaGen's files "
+            "of 384 x 384 pixels, if not said 256.",
+        ),
+    ] = None,
     as_json: o.Json = False,
 ):
     """Make a released .pt, .pth, .bin or .safetensors file one of ours.
@@ -120,7 +132,8 @@ def convert(
     from minigen.show.files import check_file
 
     check_file(out, ".safetensors")
-    report = write(source, out, dtype=dtype, key=key)
+    config = None if tokens is None else with_tokens(source, key, tokens)
+    report = write(source, out, dtype=dtype, key=key, config=config)
     if as_json:
         say_json(asdict(report))
         return
@@ -133,6 +146,23 @@ def convert(
         say(f"read from the key {report.key!r}{others}")
     if report.unseen:
         say(f"assumed, since no shape shows it: {_fields(report)}")
+
+
+def with_tokens(source, key, tokens):
+    """Return what a file holds, as a model of images of that many tokens."""
+    from dataclasses import replace
+
+    from minigen.checkpoints.load import family_of, identify
+    from minigen.checkpoints.reader import open_checkpoint
+    from minigen.errors import InputError
+
+    config, _, _ = identify(open_checkpoint(source, key))
+    if not hasattr(config, "tokens"):
+        raise InputError(
+            f"--tokens {tokens} is for generators; {source} holds a model of the "
+            f"family {family_of(config)}"
+        )
+    return replace(config, tokens=tokens)
 
 
 def _fields(report):

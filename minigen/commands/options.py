@@ -50,8 +50,12 @@ Guidance = Annotated[
     typer.Option(metavar="X", help="Weight of the class against none; 1 is none."),
 ]
 GuidanceSchedule = Annotated[
-    str,
+    str | None,
     typer.Option(metavar="NAME", help="linear rises to the weight; constant stays."),
+]
+GuidedSteps = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Guide the first N steps only; all, if not said."),
 ]
 Temperature = Annotated[
     float | None, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")

@@ -25,7 +25,8 @@ def sample(
     steps: o.Steps = 16,
     seed: o.Seed = 0,
     guidance: o.Guidance = None,
-    guidance_schedule: o.GuidanceSchedule = "linear",
+    guidance_schedule: o.GuidanceSchedule = None,
+    guided_steps: o.GuidedSteps = None,
     order: o.Order = None,
     schedule: o.Schedule = None,
     temperature: o.Temperature = None,
@@ -57,9 +58,9 @@ def sample(
     recipe = Recipe(
         model=model, tokenizer=tokenizer, labels=labels, seed=seed, first=first,
         steps=steps, order=order, schedule=schedule, guidance=guidance,
-        guidance_schedule=guidance_schedule, temperature=temperature, top_k=top_k,
-        top_p=top_p, columns=columns or columns_for(len(labels), len(wanted)),
-        scale=scale,
+        guidance_schedule=guidance_schedule, guided_steps=guided_steps,
+        temperature=temperature, top_k=top_k, top_p=top_p,
+        columns=columns or columns_for(len(labels), len(wanted)), scale=scale,
     )  # fmt: skip
     _check_places(out, steps_dir, gif)
     start = time.perf_counter()
@@ -91,7 +92,8 @@ def steps(
     steps: o.Steps = 16,
     seed: o.Seed = 0,
     guidance: o.Guidance = None,
-    guidance_schedule: o.GuidanceSchedule = "linear",
+    guidance_schedule: o.GuidanceSchedule = None,
+    guided_steps: o.GuidedSteps = None,
     order: o.Order = None,
     schedule: o.Schedule = None,
     temperature: o.Temperature = None,
@@ -118,7 +120,8 @@ def steps(
         model=model, tokenizer=tokenizer, labels=tuple(o.parse_classes(classes)),
         seed=seed, first=first, steps=steps, order=order, schedule=schedule,
         guidance=guidance, guidance_schedule=guidance_schedule,
-        temperature=temperature, top_k=top_k, top_p=top_p, scale=scale,
+        guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
+        scale=scale,
     )  # fmt: skip
     _check_places(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)

@@ -29,6 +29,29 @@ class Cache:
     length: int
 
 
+def guides(guidance):
+    """Say whether there is any guidance: always, at 1 too, as in the original."""
+    return True
+
+
+def check_plan(config, plan):
+    """Raise InputError unless the model can draw in that way: it can in any."""
+
+
+def prompt(config, labels, positions, known, guided=True):
+    """Return ids and rows (w 1+k) of what the model is told first.
+
+    labels: b classes; known (b k): the tokens at positions (k). The first b of the w
+    rows are told the class, and the next b, if guided, that there is no condition.
+    """
+    first = [config.class_id(label) for label in labels]
+    if guided:
+        first, known = first + [config.no_class_id] * len(labels), _twice(known)
+    ids = np.concatenate([np.array(first)[:, None], known], axis=1)
+    rows = np.concatenate([[0], np.asarray(positions, np.int64) + 1])
+    return ids, np.ascontiguousarray(np.broadcast_to(rows, ids.shape))
+
+
 def new_cache(ops, config, batch, capacity):
     """Return an empty cache with room for `capacity` tokens (the class is one)."""
     shape = (batch, capacity, config.heads, config.head_size)
@@ -39,6 +62,12 @@ def new_cache(ops, config, batch, capacity):
         shared_values=ops.empty(shape),
         length=0,
     )
+
+
+def begin(ops, weights, config, ids, rows, table, capacity):
+    """Return a cache that holds the class and what is known: ids, rows of `prompt`."""
+    cache = new_cache(ops, config, ids.shape[0], capacity)
+    return feed(ops, weights, config, cache, ids, rows, table)
 
 
 def feed(ops, weights, config, cache, ids, rows, table, watch=None):
@@ -181,6 +210,10 @@ def feed_forward(ops, config, x, w):
     a = ops.rms_norm(x, w["ffn_norm"], config.norm_eps)
     h = ops.swiglu(ops.linear(a, w["gate"]), ops.linear(a, w["up"]))
     return ops.linear_add(h, w["down"], x)
+
+
+def _twice(rows):
+    return np.concatenate([rows, rows])
 
 
 def _heads(config, x):

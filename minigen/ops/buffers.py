@@ -38,6 +38,20 @@ def expect(name, array, shape):
         raise ShapeError(f"{name} has shape {array.shape}, expected {shape}")
 
 
+def expect_shared(q, k, v):
+    """Return tokens and heads of k and v (b n r e), or raise ShapeError.
+
+    q (b m h e): its heads share those of k and v, so r divides h.
+    """
+    b, _, h, e = q.shape
+    n, r = k.shape[1:3]
+    if r < 1 or h % r:
+        raise ShapeError(f"{h} heads of q cannot share {r} of k evenly")
+    expect("k", k, (b, n, r, e))
+    expect("v", v, k.shape)
+    return n, r
+
+
 def weight(array):
     """Return a weight as kernels read it: float32, or the bits of its two bytes.
 

@@ -10,7 +10,6 @@ from importlib import metadata
 import numpy as np
 
 from minigen import __version__
-from minigen.defaults import settle
 from minigen.errors import InputError
 from minigen.show.grid import enlarge, grid
 
@@ -20,8 +19,9 @@ class Recipe:
     """What was asked for and by what it was drawn; JSON in every PNG we write.
 
     Image i of the run is number `first + i`, of class `labels[i]`. Order, schedule,
-    guidance and temperature are the model's own where they are None; `step` is None for
-    finished images, else the number of steps after which the canvas was shown.
+    guidance, its schedule and temperature are the model's own where they are None;
+    `step` is None for finished images, else the number of steps after which the canvas
+    was shown.
     """
 
     model: str
@@ -35,7 +35,8 @@ class Recipe:
     order: str | tuple[int, ...] | None = None
     schedule: str | tuple[int, ...] | None = None
     guidance: float | None = None
-    guidance_schedule: str = "linear"
+    guidance_schedule: str | None = None
+    guided_steps: int | None = None
     temperature: float | None = None
     top_k: int = 0
     top_p: float = 1.0
@@ -49,7 +50,7 @@ class Recipe:
         """The keyword arguments of `Pipeline.steps` that this recipe stands for."""
         names = (
             "seed", "steps", "order", "schedule", "guidance", "guidance_schedule",
-            "temperature", "top_k", "top_p",
+            "guided_steps", "temperature", "top_k", "top_p",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
@@ -74,11 +75,11 @@ def from_json(values: dict) -> Recipe:
 
 def signed(recipe: Recipe, pipe) -> Recipe:
     """Return the recipe with all that decides its pixels when it is drawn here."""
-    left = ("order", "schedule", "guidance", "temperature")
+    left = ("order", "schedule", "guidance", "guidance_schedule", "temperature")
     given = {name: getattr(recipe, name) for name in left}
     return replace(
         recipe,
-        **settle(pipe.generator.name, **given),
+        **pipe.settle(**given),
         model_hash=pipe.hash,
         tokenizer_hash=pipe.tokenizer.hash,
         versions={**versions(), "backend": pipe.backend},

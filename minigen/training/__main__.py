@@ -1,4 +1,4 @@
-"""`python -m minigen.training vq|arpg|judge`: train a small model, or train it on.
+"""`python -m minigen.training vq|arpg|gpt|judge`: train a small model, or train it on.
 
 The schedule is defined by --steps: a run that is stopped in any way and started again
 by the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds
@@ -17,10 +17,16 @@ import torch
 from minigen.errors import MinigenError
 from minigen.training import tasks
 
-TASKS = {"vq": tasks.train_vq, "arpg": tasks.train_arpg, "judge": tasks.train_judge}
+TASKS = {
+    "vq": tasks.train_vq,
+    "arpg": tasks.train_arpg,
+    "gpt": tasks.train_gpt,
+    "judge": tasks.train_judge,
+}
 DEFAULTS = {
     "vq": {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
     "arpg": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
+    "gpt": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "judge": {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2},
 }
 
@@ -61,15 +67,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                 default=1.0,
                 help="pull of blank patches to code 0",
             )
-        if name == "arpg":
-            add("--tokenizer", required=True, help="the trained tokenizer, OUT/vq.pt")
+        if name in ("arpg", "gpt"):
+            add("--tokenizer", required=True, help="OUT/vq.pt, or vq-mnist")
             add("--versions", type=int, default=1, help="stored versions of each digit")
             add(
                 "--dropout", type=float, default=0.0, help="of tokens, sums and hiddens"
             )
             add("--compile", action="store_true", help="let torch.compile fuse passes")
-            add("--misplace", type=float, default=0.0, help="of early content tokens")
             add("--label-dropout", type=float, default=0.1, help="hides the class")
+        if name == "arpg":
+            add("--misplace", type=float, default=0.0, help="of early content tokens")
         command.set_defaults(**defaults)
     return parser.parse_args(arguments)
 

@@ -22,11 +22,13 @@ from minigen.errors import MinigenError
 from minigen.training.arpg import Arpg, generate
 from minigen.training.data import read_mnist, to_grey, to_input, tokenize
 from minigen.training.judge import Judge
+from minigen.training.llamagen import Gpt
+from minigen.training.llamagen import generate as generate_raster
 from minigen.training.tasks import classify
 from minigen.training.trainer import read
 from minigen.training.vq import Vq
 
-TWINS = {"arpg": Arpg, "vq": Vq, "judge": Judge}
+TWINS = {"arpg": Arpg, "gpt": Gpt, "vq": Vq, "judge": Judge}
 
 
 def load(name: str, folder: str | Path) -> nn.Module:
@@ -83,13 +85,29 @@ def sample(
     return labels, torch.cat(drawn)
 
 
+def sample_raster(
+    model: Gpt, count: int, seed: int, **options
+) -> tuple[Tensor, Tensor]:
+    """Labels (b), taking turns, and tokens (b n), row by row."""
+    labels = torch.arange(count) % model.config.classes
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [
+        generate_raster(model, part, generator=generator, **options)
+        for part in labels.split(100)
+    ]
+    return labels, torch.cat(drawn)
+
+
 def sweep(args: argparse.Namespace, vq: Vq, judge: Judge):
     """Print the share of digits in which the judge sees the class asked for."""
-    model, names = load("arpg", args.train), ("order", "schedule", "steps")
-    names += ("guidance", "ramp", "temperature", "top_k")
+    model, names = load(args.what, args.train), ("guidance", "temperature", "top_k")
+    draw_tokens = sample_raster
+    if args.what == "arpg":
+        names = ("order", "schedule", "steps", "guidance", "ramp", *names[1:])
+        draw_tokens = sample
     for values in itertools.product(*(getattr(args, name) for name in names)):
         setting, started = dict(zip(names, values, strict=True)), time.monotonic()
-        labels, tokens = sample(model, args.count, seed=args.seed, **setting)
+        labels, tokens = draw_tokens(model, args.count, seed=args.seed, **setting)
         share = (classify(judge, draw(vq, tokens)) == labels).double().mean().item()
         shown = " ".join(f"{name} {value}" for name, value in setting.items())
         seconds = time.monotonic() - started
@@ -99,8 +117,8 @@ def sweep(args: argparse.Namespace, vq: Vq, judge: Judge):
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m minigen.training.evaluate")
     add = parser.add_argument
-    add("what", choices=["vq", "arpg"])
-    add("--train", required=True, help="folder that holds vq/, arpg/ and judge/")
+    add("what", choices=["vq", "arpg", "gpt"])
+    add("--train", required=True, help="folder that holds vq/, judge/, arpg/ or gpt/")
     add("--data", help="folder of the four MNIST files, for vq")
     add("--count", type=int, default=1000, help="digits per setting")
     # each option takes several values; all combinations are tried
@@ -122,7 +140,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(args.threads)
     try:
         vq, judge = load("vq", args.train), load("judge", args.train)
-        if args.what == "arpg":
+        if args.what != "vq":
             sweep(args, vq, judge)
         else:
             report = report_tokenizer(vq, judge, *read_mnist(args.data, "test"))

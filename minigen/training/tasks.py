@@ -1,16 +1,21 @@
-"""What each trainer does in a step: the losses of the tokenizer, ARPG and the judge."""
+"""What each trainer does in a step: the losses of the tokenizer, ARPG, LlamaGen's GPT
+and the judge."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minigen.checkpoints import load_model
+from minigen.checkpoints import names as layout
 from minigen.config import PRESETS
 from minigen.errors import InputError
+from minigen.pipeline import find
 from minigen.training import trainer
 from minigen.training.arpg import Arpg, Dropouts, training_loss
 from minigen.training.data import (
@@ -21,6 +26,8 @@ from minigen.training.data import (
     tokenize_versions,
 )
 from minigen.training.judge import Judge
+from minigen.training.llamagen import Gpt
+from minigen.training.llamagen import training_loss as raster_loss
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
 
@@ -118,12 +125,7 @@ def restart_codes(quantizer: Quantizer, vectors: Tensor):
 
 def train_arpg(args: argparse.Namespace) -> nn.Module:
     tokens, labels = tokens_of(args)
-    torch.manual_seed(args.seed)
-    dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
-    model = Arpg(PRESETS["arpg-mnist"], dropouts)
-    if args.start:
-        model.load_state_dict(trainer.read(args.start)["ema"])
-    compiled = torch.compile(model) if args.compile else model
+    model, compiled = new_generator(Arpg, "arpg-mnist", args)
     versions, digits, n = tokens.shape
 
     def loss(step, g):
@@ -141,6 +143,32 @@ def train_arpg(args: argparse.Namespace) -> nn.Module:
             }
 
     return train(model, loss, args)
+
+
+def train_gpt(args: argparse.Namespace) -> nn.Module:
+    tokens, labels = tokens_of(args)
+    model, compiled = new_generator(Gpt, "gpt-mnist", args)
+    versions, digits, _ = tokens.shape
+
+    def loss(step, g):
+        index = torch.randint(digits, (args.batch,), generator=g)
+        version = torch.randint(versions, (args.batch,), generator=g)
+        uniforms = torch.rand(args.batch, generator=g)
+        chosen = tokens[version, index].long()
+        with autocast(args):
+            return {"loss": raster_loss(compiled, chosen, labels[index], uniforms)}
+
+    return train(model, loss, args)
+
+
+def new_generator(twin, preset: str, args: argparse.Namespace):
+    """A twin to be trained from scratch or on from --start, and the same compiled."""
+    torch.manual_seed(args.seed)
+    dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
+    model = twin(PRESETS[preset], dropouts)
+    if args.start:
+        model.load_state_dict(trainer.read(args.start)["ema"])
+    return model, torch.compile(model) if args.compile else model
 
 
 def misplace(order: Tensor, most: float, g: torch.Generator) -> Tensor:
@@ -162,8 +190,7 @@ def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
     path = Path(args.out) / "tokens.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        vq = Vq(PRESETS["vq-mnist"])
-        vq.load_state_dict(trainer.read(args.tokenizer)["ema"])
+        vq = read_tokenizer(args.tokenizer)
         vq.to(memory_format=torch.channels_last)
         first, count = trainer.rank(), args.workers
         mine = tokenize_versions(
@@ -182,6 +209,23 @@ def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
             f"{(args.versions, len(labels))} were asked for; remove it to make it again"
         )
     return tokens, labels
+
+
+def read_tokenizer(path: str) -> Vq:
+    """The tokenizer of a training file, or one that ships: vq-mnist, X.safetensors."""
+    vq = Vq(PRESETS["vq-mnist"])
+    if Path(path).suffix not in ("", ".safetensors"):
+        vq.load_state_dict(trainer.read(path)["ema"])
+        return vq
+    model = load_model(find(path))
+    state = {
+        name: torch.from_numpy(np.array(array, np.float32))
+        for name, array in layout.to_upstream(model.config, model.weights).items()
+    }
+    # which codes training has used is no weight
+    rest = vq.load_state_dict(state, strict=False)
+    assert not rest.unexpected_keys
+    return vq
 
 
 def train_judge(args: argparse.Namespace) -> nn.Module:

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 import minigen
 from minigen.checkpoints import names
-from minigen.config import PRESETS, ArpgConfig, JudgeConfig, VqConfig
+from minigen.config import PRESETS, ArpgConfig, GptConfig, JudgeConfig, VqConfig
 from minigen.errors import CheckpointError
 
 PARAMETERS = {
     "arpg-l": (198, 319_845_376),
     "arpg-xl": (294, 718_997_760),
     "arpg-xxl": (390, 1_302_449_664),
+    "gpt-b": (88, 110_888_448),
+    "gpt-l": (172, 342_910_976),
+    "gpt-xl": (256, 774_699_520),
+    "gpt-xxl": (340, 1_410_972_672),
     "vq-16": (343, 71_883_403),
     "vq-8": (299, 70_109_835),
 }
@@ -42,13 +46,17 @@ def test_the_manifest_counts_what_the_original_has(preset):
 def test_every_preset_is_recognised_exactly(preset):
     config, unseen = names.recognise_with_unseen(shaped(PRESETS[preset]))
     assert config == PRESETS[preset]
-    assert unseen == ()
+    # LlamaGen released the same shapes for grids of 16 x 16 and of 24 x 24
+    assert unseen == (("tokens",) if preset.startswith("gpt-") else ())
 
 
-@pytest.mark.parametrize("case", ["arpg/formats", "vq/tiny_formats"])
+@pytest.mark.parametrize(
+    "case", ["arpg/formats", "llamagen/formats", "vq/tiny_formats"]
+)
 def test_other_sizes_are_recognised_but_for_what_no_shape_shows(golden, case):
     case_json = json.loads((golden / case / "case.json").read_text())
-    family = {"arpg": ArpgConfig, "vq": VqConfig}[case_json["family"]]
+    families = {"arpg": ArpgConfig, "llamagen": GptConfig, "vq": VqConfig}
+    family = families[case_json["family"]]
     expected = family.from_upstream(case_json["config"])
     for entry in case_json["weights"]["files"]:
         state = minigen.read_checkpoint(golden / case / entry["path"])
@@ -74,6 +82,20 @@ small_arpg = st.builds(
     multiple_of=st.sampled_from((1, 6, 16, 256)),
     hidden_multiplier=st.sampled_from((None, 0.3, 1.3)),
 )
+small_gpt = st.builds(
+    lambda heads, size, shared, **rest: GptConfig(
+        width=heads * shared * size, heads=heads * shared, key_heads=heads, **rest
+    ),
+    heads=st.integers(1, 3),
+    size=st.sampled_from((4, 12, 64, 100)),
+    shared=st.integers(1, 3),
+    layers=st.integers(1, 4),
+    vocabulary=st.integers(1, 50),
+    classes=st.integers(1, 9),
+    no_class=st.booleans(),
+    multiple_of=st.sampled_from((1, 6, 16, 256)),
+    hidden_multiplier=st.sampled_from((None, 0.3, 1.3)),
+)
 small_vq = st.builds(
     VqConfig,
     base=st.sampled_from((32, 64)),
@@ -90,7 +112,7 @@ small_judge = st.builds(
 )
 
 
-@given(st.one_of(small_arpg, small_vq, small_judge))
+@given(st.one_of(small_arpg, small_gpt, small_vq, small_judge))
 def test_any_size_is_recognised_from_its_shapes(config):
     state = shaped(config)
     found = names.recognise(state)
@@ -98,7 +120,7 @@ def test_any_size_is_recognised_from_its_shapes(config):
     assert names.manifest(found) == names.manifest(config)
 
 
-@given(st.one_of(small_arpg, small_vq, small_judge))
+@given(st.one_of(small_arpg, small_gpt, small_vq, small_judge))
 def test_trees_hold_every_weight_once_and_in_our_layout(config):
     tree = names.to_tree(config, shaped(config))
     flat = names.flatten(tree)
@@ -109,6 +131,18 @@ def test_trees_hold_every_weight_once_and_in_our_layout(config):
     assert list(again) == list(flat)
     assert all(again[name] is flat[name] for name in flat)
     names.check_ours(config, flat)
+
+
+@pytest.mark.parametrize("preset", ["gpt-mnist", "vq-mnist", "judge-mnist"])
+def test_the_way_back_to_the_original_s_names_and_layout(preset):
+    config = PRESETS[preset]
+    state = {
+        name: np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+        for name, shape in names.manifest(config).items()
+    }
+    again = names.to_upstream(config, names.to_tree(config, state))
+    assert list(again) == list(state)
+    assert all(np.array_equal(again[name], state[name]) for name in state)
 
 
 def test_convolutions_put_their_input_channels_last():
@@ -157,6 +191,20 @@ def test_the_buffer_of_used_codes_is_dropped():
     assert names.recognise(state) == PRESETS["vq-mnist"]
     flat = names.flatten(names.to_tree(PRESETS["vq-mnist"], state))
     assert len(flat) == len(names.manifest(PRESETS["vq-mnist"]))
+
+
+def test_what_a_gpt_that_generated_still_holds_is_dropped():
+    config = GptConfig(width=32, layers=2, heads=2, vocabulary=9, classes=3, tokens=4)
+    state = shaped(config)
+    state["freqs_cis"] = np.zeros((5, 8, 2), np.float32)
+    for i in range(2):
+        for name in ("k_cache", "v_cache"):
+            state[f"layers.{i}.attention.kv_cache.{name}"] = np.zeros((2, 2, 8, 16))
+    flat = names.flatten(names.to_tree(config, state))
+    assert len(flat) == len(names.manifest(config))
+    state["layers.0.attention.kv_cache.length"] = np.zeros(1)
+    with pytest.raises(CheckpointError, match="1 arrays are left over"):
+        names.to_tree(config, state)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])

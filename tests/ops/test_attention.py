@@ -44,6 +44,27 @@ def test_causal_close_to_the_reference(b, n, h, e, seed):
     )
 
 
+@given(st.b, st.m, st.n, st.h, st.e, st.seeds)
+def test_shared_heads_are_heads_repeated(b, m, n, r, e, seed):
+    """Heads 3 i to 3 i + 2 of six (or of three) share head i: the same bits."""
+    h, length = 3 * r, 1 + seed % n
+    q = st.floats(seed, b, m, h, e)
+    k, v = st.floats(seed + 1, b, n, r, e), st.floats(seed + 2, b, n, r, e)
+    repeated = np.repeat(k, 3, axis=2), np.repeat(v, 3, axis=2)
+    for file in (cpu, reference):
+        y = file.attention(q, k, v, length)
+        assert_same(y, file.attention(q, *repeated, length))
+        if m == n:
+            y = file.attention_causal(q, k, v)
+            assert_same(y, file.attention_causal(q, *repeated))
+
+
+def test_heads_that_cannot_be_shared_evenly_are_refused():
+    q, k, v = inputs(0, 1, 2, 4, 3, 4)
+    with pytest.raises(ShapeError, match="3 heads of q cannot share 2 of k"):
+        cpu.attention(q, k[:, :, :2], v[:, :, :2], 1)
+
+
 @given(st.b, st.n, st.h, st.e, st.seeds)
 def test_one_token_a_step_equals_causal(b, n, h, e, seed):
     q, k, v = inputs(seed, b, n, n, h, e)

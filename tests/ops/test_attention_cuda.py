@@ -144,6 +144,27 @@ def test_a_tile_of_which_a_query_sees_nothing():
         assert_same(one, walked[:, i : i + 1])
 
 
+@pytest.mark.parametrize("e", [4, 6])
+@pytest.mark.parametrize("r", [1, 2])
+def test_shared_heads_are_heads_repeated(r, e):
+    """Heads 2 i and 2 i + 1 share head i, whatever the way through the kernels."""
+    q = st.floats(r, 2, 19, 2 * r, e)
+    k, v = st.floats(r + 1, 2, 66, r, e), st.floats(r + 2, 2, 66, r, e)
+    repeated = np.repeat(k, 2, axis=2), np.repeat(v, 2, axis=2)
+    for split in (True, False):
+        y = attention(q, k, v, 66, split=split)
+        assert_same(y, attention(q, *repeated, 66, split=split))
+    y = causal(q, k[:, :19], v[:, :19])
+    assert_same(y, causal(q, *(a[:, :19] for a in repeated)))
+    assert_attends(y, q, *(a[:, :19] for a in repeated))
+
+
+def test_heads_that_cannot_be_shared_evenly_are_refused():
+    q, k, v = inputs(0, 1, 2, 4, 3, 4)
+    with pytest.raises(ShapeError, match="3 heads of q cannot share 2 of k"):
+        attention(q, k[:, :, :2], v[:, :, :2], 1)
+
+
 @given(few, h, narrow, st.seeds)
 def test_causal_rows_do_not_see_what_follows(n, h, e, seed):
     q, k, v = inputs(seed, 1, n, n, h, e)

@@ -33,27 +33,28 @@ def replay_gradients(case: Case, ops) -> None:
     _, grads = loss_and_gradients(config, state, *batch, table)
     for name in names(case, "grad."):
         compare(case, name, grads[name.removeprefix("grad.")])
-    compare_slopes(case, config, state, batch, grads)
+    exact = backends.table("numpy")
+
+    def loss(state):
+        tree = layout.to_tree(config, state)
+        return arpg.loss(exact, tree, config, *batch, table)
+
+    compare_slopes(case, state, grads, loss)
 
 
-def compare_slopes(case: Case, config, state, batch, grads) -> None:
+def compare_slopes(case: Case, state, grads, loss_of) -> None:
     """Compare gradients with the slopes of minigen's loss along two directions each.
 
-    The slopes are central differences in float64, extrapolated from steps h and h/2.
-    Their error is below the difference of the two (it is 3/4 of the h**2 term, which
-    the extrapolation removes) plus the rounding of the two losses over the shorter
-    step.
+    loss_of(state) computes it in the precision of the state: float64 here. The slopes
+    are central differences, extrapolated from steps h and h/2. Their error is below the
+    difference of the two (it is 3/4 of the h**2 term, which the extrapolation removes)
+    plus the rounding of the two losses over the shorter step.
     """
-    ops = backends.table("numpy")
-    table = arpg.rotary_table(ops, config)
     rng = np.random.default_rng(0)
     state = {name: array.astype(np.float64) for name, array in state.items()}
 
     def loss(name, step):
-        moved = {**state, name: state[name] + step}
-        return float(
-            arpg.loss(ops, layout.to_tree(config, moved), config, *batch, table)
-        )
+        return float(loss_of({**state, name: state[name] + step}))
 
     def slope(name, step):
         return (loss(name, step) - loss(name, -step)) / 2

@@ -100,12 +100,12 @@ def cross_layer(model, name, u, k, v, table, rows):
     return y, back
 
 
-def feed_forward(model, name, x):
+def feed_forward(model, name, x, ffn="ffn."):
     a, norm_back = rms_norm(model, name + "ffn_norm.weight", x)
-    gate, gate_back = linear(model, name + "ffn.w1.weight", a)
-    up, up_back = linear(model, name + "ffn.w3.weight", a)
+    gate, gate_back = linear(model, name + ffn + "w1.weight", a)
+    up, up_back = linear(model, name + ffn + "w3.weight", a)
     s = 1 / (1 + np.exp(-gate))
-    y, down_back = linear(model, name + "ffn.w2.weight", gate * s * up)
+    y, down_back = linear(model, name + ffn + "w2.weight", gate * s * up)
 
     def back(d_y):
         d_h = down_back(d_y)
@@ -116,13 +116,13 @@ def feed_forward(model, name, x):
     return x + y, back
 
 
-def embed(model, ids):
+def embed(model, ids, name="embeddings.weight"):
     _, state, grads = model
 
     def back(d_x):
-        np.add.at(grads["embeddings.weight"], ids, d_x)
+        np.add.at(grads[name], ids, d_x)
 
-    return state["embeddings.weight"][ids], back
+    return state[name][ids], back
 
 
 def linear(model, name, x):

@@ -9,7 +9,13 @@ import pytest
 from tests.conftest import HERE
 from tests.parity import case, replay
 
-SMALL = ("arpg/generate_icdf", "arpg/train_forward_classdrop", "vq/pixels")
+SMALL = (
+    "arpg/generate_icdf",
+    "arpg/train_forward_classdrop",
+    "llamagen/generate_icdf",
+    "llamagen/train_forward_gqa",
+    "vq/pixels",
+)
 
 
 def alter(folder, change):

@@ -11,11 +11,11 @@ import numpy as np
 
 from minigen.checkpoints import names as layout
 from minigen.checkpoints import read_checkpoint
-from minigen.config import ArpgConfig, VqConfig
+from minigen.config import ArpgConfig, GptConfig, VqConfig
 from tests.parity.case import Case
 from tests.synth import synth
 
-FAMILIES = {"arpg": ArpgConfig, "vq": VqConfig}
+FAMILIES = {"arpg": ArpgConfig, "llamagen": GptConfig, "vq": VqConfig}
 
 
 def configuration(case: Case):

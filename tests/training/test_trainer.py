@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from minigen.config import PRESETS, JudgeConfig
+from minigen.pipeline import load
 from minigen.training import tasks
 from minigen.training.__main__ import main, parse
-from minigen.training.data import read_mnist, shift, to_grey, to_input
+from minigen.training.data import read_mnist, shift, to_grey, to_input, tokenize
 from minigen.training.judge import Judge
 from minigen.training.trainer import generator_at, rate_at, read
 
@@ -45,7 +46,8 @@ def tokenizer(digits, tmp_path_factory):
 
 
 def arguments(name, digits, out, tokenizer):
-    extra = {"arpg": ["--tokenizer", str(tokenizer)], "vq": ["--plain=2"]}.get(name, [])
+    tokens = ["--tokenizer", str(tokenizer)]
+    extra = {"arpg": tokens, "gpt": tokens, "vq": ["--plain=2"]}.get(name, [])
     return [
         name, "--data", str(digits), "--out", str(out), "--steps=6", "--batch=3",
         "--warm=2", "--shift=1", "--threads=1", *extra,
@@ -62,7 +64,7 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("name", ["vq", "arpg", "judge"])
+@pytest.mark.parametrize("name", ["vq", "arpg", "gpt", "judge"])
 def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, tmp_path, monkeypatch
 ):
@@ -102,6 +104,18 @@ def test_two_workers_share_each_update(digits, tmp_path):
     assert main([*both, "--steps=2", "--workers=2"]) == 0
     a, b = (read(tmp_path / f / "judge.pt")["model"] for f in ("alone", "both"))
     assert not same(a, b) and all(torch.isfinite(v).all() for v in b.values())
+
+
+def test_the_tokenizer_that_ships_makes_minigens_tokens(digits):
+    vq = tasks.read_tokenizer("vq-mnist").eval()
+    grey, _ = read_mnist(digits, "train")
+    with torch.no_grad():
+        theirs = tokenize(vq, grey[:8])
+    pipe = load("arpg-mnist", backend="numpy")
+    images = np.repeat(grey[:8, :, :, None].numpy(), 3, axis=-1)
+    ours = pipe.encode(images).reshape(8, -1)
+    # a near-tie between two codes may fall either way
+    assert (ours != theirs.numpy()).mean() < 0.01
 
 
 def test_a_changed_argument_is_refused(digits, tmp_path, capsys):

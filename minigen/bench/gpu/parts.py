@@ -167,7 +167,7 @@ def measure_images(pipe, clock, batch: int, steps: int, seed: int, say) -> dict:
     device, options = pipe.ops.device, pipe.options(4.5, 1.0)
     labels = [i % pipe.config.classes for i in range(batch)]
     plan = pipe.plan("random", "arccos", steps, seed)
-    given = loop.inputs(pipe.ops, pipe.config, plan, labels, seed)
+    given = loop.inputs(pipe.ops, pipe.config, plan, labels, seed, options)
 
     def eager():
         moved = loop.put(pipe.ops, given)

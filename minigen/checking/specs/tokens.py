@@ -84,12 +84,13 @@ def rope2d_magnitude(x, table, rows):
 
 @st.composite
 def draw_attention(draw, sizes):
-    """Draw q (b m h e), k and v (b n h e), NaN from a drawn length on."""
+    """Draw q (b m h e), k and v (b n r e), NaN from a drawn length on."""
     b, m, n, h, e = (draw(getattr(sizes, letter)) for letter in "bmnhe")
+    r = draw(sharing(h))
     length = max(n - draw(st.sampled_from((0, 1, n // 2, n))), 1)
     seed = draw(seeds)
     q = floats(seed, b, m, h, e, scale=draw(st.sampled_from((1.0, 100.0))))
-    k, v = floats(seed + 1, b, n, h, e), floats(seed + 2, b, n, h, e)
+    k, v = floats(seed + 1, b, n, r, e), floats(seed + 2, b, n, r, e)
     # what lies beyond the length must not be read
     k[:, length:] = v[:, length:] = np.nan
     return {"q": q, "k": k, "v": v, "length": length}
@@ -97,11 +98,16 @@ def draw_attention(draw, sizes):
 
 @st.composite
 def draw_attention_causal(draw, sizes):
-    """Draw q, k, v (b n h e)."""
+    """Draw q (b n h e), k and v (b n r e)."""
     b, n, h, e = (draw(getattr(sizes, letter)) for letter in "bnhe")
     seed, scale = draw(seeds), draw(st.sampled_from((1.0, 100.0)))
-    q = floats(seed, b, n, h, e, scale=scale)
-    return {"q": q, "k": floats(seed + 1, *q.shape), "v": floats(seed + 2, *q.shape)}
+    q, shape = floats(seed, b, n, h, e, scale=scale), (b, n, draw(sharing(h)), e)
+    return {"q": q, "k": floats(seed + 1, *shape), "v": floats(seed + 2, *shape)}
+
+
+def sharing(h):
+    """Return a strategy for the heads of keys that h heads of queries can share."""
+    return st.sampled_from([r for r in range(h, 0, -1) if h % r == 0])
 
 
 def attention_magnitude(q, k, v, length=None):
@@ -116,7 +122,8 @@ def attention_magnitude(q, k, v, length=None):
     else:
         terms = attention.attention(**inputs, length=length)
     q, k = abs(inputs["q"]), abs(inputs["k"])
-    largest = np.einsum("bmhe,bnhe->bmh", q, k.max(1, keepdims=True))
+    k = np.repeat(k.max(1, keepdims=True), q.shape[2] // k.shape[2], axis=2)
+    largest = np.einsum("bmhe,bnhe->bmh", q, k)
     factor = 1 + 2 * largest / np.sqrt(q.shape[-1])
     return terms * factor[..., None]
 

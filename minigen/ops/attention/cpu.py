@@ -7,7 +7,7 @@ last one. Keys in the future score -inf. So each query takes the same path throu
 same code, whatever its company.
 
 Kernels see q, k and v as rows of one head each: token n of head j stands in row n h + j
-after the first row of its image.
+after the first row of its image. Keys and values have r heads, each shared by h / r.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ def _softmax(scores, seen):
 
 @exact
 def _unit(q, k, v, sizes, unit, length, causal, scale, y):
-    m, n, h = sizes
+    m, n, h, r = sizes
     groups = (m + 3) // 4
     image, head, i = unit // (h * groups), unit // groups % h, unit % groups * 4
-    first, start = (image * m + i) * h + head, image * n * h + head
+    first, start = (image * m + i) * h + head, image * n * r + head // (h // r)
     seen = min(i + 4, m) if causal else length
     count = min(m - i, 4)
     last = first + (count - 1) * h
     rows = first, min(first + h, last), min(first + 2 * h, last), last
     scores = np.empty((4, (seen + LANES - 1) // LANES * LANES), np.float32)
-    _scores(q, rows, k, start, h, seen, scale, scores)
-    for r in range(4):
-        later = max(count - 1 - r, 0) if causal else 0
-        _softmax(scores[r], seen - later)
+    _scores(q, rows, k, start, r, seen, scale, scores)
+    for j in range(4):
+        later = max(count - 1 - j, 0) if causal else 0
+        _softmax(scores[j], seen - later)
     sums = np.empty((4, v.shape[1]), np.float32)
     for p in range(0, v.shape[1], _WIDTH):
-        _four_by_two(scores, v, start, h, seen, p, sums)
-    for r in range(count):
+        _four_by_two(scores, v, start, r, seen, p, sums)
+    for j in range(count):
         for p in range(y.shape[1]):
-            y[rows[r], p] = sums[r, p]
+            y[rows[j], p] = sums[j, p]
 
 
 @kernel
@@ -84,7 +84,7 @@ def _attention(q, k, v, sizes, units, length, causal, scale, y):
 
 
 def attention(q, k, v, length):
-    # (b m h e), (b n h e), (b n h e) -> (b m h e)
+    # (b m h e), (b n r e), (b n r e) -> (b m h e)
     """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
 
     ShapeError if the shapes disagree or `length` is not in 1 .. n.
@@ -96,9 +96,9 @@ def attention(q, k, v, length):
 
 
 def attention_causal(q, k, v):
-    # (b n h e), (b n h e), (b n h e) -> (b n h e)
+    # (b n h e), (b n r e), (b n r e) -> (b n h e)
     """Return attention in which query i sees keys 0 .. i."""
-    buffers.expect("k", k, q.shape)
+    buffers.expect("k", k, (*q.shape[:2], k.shape[2], q.shape[3]))
     return _run(q, k, v, q.shape[1], True)
 
 
@@ -116,14 +116,13 @@ def append(cache, new, length):
 
 def _run(q, k, v, length, causal):
     b, m, h, e = q.shape
-    buffers.expect("k", k, (b, k.shape[1], h, e))
-    buffers.expect("v", v, k.shape)
+    n, r = buffers.expect_shared(q, k, v)
     y = buffers.empty(q.shape)
     scale = np.float32(1 / np.sqrt(e))
     queries = buffers.padded(buffers.floats(q).reshape(-1, e), LANES)
     keys = buffers.padded(buffers.floats(k).reshape(-1, e), LANES)
     values = buffers.padded(buffers.floats(v).reshape(-1, e), _WIDTH)
-    sizes, units = (m, k.shape[1], h), b * h * ((m + 3) // 4)
+    sizes, units = (m, n, h, r), b * h * ((m + 3) // 4)
     out = y.reshape(-1, e)
     _attention(queries, keys, values, sizes, units, length, causal, scale, out)
     return y

@@ -93,7 +93,7 @@ def _stage(array, at, stride, count, width, tile):
 
 
 @gpu_inline
-def _score(q, q_at, m, k, k_at, count, e, stride, queries, tile, scores):
+def _score(q, q_at, q_stride, m, k, k_at, k_stride, count, e, queries, tile, scores):
     # scores[r, s] = q[row + r] . k[lane + 32 s], of m queries and `count` keys
     lane, row = _place()
     for r in range(ROWS):
@@ -103,8 +103,8 @@ def _score(q, q_at, m, k, k_at, count, e, stride, queries, tile, scores):
         width = min(CHANNELS, e - p)
         # until here somebody may have read what was there before
         cuda.syncthreads()
-        _stage(q, q_at + p, stride, m, width, queries)
-        _stage(k, k_at + p, stride, count, width, tile)
+        _stage(q, q_at + p, q_stride, m, width, queries)
+        _stage(k, k_at + p, k_stride, count, width, tile)
         cuda.syncthreads()
         if row < m and lane < count:
             # where there are fewer, the last one is taken again
@@ -139,7 +139,7 @@ def _weigh(near, far, scale, seen, powers, r):
 
 
 @gpu_inline
-def _blend(v, at, count, width, m, stride, tile, powers, sums):
+def _blend(v, at, stride, count, width, m, tile, powers, sums):
     # sums[r, s] = powers[row + r, :count] . v[:count, lane + 32 s]
     lane, row = _place()
     cuda.syncthreads()
@@ -166,8 +166,9 @@ def _join(one, other):
 
 
 @gpu_inline
-def _walk(q, k, v, m, n, e, length, step, scale, y):
-    # query i sees the keys below length + step i
+def _walk(q, k, v, m, n, e, kin, stride, length, step, scale, y):
+    # query i sees the keys below length + step i; `kin` heads share one head of keys,
+    # whose tokens lie `stride` apart
     queries = cuda.shared.array((QUERIES, CHANNELS), np.float32)
     tile = cuda.shared.array((KEYS, PITCH), np.float32)
     powers = cuda.shared.array((QUERIES, KEYS), np.float32)
@@ -181,15 +182,16 @@ def _walk(q, k, v, m, n, e, length, step, scale, y):
     lane, row = _place()
     h, head, image = cuda.gridDim.y, cuda.blockIdx.y, cuda.blockIdx.z
     first = cuda.blockIdx.x * QUERIES
-    q_at, k_at = ((image * m + first) * h + head) * e, (image * n * h + head) * e
+    q_at, k_at = ((image * m + first) * h + head) * e, image * n * stride
+    k_at += head // kin * e
     m = min(QUERIES, m - first)
     end = min(n, length + step * (first + m - 1))
     for r in range(ROWS):
         highest[r], totals[r] = LOWEST, np.float32(0)
     start = 0
     while start < end:
-        count, at = min(KEYS, end - start), k_at + start * h * e
-        _score(q, q_at, m, k, at, count, e, h * e, queries, tile, sums)
+        count, at = min(KEYS, end - start), k_at + start * stride
+        _score(q, q_at, h * e, m, k, at, stride, count, e, queries, tile, sums)
         if row < m:
             for r in range(ROWS):
                 seen = length + step * (first + row + r) - start
@@ -201,7 +203,7 @@ def _walk(q, k, v, m, n, e, length, step, scale, y):
         p = 0
         while p < e:
             width = min(CHANNELS, e - p)
-            _blend(v, at + p, count, width, m, h * e, tile, powers, sums)
+            _blend(v, at + p, stride, count, width, m, tile, powers, sums)
             for s in range(2):
                 c = lane + 32 * s
                 if row < m and c < width:
@@ -221,32 +223,32 @@ def _walk(q, k, v, m, n, e, length, step, scale, y):
 
 
 @gpu_kernel
-def _attention(q, k, v, m, n, e, length, scale, y):
-    """One block per image, head and 16 queries; q and y are b m h e, k and v b n h e.
+def _attention(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
+    """One block per image, head and 16 queries; q and y are b m h e, k and v b n r e.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
-    Reads q (length + 63) // 64, k 0..(m + 15) // 16, v 0..(m + 15) // 16; writes y 1.
+    Reads q (length + 63) // 64, k 0..groups * kin, v 0..groups * kin; writes y 1.
     Shared memory: 33024 bytes.
     """
-    _walk(q, k, v, m, n, e, length, 0, scale, y)
+    _walk(q, k, v, m, n, e, kin, stride, length, 0, scale, y)
 
 
 @gpu_kernel
-def _attention_causal(q, k, v, n, e, scale, y):
+def _attention_causal(q, k, v, n, e, kin, stride, groups, scale, y):
     """One block per image, head and 16 queries, of which query i sees keys 0 to i.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
-    Reads q 1..(n + 63) // 64, k 1..(n + 15) // 16, v 1..(n + 15) // 16; writes y 1.
+    Reads q 1..(n + 63) // 64, k 1..groups * kin, v 1..groups * kin; writes y 1.
     Shared memory: 33024 bytes.
     """
-    _walk(q, k, v, n, n, e, 1, 1, scale, y)
+    _walk(q, k, v, n, n, e, kin, stride, 1, 1, scale, y)
 
 
 @gpu_kernel
 def _attention_split(
-    q, k, v, m, n, e, groups, length, step, scale, highest, totals, parts
+    q, k, v, m, n, e, kin, stride, groups, length, step, scale, highest, totals, parts
 ):
     """One block per tile of keys, t in highest (t r), and image, head and 16 queries.
     A warp takes 4 queries, a lane 2 keys, then 2 channels; i sees length + step i keys.
-    Reads q t, k 0..groups, v 0..groups; writes highest 1, totals 1, parts 1.
+    Reads q t, k 0..groups*kin, v 0..groups*kin; writes highest 1, totals 1, parts 1.
     Shared memory: 24832 bytes.
     """
     queries = cuda.shared.array((QUERIES, CHANNELS), np.float32)
@@ -257,12 +259,13 @@ def _attention_split(
     h, head, image = cuda.gridDim.y, cuda.blockIdx.y, cuda.blockIdx.z
     t, first = cuda.blockIdx.x // groups, cuda.blockIdx.x % groups * QUERIES
     start = t * KEYS
-    r_at, at = (image * m + first) * h + head, ((image * n + start) * h + head) * e
+    r_at = (image * m + first) * h + head
+    at = (image * n + start) * stride + head // kin * e
     m = min(QUERIES, m - first)
     # no key, where even the last query does not see the first of the tile
     end = min(n, length + step * (first + m - 1))
     count = max(min(KEYS, end - start), 0)
-    _score(q, r_at * e, m, k, at, count, e, h * e, queries, tile, sums)
+    _score(q, r_at * e, h * e, m, k, at, stride, count, e, queries, tile, sums)
     if row < m:
         for r in range(ROWS):
             seen = length + step * (first + row + r) - start
@@ -275,7 +278,7 @@ def _attention_split(
     p = 0
     while p < e:
         width = min(CHANNELS, e - p)
-        _blend(v, at + p, count, width, m, h * e, tile, powers, sums)
+        _blend(v, at + p, stride, count, width, m, tile, powers, sums)
         for s in range(2):
             c = lane + 32 * s
             if c < width:
@@ -306,38 +309,39 @@ def _attention_join(highest, totals, parts, y):
 
 
 @gpu_inline
-def _dot(q, k, image, i, j, head):
+def _dot(q, k, image, i, j, head, other):
     score = np.float32(0)
     for c in range(q.shape[3]):
-        score += q[image, i, head, c] * k[image, j, head, c]
+        score += q[image, i, head, c] * k[image, j, other, c]
     return score
 
 
 @gpu_kernel
 def _attention_naive(q, k, v, length, step, scale, y):
-    """One thread per query, head and image of q (b m h e), over k (b n h e).
+    """One thread per query, head and image of q (b m h e), over k (b n r e).
     Three passes over the keys: the highest score, the total, and the sums, kept in y.
-    Reads q 3..3 * n, k 0..3 * m, v 0..m, y 1..n; writes y 2..n + 1.
+    Reads q 3..3 * n, k 0..3 * m * h // r, v 0..m * h // r, y 1..n; writes y 2..n + 1.
     Shared memory: none.
     """
     b, m, h, e = q.shape
     thread = cuda.grid(1)
     if thread < b * m * h:
         image, i, head = thread // (m * h), thread // h % m, thread % h
+        other = head // (h // k.shape[2])
         seen = min(k.shape[1], length + step * i)
         highest = LOWEST
         for j in range(seen):
-            highest = max(highest, _dot(q, k, image, i, j, head) * scale)
+            highest = max(highest, _dot(q, k, image, i, j, head, other) * scale)
         total = np.float32(0)
         for j in range(seen):
-            total += math.exp(_dot(q, k, image, i, j, head) * scale - highest)
+            total += math.exp(_dot(q, k, image, i, j, head, other) * scale - highest)
         for c in range(e):
             y[image, i, head, c] = np.float32(0)
         for j in range(seen):
-            score = _dot(q, k, image, i, j, head) * scale
+            score = _dot(q, k, image, i, j, head, other) * scale
             weight = math.exp(score - highest) / total
             for c in range(e):
-                y[image, i, head, c] += weight * v[image, j, head, c]
+                y[image, i, head, c] += weight * v[image, j, other, c]
 
 
 @gpu_kernel
@@ -353,14 +357,13 @@ def _append(new, length, cache):
 
 
 def attention(device, q, k, v, length):
-    # (b m h e), (b n h e), (b n h e) -> (b m h e)
+    # (b m h e), (b n r e), (b n r e) -> (b m h e)
     """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
 
     ShapeError if the shapes disagree or `length` is not in 1 .. n.
     """
     b, m, h, e = q.shape
-    n = k.shape[1]
-    _expect(q, k, v)
+    n, r = buffers.expect_shared(q, k, v)
     if not 1 <= length <= n:
         raise ShapeError(f"length is {length}, the cache holds up to {n} keys")
     groups = _ceil(m, QUERIES)
@@ -370,35 +373,36 @@ def attention(device, q, k, v, length):
     if e > HELD or few:
         return _split(device, q, k, v, length, 0)
     y = device.empty(q.shape)
-    arguments = *_flat(q, k, v), m, n, e, length, _scale(e), *_flat(y)
-    device.launch(_attention, (groups, h, b), THREADS, *arguments)
+    arguments = *_flat(q, k, v), m, n, e, h // r, r * e, groups, length, _scale(e)
+    device.launch(_attention, (groups, h, b), THREADS, *arguments, *_flat(y))
     return y
 
 
 def attention_causal(device, q, k, v):
-    # (b n h e), (b n h e), (b n h e) -> (b n h e)
+    # (b n h e), (b n r e), (b n r e) -> (b n h e)
     """Return attention in which query i sees keys 0 .. i."""
     b, n, h, e = q.shape
-    _expect(q, k, v)
-    buffers.expect("k", k, q.shape)
+    _, r = buffers.expect_shared(q, k, v)
+    buffers.expect("k", k, (b, n, r, e))
     if e % 4:
         return _naive(device, q, k, v, 1, 1)
     if e > HELD:
         return _split(device, q, k, v, 1, 1)
     y = device.empty(q.shape)
-    arguments = *_flat(q, k, v), n, e, _scale(e), *_flat(y)
-    device.launch(_attention_causal, (_ceil(n, QUERIES), h, b), THREADS, *arguments)
+    groups = _ceil(n, QUERIES)
+    arguments = *_flat(q, k, v), n, e, h // r, r * e, groups, _scale(e)
+    device.launch(_attention_causal, (groups, h, b), THREADS, *arguments, *_flat(y))
     return y
 
 
 def attention_naive(device, q, k, v, length):
-    # (b m h e), (b n h e), (b n h e) -> (b m h e)
+    # (b m h e), (b n r e), (b n r e) -> (b m h e)
     """Return the same as `attention`, from its simplest kernel: a lesson's first rung.
 
     Heads whose size is no multiple of four go this way too: rows of them do not begin
     where 16 bytes can be read at once, and no model has them.
     """
-    _expect(q, k, v)
+    buffers.expect_shared(q, k, v)
     return _naive(device, q, k, v, length, 0)
 
 
@@ -427,7 +431,7 @@ def _naive(device, q, k, v, length, step):
 
 def _split(device, q, k, v, length, step):
     b, m, h, e = q.shape
-    n = k.shape[1]
+    n, r = k.shape[1:3]
     groups, tiles, rows = (
         _ceil(m, QUERIES),
         _ceil(n if step else length, KEYS),
@@ -435,18 +439,12 @@ def _split(device, q, k, v, length, step):
     )
     highest, totals = device.empty((tiles, rows)), device.empty((tiles, rows))
     parts, y = device.empty((tiles, rows, e)), device.empty(q.shape)
-    arguments = *_flat(q, k, v), m, n, e, groups, length, step, _scale(e)
+    arguments = *_flat(q, k, v), m, n, e, h // r, r * e, groups, length, step, _scale(e)
     left = highest, totals, parts
     device.launch(_attention_split, (groups * tiles, h, b), THREADS, *arguments, *left)
     blocks = _ceil(y.size, THREADS)
     device.launch(_attention_join, blocks, THREADS, *left, y.reshape(rows, e))
     return y
-
-
-def _expect(q, k, v):
-    b, _, h, e = q.shape
-    buffers.expect("k", k, (b, k.shape[1], h, e))
-    buffers.expect("v", v, k.shape)
 
 
 def _flat(*arrays):

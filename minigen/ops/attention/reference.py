@@ -1,7 +1,11 @@
 """Softmax attention: over a cache of keys and values, or causal over a sequence.
 
+Keys and values may have fewer heads than queries: r heads, each of them shared by h / r
+neighbouring heads of queries, which makes a cache as many times smaller.
+
 Source: Vaswani et al., arXiv 1706.03762, equation 1; hp-l33/ARPG models/arpg.py
-::Attention (no mask while decoding, causal while training).
+::Attention (no mask while decoding, causal while training); shared heads: Ainslie et
+al., arXiv 2305.13245.
 """
 
 from __future__ import annotations
@@ -21,27 +25,27 @@ def softmax(scores):
 
 
 def attention(q, k, v, length):
-    # (b m h e), (b n h e), (b n h e) -> (b m h e)
+    # (b m h e), (b n r e), (b n r e) -> (b m h e)
     """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
 
     >>> keys, values = np.zeros((1, 4, 1, 2)), np.full((1, 4, 1, 2), 7.0)
     >>> attention(np.ones((1, 1, 1, 2)), keys, values, 2).tolist()
     [[[[7.0, 7.0]]]]
     """
-    k, v = k[:, :length], v[:, :length]
+    k, v = _share(k[:, :length], q), _share(v[:, :length], q)
     scores = np.einsum("bmhe,bnhe->bhmn", q, k) / q.dtype.type(np.sqrt(q.shape[-1]))
     return np.einsum("bhmn,bnhe->bmhe", softmax(scores), v)
 
 
 def attention_causal(q, k, v):
-    # (b n h e), (b n h e), (b n h e) -> (b n h e)
+    # (b n h e), (b n r e), (b n r e) -> (b n h e)
     """Return attention in which query i sees keys 0 .. i.
 
     >>> values = np.array([1.0, 3.0]).reshape(1, 2, 1, 1)
     >>> attention_causal(np.zeros((1, 2, 1, 1)), np.zeros((1, 2, 1, 1)), values).ravel()
     array([1., 2.])
     """
-    n = q.shape[1]
+    n, k, v = q.shape[1], _share(k, q), _share(v, q)
     scores = np.einsum("bmhe,bnhe->bhmn", q, k) / q.dtype.type(np.sqrt(q.shape[-1]))
     future = np.arange(n)[None, :] > np.arange(n)[:, None]
     scores = np.where(future, q.dtype.type(-np.inf), scores)
@@ -57,3 +61,9 @@ def append(cache, new, length):
     """
     cache[:, length : length + new.shape[1]] = new
     return cache
+
+
+def _share(x, q):
+    # every head of queries gets the head of keys or values that it shares
+    shared = q.shape[2] // x.shape[2]
+    return x if shared == 1 else np.repeat(x, shared, axis=2)
