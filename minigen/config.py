@@ -18,6 +18,11 @@ _ARPG_TRAINING = {
     "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
     "ffn_dropout_p", "drop_path_rate", "class_dropout_prob",
 }  # fmt: skip
+_MIXER_NAMES = {
+    "d_model": "width", "d_state": "state_size", "d_conv": "window",
+    "expand": "expand", "bias": "bias", "conv_bias": "conv_bias",
+}  # fmt: skip
+_MIXER_SPEED = {"chunk_size"}
 _VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
 
 
@@ -173,6 +178,106 @@ class VqConfig:
             "codebook_l2_norm": "unit_codes",
         }  # fmt: skip
         return _from_upstream(cls, arguments, names, _VQ_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
+class Mamba1Config:
+    """The mixer of Mamba-1: every channel has a state of its own.
+
+    Source: state-spaces/mamba modules/mamba_simple.py::Mamba.
+
+    >>> Mamba1Config(width=768).inner, Mamba1Config(width=768).rank
+    (1536, 48)
+    """
+
+    width: int
+    state_size: int = 16
+    window: int = 4
+    expand: int = 2
+    bias: bool = False
+    conv_bias: bool = True
+
+    def __post_init__(self):
+        for name in ("width", "state_size", "window", "expand"):
+            _positive("Mamba1Config", name, getattr(self, name))
+
+    @property
+    def inner(self) -> int:
+        """Channels that are scanned."""
+        return self.expand * self.width
+
+    @property
+    def channels(self) -> int:
+        """Channels that are convolved."""
+        return self.inner
+
+    @property
+    def rank(self) -> int:
+        """Numbers that the step sizes of all channels are made from."""
+        return -(-self.width // 16)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> Mamba1Config:
+        """Build from the original's constructor arguments (`d_model`, ...)."""
+        return _from_upstream(cls, arguments, _MIXER_NAMES, _MIXER_SPEED, {})
+
+
+@dataclass(frozen=True)
+class Mamba2Config:
+    """The mixer of Mamba-2: the channels of a head share a rate, groups share B and C.
+
+    normalise, norm_first: whether what was scanned is normalised, and whether that is
+    before its gate or behind it.
+
+    Source: state-spaces/mamba modules/mamba2.py::Mamba2.
+
+    >>> Mamba2Config(width=768).heads, Mamba2Config(width=768).channels
+    (24, 1792)
+    """
+
+    width: int
+    state_size: int = 128
+    window: int = 4
+    expand: int = 2
+    bias: bool = False
+    conv_bias: bool = True
+    head_size: int = 64
+    groups: int = 1
+    normalise: bool = True
+    norm_first: bool = False
+    scanned: int | None = None
+
+    def __post_init__(self):
+        for name in ("width", "state_size", "window", "expand", "head_size", "groups"):
+            _positive("Mamba2Config", name, getattr(self, name))
+        if self.inner % self.head_size or self.heads % self.groups:
+            raise ConfigError(
+                f"Mamba2Config scans {self.inner} channels, which do not divide into "
+                f"heads of {self.head_size}, and these into {self.groups} groups"
+            )
+
+    @property
+    def inner(self) -> int:
+        """Channels that are scanned: `scanned`, or `expand` times the width."""
+        return self.scanned or self.expand * self.width
+
+    @property
+    def heads(self) -> int:
+        return self.inner // self.head_size
+
+    @property
+    def channels(self) -> int:
+        """Channels that are convolved: the scanned ones, and B and C of each group."""
+        return self.inner + 2 * self.groups * self.state_size
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> Mamba2Config:
+        """Build from the original's constructor arguments (`d_model`, ...)."""
+        names = _MIXER_NAMES | {
+            "headdim": "head_size", "ngroups": "groups", "rmsnorm": "normalise",
+            "norm_before_gate": "norm_first",
+        }  # fmt: skip
+        return _from_upstream(cls, arguments, names, _MIXER_SPEED, {})
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 A family is a table of rows, made from a configuration: our dotted name, the original's
 name, the original's shape. Manifest, check, recognition and conversion all read it. Our
 shapes follow from the original's: convolutions put their input channels last, those of
-one pixel lose their two empty axes, everything else stays.
+one pixel lose their two empty axes, arrays of three axes the one of size one; all else
+stays.
 """
 
 from __future__ import annotations
@@ -204,7 +205,11 @@ def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     differences = _differences(config, shapes)
     if differences:
         raise CheckpointError(f"it was to hold {config}, but {differences}")
-    rows = FAMILIES[type(config)].rows(config)
+    return arrange(FAMILIES[type(config)].rows(config), state)
+
+
+def arrange(rows, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return {our name: view in our layout} of the weights that the rows name."""
     return {ours: _to_our_layout(state[upstream]) for ours, upstream, _ in rows}
 
 
@@ -303,6 +308,8 @@ def _differences(config, shapes, ours=False):
 
 
 def _to_our_layout(array):
+    if array.ndim == 3:
+        return array[0] if len(array) == 1 else array[:, 0]
     if array.ndim != 4:
         return array
     if array.shape[2:] == (1, 1):
@@ -311,6 +318,8 @@ def _to_our_layout(array):
 
 
 def _our_shape(shape):
+    if len(shape) == 3:
+        return shape[1:] if shape[0] == 1 else (shape[0], shape[2])
     if len(shape) != 4:
         return shape
     f, c, *kernel = shape

@@ -63,7 +63,8 @@ def test_a_step_of_zero_leaves_the_state_as_it_is(c, s, seed):
     kept = [
         each[:, [0, 3]] if i in (0, 1, 3, 4) else each for i, each in enumerate(case)
     ]
-    assert_same(whole(cpu.selective_scan, kept)[1], state)
+    # a zero may have lost its sign
+    assert_same(whole(cpu.selective_scan, kept)[1] + 0, state + 0)
 
 
 def test_channels_that_do_not_divide_into_groups_are_refused():

@@ -17,6 +17,8 @@ from tests.parity import (
     arpg_traces,
     arpg_training,
     case,
+    mamba_mixers,
+    mamba_ops,
     vq_model,
     vq_parts,
     weights,
@@ -34,6 +36,10 @@ FAMILIES = {
         (arpg_training.has_steps, arpg_training.replay_steps),
         (arpg_training.has_gradients, arpg_training.replay_gradients),
         (arpg_forward.recognise, arpg_forward.replay),
+    ),
+    "mamba_ops": (
+        (mamba_ops.recognise, mamba_ops.replay),
+        (mamba_mixers.recognise, mamba_mixers.replay),
     ),
     "vq": (
         (vq_model.recognise, vq_model.replay),
