@@ -23,6 +23,12 @@ _MIXER_NAMES = {
     "expand": "expand", "bias": "bias", "conv_bias": "conv_bias",
 }  # fmt: skip
 _MIXER_SPEED = {"chunk_size"}
+_AIM_TRAINING = {
+    "residual_in_fp32", "fused_add_norm", "pad_vocab_size_multiple", "attn_cfg",
+    "token_drop", "mixer_drop", "mlp_drop", "chunk_size",
+}  # fmt: skip
+# what every released AiM has, and what nothing here could do otherwise
+_AIM_FIXED = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
 _VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
 
 
@@ -281,6 +287,109 @@ class Mamba2Config:
 
 
 @dataclass(frozen=True)
+class AimConfig:
+    """AiM: Mamba mixers over image tokens in raster order, each under adaLN.
+
+    mixer: "mamba2", as released, or "mamba1"; state_size, head_size, groups, window,
+    expand: its sizes (head_size and groups are those of Mamba-2 alone). hidden: of the
+    feed-forward layers, 0 where there are none. condition_groups: projections of the
+    class that the layers share in turn, 0 where each has its own.
+
+    Source: arXiv 2408.12245; hp-l33/AiM models/stage2/config_mamba.py::MambaConfig.
+
+    >>> AimConfig().mixing.heads, AimConfig(mixer="mamba1", state_size=16).mixing.rank
+    (32, 64)
+    """
+
+    width: int = 1024
+    layers: int = 48
+    vocabulary: int = 16384
+    classes: int = 1000
+    tokens: int = 256
+    mixer: str = "mamba2"
+    state_size: int = 128
+    head_size: int = 64
+    groups: int = 1
+    window: int = 4
+    expand: int = 2
+    hidden: int = 0
+    condition_groups: int = 0
+
+    def __post_init__(self):
+        for name in ("width", "layers", "vocabulary", "classes", "tokens"):
+            _positive("AimConfig", name, getattr(self, name))
+        for name in ("hidden", "condition_groups"):
+            _positive("AimConfig", name, getattr(self, name) or 1)
+        if self.mixer not in ("mamba1", "mamba2"):
+            raise ConfigError(
+                f"AimConfig.mixer is {self.mixer!r}; expected mamba1 or mamba2"
+            )
+        # its sizes are checked where they are put together
+        _ = self.mixing
+
+    @property
+    def mixing(self) -> Mamba1Config | Mamba2Config:
+        """The configuration of every mixer."""
+        sizes = self.width, self.state_size, self.window, self.expand
+        if self.mixer == "mamba1":
+            return Mamba1Config(*sizes)
+        return Mamba2Config(*sizes, head_size=self.head_size, groups=self.groups)
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid."""
+        return math.isqrt(self.tokens)
+
+    @property
+    def factor(self) -> int:
+        """Vectors a layer makes of the class: shift, scale, gate of each branch."""
+        return 6 if self.hidden else 3
+
+    @property
+    def no_class_id(self) -> int:
+        """Row of the class table that stands for "no condition"."""
+        return self.classes
+
+    def class_id(self, label: int) -> int:
+        """Row of the class table of class `label`."""
+        return label
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> AimConfig:
+        """Build from the fields of the original's config.json (`d_model`, ...)."""
+        arguments = dict(arguments)
+        for name, value in _AIM_FIXED.items():
+            if arguments.pop(name, value) != value:
+                raise ConfigError(
+                    f"AiM with {name} other than {value} is not supported; every "
+                    "released model has it so"
+                )
+        mixer = dict(arguments.pop("ssm_cfg", {"layer": "Mamba2"}))
+        layer = mixer.pop("layer", "Mamba1")
+        if layer not in ("Mamba1", "Mamba2"):
+            raise ConfigError(f"ssm_cfg has the layer {layer!r}; expected Mamba1 or 2")
+        arguments |= {"mixer": layer.lower()}
+        if layer == "Mamba1":
+            arguments |= {"d_state": 16}
+        arguments |= mixer
+        if "d_intermediate" in arguments:
+            # rounded up, as GatedMLP does
+            arguments["d_intermediate"] = -(-arguments["d_intermediate"] // 128) * 128
+        if not arguments.pop("adaln_group", False):
+            arguments["num_groups"] = 0
+        names = {
+            "d_model": "width", "n_layer": "layers", "vocab_size": "vocabulary",
+            "num_classes": "classes", "num_tokens": "tokens", "mixer": "mixer",
+            "d_state": "state_size", "headdim": "head_size", "ngroups": "groups",
+            "d_conv": "window", "expand": "expand", "d_intermediate": "hidden",
+            "num_groups": "condition_groups",
+        }  # fmt: skip
+        if "num_groups" not in arguments:
+            arguments["num_groups"] = 1
+        return _from_upstream(cls, arguments, names, _AIM_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
 class JudgeConfig:
     """The classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
 
@@ -296,6 +405,11 @@ PRESETS = {
     "arpg-l": ArpgConfig(),
     "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
     "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
+    "aim-b": AimConfig(width=768, layers=24),
+    "aim-l": AimConfig(condition_groups=4),
+    "aim-xl": AimConfig(width=1536, condition_groups=4),
+    # inferred: announced with 1.3 billion parameters, never released
+    "aim-1b": AimConfig(width=2048, condition_groups=4),
     "vq-16": VqConfig(),
     "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
     # the small models that ship, trained on MNIST padded to 32 x 32
@@ -315,7 +429,7 @@ PRESETS = {
 }
 """Every named configuration, by the name `minigen models` prints."""
 
-FAMILIES = {"arpg": ArpgConfig, "vq": VqConfig, "judge": JudgeConfig}
+FAMILIES = {"arpg": ArpgConfig, "aim": AimConfig, "vq": VqConfig, "judge": JudgeConfig}
 """The configuration class of each model family."""
 
 

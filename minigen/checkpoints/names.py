@@ -10,11 +10,12 @@ stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from minigen.config import PRESETS, ArpgConfig, JudgeConfig, VqConfig
+from minigen.checkpoints.aim_names import TIED, aim_rows, guess_aim
+from minigen.config import PRESETS, AimConfig, ArpgConfig, JudgeConfig, VqConfig
 from minigen.errors import CheckpointError, ConfigError
 
 Row = tuple[str, str, tuple[int, ...]]
@@ -70,14 +71,17 @@ def guess_arpg(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
     return config, ("heads", "tokens")
 
 
-def vq_rows(c: VqConfig) -> Iterator[Row]:
-    """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py."""
+def vq_rows(c: VqConfig, blocks: int = 2) -> Iterator[Row]:
+    """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py.
+
+    blocks: residual blocks of a level of the encoder, one fewer than of the decoder's.
+    """
     widths, last = c.widths, c.levels - 1
     yield from _conv("encoder.conv_in", "encoder.conv_in", c.base, 3, 3)
     before = c.base
     for i, width in enumerate(widths):
         here, there = f"encoder.levels.{i}", f"encoder.conv_blocks.{i}"
-        yield from _blocks(here, there, before, width, 2, attention=i == last)
+        yield from _blocks(here, there, before, width, blocks, attention=i == last)
         if i < last:
             down = f"{there}.downsample.conv"
             yield from _conv(f"{here}.down", down, width, width, 3)
@@ -91,7 +95,8 @@ def vq_rows(c: VqConfig) -> Iterator[Row]:
     yield from _middle("decoder.mid", before)
     for i, width in enumerate(reversed(widths)):
         here, there = f"decoder.levels.{i}", f"decoder.conv_blocks.{i}"
-        yield from _blocks(here, there, before, width, 3, attention=i == 0)
+        more = blocks + 1
+        yield from _blocks(here, there, before, width, more, attention=i == 0)
         if i < last:
             yield from _conv(f"{here}.up", f"{there}.upsample.conv", width, width, 3)
         before = width
@@ -135,16 +140,23 @@ def guess_judge(shapes: Mapping) -> tuple[JudgeConfig, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Family:
-    """The table of a family; how its sizes are read off; names it drops if present."""
+    """The table of a family; how its sizes are read off; names it drops if present.
+
+    tied: names of arrays that stand in a file once more under others, or do not; part:
+    what precedes the family's names where a file holds several models.
+    """
 
     rows: Callable
     guess: Callable
     dropped: tuple[str, ...] = ()
+    tied: Mapping[str, str] = field(default_factory=dict)
+    part: str = ""
 
 
 FAMILIES = {
     ArpgConfig: Family(arpg_rows, guess_arpg),
-    VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",)),
+    AimConfig: Family(aim_rows, guess_aim, tied=TIED, part="mamba."),
+    VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",), part="vqvae."),
     JudgeConfig: Family(judge_rows, guess_judge),
 }
 """The families whose files are known, by their configuration."""
@@ -173,24 +185,25 @@ def recognise(state: Mapping[str, np.ndarray]):
 def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
     """Return what `recognise` returns, and the fields that were assumed."""
     state = unwrap(state)
-    shapes = {name: tuple(array.shape) for name, array in state.items()}
-    for config in PRESETS.values():
-        family = FAMILIES.get(type(config))
-        if family and not _differences(config, shapes):
-            return config, ()
-    for family in FAMILIES.values():
+    parts = {kind: _shapes(part_of(kind, state)) for kind in FAMILIES}
+    # a generator before the tokenizer that may lie in the same file
+    for kind, shapes in parts.items():
+        for config in PRESETS.values():
+            if type(config) is kind and not _differences(config, shapes):
+                return config, ()
+    for kind, shapes in parts.items():
         try:
-            config, unseen = family.guess(shapes)
+            config, unseen = FAMILIES[kind].guess(shapes)
         except (KeyError, ValueError, IndexError, ZeroDivisionError, ConfigError):
             continue
         differences = _differences(config, shapes)
         if not differences:
             return config, unseen
         raise CheckpointError(f"it resembles {config}, but {differences}")
-    first = ", ".join(sorted(shapes)[:5])[:300]
+    first = ", ".join(sorted(state)[:5])[:300]
     raise CheckpointError(
-        f"its {len(shapes)} arrays are those of no known family (arpg, vq, judge); the "
-        f"first are {first}; where the weights lie deeper, give their key"
+        f"its {len(state)} arrays are those of no known family (arpg, aim, vq, judge); "
+        f"the first are {first}; where the weights lie deeper, give their key"
     )
 
 
@@ -200,11 +213,16 @@ def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Raises CheckpointError unless names and shapes are the manifest's, nothing left
     over.
     """
-    state = unwrap(state)
-    shapes = {name: tuple(array.shape) for name, array in state.items()}
-    differences = _differences(config, shapes)
+    state = part_of(type(config), unwrap(state))
+    differences = _differences(config, _shapes(state))
     if differences:
         raise CheckpointError(f"it was to hold {config}, but {differences}")
+    for name, same in FAMILIES[type(config)].tied.items():
+        if name in state and not np.array_equal(state[name], state[same]):
+            raise CheckpointError(
+                f"its {name} is not its {same}; {config} holds them once, so no model "
+                "of ours can be made of it"
+            )
     return arrange(FAMILIES[type(config)].rows(config), state)
 
 
@@ -246,6 +264,20 @@ def unwrap(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if state and all(name.startswith(prefix) for name in state):
             return unwrap({k.removeprefix(prefix): v for k, v in state.items()})
     return dict(state)
+
+
+def part_of(kind, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a family's part of a file that holds several models, else all of it.
+
+    >>> part_of(AimConfig, {"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
+    {'norm': 1}
+    """
+    part = FAMILIES[kind].part
+    parts = tuple(family.part for family in FAMILIES.values() if family.part)
+    if not state or not all(name.startswith(parts) for name in state):
+        return dict(state)
+    names = (name for name in state if part and name.startswith(part))
+    return {name.removeprefix(part): state[name] for name in names}
 
 
 def flatten(tree) -> dict[str, np.ndarray]:
@@ -300,11 +332,16 @@ def _differences(config, shapes, ours=False):
         if shapes[name] != shape:
             return f"{name} has the shape {shapes[name]} instead of {shape}"
         expected[name] = shape
-    left = set(shapes) - set(expected) - {*FAMILIES[type(config)].dropped}
+    family = FAMILIES[type(config)]
+    left = set(shapes) - set(expected) - {*family.dropped, *family.tied}
     if left:
         first = ", ".join(sorted(left)[:3])[:200]
         return f"{len(left)} arrays are left over, such as {first}"
     return ""
+
+
+def _shapes(state):
+    return {name: tuple(array.shape) for name, array in state.items()}
 
 
 def _to_our_layout(array):

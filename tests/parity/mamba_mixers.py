@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.checkpoints import names, read_checkpoint
-from minigen.checkpoints.mamba_names import mixer_rows
+from minigen.checkpoints.aim_names import mixer_rows
 from minigen.config import Mamba1Config, Mamba2Config
 from minigen.models import mamba
 from tests.parity.case import Case, compare, note, take

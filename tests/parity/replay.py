@@ -12,6 +12,7 @@ from pathlib import Path
 
 from minigen import backends
 from tests.parity import (
+    aim,
     arpg_forward,
     arpg_parts,
     arpg_traces,
@@ -36,6 +37,10 @@ FAMILIES = {
         (arpg_training.has_steps, arpg_training.replay_steps),
         (arpg_training.has_gradients, arpg_training.replay_gradients),
         (arpg_forward.recognise, arpg_forward.replay),
+    ),
+    "aim": (
+        (aim.recognise, aim.replay),
+        (aim.is_filter, aim.replay_filter),
     ),
     "mamba_ops": (
         (mamba_ops.recognise, mamba_ops.replay),
