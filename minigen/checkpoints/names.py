@@ -191,7 +191,6 @@ def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
         for config in PRESETS.values():
             if type(config) is kind and not _differences(config, shapes):
                 return config, ()
-    for kind, shapes in parts.items():
         try:
             config, unseen = FAMILIES[kind].guess(shapes)
         except (KeyError, ValueError, IndexError, ZeroDivisionError, ConfigError):

@@ -18,10 +18,13 @@ PARAMETERS = {
     "arpg-l": (198, 319_845_376),
     "arpg-xl": (294, 718_997_760),
     "arpg-xxl": (390, 1_302_449_664),
+    "aim-b": (271, 147_622_080),
+    "aim-l": (489, 349_760_000),
+    "aim-xl": (489, 763_291_392),
     "vq-16": (343, 71_883_403),
     "vq-8": (299, 70_109_835),
 }
-"""Tensors and parameters, counted on the originals (the buffer left out)."""
+"""Tensors and parameters, counted on the originals (no buffer, a tied head once)."""
 
 
 def shaped(config):

@@ -11,15 +11,17 @@ from minigen.target import kernel, prange, serial
 
 
 @serial
-def _channel(x, delta, A, B, C, D, h, y):
-    # x, delta, y (n); A, h (s); B, C (n s)
-    for t in range(x.size):
-        step, total = delta[t], np.float32(0)
-        u = step * x[t]
-        for k in range(h.size):
-            h[k] = exp(step * A[k]) * h[k] + u * B[t, k]
-            total += C[t, k] * h[k]
-        y[t] = total + D * x[t]
+def _channel(x, delta, A, B, C, D, place, state, y):
+    # channel k of image i, in group g, through all tokens
+    i, k, g = place
+    for t in range(x.shape[1]):
+        step, total = delta[i, t, k], np.float32(0)
+        u = step * x[i, t, k]
+        for j in range(state.shape[2]):
+            h = exp(step * A[k, j]) * state[i, k, j] + u * B[i, t, g, j]
+            state[i, k, j] = h
+            total += C[i, t, g, j] * h
+        y[i, t, k] = total + D[k] * x[i, t, k]
 
 
 @kernel
@@ -28,9 +30,7 @@ def _selective_scan(x, delta, A, B, C, D, state, y):
     r = B.shape[2]
     for unit in prange(b * c):
         i, k = unit // c, unit % c
-        g = k // (c // r)
-        b_i, c_i, y_i = B[i, :, g], C[i, :, g], y[i, :, k]
-        _channel(x[i, :, k], delta[i, :, k], A[k], b_i, c_i, D[k], state[i, k], y_i)
+        _channel(x, delta, A, B, C, D, (i, k, k // (c // r)), state, y)
 
 
 def selective_scan(x, delta, A_log, B, C, D, state):

@@ -16,71 +16,71 @@ from minigen.target import kernel, prange, serial
 
 
 @serial
-def _head(x, delta, A, B, C, D, h, y):
-    # x, y (n p); delta (n); B, C (n s); h (p s)
-    n, p = x.shape
-    for t in range(n):
-        step = delta[t]
-        decay = exp(step * A)
-        for i in range(p):
-            u, total = step * x[t, i], np.float32(0)
-            for k in range(h.shape[1]):
-                v = decay * h[i, k] + u * B[t, k]
-                h[i, k] = v
-                total += v * C[t, k]
-            y[t, i] = total + D * x[t, i]
+def _tokens(x, delta, A, B, C, D, place, span, state, y):
+    # head j of image i, in group g, through the tokens first .. end
+    (i, j, g), (first, end) = place, span
+    p, s = state.shape[2:]
+    for t in range(first, end):
+        step = delta[i, t, j]
+        decay = exp(step * A[j])
+        for q in range(p):
+            u, total = step * x[i, t, j, q], np.float32(0)
+            for k in range(s):
+                v = decay * state[i, j, q, k] + u * B[i, t, g, k]
+                state[i, j, q, k] = v
+                total += v * C[i, t, g, k]
+            y[i, t, j, q] = total + D[j] * x[i, t, j, q]
 
 
 @serial
-def _dot(a, b):
-    total = np.float32(0)
-    for k in range(a.size):
-        total += a[k] * b[k]
-    return total
-
-
-@serial
-def _chunk(x, delta, A, B, C, D, h, y):
-    # one chunk of what `_head` takes
-    n, p = x.shape
-    for t in range(n):
+def _chunk(x, delta, A, B, C, D, place, span, state, y):
+    # the same: first what the tokens see, then what the state becomes
+    (i, j, g), (first, end) = place, span
+    p, s = state.shape[2:]
+    for t in range(first, end):
+        for q in range(p):
+            y[i, t, j, q] = D[j] * x[i, t, j, q]
         exponent = np.float32(0)
-        for i in range(p):
-            y[t, i] = D * x[t, i]
-        for m in range(t, -1, -1):
-            weight = _dot(C[t], B[m]) * exp(exponent) * delta[m]
-            for i in range(p):
-                y[t, i] += weight * x[m, i]
-            exponent += delta[m] * A
+        for m in range(t, first - 1, -1):
+            score = np.float32(0)
+            for k in range(s):
+                score += C[i, t, g, k] * B[i, m, g, k]
+            weight = score * exp(exponent) * delta[i, m, j]
+            for q in range(p):
+                y[i, t, j, q] += weight * x[i, m, j, q]
+            exponent += delta[i, m, j] * A[j]
         decay = exp(exponent)
-        for i in range(p):
-            y[t, i] += decay * _dot(C[t], h[i])
+        for q in range(p):
+            total = np.float32(0)
+            for k in range(s):
+                total += C[i, t, g, k] * state[i, j, q, k]
+            y[i, t, j, q] += decay * total
+    # from the newest on, each has decayed by what came after it; the old state by all
     exponent = np.float32(0)
-    for m in range(n):
-        exponent += delta[m] * A
+    for m in range(first, end):
+        exponent += delta[i, m, j] * A[j]
     decay = exp(exponent)
-    for i in range(p):
-        for k in range(h.shape[1]):
-            h[i, k] *= decay
+    for q in range(p):
+        for k in range(s):
+            state[i, j, q, k] *= decay
     exponent = np.float32(0)
-    for m in range(n - 1, -1, -1):
-        weight = exp(exponent) * delta[m]
-        for i in range(p):
-            u = weight * x[m, i]
-            for k in range(h.shape[1]):
-                h[i, k] += u * B[m, k]
-        exponent += delta[m] * A
+    for m in range(end - 1, first - 1, -1):
+        weight = exp(exponent) * delta[i, m, j]
+        for q in range(p):
+            u = weight * x[i, m, j, q]
+            for k in range(s):
+                state[i, j, q, k] += u * B[i, m, g, k]
+        exponent += delta[i, m, j] * A[j]
 
 
 @kernel
 def _ssd(x, delta, A, B, C, D, state, y):
-    b, _, h, _ = x.shape
+    b, n, h, _ = x.shape
     r = B.shape[2]
     for unit in prange(b * h):
         i, j = unit // h, unit % h
-        g = j // (h // r)
-        b_i, c_i, y_i = B[i, :, g], C[i, :, g], y[i, :, j]
-        _head(x[i, :, j], delta[i, :, j], A[j], b_i, c_i, D[j], state[i, j], y_i)
+        place = i, j, j // (h // r)
+        _tokens(x, delta, A, B, C, D, place, (0, n), state, y)
 
 
 @kernel
@@ -89,13 +89,10 @@ def _ssd_chunked(x, delta, A, B, C, D, chunk, state, y):
     r = B.shape[2]
     for unit in prange(b * h):
         i, j = unit // h, unit % h
-        g = j // (h // r)
+        place = i, j, j // (h // r)
         for first in range(0, n, chunk):
-            end = min(first + chunk, n)
-            x_i, delta_i = x[i, first:end, j], delta[i, first:end, j]
-            b_i, c_i = B[i, first:end, g], C[i, first:end, g]
-            y_i = y[i, first:end, j]
-            _chunk(x_i, delta_i, A[j], b_i, c_i, D[j], state[i, j], y_i)
+            span = first, min(first + chunk, n)
+            _chunk(x, delta, A, B, C, D, place, span, state, y)
 
 
 def ssd(x, delta, A_log, B, C, D, state):
