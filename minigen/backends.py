@@ -47,6 +47,7 @@ HOST_OPS = {
     "step_size": ("step_size",),
     "selective_scan": ("selective_scan",),
     "ssd": ("ssd", "ssd_chunked"),
+    "mamba2_step": ("mamba2_step",),
 }
 """The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
 

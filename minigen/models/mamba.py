@@ -68,10 +68,18 @@ def mamba1(ops, w, config, u, state, watch=None):
 
 
 def mamba2(ops, w, config, u, state, watch=None):
-    """Mamba-2: one projection makes gate, signal, B, C and the step of each head."""
+    """Mamba-2: one projection makes gate, signal, B, C and the step of each head.
+
+    A single token takes the same way in one op.
+    """
     inner, r, s = config.inner, config.groups, config.state_size
     projected = linear(ops, u, w["in_proj"])
     tell(watch, "in_proj", projected)
+    if u.shape[1] == 1 and config.normalise and not config.norm_first:
+        given = *_conv(ops, w, config), w["dt_bias"], w["A_log"], w["D"], w["norm"]
+        states = state.conv, state.scan
+        y, _, _ = ops.mamba2_step(projected, *given, *states, r, EPS)
+        return linear(ops, y, w["out_proj"])
     z = ops.columns(projected, 0, inner)
     xBC = ops.columns(projected, inner, inner + config.channels)
     delta = ops.columns(projected, inner + config.channels, projected.shape[-1])
