@@ -70,8 +70,8 @@ def guess_aim(shapes: Mapping) -> tuple[AimConfig, tuple[str, ...]]:
         condition_groups=shapes.get("backbone.adaln_group.1.weight", (0,))[0] // wide,
         **mixer,
     )
-    # every released model has one group
-    return config, ("groups",) if len(rates) == 1 else ()
+    # only the product of these is seen; every released model has one group
+    return config, ("state_size", "groups") if len(rates) == 1 else ()
 
 
 def mixer_rows(c, ours="", upstream=""):

@@ -15,6 +15,10 @@ UPSTREAM = {
     "arpg-l": "hp-l33/ARPG arpg_300m.pt",
     "arpg-xl": "hp-l33/ARPG arpg_700m.pt",
     "arpg-xxl": "hp-l33/ARPG arpg_1b.pt",
+    "aim-b": "hp-l33/AiM aim-base",
+    "aim-l": "hp-l33/AiM",
+    "aim-xl": "hp-l33/AiM aim-xlarge",
+    "aim-1b": "inferred; announced, never released",
     "vq-16": "FoundationVision/LlamaGen vq_ds16_c2i.pt",
     "vq-8": "FoundationVision/LlamaGen vq_ds8_c2i.pt",
 }

@@ -170,7 +170,7 @@ def test_sizes_are_recognised_but_for_the_groups_of_heads(name):
     if config.groups == 1:
         assert found == config
     assert names.manifest(found).keys() == names.manifest(config).keys()
-    assert unseen == (() if config.mixer == "mamba1" else ("groups",))
+    assert unseen == (() if config.mixer == "mamba1" else ("state_size", "groups"))
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
@@ -193,6 +193,29 @@ def test_a_file_of_both_models_is_read_as_either(tmp_path, model):
     vq = load_model(path, config=tokenizer)
     assert_same(vq.weights["codebook"], stand_in(tokenizer)["codebook"])
     assert type(load_model(path).config) is AimConfig
+
+
+def test_a_folder_of_the_hub_says_what_shapes_do_not(tmp_path):
+    config = CONFIGS["heads in groups"]
+    fields = {
+        "d_model": 16, "n_layer": 3, "vocab_size": 20, "num_classes": 5,
+        "num_tokens": 9, "attn_cfg": {}, "rms_norm": True,
+        "ssm_cfg": {"layer": "Mamba2", "d_state": 6, "headdim": 8, "ngroups": 2},
+    }  # fmt: skip
+    write_zip(tmp_path / "pytorch_model.bin", container(config, PRESETS["vq-mnist"]))
+    assert load_model(tmp_path).unseen == ("state_size", "groups")
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    model = load_model(tmp_path)
+    assert (model.config, model.unseen) == (config, ())
+    # what it says against the weights is not believed
+    for wrong in (
+        {"n_layer": 2},
+        {"d_model": "16"},
+        {"more": 1},
+        {"ssm_cfg": {"ngroups": 4}},
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(fields | wrong))
+        assert load_model(tmp_path).unseen == ("state_size", "groups")
 
 
 def test_a_head_that_is_not_the_table_is_refused(tmp_path, model):
