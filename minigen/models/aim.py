@@ -59,9 +59,8 @@ def condition(ops, weights, config, labels):
 
 def new_memory(ops, config, batch):
     """Return the state of every layer before the first token."""
-    return tuple(
-        mamba.new_state(ops, config.mixing, batch) for _ in range(config.layers)
-    )
+    mixing = config.mixing
+    return tuple(mamba.new_state(ops, mixing, batch) for _ in range(config.layers))
 
 
 def forward(ops, weights, config, tokens, labels, positions="trained", watch=None):
@@ -105,14 +104,14 @@ def read(ops, weights, config, x, given: Condition, memory, watch=None):
     Each branch leaves the residual stream normalised and modulated, and what it makes
     is gated before it is added; that is done with the norm of the next branch.
     """
-    total, branch = x, None
+    total, branch, mixing = x, None, config.mixing
     for i, w in enumerate(weights["layers"]):
         shift, scale, gate = given.layers[i][:3]
         h, total = _norm(ops, branch, total, w["norm"])
         u = ops.modulate(h, shift, scale)
         tell(watch, f"l{i}_mixer_in", u)
         inner = None if watch is None else _inside(watch, i)
-        y = mamba.mix(ops, w["mixer"], config.mixing, u, memory[i], inner)
+        y = mamba.mix(ops, w["mixer"], mixing, u, memory[i], inner)
         tell(watch, f"l{i}_mixer_out", y)
         branch = ops.gate(y, gate)
         if config.hidden:

@@ -8,14 +8,19 @@ from minigen.target import inline, serial
 
 
 @inline
-def _sum_window(x, w, bias, state, i, t, k):
+def _sum_window(x, w, bias, state, i, t, y):
     # the newest input meets the last weight; before x come the newest of the state
-    window = w.shape[1]
-    total = bias[k]
+    c, window = w.shape
+    for k in range(c):
+        y[i, t, k] = bias[k]
     for j in range(window):
         at = t - (window - 1) + j
-        total += w[k, j] * (x[i, at, k] if at >= 0 else state[i, window + at, k])
-    return total
+        if at >= 0:
+            for k in range(c):
+                y[i, t, k] += w[k, j] * x[i, at, k]
+        else:
+            for k in range(c):
+                y[i, t, k] += w[k, j] * state[i, window + at, k]
 
 
 @inline
@@ -35,8 +40,7 @@ def _causal_conv(x, w, bias, state, y):
     b, n, c = x.shape
     for i in range(b):
         for t in range(n):
-            for k in range(c):
-                y[i, t, k] = _sum_window(x, w, bias, state, i, t, k)
+            _sum_window(x, w, bias, state, i, t, y)
     _remember(x, state)
 
 
@@ -45,8 +49,9 @@ def _causal_conv_silu(x, w, bias, state, y):
     b, n, c = x.shape
     for i in range(b):
         for t in range(n):
+            _sum_window(x, w, bias, state, i, t, y)
             for k in range(c):
-                y[i, t, k] = silu(_sum_window(x, w, bias, state, i, t, k))
+                y[i, t, k] = silu(y[i, t, k])
     _remember(x, state)
 
 

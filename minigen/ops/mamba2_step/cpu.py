@@ -21,12 +21,14 @@ def _convolve(x, w, bias, conv, i, first, end, out):
     # channels first .. end of image i; the oldest input it remembers is forgotten
     window = w.shape[1]
     for k in range(first, end):
-        total = bias[k]
-        for j in range(1, window):
-            conv[i, j - 1, k] = conv[i, j, k]
-            total += w[k, j - 1] * conv[i, j, k]
+        out[k] = bias[k]
+    for j in range(window - 1):
+        for k in range(first, end):
+            conv[i, j, k] = conv[i, j + 1, k]
+            out[k] += w[k, j] * conv[i, j + 1, k]
+    for k in range(first, end):
         conv[i, window - 1, k] = x[k]
-        out[k] = silu(total + w[k, window - 1] * x[k])
+        out[k] = silu(out[k] + w[k, window - 1] * x[k])
 
 
 @serial
