@@ -213,7 +213,8 @@ def step_sizes(ops, given, raw, bias):
 
 def A_log(given):
     """Return what the mixers hold in place of A = -e^A_log."""
-    return np.log(-given["A"].astype(np.float64)).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        return np.log(-given["A"].astype(np.float64)).astype(np.float32)
 
 
 def gated(ops, given, y, arrange=lambda z: z):

@@ -9,7 +9,14 @@ import pytest
 from tests.conftest import HERE
 from tests.parity import case, replay
 
-SMALL = ("arpg/generate_icdf", "arpg/train_forward_classdrop", "vq/pixels")
+SMALL = (
+    "arpg/generate_icdf",
+    "arpg/train_forward_classdrop",
+    "vq/pixels",
+    "mamba_ops/causal_conv1d",
+    "mamba_ops/ssd_stress",
+    "mamba_ops/mamba2_module",
+)
 
 
 def alter(folder, change):
