@@ -29,6 +29,7 @@ LETTERS = {
     "f": "features",
     "r": "groups",
     "t": "rows of a table",
+    "w": "inputs that a causal convolution sees",
     "y": "rows of a grid",
     "x": "columns of a grid",
 }

@@ -37,6 +37,20 @@ OPS = {
 }
 """Each op's folder and the functions it gives the table."""
 
+HOST_OPS = {
+    "silu": ("silu", "gated_silu"),
+    "columns": ("columns",),
+    "modulate": ("modulate", "gate"),
+    "add_rms_norm": ("add", "add_rms_norm"),
+    "gated_rms_norm": ("gate_rms_norm", "rms_norm_gate"),
+    "causal_conv": ("causal_conv", "causal_conv_silu"),
+    "step_size": ("step_size",),
+    "selective_scan": ("selective_scan",),
+    "ssd": ("ssd", "ssd_chunked"),
+    "mamba2_step": ("mamba2_step",),
+}
+"""The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
+
 BACKENDS = {
     "numpy": "reference",
     "numba": "cpu",
@@ -138,7 +152,8 @@ def _new_device(name):
 
 def _functions(file):
     functions = {}
-    for folder, names in OPS.items():
+    rows = OPS if file == "cuda" else OPS | HOST_OPS
+    for folder, names in rows.items():
         module = importlib.import_module(f"minigen.ops.{folder}.{file}")
         functions.update({f: getattr(module, f) for f in names})
     return functions

@@ -22,15 +22,17 @@ from minigen.arrays import Interpreter
 OPS = Path(minigen.__file__).parent / "ops"
 STEMS = ("reference", "cpu", "cuda")
 FILES = sorted(p for name in STEMS for p in OPS.glob(f"*/{name}.py"))
-DEF = re.compile(r"^def ([a-z]\w*)\(([^)]*)\):\n(.*)$", re.MULTILINE)
+DEF = re.compile(r"^def ([a-z]\w*)\(([^)]*)\):\n(.*(?:\n    # -> .*)?)$", re.MULTILINE)
 SIZE = re.compile(r"(\d*)([a-z]?)(?:/(\d+))?")
 
 # sizes that differ, so that no two letters can be taken for each other
 SIZES = {"b": 2, "n": 11, "m": 3, "d": 16, "h": 20, "e": 8, "v": 9, "k": 13, "c": 12}
 SIZES |= {"s": 17, "p": 18, "g": 19, "f": 10, "r": 4, "t": 7, "y": 6, "x": 14}
+SIZES |= {"w": 15}
 SCALARS = {"eps": 1e-5, "r": 4, "length": 2, "weight": 3.0, "temperature": 0.9}
 SCALARS |= {"top_k": 4, "top_p": 0.8, "minimum": 1, "rows": 2, "columns": 3, "e": 8}
 SCALARS |= {"base": 100.0, "shape": (2, 11), "value": -1, "step": 5, "index": 0}
+SCALARS |= {"first": 3, "last": 13, "lowest": 0.0, "highest": 1.0, "chunk": 4}
 # arguments that are numbers of something, and what they stay below
 INDICES = {"ids": 7, "rows": 7, "targets": 9, "key": 2**32, "images": 8}
 INDICES |= {"counter": 2**32, "positions": 11, "canvas": 9, "tokens": 9}
@@ -42,6 +44,8 @@ def signatures(path):
     found = []
     for function, arguments, line in DEF.findall(path.read_text()):
         names = [argument.strip() for argument in arguments.split(",")]
+        # what comes out may stand in a second line
+        line = line.replace("\n    # ->", " ->")
         if path.stem == "cuda":
             if not line.strip().startswith("#"):
                 # no function of the table, but what lessons and measurements ask for
@@ -80,9 +84,9 @@ def split(line):
     return axes(before.strip()), axes(after.strip())
 
 
-def shape(sizes):
+def shape(sizes, of=SIZES):
     # a fraction of a size is rounded down, as by a stride
-    return tuple(int(factor * SIZES.get(letter, 1)) for factor, letter in sizes)
+    return tuple(int(factor * of.get(letter, 1)) for factor, letter in sizes)
 
 
 CASES = [
@@ -91,19 +95,24 @@ CASES = [
 NAMES = [f"{op}.{file}.{function.__name__}" for op, file, function, _, _ in CASES]
 
 
+# of a mixer, the sizes of the whole follow from those of its parts
+RELATED = {"mamba2_step": {"d": 20 * 18, "c": 360 + 2 * 4 * 17, "f": 2 * 360 + 156}}
+
+
 @pytest.mark.parametrize("op, file, function, names, line", CASES, ids=NAMES)
 def test_a_signature_is_what_the_function_does(op, file, function, names, line):
     inputs, outputs = split(line)
     arrays, scalars = names[: len(inputs)], names[len(inputs) :]
+    letters = SIZES | RELATED.get(function.__name__, {})
     rng = np.random.default_rng(0)
     given = []
     for name, sizes in zip(arrays, inputs, strict=True):
         if name in INDICES:
-            given.append(rng.integers(0, INDICES[name], shape(sizes)))
+            given.append(rng.integers(0, INDICES[name], shape(sizes, letters)))
         elif name == "image":
-            given.append(rng.integers(0, 256, shape(sizes), dtype=np.uint8))
+            given.append(rng.integers(0, 256, shape(sizes, letters), dtype=np.uint8))
         else:
-            given.append(rng.random(shape(sizes), dtype=np.float32))
+            given.append(rng.random(shape(sizes, letters), dtype=np.float32))
     options = {a.split("=")[0]: SCALARS[a.split("=")[0]] for a in scalars if a}
     if file == "cuda":
         device = Interpreter()
@@ -111,7 +120,7 @@ def test_a_signature_is_what_the_function_does(op, file, function, names, line):
     with np.errstate(all="raise"):
         result = function(*given, **options)
     results = result if isinstance(result, tuple) else (result,)
-    letters = SIZES | {k: v for k, v in options.items() if k in minigen.LETTERS}
+    letters |= {k: v for k, v in options.items() if k in minigen.LETTERS}
     if "columns" in options:
         letters["t"] = 1 + options["rows"] * options["columns"]
     for array, sizes in zip(results, outputs, strict=True):
@@ -122,9 +131,12 @@ def test_a_signature_is_what_the_function_does(op, file, function, names, line):
 
 
 def test_every_op_has_all_files_with_the_same_signatures():
+    tables = backends.OPS | backends.HOST_OPS
     for folder in sorted(p for p in OPS.iterdir() if (p / "reference.py").exists()):
+        stems = STEMS if folder.name in backends.OPS else STEMS[:2]
+        assert (folder / "cuda.py").exists() == ("cuda" in stems), folder.name
         lines, modules = {}, {}
-        for file in STEMS:
+        for file in stems:
             module = importlib.import_module(f"minigen.ops.{folder.name}.{file}")
             modules[file] = module
             lines[file] = {
@@ -135,13 +147,13 @@ def test_every_op_has_all_files_with_the_same_signatures():
                       if inspect.isfunction(f) and f.__module__ == module.__name__
                       and not n.startswith("_")}  # fmt: skip
             if file == "cuda":
-                assert public >= set(lines[file]) >= set(backends.OPS[folder.name])
+                assert public >= set(lines[file]) >= set(tables[folder.name])
             else:
                 assert public == set(lines[file]), (folder.name, file)
-        for name in backends.OPS[folder.name]:
-            for file in STEMS:
+        for name in tables[folder.name]:
+            for file in stems:
                 assert hasattr(modules[file], name), (folder.name, file, name)
-        for file in STEMS[1:]:
+        for file in stems[1:]:
             for name in lines["reference"].keys() & lines[file].keys():
                 said, expected = lines[file][name], lines["reference"][name]
                 assert said == expected, (folder.name, file, name)

@@ -24,6 +24,9 @@ e = st.sampled_from((4, 8, 12, 32, 36, 64, 68))
 c = st.sampled_from((1, 2, 3, 8, 31, 32, 33))
 r = st.sampled_from((1, 2, 32))
 y = x = st.integers(1, 9)
+s = st.sampled_from((1, 2, 3, 8, 16, 33, 64))
+p = st.sampled_from((1, 2, 3, 8, 17))
+w = st.integers(1, 5)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -53,6 +56,9 @@ class Sizes:
     r: st.SearchStrategy = r
     y: st.SearchStrategy = y
     x: st.SearchStrategy = x
+    s: st.SearchStrategy = s
+    p: st.SearchStrategy = p
+    w: st.SearchStrategy = w
     dtypes: st.SearchStrategy = weight_dtypes
 
 
@@ -83,6 +89,9 @@ SMALL = Sizes(
     r=st.sampled_from((1, 2)),
     y=_SIDES,
     x=_SIDES,
+    s=st.sampled_from((1, 2, 3, 8, 16)),
+    p=st.sampled_from((1, 2, 3, 8)),
+    w=st.integers(1, 4),
 )
 """Sizes for the interpreter, which takes microseconds for every number it touches."""
 

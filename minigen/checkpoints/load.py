@@ -94,7 +94,8 @@ def identify(checkpoint: Checkpoint, config=None):
     """Return (configuration, fields assumed, {our name: view in our layout}).
 
     A converted file says what it holds, and must hold it; an original is recognised, or
-    held against `config`. Raises CheckpointError.
+    held against `config`. Where a folder was opened, what shapes do not show is taken
+    from its config.json, if that agrees with all they show. Raises CheckpointError.
     """
     with naming(checkpoint.path):
         stored = checkpoint.metadata.get("minigen.config")
@@ -102,6 +103,8 @@ def identify(checkpoint: Checkpoint, config=None):
             unseen = ()
             if config is None:
                 config, unseen = names.recognise_with_unseen(checkpoint.state)
+                if checkpoint.is_folder:
+                    config, unseen = _described(checkpoint.path, config, unseen)
             return config, unseen, names.to_ours(config, checkpoint.state)
         found = _parse_config(stored)
         if config not in (None, found):
@@ -118,6 +121,24 @@ def family_of(config) -> str:
 def preset_of(config) -> str:
     """Return the name of the preset that equals `config`, or "custom"."""
     return next((name for name, c in PRESETS.items() if c == config), "custom")
+
+
+def _described(path, config, unseen):
+    # what a config.json says is believed only of the fields that are unseen
+    if not unseen or not hasattr(config, "from_upstream"):
+        return config, unseen
+    try:
+        text = (path.parent / "config.json").read_text()
+        said = type(config).from_upstream(json.loads(text))
+    except (OSError, ConfigError, ValueError, TypeError, AttributeError,
+            ArithmeticError, RecursionError):  # fmt: skip
+        return config, unseen
+    seen = vars(config).keys() - set(unseen)
+    if any(getattr(said, name) != getattr(config, name) for name in seen):
+        return config, unseen
+    if names.manifest(said) != names.manifest(config):
+        return config, unseen
+    return said, ()
 
 
 def _parse_config(text):

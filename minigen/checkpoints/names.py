@@ -3,19 +3,28 @@
 A family is a table of rows, made from a configuration: our dotted name, the original's
 name, the original's shape. Manifest, check, recognition and conversion all read it. Our
 shapes follow from the original's: convolutions put their input channels last, those of
-one pixel lose their two empty axes, everything else stays.
+one pixel lose their two empty axes, arrays of three axes the one of size one; all else
+stays.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
 
-from minigen.config import PRESETS, ArpgConfig, GptConfig, JudgeConfig, VqConfig
+from minigen.checkpoints.aim_names import TIED, aim_rows, guess_aim
+from minigen.config import (
+    PRESETS,
+    AimConfig,
+    ArpgConfig,
+    GptConfig,
+    JudgeConfig,
+    VqConfig,
+)
 from minigen.errors import CheckpointError, ConfigError
 
 Row = tuple[str, str, tuple[int, ...]]
@@ -108,14 +117,17 @@ def guess_gpt(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
     return GptConfig(**fields, **_rounding(d, f)), unseen
 
 
-def vq_rows(c: VqConfig) -> Iterator[Row]:
-    """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py."""
+def vq_rows(c: VqConfig, blocks: int = 2) -> Iterator[Row]:
+    """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py.
+
+    blocks: residual blocks of a level of the encoder, one fewer than of the decoder's.
+    """
     widths, last = c.widths, c.levels - 1
     yield from _conv("encoder.conv_in", "encoder.conv_in", c.base, 3, 3)
     before = c.base
     for i, width in enumerate(widths):
         here, there = f"encoder.levels.{i}", f"encoder.conv_blocks.{i}"
-        yield from _blocks(here, there, before, width, 2, attention=i == last)
+        yield from _blocks(here, there, before, width, blocks, attention=i == last)
         if i < last:
             down = f"{there}.downsample.conv"
             yield from _conv(f"{here}.down", down, width, width, 3)
@@ -129,7 +141,8 @@ def vq_rows(c: VqConfig) -> Iterator[Row]:
     yield from _middle("decoder.mid", before)
     for i, width in enumerate(reversed(widths)):
         here, there = f"decoder.levels.{i}", f"decoder.conv_blocks.{i}"
-        yield from _blocks(here, there, before, width, 3, attention=i == 0)
+        more = blocks + 1
+        yield from _blocks(here, there, before, width, more, attention=i == 0)
         if i < last:
             yield from _conv(f"{here}.up", f"{there}.upsample.conv", width, width, 3)
         before = width
@@ -176,13 +189,17 @@ class Family:
     """The table of a family; how its sizes are read off; names it drops if present.
 
     dropped: names in which `*` stands for anything; unsure: fields that the shapes of a
-    preset leave open, as models of those shapes were released with several values.
+    preset leave open, as models of those shapes were released with several values;
+    tied: names of arrays that stand in a file once more under others, or do not; part:
+    what precedes the family's names where a file holds several models.
     """
 
     rows: Callable
     guess: Callable
     dropped: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
+    tied: Mapping[str, str] = field(default_factory=dict)
+    part: str = ""
 
 
 FAMILIES = {
@@ -194,7 +211,8 @@ FAMILIES = {
         ("freqs_cis", "layers.*.attention.kv_cache.*_cache"),
         ("tokens",),
     ),
-    VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",)),
+    AimConfig: Family(aim_rows, guess_aim, tied=TIED, part="mamba."),
+    VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",), part="vqvae."),
     JudgeConfig: Family(judge_rows, guess_judge),
 }
 """The families whose files are known, by their configuration."""
@@ -223,24 +241,25 @@ def recognise(state: Mapping[str, np.ndarray]):
 def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
     """Return what `recognise` returns, and the fields that were assumed."""
     state = unwrap(state)
-    shapes = {name: tuple(array.shape) for name, array in state.items()}
-    for config in PRESETS.values():
-        family = FAMILIES.get(type(config))
-        if family and not _differences(config, shapes):
-            return config, family.unsure
-    for family in FAMILIES.values():
+    parts = {kind: _shapes(part_of(kind, state)) for kind in FAMILIES}
+    # a generator before the tokenizer that may lie in the same file
+    for kind, shapes in parts.items():
+        for config in PRESETS.values():
+            if type(config) is kind and not _differences(config, shapes):
+                return config, FAMILIES[kind].unsure
         try:
-            config, unseen = family.guess(shapes)
+            config, unseen = FAMILIES[kind].guess(shapes)
         except (KeyError, ValueError, IndexError, ZeroDivisionError, ConfigError):
             continue
         differences = _differences(config, shapes)
         if not differences:
             return config, unseen
         raise CheckpointError(f"it resembles {config}, but {differences}")
-    first = ", ".join(sorted(shapes)[:5])[:300]
+    first = ", ".join(sorted(state)[:5])[:300]
     raise CheckpointError(
-        f"its {len(shapes)} arrays are those of no known family (arpg, llamagen, vq, "
-        f"judge); the first are {first}; where the weights lie deeper, give their key"
+        f"its {len(state)} arrays are those of no known family (arpg, llamagen, aim, "
+        f"vq, judge); the first are {first}; where the weights lie deeper, give their "
+        "key"
     )
 
 
@@ -250,12 +269,21 @@ def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Raises CheckpointError unless names and shapes are the manifest's, nothing left
     over.
     """
-    state = unwrap(state)
-    shapes = {name: tuple(array.shape) for name, array in state.items()}
-    differences = _differences(config, shapes)
+    state = part_of(type(config), unwrap(state))
+    differences = _differences(config, _shapes(state))
     if differences:
         raise CheckpointError(f"it was to hold {config}, but {differences}")
-    rows = FAMILIES[type(config)].rows(config)
+    for name, same in FAMILIES[type(config)].tied.items():
+        if name in state and not np.array_equal(state[name], state[same]):
+            raise CheckpointError(
+                f"its {name} is not its {same}; {config} holds them once, so no model "
+                "of ours can be made of it"
+            )
+    return arrange(FAMILIES[type(config)].rows(config), state)
+
+
+def arrange(rows, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return {our name: view in our layout} of the weights that the rows name."""
     return {ours: _to_our_layout(state[upstream]) for ours, upstream, _ in rows}
 
 
@@ -299,6 +327,20 @@ def unwrap(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if state and all(name.startswith(prefix) for name in state):
             return unwrap({k.removeprefix(prefix): v for k, v in state.items()})
     return dict(state)
+
+
+def part_of(kind, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a family's part of a file that holds several models, else all of it.
+
+    >>> part_of(AimConfig, {"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
+    {'norm': 1}
+    """
+    part = FAMILIES[kind].part
+    parts = tuple(family.part for family in FAMILIES.values() if family.part)
+    if not state or not all(name.startswith(parts) for name in state):
+        return dict(state)
+    names = (name for name in state if part and name.startswith(part))
+    return {name.removeprefix(part): state[name] for name in names}
 
 
 def flatten(tree) -> dict[str, np.ndarray]:
@@ -353,11 +395,11 @@ def _differences(config, shapes, ours=False):
         if shapes[name] != shape:
             return f"{name} has the shape {shapes[name]} instead of {shape}"
         expected[name] = shape
-    dropped = FAMILIES[type(config)].dropped
+    family = FAMILIES[type(config)]
     left = {
         name
-        for name in set(shapes) - set(expected)
-        if not any(fnmatchcase(name, pattern) for pattern in dropped)
+        for name in set(shapes) - {*expected, *family.tied}
+        if not any(fnmatchcase(name, pattern) for pattern in family.dropped)
     }
     if left:
         first = ", ".join(sorted(left)[:3])[:200]
@@ -365,7 +407,13 @@ def _differences(config, shapes, ours=False):
     return ""
 
 
+def _shapes(state):
+    return {name: tuple(array.shape) for name, array in state.items()}
+
+
 def _to_our_layout(array):
+    if array.ndim == 3:
+        return array[0] if len(array) == 1 else array[:, 0]
     if array.ndim != 4:
         return array
     if array.shape[2:] == (1, 1):
@@ -380,6 +428,8 @@ def _to_layout(array, shape):
 
 
 def _our_shape(shape):
+    if len(shape) == 3:
+        return shape[1:] if shape[0] == 1 else (shape[0], shape[2])
     if len(shape) != 4:
         return shape
     f, c, *kernel = shape

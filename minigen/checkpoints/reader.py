@@ -24,6 +24,9 @@ from minigen.errors import CheckpointError
 PRECEDENCE = ("model_ema", "ema", "model", "module", "state_dict")
 """Keys under which weights lie, the preferred first."""
 
+IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
+"""Names of the weight file in a folder that holds a model, the preferred first."""
+
 CONTAINERS = (dict, list, tuple)
 
 DEEPEST = 16
@@ -42,7 +45,8 @@ class Checkpoint:
     of `PRECEDENCE` that hold arrays; state: {name: read-only array, mapped from the
     file}; metadata: texts of a safetensors header; others: the first names in the dict
     that are no arrays; arguments: what the writer's command line said, where the file
-    records it; data: the map of the file.
+    records it; data: the map of the file;
+    is_folder: whether what was opened is the folder it lies in.
     """
 
     path: Path
@@ -54,6 +58,7 @@ class Checkpoint:
     others: tuple[str, ...] = ()
     arguments: dict = field(default_factory=dict, repr=False)
     data: object = field(default=None, repr=False)
+    is_folder: bool = False
 
 
 def read_checkpoint(path, key: str | None = None) -> dict[str, np.ndarray]:
@@ -71,17 +76,23 @@ def read_checkpoint(path, key: str | None = None) -> dict[str, np.ndarray]:
 
 
 def open_checkpoint(path, key: str | None = None) -> Checkpoint:
-    """Open a weight file as `read_checkpoint` does, and say what was found in it."""
+    """Open a weight file as `read_checkpoint` does, and say what was found in it.
+
+    path: the file, or a folder as Hugging Face's hub has them, with one of `IN_FOLDER`.
+    """
     path = Path(path)
+    is_folder = path.is_dir()
+    if is_folder:
+        inside = (path / name for name in IN_FOLDER)
+        path = next((file for file in inside if file.is_file()), path)
     with naming(path):
         data = map_file(path)
         container, value, metadata, places = _parse(data)
         chosen, keys, found = _choose(value, key)
         state, others = _collect(data, found, places)
     arguments = _arguments(value)
-    return Checkpoint(
-        path, container, chosen, keys, state, metadata, others, arguments, data
-    )
+    found = chosen, keys, state, metadata, others, arguments, data
+    return Checkpoint(path, container, *found, is_folder)
 
 
 @contextmanager

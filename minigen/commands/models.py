@@ -19,6 +19,10 @@ UPSTREAM = {
     "gpt-l": "FoundationVision/LlamaGen c2i_L_256.pt",
     "gpt-xl": "FoundationVision/LlamaGen c2i_XL_384.pt",
     "gpt-xxl": "FoundationVision/LlamaGen c2i_XXL_384.pt",
+    "aim-b": "hp-l33/AiM aim-base",
+    "aim-l": "hp-l33/AiM",
+    "aim-xl": "hp-l33/AiM aim-xlarge",
+    "aim-1b": "inferred; announced, never released",
     "vq-16": "FoundationVision/LlamaGen vq_ds16_c2i.pt",
     "vq-8": "FoundationVision/LlamaGen vq_ds8_c2i.pt",
 }

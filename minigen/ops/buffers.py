@@ -69,6 +69,16 @@ def weight(array):
     return array
 
 
+def give_back(array, held):
+    """Return `array` after what a kernel did in place to `held`, its `floats`.
+
+    Where `held` had to be a copy, its values are written into `array`.
+    """
+    if held is not array:
+        array[...] = held
+    return array
+
+
 def padded(array, *multiples):
     """Return `array` with zeros up to multiples along its last axes, or as it is.
 

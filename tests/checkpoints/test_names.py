@@ -22,10 +22,13 @@ PARAMETERS = {
     "gpt-l": (172, 342_910_976),
     "gpt-xl": (256, 774_699_520),
     "gpt-xxl": (340, 1_410_972_672),
+    "aim-b": (271, 147_622_080),
+    "aim-l": (489, 349_760_000),
+    "aim-xl": (489, 763_291_392),
     "vq-16": (343, 71_883_403),
     "vq-8": (299, 70_109_835),
 }
-"""Tensors and parameters, counted on the originals (the buffer left out)."""
+"""Tensors and parameters, counted on the originals (no buffer, a tied head once)."""
 
 
 def shaped(config):

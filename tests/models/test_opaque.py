@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from minigen import backends
-from minigen.config import ArpgConfig, GptConfig, VqConfig
-from minigen.models import arpg, llamagen, vq
+from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
+from minigen.models import aim, arpg, llamagen, vq
 from tests.models.stand_in import stand_in
 
 
@@ -43,8 +43,8 @@ def opaque(value):
         return Opaque(value)
     if isinstance(value, dict):
         return {k: opaque(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [opaque(v) for v in value]
+    if isinstance(value, list | tuple):
+        return type(value)(opaque(v) for v in value)
     return value
 
 
@@ -106,6 +106,32 @@ def test_llamagen():
         results.append((reveal(logits), reveal(asked)))
     for plain, hidden in zip(*results, strict=True):
         assert np.array_equal(plain, hidden)
+
+
+def test_aim():
+    sizes = {"width": 16, "layers": 3, "vocabulary": 12, "classes": 3, "tokens": 9}
+    configs = (
+        AimConfig(**sizes, state_size=6, head_size=8, hidden=128),
+        AimConfig(**sizes, state_size=6, head_size=8, condition_groups=2),
+        AimConfig(**sizes, state_size=4, mixer="mamba1"),
+    )
+    tokens, labels = np.arange(18).reshape(2, 9) % 12, np.array([[0], [3]])
+    for config in configs:
+        weights = stand_in(config)
+        results = []
+        for ops, w in (
+            (backends.table("numpy"), weights),
+            (opaque_ops(), opaque(weights)),
+        ):
+            logits = aim.forward(ops, w, config, tokens, labels[:, 0])
+            given = aim.condition(ops, w, config, labels)
+            memory = aim.new_memory(ops, config, 2)
+            first = aim.read(ops, w, config, given.first, given, memory)
+            x = aim.place(ops, w, labels, labels + 1)
+            second = aim.read(ops, w, config, x, given, memory)
+            results.append([reveal(each) for each in (logits, first, second)])
+        for plain, hidden in zip(*results, strict=True):
+            assert np.array_equal(plain, hidden)
 
 
 def test_vq():

@@ -38,9 +38,19 @@ def read(folder: Path) -> Case:
     about = json.loads((folder / "case.json").read_text())
     with np.load(folder / "io.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
+    if isinstance(about["arrays"], dict):
+        about = listed_arrays(about)
     listed = {entry["name"] for entry in about["arrays"]}
     assert listed == set(arrays), f"case.json and io.npz differ: {listed ^ set(arrays)}"
     return Case(folder, about, arrays)
+
+
+def listed_arrays(about: dict) -> dict:
+    """Return a case.json whose arrays are a dict in the other form: a list of entries,
+    and their float32 errors by themselves."""
+    listed = [{"name": name, **entry} for name, entry in about["arrays"].items()]
+    errors = {e["name"]: e["f32_vs_f64"] for e in listed if "f32_vs_f64" in e}
+    return {**about, "arrays": listed, "tolerance": {"per_array": errors}}
 
 
 def take(case: Case, name: str) -> np.ndarray:

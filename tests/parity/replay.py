@@ -12,6 +12,7 @@ from pathlib import Path
 
 from minigen import backends
 from tests.parity import (
+    aim,
     arpg_forward,
     arpg_parts,
     arpg_traces,
@@ -21,6 +22,8 @@ from tests.parity import (
     llamagen_parts,
     llamagen_traces,
     llamagen_training,
+    mamba_mixers,
+    mamba_ops,
     vq_model,
     vq_parts,
     weights,
@@ -45,6 +48,14 @@ FAMILIES = {
         (llamagen_parts.is_filter, llamagen_parts.replay_filter),
         (llamagen_training.has_gradients, llamagen_training.replay_gradients),
         (llamagen_forward.recognise, llamagen_forward.replay),
+    ),
+    "aim": (
+        (aim.recognise, aim.replay),
+        (aim.is_filter, aim.replay_filter),
+    ),
+    "mamba_ops": (
+        (mamba_ops.recognise, mamba_ops.replay),
+        (mamba_mixers.recognise, mamba_mixers.replay),
     ),
     "vq": (
         (vq_model.recognise, vq_model.replay),

@@ -15,6 +15,9 @@ SMALL = (
     "llamagen/generate_icdf",
     "llamagen/train_forward_gqa",
     "vq/pixels",
+    "mamba_ops/causal_conv1d",
+    "mamba_ops/ssd_stress",
+    "mamba_ops/mamba2_module",
 )
 
 

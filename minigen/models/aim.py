@@ -1,0 +1,158 @@
+"""AiM: a language model of image tokens in raster order, made of Mamba mixers.
+
+The class comes first, as a token without a position, and again in every layer, where it
+shifts, scales and gates (adaLN). It never changes while an image is made, so all that
+follows from it is computed once. What a layer knows of the tokens before is a state
+whose size does not grow.
+
+One function reads tokens, whether all of a sequence or one at a time.
+
+Source: arXiv 2408.12245; hp-l33/AiM models/stage2/mixer_seq_simple.py, block.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen.models import mamba
+from minigen.models.mamba import EPS, linear, tell
+
+POSITIONS = {"trained": 0, "released": 1}
+"""The row of the position table that the first image token gets.
+
+AiM was trained with row 0; its released sampling code says row 1 for that token, row 2
+for the next, and so on. Published samples were drawn so: one row beside what was
+learned.
+"""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """All that follows from the classes of b images, in arrays (b 1 d).
+
+    first: the class as the first token; layers: for each layer shift, scale and gate of
+    its mixer, then those of its feed-forward layer if it has one; last: shift, scale.
+    """
+
+    first: object
+    layers: tuple
+    last: tuple
+
+
+def condition(ops, weights, config, labels):
+    """Return the `Condition` of labels (b 1) int64; no_class_id stands for none."""
+    first = ops.embed(weights["classes"], labels)
+    signal = ops.silu(first)
+    if config.condition_groups:
+        together = linear(ops, signal, weights["modulation"])
+        made = _of_groups(ops, weights, config, together, labels.shape)
+    else:
+        made = [linear(ops, signal, w["modulation"]) for w in weights["layers"]]
+    parts = [_parts(ops, each, config.width) for each in made]
+    # with a feed-forward layer both branches take turns: shift, shift, scale, ...
+    layers = [(*each[::2], *each[1::2]) if len(each) == 6 else each for each in parts]
+    last = _parts(ops, linear(ops, signal, weights["out_modulation"]), config.width)
+    return Condition(first, tuple(layers), last)
+
+
+def new_memory(ops, config, batch):
+    """Return the state of every layer before the first token."""
+    mixing = config.mixing
+    return tuple(mamba.new_state(ops, mixing, batch) for _ in range(config.layers))
+
+
+def forward(ops, weights, config, tokens, labels, positions="trained", watch=None):
+    """Return the logits (b n v) of the training form: row t predicts token t.
+
+    tokens (b n) in raster order, labels (b): int64. The last token is never fed.
+    positions: a name of `POSITIONS`.
+    """
+    b, n = tokens.shape
+    given = condition(ops, weights, config, ops.put(_column(labels)))
+    tell(watch, "cond_embed", given.first)
+    x = ops.empty((b, n, 1, config.width))
+    x = ops.append(x, given.first.reshape(b, 1, 1, config.width), 0)
+    if n > 1:
+        rows = np.arange(n - 1) + POSITIONS[positions]
+        ids = ops.put(np.ascontiguousarray(tokens[:, :-1]))
+        rows = ops.put(np.ascontiguousarray(np.broadcast_to(rows, ids.shape)))
+        new = place(ops, weights, ids, rows)
+        x = ops.append(x, new.reshape(b, n - 1, 1, config.width), 1)
+    memory = new_memory(ops, config, b)
+    x = x.reshape(b, n, config.width)
+    return read(ops, weights, config, x, given, memory, watch)
+
+
+def loss(ops, weights, config, tokens, labels, positions="trained"):
+    """Return the mean cross entropy, in nats a token, of the training form."""
+    logits = forward(ops, weights, config, tokens, labels, positions)
+    return ops.cross_entropy(logits, ops.put(tokens))
+
+
+def place(ops, weights, ids, rows):
+    """Return tokens (b n) as vectors at rows (b n) of the position table: (b n d)."""
+    return ops.add(
+        ops.embed(weights["words"], ids), ops.embed(weights["positions"], rows)
+    )
+
+
+def read(ops, weights, config, x, given: Condition, memory, watch=None):
+    """Read tokens x (b n d), move the memory on, and return logits (b n v).
+
+    Each branch leaves the residual stream normalised and modulated, and what it makes
+    is gated before it is added; that is done with the norm of the next branch.
+    """
+    total, branch, mixing = x, None, config.mixing
+    for i, w in enumerate(weights["layers"]):
+        shift, scale, gate = given.layers[i][:3]
+        h, total = _norm(ops, branch, total, w["norm"])
+        u = ops.modulate(h, shift, scale)
+        tell(watch, f"l{i}_mixer_in", u)
+        inner = None if watch is None else _inside(watch, i)
+        y = mamba.mix(ops, w["mixer"], mixing, u, memory[i], inner)
+        tell(watch, f"l{i}_mixer_out", y)
+        branch = ops.gate(y, gate)
+        if config.hidden:
+            shift, scale, gate = given.layers[i][3:]
+            h, total = _norm(ops, branch, total, w["ffn_norm"])
+            h = ops.linear(ops.modulate(h, shift, scale), w["ffn"]["up"])
+            branch = ops.gate(ops.linear(ops.gated_silu(h), w["ffn"]["down"]), gate)
+        tell(watch, f"hidden_l{i}", branch)
+        tell(watch, f"residual_l{i}", total)
+    h, _ = _norm(ops, branch, total, weights["norm"])
+    tell(watch, "norm_f", h)
+    h = ops.modulate(ops.rms_norm(h, weights["out_norm"], EPS), *given.last)
+    tell(watch, "final_layer", h)
+    return ops.linear(h, weights["words"])
+
+
+def _norm(ops, branch, total, w):
+    # before the first branch there is nothing to add
+    if branch is None:
+        return ops.rms_norm(total, w, EPS), total
+    return ops.add_rms_norm(branch, total, w, EPS)
+
+
+def _of_groups(ops, weights, config, together, shape):
+    # layers take turns with the groups, and each adds a table of its own
+    width = config.factor * config.width
+    nothing = ops.full(shape, 0)
+    for i, w in enumerate(weights["layers"]):
+        g = i % config.condition_groups
+        shared = ops.columns(together, g * width, (g + 1) * width)
+        yield ops.add(shared, ops.embed(w["table"].reshape(1, width), nothing))
+
+
+def _parts(ops, x, width):
+    count = x.shape[-1] // width
+    return tuple(ops.columns(x, i * width, (i + 1) * width) for i in range(count))
+
+
+def _column(labels):
+    return np.asarray(labels, np.int64).reshape(-1, 1)
+
+
+def _inside(watch, i):
+    return lambda name, array: watch(f"l{i}_{name}", array)

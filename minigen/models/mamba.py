@@ -1,0 +1,134 @@
+"""The two Mamba mixers: what a token takes from all before it, through a state.
+
+Both project a token to a signal and its gate, let each channel see its last few inputs,
+scan, gate and project back. A state is two arrays whose size no sequence changes. A
+mixer moves them on in place: so a sequence may be fed whole, in parts or token by
+token, and a step is a sequence of one.
+
+Source: Gu and Dao, arXiv 2312.00752, figure 3; Dao and Gu, arXiv 2405.21060, section 7;
+state-spaces/mamba modules/mamba_simple.py, modules/mamba2.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen.config import Mamba2Config
+
+EPS = 1e-5
+
+CHUNK = 64
+"""Tokens of a sequence that Mamba-2 handles at a time."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a mixer knows of the tokens before: conv (b w c), its last raw inputs,
+    newest last; scan (b c s) for Mamba-1, (b h p s) for Mamba-2."""
+
+    conv: object
+    scan: object
+
+
+def new_state(ops, config, batch):
+    """Return the state before the first token: all zeros."""
+    scan = config.inner, config.state_size
+    if isinstance(config, Mamba2Config):
+        scan = config.heads, config.head_size, config.state_size
+    return State(
+        _zeros(ops, batch, config.window, config.channels), _zeros(ops, batch, *scan)
+    )
+
+
+def mix(ops, w, config, u, state, watch=None):
+    """Return what a mixer makes of tokens u (b n d), and move its state on."""
+    mixer = mamba2 if isinstance(config, Mamba2Config) else mamba1
+    return mixer(ops, w, config, u, state, watch)
+
+
+def mamba1(ops, w, config, u, state, watch=None):
+    """Mamba-1: the step size, B and C are read off the convolved signal."""
+    inner, rank, s = config.inner, config.rank, config.state_size
+    projected = linear(ops, u, w["in_proj"])
+    x = ops.columns(projected, 0, inner)
+    z = ops.columns(projected, inner, 2 * inner)
+    x, _ = ops.causal_conv_silu(x, *_conv(ops, w, config), state.conv)
+    tell(watch, "conv_out", x)
+
+    chosen = ops.linear(x, w["x_proj"])
+    delta = ops.linear(ops.columns(chosen, 0, rank), w["dt_proj"]["w"])
+    delta = ops.step_size(delta, w["dt_proj"]["bias"], 0.0, math.inf)
+    B = _split(ops.columns(chosen, rank, rank + s), 1)
+    C = _split(ops.columns(chosen, rank + s, rank + 2 * s), 1)
+    y, _ = ops.selective_scan(x, delta, w["A_log"], B, C, w["D"], state.scan)
+    return linear(ops, ops.swiglu(z, y), w["out_proj"])
+
+
+def mamba2(ops, w, config, u, state, watch=None):
+    """Mamba-2: one projection makes gate, signal, B, C and the step of each head.
+
+    A single token takes the same way in one op.
+    """
+    inner, r, s = config.inner, config.groups, config.state_size
+    projected = linear(ops, u, w["in_proj"])
+    tell(watch, "in_proj", projected)
+    if u.shape[1] == 1 and config.normalise and not config.norm_first:
+        given = *_conv(ops, w, config), w["dt_bias"], w["A_log"], w["D"], w["norm"]
+        states = state.conv, state.scan
+        y, _, _ = ops.mamba2_step(projected, *given, *states, r, EPS)
+        return linear(ops, y, w["out_proj"])
+    z = ops.columns(projected, 0, inner)
+    xBC = ops.columns(projected, inner, inner + config.channels)
+    delta = ops.columns(projected, inner + config.channels, projected.shape[-1])
+
+    xBC, _ = ops.causal_conv_silu(xBC, *_conv(ops, w, config), state.conv)
+    tell(watch, "conv_out", xBC)
+    x = _split(ops.columns(xBC, 0, inner), config.heads)
+    B = _split(ops.columns(xBC, inner, inner + r * s), r)
+    C = _split(ops.columns(xBC, inner + r * s, config.channels), r)
+    delta = ops.step_size(delta, w["dt_bias"], 0.0, math.inf)
+
+    given = x, delta, w["A_log"], B, C, w["D"], state.scan
+    y, _ = ops.ssd(*given) if u.shape[1] == 1 else ops.ssd_chunked(*given, CHUNK)
+    tell(watch, "scan_y", y)
+    y = _gated(ops, w, config, y.reshape(*z.shape), z)
+    tell(watch, "gated_norm", y)
+    return linear(ops, y, w["out_proj"])
+
+
+def linear(ops, x, w):
+    """Return w["w"] x, plus w["bias"] if there is one: (b n d) to (b n f)."""
+    if "bias" not in w:
+        return ops.linear(x, w["w"])
+    # a linear layer with a bias is a 1x1 convolution of a row of pixels
+    y = ops.conv1x1(x.reshape(x.shape[0], 1, *x.shape[1:]), w["w"], w["bias"])
+    return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+def tell(watch, name, array):
+    """Tell a watcher, if there is one, what was computed."""
+    if watch is not None:
+        watch(name, array)
+
+
+def _gated(ops, w, config, y, z):
+    if "norm" not in w:
+        return ops.swiglu(z, y)
+    norm = ops.rms_norm_gate if config.norm_first else ops.gate_rms_norm
+    return norm(y, z, w["norm"], config.groups, EPS)
+
+
+def _conv(ops, w, config):
+    bias = w["conv"].get("bias")
+    return w["conv"]["w"], _zeros(ops, config.channels) if bias is None else bias
+
+
+def _split(x, parts):
+    return x.reshape(x.shape[0], x.shape[1], parts, x.shape[2] // parts)
+
+
+def _zeros(ops, *shape):
+    return ops.put(np.zeros(shape, np.float32))

@@ -1,0 +1,1 @@
+"""The residual stream: add what a branch made, and normalise for the next one."""

@@ -1,0 +1,47 @@
+"""Add and norm: a pass for the sum and its squares, a pass for the result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.ops import buffers
+from minigen.target import serial
+
+
+@serial
+def _add_rms_norm(x, residual, w, eps, y, total):
+    n, d = x.shape
+    for i in range(n):
+        squares = np.float32(0)
+        for k in range(d):
+            v = x[i, k] + residual[i, k]
+            total[i, k] = v
+            squares += v * v
+        scale = np.float32(1) / np.sqrt(squares / np.float32(d) + eps)
+        for k in range(d):
+            y[i, k] = w[k] * (total[i, k] * scale)
+
+
+def add(x, y):
+    # (b n d), (b n d) -> (b n d)
+    """Return x + y, as float32."""
+    buffers.expect("y", y, x.shape)
+    return np.add(x, y, out=buffers.empty(x.shape))
+
+
+def add_rms_norm(x, residual, w, eps):
+    # (b n d), (b n d), (d) -> (b n d), (b n d)
+    """Return rms_norm(x + residual), and x + residual."""
+    buffers.expect("residual", residual, x.shape)
+    buffers.expect("w", w, x.shape[-1:])
+    y, total = buffers.empty(x.shape), buffers.empty(x.shape)
+    rows = (-1, x.shape[-1])
+    _add_rms_norm(
+        buffers.floats(x).reshape(rows),
+        buffers.floats(residual).reshape(rows),
+        buffers.floats(w),
+        np.float32(eps),
+        y.reshape(rows),
+        total.reshape(rows),
+    )
+    return y, total

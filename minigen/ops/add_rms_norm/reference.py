@@ -1,0 +1,33 @@
+"""Add and norm: where one branch ends and the next begins.
+
+Source: state-spaces/mamba ops/triton/layer_norm.py::rms_norm_ref (prenorm, the residual
+kept in float32).
+"""
+
+from __future__ import annotations
+
+from minigen.ops.rms_norm.reference import rms_norm
+
+
+def add(x, y):
+    # (b n d), (b n d) -> (b n d)
+    """Return x + y.
+
+    >>> import numpy as np
+    >>> add(np.array([[[1.0]]]), np.array([[[2.0]]])).tolist()
+    [[[3.0]]]
+    """
+    return x + y
+
+
+def add_rms_norm(x, residual, w, eps):
+    # (b n d), (b n d), (d) -> (b n d), (b n d)
+    """Return rms_norm(x + residual), and x + residual.
+
+    >>> import numpy as np
+    >>> one = np.ones((1, 1, 2))
+    >>> add_rms_norm(one, 2 * one, np.ones(2), 0.0)[1].tolist()
+    [[[3.0, 3.0]]]
+    """
+    total = x + residual
+    return rms_norm(total, w, eps), total

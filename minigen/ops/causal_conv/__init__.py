@@ -1,0 +1,1 @@
+"""A short convolution over time, each channel by itself, that never looks ahead."""

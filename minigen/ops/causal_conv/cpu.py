@@ -1,0 +1,80 @@
+"""Causal convolution: one pass over the tokens, all channels of a token at a time."""
+
+from __future__ import annotations
+
+from minigen.ops import buffers
+from minigen.ops.scalar import silu
+from minigen.target import inline, serial
+
+
+@inline
+def _sum_window(x, w, bias, state, i, t, y):
+    # the newest input meets the last weight; before x come the newest of the state
+    c, window = w.shape
+    for k in range(c):
+        y[i, t, k] = bias[k]
+    for j in range(window):
+        at = t - (window - 1) + j
+        if at >= 0:
+            for k in range(c):
+                y[i, t, k] += w[k, j] * x[i, at, k]
+        else:
+            for k in range(c):
+                y[i, t, k] += w[k, j] * state[i, window + at, k]
+
+
+@inline
+def _remember(x, state):
+    # from the oldest on, since places are overwritten that are still to be read
+    b, n, c = x.shape
+    window = state.shape[1]
+    for i in range(b):
+        for j in range(window):
+            at = n - window + j
+            for k in range(c):
+                state[i, j, k] = x[i, at, k] if at >= 0 else state[i, window + at, k]
+
+
+@serial
+def _causal_conv(x, w, bias, state, y):
+    b, n, c = x.shape
+    for i in range(b):
+        for t in range(n):
+            _sum_window(x, w, bias, state, i, t, y)
+    _remember(x, state)
+
+
+@serial
+def _causal_conv_silu(x, w, bias, state, y):
+    b, n, c = x.shape
+    for i in range(b):
+        for t in range(n):
+            _sum_window(x, w, bias, state, i, t, y)
+            for k in range(c):
+                y[i, t, k] = silu(y[i, t, k])
+    _remember(x, state)
+
+
+def causal_conv(x, w, bias, state):
+    # (b n c), (c w), (c), (b w c) -> (b n c), (b w c)
+    """Return y[l] = bias + sum over k of w[k] x[l - (w-1) + k], and the state.
+
+    The state, the w inputs before x, becomes the last w of x in place.
+    """
+    return _run(_causal_conv, x, w, bias, state)
+
+
+def causal_conv_silu(x, w, bias, state):
+    # (b n c), (c w), (c), (b w c) -> (b n c), (b w c)
+    """Return silu of what `causal_conv` returns, and the state."""
+    return _run(_causal_conv_silu, x, w, bias, state)
+
+
+def _run(kernel, x, w, bias, state):
+    b, _, c = x.shape
+    buffers.expect("w", w, (c, *w.shape[1:]))
+    buffers.expect("bias", bias, (c,))
+    buffers.expect("state", state, (b, w.shape[1], c))
+    y, held = buffers.empty(x.shape), buffers.floats(state)
+    kernel(buffers.floats(x), buffers.floats(w), buffers.floats(bias), held, y)
+    return y, buffers.give_back(state, held)

@@ -1,0 +1,18 @@
+"""Columns of a projection: Mamba makes all that a mixer needs by one matrix.
+
+Source: torch.split in state-spaces/mamba modules/mamba2.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def columns(x, first, last):
+    # (b n d) -> (b n f)
+    """Return a copy of x[..., first:last].
+
+    >>> columns(np.arange(4.0).reshape(1, 1, 4), 1, 3).tolist()
+    [[[1.0, 2.0]]]
+    """
+    return np.ascontiguousarray(x[..., first:last])

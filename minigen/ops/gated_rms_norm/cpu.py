@@ -1,0 +1,70 @@
+"""Gated RMSNorm: a pass for the gate and the sum of squares, a pass for the result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.errors import ShapeError
+from minigen.ops import buffers
+from minigen.ops.scalar import silu
+from minigen.target import serial
+
+
+@serial
+def _gate_rms_norm(x, z, w, eps, y):
+    n, r, d = x.shape
+    for i in range(n):
+        for g in range(r):
+            total = np.float32(0)
+            for k in range(d):
+                v = x[i, g, k] * silu(z[i, g, k])
+                y[i, g, k] = v
+                total += v * v
+            scale = np.float32(1) / np.sqrt(total / np.float32(d) + eps)
+            for k in range(d):
+                y[i, g, k] = w[g, k] * (y[i, g, k] * scale)
+
+
+@serial
+def _rms_norm_gate(x, z, w, eps, y):
+    n, r, d = x.shape
+    for i in range(n):
+        for g in range(r):
+            total = np.float32(0)
+            for k in range(d):
+                total += x[i, g, k] * x[i, g, k]
+            scale = np.float32(1) / np.sqrt(total / np.float32(d) + eps)
+            for k in range(d):
+                unit = w[g, k] * (x[i, g, k] * scale)
+                y[i, g, k] = unit * silu(z[i, g, k])
+
+
+def gate_rms_norm(x, z, w, r, eps):
+    # (b n d), (b n d), (d) -> (b n d)
+    """Return w v / sqrt(mean(v^2) + eps) with v = x silu(z), in `r` groups of channels.
+
+    ShapeError where the channels do not divide into the groups.
+    """
+    return _run(_gate_rms_norm, x, z, w, r, eps)
+
+
+def rms_norm_gate(x, z, w, r, eps):
+    # (b n d), (b n d), (d) -> (b n d)
+    """Return w x / sqrt(mean(x^2) + eps) silu(z), in `r` groups of channels.
+
+    ShapeError where the channels do not divide into the groups.
+    """
+    return _run(_rms_norm_gate, x, z, w, r, eps)
+
+
+def _run(kernel, x, z, w, r, eps):
+    d = x.shape[-1]
+    if d % r:
+        raise ShapeError(f"{d} channels do not divide into {r} groups")
+    buffers.expect("z", z, x.shape)
+    buffers.expect("w", w, (d,))
+    y = buffers.empty(x.shape)
+    x, z = (buffers.floats(a).reshape(-1, r, d // r) for a in (x, z))
+    w = buffers.floats(w).reshape(r, d // r)
+    kernel(x, z, w, np.float32(eps), y.reshape(x.shape))
+    return y

@@ -1,0 +1,41 @@
+"""A step of Mamba-2 between its two projections: what the ops do one by one.
+
+Source: Dao and Gu, arXiv 2405.21060, figure 6; state-spaces/mamba modules/mamba2.py
+::Mamba2.step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.ops.causal_conv.reference import causal_conv_silu
+from minigen.ops.gated_rms_norm.reference import gate_rms_norm
+from minigen.ops.ssd.reference import ssd
+from minigen.ops.step_size.reference import step_size
+
+
+def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps):
+    # (b 1 f), (c w), (c), (h), (h), (h), (d), (b w c), (b h p s)
+    # -> (b 1 d), (b w c), (b h p s)
+    """Return what a mixer projects back, and both states, moved on in place.
+
+    A token's projection holds side by side its gate z (d = h p), the signal x (d), B
+    and C (r s each) that are convolved together (c in all), and a step size for every
+    head (f in all): convolve, scan, gate and normalise.
+
+    >>> one, none = np.ones(1), np.zeros(1)
+    >>> conv, state = np.zeros((1, 1, 3)), np.zeros((1, 1, 1, 1))
+    >>> given = np.ones((1, 1, 5)), np.ones((3, 1)), np.zeros(3), none, none, none, one
+    >>> y, conv, state = mamba2_step(*given, conv, state, 1, 1e-5)
+    >>> conv.ravel().tolist(), y.ravel().round(3).tolist()
+    ([1.0, 1.0, 1.0], [1.0])
+    """
+    b, h, p, s = state.shape
+    d, c = h * p, w.shape[0]
+    z, xBC, dt = np.split(projected, (d, d + c), axis=-1)
+    xBC, conv = causal_conv_silu(xBC, w, bias, conv)
+    x, B, C = np.split(xBC, (d, d + r * s), axis=-1)
+    x, B, C = x.reshape(b, 1, h, p), B.reshape(b, 1, r, s), C.reshape(b, 1, r, s)
+    delta = step_size(dt, dt_bias, 0.0, np.inf)
+    y, state = ssd(x, delta, A_log, B, C, D, state)
+    return gate_rms_norm(y.reshape(z.shape), z, norm, r, eps), conv, state

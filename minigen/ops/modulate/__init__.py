@@ -1,0 +1,1 @@
+"""Adaptive layer norm: a condition scales, shifts and gates every token alike."""

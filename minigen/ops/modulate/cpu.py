@@ -1,0 +1,48 @@
+"""Adaptive layer norm: one pass over the tokens of each image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.ops import buffers
+from minigen.target import serial
+
+
+@serial
+def _modulate(x, shift, scale, y):
+    b, n, d = x.shape
+    for i in range(b):
+        for t in range(n):
+            for k in range(d):
+                y[i, t, k] = x[i, t, k] * (np.float32(1) + scale[i, k]) + shift[i, k]
+
+
+@serial
+def _gate(x, weight, y):
+    b, n, d = x.shape
+    for i in range(b):
+        for t in range(n):
+            for k in range(d):
+                y[i, t, k] = x[i, t, k] * weight[i, k]
+
+
+def modulate(x, shift, scale):
+    # (b n d), (b 1 d), (b 1 d) -> (b n d)
+    """Return x (1 + scale) + shift: a scale of zero changes nothing."""
+    y = buffers.empty(x.shape)
+    _modulate(buffers.floats(x), _rows("shift", shift, x), _rows("scale", scale, x), y)
+    return y
+
+
+def gate(x, weight):
+    # (b n d), (b 1 d) -> (b n d)
+    """Return x weight: at weight zero, where training starts, a branch is closed."""
+    y = buffers.empty(x.shape)
+    _gate(buffers.floats(x), _rows("weight", weight, x), y)
+    return y
+
+
+def _rows(name, array, x):
+    b, _, d = x.shape
+    buffers.expect(name, array, (b, 1, d))
+    return buffers.floats(array).reshape(b, d)

@@ -1,0 +1,57 @@
+"""The selective scan: a thread takes a channel of an image through all its tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.errors import ShapeError
+from minigen.ops import buffers
+from minigen.ops.scalar import exp
+from minigen.target import kernel, prange, serial
+
+
+@serial
+def _channel(x, delta, A, B, C, D, place, state, y):
+    # channel k of image i, in group g, through all tokens
+    i, k, g = place
+    for t in range(x.shape[1]):
+        step, total = delta[i, t, k], np.float32(0)
+        u = step * x[i, t, k]
+        for j in range(state.shape[2]):
+            h = exp(step * A[k, j]) * state[i, k, j] + u * B[i, t, g, j]
+            state[i, k, j] = h
+            total += C[i, t, g, j] * h
+        y[i, t, k] = total + D[k] * x[i, t, k]
+
+
+@kernel
+def _selective_scan(x, delta, A, B, C, D, state, y):
+    b, _, c = x.shape
+    r = B.shape[2]
+    for unit in prange(b * c):
+        i, k = unit // c, unit % c
+        _channel(x, delta, A, B, C, D, (i, k, k // (c // r)), state, y)
+
+
+def selective_scan(x, delta, A_log, B, C, D, state):
+    # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
+    """Return y of every token, and the state h, which is moved on in place.
+
+    delta: step sizes, not negative. Each of the r groups of consecutive channels shares
+    its B and C: ShapeError where c does not divide into them.
+    """
+    b, n, c = x.shape
+    r, s = B.shape[-2:]
+    if c % r:
+        raise ShapeError(f"{c} channels do not divide into {r} groups")
+    buffers.expect("delta", delta, x.shape)
+    buffers.expect("A_log", A_log, (c, s))
+    buffers.expect("B", B, (b, n, r, s))
+    buffers.expect("C", C, (b, n, r, s))
+    buffers.expect("D", D, (c,))
+    buffers.expect("state", state, (b, c, s))
+    y, held = buffers.empty(x.shape), buffers.floats(state)
+    A = -np.exp(buffers.floats(A_log))
+    given = (buffers.floats(a) for a in (x, delta, A, B, C, D))
+    _selective_scan(*given, held, y)
+    return y, buffers.give_back(state, held)

@@ -1,0 +1,42 @@
+"""SiLU: one pass."""
+
+from __future__ import annotations
+
+from minigen.errors import ShapeError
+from minigen.ops import buffers, scalar
+from minigen.target import serial
+
+_of = scalar.silu
+
+
+@serial
+def _silu(x, y):
+    for i in range(x.size):
+        y[i] = _of(x[i])
+
+
+@serial
+def _gated_silu(x, y):
+    n, f = y.shape
+    for i in range(n):
+        for k in range(f):
+            y[i, k] = x[i, k] * _of(x[i, f + k])
+
+
+def silu(x):
+    # (b n d) -> (b n d)
+    """Return x sigmoid(x) = x / (1 + exp(-x))."""
+    y = buffers.empty(x.shape)
+    _silu(buffers.floats(x).reshape(-1), y.reshape(-1))
+    return y
+
+
+def gated_silu(x):
+    # (b n 2f) -> (b n f)
+    """Return value * silu(gate): the first half of the last axis, and the second."""
+    width = x.shape[-1]
+    if width % 2:
+        raise ShapeError(f"x {x.shape} has no two halves; its last axis must be even")
+    y = buffers.empty((*x.shape[:-1], width // 2))
+    _gated_silu(buffers.floats(x).reshape(-1, width), y.reshape(-1, width // 2))
+    return y

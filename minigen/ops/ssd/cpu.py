@@ -1,0 +1,135 @@
+"""The scan of Mamba-2: a thread takes a head of an image through all its tokens.
+
+In chunks, a token looks back from itself, and adds up the exponents on its way: what it
+finds at token m has decayed by exp of the sum so far. So nothing is ever subtracted
+from a sum, and no table of decays is kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.errors import ShapeError
+from minigen.ops import buffers
+from minigen.ops.scalar import exp
+from minigen.target import kernel, prange, serial
+
+
+@serial
+def _tokens(x, delta, A, B, C, D, place, span, state, y):
+    # head j of image i, in group g, through the tokens first .. end
+    (i, j, g), (first, end) = place, span
+    p, s = state.shape[2:]
+    for t in range(first, end):
+        step = delta[i, t, j]
+        decay = exp(step * A[j])
+        for q in range(p):
+            u, total = step * x[i, t, j, q], np.float32(0)
+            for k in range(s):
+                v = decay * state[i, j, q, k] + u * B[i, t, g, k]
+                state[i, j, q, k] = v
+                total += v * C[i, t, g, k]
+            y[i, t, j, q] = total + D[j] * x[i, t, j, q]
+
+
+@serial
+def _chunk(x, delta, A, B, C, D, place, span, state, y):
+    # the same: first what the tokens see, then what the state becomes
+    (i, j, g), (first, end) = place, span
+    p, s = state.shape[2:]
+    for t in range(first, end):
+        for q in range(p):
+            y[i, t, j, q] = D[j] * x[i, t, j, q]
+        exponent = np.float32(0)
+        for m in range(t, first - 1, -1):
+            score = np.float32(0)
+            for k in range(s):
+                score += C[i, t, g, k] * B[i, m, g, k]
+            weight = score * exp(exponent) * delta[i, m, j]
+            for q in range(p):
+                y[i, t, j, q] += weight * x[i, m, j, q]
+            exponent += delta[i, m, j] * A[j]
+        decay = exp(exponent)
+        for q in range(p):
+            total = np.float32(0)
+            for k in range(s):
+                total += C[i, t, g, k] * state[i, j, q, k]
+            y[i, t, j, q] += decay * total
+    # from the newest on, each has decayed by what came after it; the old state by all
+    exponent = np.float32(0)
+    for m in range(first, end):
+        exponent += delta[i, m, j] * A[j]
+    decay = exp(exponent)
+    for q in range(p):
+        for k in range(s):
+            state[i, j, q, k] *= decay
+    exponent = np.float32(0)
+    for m in range(end - 1, first - 1, -1):
+        weight = exp(exponent) * delta[i, m, j]
+        for q in range(p):
+            u = weight * x[i, m, j, q]
+            for k in range(s):
+                state[i, j, q, k] += u * B[i, m, g, k]
+        exponent += delta[i, m, j] * A[j]
+
+
+@kernel
+def _ssd(x, delta, A, B, C, D, state, y):
+    b, n, h, _ = x.shape
+    r = B.shape[2]
+    for unit in prange(b * h):
+        i, j = unit // h, unit % h
+        place = i, j, j // (h // r)
+        _tokens(x, delta, A, B, C, D, place, (0, n), state, y)
+
+
+@kernel
+def _ssd_chunked(x, delta, A, B, C, D, chunk, state, y):
+    b, n, h, _ = x.shape
+    r = B.shape[2]
+    for unit in prange(b * h):
+        i, j = unit // h, unit % h
+        place = i, j, j // (h // r)
+        for first in range(0, n, chunk):
+            span = first, min(first + chunk, n)
+            _chunk(x, delta, A, B, C, D, place, span, state, y)
+
+
+def ssd(x, delta, A_log, B, C, D, state):
+    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    # -> (b n h p), (b h p s)
+    """Return y of every token, one after the other, and the state, moved on in place.
+
+    delta: step sizes, not negative. Each of the r groups of consecutive heads shares
+    its B and C: ShapeError where h does not divide into them.
+    """
+    given, y, held = _prepare(x, delta, A_log, B, C, D, state)
+    _ssd(*given, held, y)
+    return y, buffers.give_back(state, held)
+
+
+def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
+    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    # -> (b n h p), (b h p s)
+    """Return the same as `ssd`, `chunk` tokens at a time."""
+    if chunk < 1:
+        raise ShapeError(f"chunk is {chunk}; a chunk has at least one token")
+    given, y, held = _prepare(x, delta, A_log, B, C, D, state)
+    _ssd_chunked(*given, chunk, held, y)
+    return y, buffers.give_back(state, held)
+
+
+def _prepare(x, delta, A_log, B, C, D, state):
+    b, n, h, p = x.shape
+    r, s = B.shape[-2:]
+    if h % r:
+        raise ShapeError(f"{h} heads do not divide into {r} groups")
+    buffers.expect("delta", delta, (b, n, h))
+    buffers.expect("A_log", A_log, (h,))
+    buffers.expect("B", B, (b, n, r, s))
+    buffers.expect("C", C, (b, n, r, s))
+    buffers.expect("D", D, (h,))
+    buffers.expect("state", state, (b, h, p, s))
+    A = -np.exp(buffers.floats(A_log))
+    given = tuple(buffers.floats(a) for a in (x, delta, A, B, C, D))
+    return given, buffers.empty(x.shape), buffers.floats(state)

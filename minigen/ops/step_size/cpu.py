@@ -1,0 +1,33 @@
+"""The step size: one pass."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigen.ops import buffers
+from minigen.ops.scalar import exp
+from minigen.target import serial
+
+
+@serial
+def _step_size(x, bias, lowest, highest, y):
+    n, h = x.shape
+    for i in range(n):
+        for k in range(h):
+            v = x[i, k] + bias[k]
+            delta = v if v > np.float32(20) else np.float32(math.log1p(exp(v)))
+            y[i, k] = min(max(delta, lowest), highest)
+
+
+def step_size(x, bias, lowest, highest):
+    # (b n h), (h) -> (b n h)
+    """Return softplus(x + bias) within lowest .. highest."""
+    h = x.shape[-1]
+    buffers.expect("bias", bias, (h,))
+    y = buffers.empty(x.shape)
+    limits = np.float32(lowest), np.float32(highest)
+    rows = buffers.floats(x).reshape(-1, h)
+    _step_size(rows, buffers.floats(bias), *limits, y.reshape(-1, h))
+    return y

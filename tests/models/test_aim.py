@@ -1,0 +1,241 @@
+"""AiM: however its tokens are fed, it is the same model; its memory does not grow."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigen import backends, raster
+from minigen.checkpoints import load_model, names
+from minigen.config import (
+    PRESETS,
+    AimConfig,
+    Mamba1Config,
+    Mamba2Config,
+    from_dict,
+    to_dict,
+)
+from minigen.errors import CheckpointError, ConfigError, InputError
+from minigen.models import aim
+from minigen.sample import Options
+from tests.checkpoints.writing import write_zip
+from tests.models.stand_in import stand_in, stand_in_state
+from tests.tolerance import EPS, assert_same
+
+SMALL = {"width": 16, "layers": 3, "vocabulary": 20, "classes": 5, "tokens": 9}
+TWO = {**SMALL, "state_size": 6, "head_size": 8}
+CONFIGS = {
+    "mamba2": AimConfig(**TWO),
+    "mamba1": AimConfig(**SMALL, mixer="mamba1", state_size=4),
+    "groups": AimConfig(**TWO, condition_groups=2, hidden=128),
+    "heads in groups": AimConfig(**TWO, groups=2),
+}
+# a logit is a sum of `width` products after 3 layers of about a dozen roundings each
+LOGIT_ERROR = 4 * EPS * 40
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def model(request):
+    config = CONFIGS[request.param]
+    weights = stand_in(config)
+    # a head of unit variance would leave nothing to chance
+    for table in ("words", "positions"):
+        weights[table] = weights[table] * np.float32(0.2)
+    return config, weights
+
+
+def close(one, other):
+    """Assert that two ways to compute the same logits agree."""
+    assert abs(one - other).max() <= LOGIT_ERROR * abs(other).max()
+
+
+def sequence(ops, weights, config, tokens, labels):
+    """Return all that the training form reads (b n d), and the condition."""
+    b, n = tokens.shape
+    given = aim.condition(ops, weights, config, labels[:, None])
+    rows = np.broadcast_to(np.arange(n - 1), (b, n - 1))
+    rest = aim.place(ops, weights, tokens[:, :-1], np.ascontiguousarray(rows))
+    return np.concatenate([given.first, rest], axis=1), given
+
+
+@given(data=st.data())
+@settings(max_examples=10)
+def test_the_memory_may_be_handed_over_at_any_cut(backend, model, data):
+    """Prefill then steps, all steps, and any other split: the training form."""
+    ops, (config, weights) = backends.table(backend), model
+    tokens = np.arange(18).reshape(2, 9) * 7 % config.vocabulary
+    labels = np.array([1, config.no_class_id])
+    expected = aim.forward(ops, weights, config, tokens, labels)
+    x, given = sequence(ops, weights, config, tokens, labels)
+    cuts = data.draw(st.lists(st.integers(1, 8), max_size=3, unique=True).map(sorted))
+    for split in (cuts, range(1, 9)):
+        memory = aim.new_memory(ops, config, 2)
+        parts = [
+            aim.read(ops, weights, config, np.ascontiguousarray(part), given, memory)
+            for part in np.split(x, split, axis=1)
+        ]
+        close(np.concatenate(parts, axis=1), expected)
+
+
+def test_nothing_ahead_is_seen(backend, model):
+    ops, (config, weights) = backends.table(backend), model
+    tokens, labels = np.arange(9)[None] % config.vocabulary, np.array([3])
+    expected = aim.forward(ops, weights, config, tokens, labels)
+    for t in range(9):
+        changed = tokens.copy()
+        changed[:, t:] = (changed[:, t:] + 1) % config.vocabulary
+        # row t predicts token t, and has seen those before it
+        logits = aim.forward(ops, weights, config, changed, labels)
+        assert_same(logits[:, : t + 1], expected[:, : t + 1])
+
+
+def test_images_in_another_order_give_the_same_bits(model):
+    ops, (config, weights) = backends.table("numba"), model
+    tokens = np.arange(27).reshape(3, 9) * 5 % config.vocabulary
+    labels, order = np.array([0, 4, 2]), [2, 0, 1]
+    expected = aim.forward(ops, weights, config, tokens, labels)
+    logits = aim.forward(ops, weights, config, tokens[order], labels[order])
+    assert_same(logits, expected[order])
+
+
+def test_the_memory_has_one_size_for_every_length(backend, model):
+    ops, (config, weights) = backends.table(backend), model
+    given = aim.condition(ops, weights, config, np.array([[1]]))
+    memory = aim.new_memory(ops, config, 1)
+    before = [(state.conv.shape, state.scan.shape) for state in memory]
+    for _ in range(20):
+        aim.read(ops, weights, config, given.first, given, memory)
+    assert [(state.conv.shape, state.scan.shape) for state in memory] == before
+
+
+def test_both_conventions_of_positions_differ_by_one_row(backend, model):
+    ops, (config, weights) = backends.table(backend), model
+    tokens, labels = np.arange(9)[None] % config.vocabulary, np.array([3])
+    table = weights["positions"]
+    moved = {**weights, "positions": np.concatenate([table[1:], table[:1]])}
+    expected = aim.forward(ops, moved, config, tokens, labels, "trained")
+    logits = aim.forward(ops, weights, config, tokens, labels, "released")
+    assert_same(logits, expected)
+
+
+def test_what_is_drawn_is_what_the_training_form_says(backend, model):
+    ops, (config, weights) = backends.table(backend), model
+    options = Options(guidance=1.0, guidance_schedule="constant")
+    for positions in aim.POSITIONS:
+        how = {"seed": 5, "options": options, "positions": positions}
+        run = list(raster.steps(ops, weights, config, [1, 4], **how))
+        tokens = run[-1].canvas.reshape(2, -1)
+        labels = np.array([1, 4])
+        logits = aim.forward(ops, weights, config, tokens, labels, positions)
+        p = ops.probabilities(logits, 1.0, 0, 1.0)
+        drawn = np.concatenate([step.probabilities for step in run], axis=1)
+        assert abs(p - drawn).max() <= LOGIT_ERROR * abs(logits).max()
+        assert_same(raster.sample(ops, weights, config, [1, 4], **how), run[-1].canvas)
+
+
+def test_an_image_is_the_same_alone_and_among_others(model):
+    ops, (config, weights) = backends.table("numba"), model
+    together = raster.sample(ops, weights, config, [1, 4, 2], seed=3)
+    alone = raster.sample(ops, weights, config, [4], seed=3, first=1)
+    assert_same(alone, together[1:2])
+    other = raster.sample(ops, weights, config, [4], seed=4, first=1)
+    assert (other != alone).any()
+
+
+def test_a_temperature_is_honoured(model):
+    ops, (config, weights) = backends.table("numpy"), model
+    cold = Options(guidance_schedule="constant", temperature=0.0)
+    greedy = Options(guidance_schedule="constant", top_k=1)
+    one, other = (
+        raster.sample(ops, weights, config, [1, 2], options=options)
+        for options in (cold, greedy)
+    )
+    assert_same(one, other)
+
+
+def test_what_cannot_be_drawn_is_refused(model):
+    ops, (config, weights) = backends.table("numpy"), model
+    with pytest.raises(InputError, match="choose trained, released"):
+        raster.sample(ops, weights, config, [1], positions="learned")
+    with pytest.raises(InputError, match="class 5 is not one of this model's 5"):
+        raster.sample(ops, weights, config, [5])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sizes_are_recognised_but_for_the_groups_of_heads(name):
+    config = CONFIGS[name]
+    found, unseen = names.recognise_with_unseen(stand_in_state(config))
+    if config.groups == 1:
+        assert found == config
+    assert names.manifest(found).keys() == names.manifest(config).keys()
+    assert unseen == (() if config.mixer == "mamba1" else ("state_size", "groups"))
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def container(config, tokenizer):
+    """Return the state of a file that holds both models, as the trainer writes it."""
+    state = {f"mamba.{n}": a for n, a in stand_in_state(config).items()}
+    table = "mamba.backbone.embeddings.word_embeddings.weight"
+    state["mamba.lm_head.weight"] = state[table]
+    return state | {f"vqvae.{n}": a for n, a in stand_in_state(tokenizer).items()}
+
+
+def test_a_file_of_both_models_is_read_as_either(tmp_path, model):
+    config, _ = model
+    tokenizer, path = PRESETS["vq-mnist"], tmp_path / "pytorch_model.bin"
+    state = container(config, tokenizer)
+    write_zip(path, state)
+    ours = load_model(path, config=config).weights
+    for name, array in names.flatten(stand_in(config)).items():
+        assert_same(names.flatten(ours)[name], array)
+    vq = load_model(path, config=tokenizer)
+    assert_same(vq.weights["codebook"], stand_in(tokenizer)["codebook"])
+    assert type(load_model(path).config) is AimConfig
+
+
+def test_a_folder_of_the_hub_says_what_shapes_do_not(tmp_path):
+    config = CONFIGS["heads in groups"]
+    fields = {
+        "d_model": 16, "n_layer": 3, "vocab_size": 20, "num_classes": 5,
+        "num_tokens": 9, "attn_cfg": {}, "rms_norm": True,
+        "ssm_cfg": {"layer": "Mamba2", "d_state": 6, "headdim": 8, "ngroups": 2},
+    }  # fmt: skip
+    write_zip(tmp_path / "pytorch_model.bin", container(config, PRESETS["vq-mnist"]))
+    assert load_model(tmp_path).unseen == ("state_size", "groups")
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    model = load_model(tmp_path)
+    assert (model.config, model.unseen) == (config, ())
+    # what it says against the weights is not believed
+    for wrong in (
+        {"n_layer": 2},
+        {"d_model": "16"},
+        {"more": 1},
+        {"ssm_cfg": {"ngroups": 4}},
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(fields | wrong))
+        assert load_model(tmp_path).unseen == ("state_size", "groups")
+
+
+def test_a_head_that_is_not_the_table_is_refused(tmp_path, model):
+    config, _ = model
+    state = container(config, PRESETS["vq-mnist"])
+    state["mamba.lm_head.weight"] = state["mamba.lm_head.weight"] + 1
+    write_zip(tmp_path / "pytorch_model.bin", state)
+    with pytest.raises(CheckpointError, match="lm_head.weight is not its backbone"):
+        load_model(tmp_path / "pytorch_model.bin", config=config)
+
+
+def test_the_original_configuration_is_understood():
+    released = {"d_model": 1024, "n_layer": 48, "adaln_group": True, "num_groups": 4}
+    assert AimConfig.from_upstream(released) == PRESETS["aim-l"]
+    assert AimConfig.from_upstream({"d_intermediate": 48}).hidden == 128
+    mixing = AimConfig.from_upstream({"ssm_cfg": {}}).mixing
+    assert mixing == Mamba1Config(width=1024)
+    assert AimConfig.from_upstream({}).mixing == Mamba2Config(width=1024)
+    for wrong in ({"rms_norm": False}, {"attn_layer_idx": [3]}, {"tie": True}):
+        with pytest.raises(ConfigError):
+            AimConfig.from_upstream(wrong)
+    with pytest.raises(ConfigError, match="do not divide into heads of 64"):
+        AimConfig(width=48)

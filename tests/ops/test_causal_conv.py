@@ -1,0 +1,102 @@
+"""causal_conv: nothing ahead is seen, and a sequence may be cut anywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as hs
+
+from minigen.checking.specs.states import conv_magnitude, conv_silu_magnitude
+from minigen.errors import ShapeError
+from minigen.ops.causal_conv import cpu, reference
+from tests import strategies as st
+from tests.tolerance import assert_close, assert_same
+
+MAGNITUDES = {"causal_conv": conv_magnitude, "causal_conv_silu": conv_silu_magnitude}
+
+
+def case(seed, b, n, c, w):
+    """Return x, w, bias and state."""
+    shapes = (b, n, c), (c, w), (c,), (b, w, c)
+    return [st.floats(seed + i, *shape) for i, shape in enumerate(shapes)]
+
+
+def whole(function, x, w, bias, state):
+    """Run a function without touching the state that is given."""
+    return function(x, w, bias, state.copy())
+
+
+def in_parts(function, x, w, bias, state, cuts):
+    """Run a function on one part after the other, handing the state over."""
+    state, parts = state.copy(), []
+    for part in np.split(x, cuts, axis=1):
+        y, after = function(part, w, bias, state)
+        assert after is state
+        parts.append(y)
+    return np.concatenate(parts, axis=1), state
+
+
+@pytest.mark.parametrize("name", MAGNITUDES)
+@given(st.b, st.n, st.c, st.w, st.seeds)
+def test_close_to_the_reference(name, b, n, c, w, seed):
+    given = case(seed, b, n, c, w)
+    y, state = whole(getattr(cpu, name), *given)
+    wide = [each.astype(np.float64) for each in given]
+    expected, after = whole(getattr(reference, name), *wide)
+    assert_close(y, expected, MAGNITUDES[name](*given))
+    assert_same(state, after.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", MAGNITUDES)
+@pytest.mark.parametrize("module", [cpu, reference])
+@given(st.b, st.n, st.c, st.w, st.seeds, hs.data())
+def test_steps_are_the_sequence_wherever_it_is_cut(
+    module, name, b, n, c, w, seed, data
+):
+    given, function = case(seed, b, n, c, w), getattr(module, name)
+    y, state = whole(function, *given)
+    some = data.draw(hs.lists(hs.integers(0, n), max_size=3).map(sorted))
+    for cuts in (some, range(1, n)):
+        parts, after = in_parts(function, *given, cuts)
+        assert_same(parts, y)
+        assert_same(after, state)
+
+
+@pytest.mark.parametrize("module", [cpu, reference])
+@given(st.n, st.c, st.w, st.seeds)
+def test_nothing_ahead_is_seen(module, n, c, w, seed):
+    x, *rest = case(seed, 1, n, c, w)
+    y, _ = whole(module.causal_conv, x, *rest)
+    for t in range(n):
+        changed = x.copy()
+        changed[:, t + 1 :] += 1
+        assert_same(
+            whole(module.causal_conv, changed, *rest)[0][:, : t + 1], y[:, : t + 1]
+        )
+
+
+@given(st.n, st.c, st.w, st.seeds)
+def test_images_in_another_order_give_the_same_bits(n, c, w, seed):
+    x, weight, bias, state = case(seed, 3, n, c, w)
+    y, after = whole(cpu.causal_conv_silu, x, weight, bias, state)
+    order = [2, 0, 1]
+    again = whole(cpu.causal_conv_silu, x[order], weight, bias, state[order])
+    assert_same(again[0], y[order])
+    assert_same(again[1], after[order])
+
+
+def test_a_state_that_is_a_view_is_written():
+    x, w, bias, state = case(0, 2, 5, 3, 4)
+    wide = np.zeros((2, 4, 6), np.float32)
+    view = wide[..., ::2]
+    view[...] = state
+    y, after = cpu.causal_conv(x, w, bias, view)
+    expected, last = whole(cpu.causal_conv, x, w, bias, state)
+    assert after is view
+    assert_same(y, expected)
+    assert_same(np.ascontiguousarray(view), last)
+
+
+def test_a_state_of_another_width_is_refused():
+    x, w, bias, state = case(0, 1, 2, 3, 4)
+    with pytest.raises(ShapeError, match="state has shape"):
+        cpu.causal_conv(x, w, bias, state[:, 1:])
