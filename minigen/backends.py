@@ -27,7 +27,7 @@ OPS = {
     "guide": ("guide",),
     "draw": ("probabilities", "draw"),
     "uniforms": ("uniforms",),
-    "canvas": ("full", "twice", "place"),
+    "canvas": ("full", "zeros", "twice", "place"),
     "cross_entropy": ("cross_entropy",),
     "group_norm": ("group_norm", "group_norm_swish"),
     "conv2d": ("conv1x1", "conv1x1_add", "conv3x3", "conv3x3_add", "conv3x3_half"),
@@ -124,11 +124,16 @@ def _hosted(ops, function, *arguments, **options):
     arguments = [moved.get(id(a), a) for a in arguments]
     options = {name: moved.get(id(a), a) for name, a in options.items()}
     result = function(*arguments, **options)
-    for array in arrays:
-        if result is moved[id(array)]:
-            array[...] = ops.get(result)
+    origin = {id(moved[id(array)]): array for array in arrays}
+
+    def fetched(one):
+        if id(one) in origin:
+            array = origin[id(one)]
+            array[...] = ops.get(one)
             return array
-    return ops.get(result) if hasattr(result, "shape") else result
+        return ops.get(one) if hasattr(one, "shape") else one
+
+    return tuple(map(fetched, result)) if type(result) is tuple else fetched(result)
 
 
 def _device_table(device):

@@ -13,7 +13,8 @@ import numpy as np
 
 from minigen.checking.report import Finding
 from minigen.checking.specs import Spec
-from minigen.checking.verdict import judge, same_bits
+from minigen.checking.specs.spec import each
+from minigen.checking.verdict import in_place, judge, same_bits
 from minigen.ops import buffers
 from minigen.simt.pattern import poison
 
@@ -66,7 +67,11 @@ def other_order(spec: Spec, case):
         else value
         for name, value in case.items()
     }
-    return changed, lambda result: np.flip(np.asarray(result), axis)
+
+    def back(result):
+        return each(lambda one: np.flip(np.asarray(one), axis), result)
+
+    return changed, back
 
 
 def order_finding(place) -> Finding | None:
@@ -86,7 +91,7 @@ def _in_another_order(spec, function, case, result):
 
 
 def _try(spec, function, case, way):
-    given = {n: _arranged(v, way, n == spec.changes) for n, v in case.items()}
+    given = {n: _arranged(v, way, n in spec.changes) for n, v in case.items()}
     before = {n: v.tobytes() for n, v in given.items() if isinstance(v, np.ndarray)}
     try:
         with _poisoned(function), np.errstate(all="ignore"):
@@ -96,8 +101,8 @@ def _try(spec, function, case, way):
     # an array that is written in place is returned, and may be looked at later
     finding, worst = judge(spec, case, result)
     if finding is None:
-        finding = _changed(spec, given, before, result)
-    return finding, worst, np.array(result)
+        finding = in_place(spec, before, given, result, "function")
+    return finding, worst, each(np.array, result)
 
 
 def _arranged(value, way, writable):
@@ -110,17 +115,6 @@ def _arranged(value, way, writable):
     copy = np.array(value, order="F" if way == "columns first" else "C")
     copy.flags.writeable = writable or way != "read-only"
     return copy
-
-
-def _changed(spec, given, before, result):
-    for name, bits in before.items():
-        same = given[name].tobytes() == bits
-        if name != spec.changes and not same:
-            return Finding("input changed", f"the function wrote into its input {name}")
-        if name == spec.changes and same_bits(given[name], result) is not None:
-            said = f"{name} is to be written in place, and was left as it was"
-            return Finding("not in place", said)
-    return None
 
 
 def _raised(error, function, given, before):

@@ -15,7 +15,8 @@ from minigen.checking.functions import order_finding, other_order, raised
 from minigen.checking.loading import Subject
 from minigen.checking.report import Finding
 from minigen.checking.specs import Spec
-from minigen.checking.verdict import Label, judge, same_bits
+from minigen.checking.specs.spec import each, several
+from minigen.checking.verdict import Label, in_place, judge, labels_of, same_bits
 from minigen.errors import InputError, KernelError
 from minigen.simt.pattern import poison
 
@@ -173,18 +174,16 @@ def _run(spec, device, case, referee):
         return Finding(error.kind, message), np.inf, None
     except Exception as error:
         return Finding("exception", raised(error)), np.inf, None
-    if hasattr(result, "shape"):
-        result = device.get(result)
-    finding, worst = judge(spec, case, result, _label(referee.launches))
+    labels = [
+        _label(referee.launches, one, known)
+        for one, known in zip(several(result), labels_of(spec, result), strict=True)
+    ]
+    result = each(lambda one: device.get(one) if hasattr(one, "shape") else one, result)
+    finding, worst = judge(spec, case, result, labels)
     if finding is None:
-        changed = (
-            name
-            for name, bits in before.items()
-            if name != spec.changes and device.get(moved[name]).tobytes() != bits
-        )
-        wrote = [f"the kernel wrote into its input {name}" for name in changed]
-        counts = filter(None, map(counted, referee.launches))
-        finding = Finding("input changed", wrote[0]) if wrote else next(counts, None)
+        after = {name: device.get(array) for name, array in moved.items()}
+        finding = in_place(spec, before, after, result, "kernel")
+        finding = finding or next(filter(None, map(counted, referee.launches)), None)
     return finding, worst, result
 
 
@@ -251,11 +250,19 @@ def _words(counts):
     return ", ".join(words) or "nothing"
 
 
-def _label(launches):
-    # the output of the last kernel is what the launcher returns, in another shape
-    if not launches:
-        return Label()
-    kernel = launches[-1].kernel
-    names = [*inspect.signature(getattr(kernel, "py_func", kernel)).parameters]
-    shape = getattr(launches[-1].arguments[-1], "shape", None)
-    return Label(names[-1], shape) if shape else Label()
+def _label(launches, result, known):
+    # a kernel may know what the launcher returns by another name, in another shape
+    for launch in reversed(launches):
+        names = inspect.signature(getattr(launch.kernel, "py_func", launch.kernel))
+        for name, argument in zip(names.parameters, launch.arguments, strict=True):
+            if getattr(argument, "ndim", 0) and _address(argument) == _address(result):
+                return Label(name, argument.shape)
+    return known
+
+
+def _address(array):
+    for protocol in ("__cuda_array_interface__", "__array_interface__"):
+        described = getattr(array, protocol, None)
+        if described is not None:
+            return described["data"][0]
+    return None

@@ -9,7 +9,7 @@ import numpy as np
 from minigen.checking.patterns import appearance
 from minigen.checking.report import Finding
 from minigen.checking.specs import Spec, errors, expected
-from minigen.checking.specs.spec import reference
+from minigen.checking.specs.spec import each, reference, several, written
 from minigen.checking.tolerance import EPS, FACTOR, TINY
 from minigen.simt.pattern import is_poison
 
@@ -29,34 +29,68 @@ class Label:
         return f"{self.name}[{inside}]" if len(index) else self.name
 
 
-def judge(spec: Spec, case, result, label=Label()) -> tuple[Finding | None, float]:
-    """Return what is wrong with a result, or None; and its largest error in eps."""
+def judge(spec: Spec, case, result, labels=()) -> tuple[Finding | None, float]:
+    """Return what is wrong with a result, or None; and its largest error in eps.
+
+    labels: of each of several results, or of the one; by default `labels_of(...)`.
+    """
     exact = expected(spec, case)
-    kind = np.asarray(reference(spec)(**_copied(case))).dtype
-    if not isinstance(result, (np.ndarray, np.generic)):
-        said = f"{type(result).__name__} was returned, expected an array"
-        return Finding("type", f"{said} {_shape(exact.shape)} of {kind}"), np.inf
-    result = np.asarray(result)
-    if result.shape != exact.shape:
-        said = f"shape {_shape(result.shape)} was returned"
-        return Finding("shape", f"{said}, expected {_shape(exact.shape)}"), np.inf
-    # a single number is a number, however wide
-    if result.dtype != kind and result.ndim:
-        return Finding("dtype", f"{result.dtype} was returned, expected {kind}"), np.inf
-    missing = np.argwhere(is_poison(np.ascontiguousarray(result)))
-    if len(missing):
-        cell = label.cell(tuple(missing[0]), result.shape)
-        more = f", nor {len(missing) - 1} other cells" if len(missing) > 1 else ""
-        return Finding("never written", f"nobody wrote {cell}{more}"), np.inf
-    off = errors(spec, case, result)
-    worst = float(np.max(off, initial=0.0))
-    if worst <= FACTOR:
-        return None, worst
-    return Finding("wrong value", _difference(spec, case, result, off, label)), worst
+    kinds = several(each(_dtype, reference(spec)(**_copied(case))))
+    labels = labels or labels_of(spec, exact)
+    counts = _count(result), _count(exact)
+    if counts[0] != counts[1]:
+        said = f"{counts[0]} returned, expected {counts[1]}"
+        return Finding("type", said), np.inf
+    given, wanted = several(result), several(exact)
+    for part in zip(given, wanted, kinds, labels, strict=True):
+        finding = _misshapen(*part)
+        if finding is not None:
+            return finding, np.inf
+    off = several(errors(spec, case, each(np.asarray, result)))
+    worst = [float(np.max(part, initial=0.0)) for part in off]
+    if max(worst) <= FACTOR:
+        return None, max(worst)
+    # the first that is wrong: others may follow from it
+    i = next(i for i, most in enumerate(worst) if not most <= FACTOR)
+    allowed = None
+    if spec.magnitude is not None:
+        allowed = FACTOR * (EPS * several(spec.magnitude(**case))[i] + TINY)
+    part = np.asarray(given[i]), wanted[i], off[i], allowed, labels[i]
+    return Finding("wrong value", _difference(case, *part)), worst[i]
+
+
+def labels_of(spec, result) -> list[Label]:
+    """Return what results are called: those written in place by their arguments."""
+    count, named = len(several(result)), [Label(name) for name in spec.changes]
+    if count == 1:
+        return named or [Label()]
+    others = range(count - len(named))
+    return [*(Label(f"result[{i}]") for i in others), *named]
+
+
+def in_place(spec, before, after, result, who) -> Finding | None:
+    """Return what became of inputs that should not have, or None.
+
+    before: the bytes of every array argument; after: the arrays; who: wrote into them.
+    """
+    last = written(spec, result)
+    for name, bits in before.items():
+        if name not in last and after[name].tobytes() != bits:
+            return Finding("input changed", f"the {who} wrote into its input {name}")
+        if name in last and same_bits(after[name], last[name]) is not None:
+            said = f"{name} is to be written in place, and was left as it was"
+            return Finding("not in place", said)
+    return None
 
 
 def same_bits(one, other) -> tuple | None:
-    """Return where two results first differ in their bits, or None."""
+    """Return where two results first differ in their bits, or None.
+
+    Of several results that is (which of them, where in it).
+    """
+    if isinstance(one, tuple):
+        places = map(same_bits, one, other)
+        return next(((i, *at) for i, at in enumerate(places) if at is not None), None)
     bits = [_bits(np.ascontiguousarray(array)) for array in (one, other)]
     where = np.argwhere(bits[0] != bits[1])
     return tuple(int(i) for i in where[0]) if len(where) else None
@@ -80,16 +114,38 @@ def _content(value):
     return f"{_shape(value.shape)} {value.dtype}{few}"
 
 
-def _difference(spec, case, result, off, label):
-    exact = expected(spec, case)
+def _count(result):
+    return f"{len(result)} results" if isinstance(result, tuple) else "one result"
+
+
+def _misshapen(result, exact, kind, label):
+    # what can be said of a result before its numbers are looked at
+    of = "" if label.name == "result" else f" for {label.name}"
+    if not isinstance(result, (np.ndarray, np.generic)):
+        said = f"{type(result).__name__} was returned{of}, expected an array"
+        return Finding("type", f"{said} {_shape(exact.shape)} of {kind}")
+    result = np.asarray(result)
+    if result.shape != exact.shape:
+        said = f"shape {_shape(result.shape)} was returned{of}"
+        return Finding("shape", f"{said}, expected {_shape(exact.shape)}")
+    # a single number is a number, however wide
+    if result.dtype != kind and result.ndim:
+        return Finding("dtype", f"{result.dtype} was returned{of}, expected {kind}")
+    missing = np.argwhere(is_poison(np.ascontiguousarray(result)))
+    if len(missing):
+        cell = label.cell(tuple(missing[0]), result.shape)
+        more = f", nor {len(missing) - 1} other cells" if len(missing) > 1 else ""
+        return Finding("never written", f"nobody wrote {cell}{more}")
+    return None
+
+
+def _difference(case, result, exact, off, allowed, label):
     wrong = off > FACTOR
     index = tuple(np.argwhere(wrong)[0])
     cell = label.cell(index, result.shape)
     text = f"{cell} is {_number(result[index])}, expected {_number(exact[index])}"
-    if spec.magnitude is not None:
-        allowed = FACTOR * (EPS * spec.magnitude(**case) + TINY)
-        allowed = np.broadcast_to(allowed, result.shape)[index]
-        text += f" +- {allowed:.1e}"
+    if allowed is not None:
+        text += f" +- {np.broadcast_to(allowed, result.shape)[index]:.1e}"
     if np.isfinite(off[index]) and off[index] > 0:
         text += f" (off by {off[index]:.4g} eps, {FACTOR:g} are allowed)"
     count = int(wrong.sum())
@@ -106,6 +162,10 @@ def _number(value):
 
 def _shape(shape):
     return "(" + " ".join(map(str, shape)) + ")"
+
+
+def _dtype(result):
+    return np.asarray(result).dtype
 
 
 def _copied(case):

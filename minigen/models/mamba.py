@@ -14,8 +14,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from minigen.config import Mamba2Config
 
 EPS = 1e-5
@@ -38,9 +36,8 @@ def new_state(ops, config, batch):
     scan = config.inner, config.state_size
     if isinstance(config, Mamba2Config):
         scan = config.heads, config.head_size, config.state_size
-    return State(
-        _zeros(ops, batch, config.window, config.channels), _zeros(ops, batch, *scan)
-    )
+    conv = config.window, config.channels
+    return State(ops.zeros((batch, *conv)), ops.zeros((batch, *scan)))
 
 
 def mix(ops, w, config, u, state, watch=None):
@@ -123,12 +120,8 @@ def _gated(ops, w, config, y, z):
 
 def _conv(ops, w, config):
     bias = w["conv"].get("bias")
-    return w["conv"]["w"], _zeros(ops, config.channels) if bias is None else bias
+    return w["conv"]["w"], ops.zeros((config.channels,)) if bias is None else bias
 
 
 def _split(x, parts):
     return x.reshape(x.shape[0], x.shape[1], parts, x.shape[2] // parts)
-
-
-def _zeros(ops, *shape):
-    return ops.put(np.zeros(shape, np.float32))

@@ -23,13 +23,14 @@ import minigen
 from minigen import arrays, simt, target
 from minigen.checking import header
 from minigen.checking.specs import SPECS
+from minigen.checking.specs.spec import each
 from minigen.checking.strategies import SMALL, WEIGHT_DTYPES, floats
 
 ROOT = Path(minigen.__file__).parent
 
 SIZES = {
     "b": 2, "n": 5, "m": 3, "d": 33, "f": 34, "v": 65, "k": 35, "t": 5, "h": 2,
-    "e": 12, "c": 8, "r": 2, "y": 3, "x": 4,
+    "e": 12, "c": 8, "r": 2, "y": 3, "x": 4, "s": 5, "p": 3, "w": 4,
 }  # fmt: skip
 """The sizes of a case where ROUTES names no others."""
 
@@ -175,7 +176,7 @@ def run(name, case, device):
         name: device.put(value) if isinstance(value, np.ndarray) else value
         for name, value in case.items()
     }
-    return device.get(launcher(device, **moved))
+    return each(device.get, launcher(device, **moved))
 
 
 def routes(name, dtype):

@@ -26,7 +26,7 @@ def drawn_place(seed, b, n, m):
 
 
 def test_the_cpu_runs_the_reference():
-    for name in ("full", "twice", "place"):
+    for name in ("full", "zeros", "twice", "place"):
         assert getattr(cpu, name) is getattr(reference, name)
 
 
@@ -36,6 +36,16 @@ def test_full(b, n, value, schedule):
     expected = reference.full((b, n), value)
     assert expected.dtype == np.int64 and (expected == value).all()
     assert_same(device.get(cuda.full(device, (b, n), value)), expected)
+
+
+@given(st.b, st.d, schedules)
+def test_zeros(b, n, schedule):
+    device = interpreter(schedule)
+    for shape in ((n,), (b, n), (b, 1, 2, n)):
+        expected = reference.zeros(shape)
+        assert expected.shape == shape and expected.dtype == np.float32
+        assert not expected.any()
+        assert_same(device.get(cuda.zeros(device, shape)), expected)
 
 
 @given(st.b, st.d, st.seeds, schedules)
@@ -80,6 +90,7 @@ def test_places_are_taken_from_a_view():
 def test_nothing_is_nothing():
     device = interpreter(0)
     assert device.get(cuda.full(device, (2, 0), 1)).shape == (2, 0)
+    assert device.get(cuda.zeros(device, (2, 0, 3))).shape == (2, 0, 3)
     assert device.get(cuda.twice(device, device.put(np.empty((2, 0))))).shape == (4, 0)
 
 

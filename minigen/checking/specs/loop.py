@@ -30,6 +30,13 @@ def draw_full(draw, sizes):
 
 
 @st.composite
+def draw_zeros(draw, sizes):
+    """Draw a shape of one to four axes."""
+    shape = (*(draw(getattr(sizes, letter)) for letter in "bhpw"),)
+    return {"shape": shape[: draw(st.integers(1, 4))]}
+
+
+@st.composite
 def draw_twice(draw, sizes):
     """Draw x (b m) of int64."""
     return {"x": integers(draw(seeds), 2**40, draw(sizes.b), draw(sizes.m))}
@@ -50,12 +57,13 @@ def draw_place(draw, sizes):
 SPECS = (
     Spec("uniforms", "uniforms", draw_uniforms, company=("images",)),
     Spec("canvas", "full", draw_full),
+    Spec("canvas", "zeros", draw_zeros),
     Spec("canvas", "twice", draw_twice),
     Spec(
         "canvas",
         "place",
         draw_place,
         company=("canvas", "tokens"),
-        changes="canvas",
+        changes=("canvas",),
     ),
 )

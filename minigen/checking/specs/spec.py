@@ -20,11 +20,12 @@ class Spec:
 
     How a result is judged: where `magnitude(case)` is given, by its distance from the
     reference in float64; where `judge(case, result)` is given, by the errors it returns
-    in eps; where neither is, it must equal the reference bit for bit.
+    in eps; where neither is, it must equal the reference bit for bit. A function that
+    returns several results has a magnitude for each of them.
 
-    company: arguments whose rows along `axis` are independent, like those of the
-    result: in another order they give the same rows in that order. changes: the
-    argument that is written in place, and returned.
+    company: arguments whose rows along `axis` are independent, like those of every
+    result: in another order they give the same rows in that order. changes: arguments
+    that are written in place: they are the last results, in this order.
 
     routes: sizes, by letter, of cases that a CUDA launcher handles in another way: with
     another kernel, or in more turns of its threads.
@@ -37,7 +38,7 @@ class Spec:
     judge: Callable | None = None
     company: tuple[str, ...] = ()
     axis: int = 0
-    changes: str | None = None
+    changes: tuple[str, ...] = ()
     routes: tuple[dict, ...] = ()
 
 
@@ -70,30 +71,65 @@ def is_floating(value) -> bool:
     return value.dtype.kind == "f" or value.dtype.name == "bfloat16"
 
 
-def expected(spec, case) -> np.ndarray:
-    """Return what the reference makes of a case, in float64 unless it must be exact."""
+def each(function, *results):
+    """Return function(result), or the tuple of those of several results.
+
+    >>> each(abs, -1), each(max, (1, 2), (4, 0))
+    (1, (4, 2))
+    """
+    if isinstance(results[0], tuple):
+        return tuple(map(function, *results))
+    return function(*results)
+
+
+def several(result) -> tuple:
+    """Return the results of a function as a tuple, also if it has only one."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def written(spec, result) -> dict:
+    """Return, by their names, those of the results that are written in place."""
+    last = several(result)[-len(spec.changes) :]
+    return dict(zip(spec.changes, last, strict=False))
+
+
+def expected(spec, case):
+    """Return what the reference makes of a case, in float64 unless it must be exact.
+
+    That is an array, or a tuple of them.
+    """
     if spec.magnitude is None:
         case = {
-            name: value.copy() if name == spec.changes else value
+            name: value.copy() if name in spec.changes else value
             for name, value in case.items()
         }
-        return np.asarray(reference(spec)(**case))
-    return np.asarray(reference(spec)(**wide(case)))
+        return each(np.asarray, reference(spec)(**case))
+    return each(np.asarray, reference(spec)(**wide(case)))
 
 
-def errors(spec, case, result) -> np.ndarray:
+def errors(spec, case, result):
     """Return how far off each element of a result is, in eps32 of its magnitude.
 
     More than `tolerance.FACTOR` is wrong. An element that must be exact is off by 0 or
-    by infinity. The result must have the right shape.
+    by infinity. The result must have the right shape. Of several: one array for each.
     """
     if spec.judge is not None:
         return spec.judge(result=np.asarray(result), **case)
     exact = expected(spec, case)
     if spec.magnitude is None:
-        same = (result == exact) | ((result != result) & (exact != exact))
-        return np.where(same, 0.0, np.inf)
-    return tolerance.errors(result, exact, spec.magnitude(**case))
+        return each(_inexact, result, exact)
+    return each(tolerance.errors, result, exact, spec.magnitude(**case))
+
+
+def worst(spec, case, result) -> float:
+    """Return the largest of all `errors`."""
+    off = several(errors(spec, case, result))
+    return max(float(np.max(array, initial=0.0)) for array in off)
+
+
+def _inexact(result, exact):
+    same = (result == exact) | ((result != result) & (exact != exact))
+    return np.where(same, 0.0, np.inf)
 
 
 def linear_in_each(function) -> Callable:

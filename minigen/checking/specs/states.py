@@ -98,3 +98,6 @@ def ssd_magnitude(x, delta, A_log, B, C, D, state):
     flat = x.reshape(b, n, h * p), delta, A_log, B, C, D, state.reshape(b, h * p, s)
     y, M = scan_magnitude(*flat)
     return y.reshape(x.shape), M.reshape(state.shape)
+
+
+SPECS = ()

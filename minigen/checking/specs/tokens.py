@@ -220,5 +220,11 @@ SPECS = (
         company=("q", "k", "v"),
         routes=ATTENTION_ROUTES,
     ),
-    Spec("attention", "append", draw_append, company=("cache", "new"), changes="cache"),
+    Spec(
+        "attention",
+        "append",
+        draw_append,
+        company=("cache", "new"),
+        changes=("cache",),
+    ),
 )

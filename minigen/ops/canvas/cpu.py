@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from minigen.ops.canvas.reference import full, place, twice
+from minigen.ops.canvas.reference import full, place, twice, zeros
 
-__all__ = ["full", "place", "twice"]
+__all__ = ["full", "place", "twice", "zeros"]

@@ -52,10 +52,20 @@ def _place(tokens, positions, canvas):
 def full(device, shape, value):
     # -> (b n)
     """Return a new int64 array of `shape` that holds `value` everywhere."""
-    x = device.empty(shape, np.int64)
+    return _filled(device, shape, np.int64(value))
+
+
+def zeros(device, shape):
+    # -> (b n)
+    """Return a new float32 array of `shape`, of any axes, that holds zeros."""
+    return _filled(device, shape, np.float32(0))
+
+
+def _filled(device, shape, value):
+    x = device.empty(shape, value.dtype)
     if x.size:
         blocks = -(-x.size // THREADS)
-        device.launch(_full, blocks, THREADS, np.int64(value), x.reshape(-1))
+        device.launch(_full, blocks, THREADS, value, x.reshape(-1))
     return x
 
 

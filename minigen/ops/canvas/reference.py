@@ -1,4 +1,7 @@
-"""What the sampling loop does to its tokens: a canvas, both halves, and writing."""
+"""What the sampling loop does to its tokens: a canvas, both halves, and writing.
+
+And the zeros that a model's state begins with.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,16 @@ def full(shape, value):
     [[-1, -1, -1], [-1, -1, -1]]
     """
     return np.full(shape, value, np.int64)
+
+
+def zeros(shape):
+    # -> (b n)
+    """Return a new float32 array of `shape`, of any axes, that holds zeros.
+
+    >>> zeros((2, 3)).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    return np.zeros(shape, np.float32)
 
 
 def twice(x):
