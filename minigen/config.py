@@ -532,6 +532,15 @@ PRESETS = {
         tokens=64,
         multiple_of=32,
     ),
+    "aim-mnist": AimConfig(
+        width=128,
+        layers=7,
+        vocabulary=64,
+        classes=10,
+        tokens=64,
+        state_size=32,
+        head_size=32,
+    ),
     "vq-mnist": VqConfig(
         base=32, multipliers=(1, 1, 2), latent=32, codes=64, code_size=8
     ),

@@ -1,4 +1,4 @@
-"""`python -m minigen.training vq|arpg|gpt|judge`: train a small model, or train it on.
+"""`python -m minigen.training vq|arpg|gpt|aim|judge`: train a small model.
 
 The schedule is defined by --steps: a run that is stopped in any way and started again
 by the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds
@@ -21,12 +21,14 @@ TASKS = {
     "vq": tasks.train_vq,
     "arpg": tasks.train_arpg,
     "gpt": tasks.train_gpt,
+    "aim": tasks.train_aim,
     "judge": tasks.train_judge,
 }
 DEFAULTS = {
     "vq": {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
     "arpg": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "gpt": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
+    "aim": {"steps": 4000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "judge": {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2},
 }
 
@@ -67,7 +69,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                 default=1.0,
                 help="pull of blank patches to code 0",
             )
-        if name in ("arpg", "gpt"):
+        if name in ("arpg", "gpt", "aim"):
             add("--tokenizer", required=True, help="OUT/vq.pt, or vq-mnist")
             add("--versions", type=int, default=1, help="stored versions of each digit")
             add(

@@ -76,10 +76,9 @@ class Layer(nn.Module):
 class Classes(nn.Module):
     """The table of classes, under the name it has in the original."""
 
-    def __init__(self, config: GptConfig):
+    def __init__(self, rows: int, width: int):
         super().__init__()
-        rows = config.classes + config.no_class
-        self.embedding_table = nn.Embedding(rows, config.width)
+        self.embedding_table = nn.Embedding(rows, width)
 
     def forward(self, labels: Tensor) -> Tensor:
         return self.embedding_table(labels)
@@ -92,7 +91,8 @@ class Gpt(nn.Module):
         super().__init__()
         dropouts = dropouts or Dropouts()
         self.config, self.dropouts = config, dropouts
-        self.cls_embedding = Classes(config)
+        rows = config.classes + config.no_class
+        self.cls_embedding = Classes(rows, config.width)
         self.tok_embeddings = nn.Embedding(config.vocabulary, config.width)
         for table in (self.cls_embedding.embedding_table, self.tok_embeddings):
             nn.init.normal_(table.weight, std=0.02)

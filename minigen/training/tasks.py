@@ -1,9 +1,10 @@
-"""What each trainer does in a step: the losses of the tokenizer, ARPG, LlamaGen's GPT
-and the judge."""
+"""What each trainer does in a step: the losses of the tokenizer, ARPG, LlamaGen's GPT,
+AiM and the judge."""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from minigen.checkpoints import names as layout
 from minigen.config import PRESETS
 from minigen.errors import InputError
 from minigen.pipeline import find
-from minigen.training import trainer
+from minigen.training import aim, llamagen, trainer
 from minigen.training.arpg import Arpg, Dropouts, training_loss
 from minigen.training.data import (
     draw_shifts,
@@ -26,8 +27,6 @@ from minigen.training.data import (
     tokenize_versions,
 )
 from minigen.training.judge import Judge
-from minigen.training.llamagen import Gpt
-from minigen.training.llamagen import training_loss as raster_loss
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
 
@@ -146,8 +145,19 @@ def train_arpg(args: argparse.Namespace) -> nn.Module:
 
 
 def train_gpt(args: argparse.Namespace) -> nn.Module:
+    return train_raster(llamagen.Gpt, "gpt-mnist", llamagen.training_loss, args)
+
+
+def train_aim(args: argparse.Namespace) -> nn.Module:
+    # with the rows of positions that drawing uses, which AiM itself was not trained on
+    loss = partial(aim.training_loss, positions="released")
+    return train_raster(aim.Aim, "aim-mnist", loss, args)
+
+
+def train_raster(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Module:
+    """Train a generator that draws tokens row by row."""
     tokens, labels = tokens_of(args)
-    model, compiled = new_generator(Gpt, "gpt-mnist", args)
+    model, compiled = new_generator(twin, preset, args)
     versions, digits, _ = tokens.shape
 
     def loss(step, g):
@@ -156,7 +166,7 @@ def train_gpt(args: argparse.Namespace) -> nn.Module:
         uniforms = torch.rand(args.batch, generator=g)
         chosen = tokens[version, index].long()
         with autocast(args):
-            return {"loss": raster_loss(compiled, chosen, labels[index], uniforms)}
+            return {"loss": loss_of(compiled, chosen, labels[index], uniforms)}
 
     return train(model, loss, args)
 
