@@ -22,8 +22,16 @@ GENERAL = {
         "guidance_schedule": "constant",
         "temperature": 1.0,
     },
+    "aim": {
+        "order": "raster",
+        "schedule": "one",
+        "guidance": 5.0,
+        "guidance_schedule": "constant",
+        "temperature": 1.0,
+    },
 }
-"""The defaults of each family's own sampling, that of LlamaGen in sample_c2i.py."""
+"""The defaults of each family's own sampling: LlamaGen's are those of sample_c2i.py,
+AiM's those of models/aim.py::generate."""
 
 OWN = {
     "arpg-mnist": {

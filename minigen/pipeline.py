@@ -11,8 +11,8 @@ import numpy as np
 
 from minigen import backends, plans, recorded
 from minigen import sample as loop
-from minigen.checkpoints import Model, load_model
-from minigen.config import PRESETS, ArpgConfig, GptConfig, VqConfig
+from minigen.checkpoints import Model, has_tokenizer, load_model
+from minigen.config import PRESETS, AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.defaults import settle
 from minigen.errors import InputError, ShapeError
 from minigen.models import vq
@@ -20,7 +20,7 @@ from minigen.models import vq
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the small models that ship."""
 
-TOKENIZERS = {"arpg-mnist": "vq-mnist", "gpt-mnist": "vq-mnist"}
+TOKENIZERS = {name: "vq-mnist" for name in ("arpg-mnist", "aim-mnist", "gpt-mnist")}
 """The tokenizer that each generator that ships was trained with."""
 
 GREY = 127
@@ -49,7 +49,7 @@ class Pipeline:
     recorded: dict = field(default_factory=dict, repr=False)
 
     @property
-    def config(self) -> ArpgConfig | GptConfig:
+    def config(self) -> ArpgConfig | GptConfig | AimConfig:
         return self.generator.config
 
     @property
@@ -95,8 +95,8 @@ class Pipeline:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
         order, schedule, guidance, temperature, as the option guidance_schedule: None
-        for the model's own (`defaults`); other options: guided_steps, top_k, top_p
-        (`sample.Options`).
+        for the model's own (`defaults`); other options: guided_steps, top_k, top_p,
+        positions (`sample.Options`).
         The order of a run follows from its seed; image number i (counted from `first`)
         is the same whether it is drawn alone or among others. Raises InputError.
         """
@@ -209,8 +209,9 @@ class Pipeline:
 def load(model, tokenizer=None, backend="auto") -> Pipeline:
     """Return the pipeline of a generator that ships (by name) or of a weight file.
 
-    tokenizer: name or file; without it, the one the generator was trained with if it
-    ships, else a VQ file beside the generator's. Raises InputError, BackendError,
+    model: name, file, or a folder as Hugging Face's hub has them; tokenizer: name or
+    file; without it, the one the generator was trained with if it ships, else the one
+    in the generator's file, else a VQ file beside it. Raises InputError, BackendError,
     CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
@@ -223,7 +224,7 @@ def load(model, tokenizer=None, backend="auto") -> Pipeline:
             f"{model} holds a {generator.family} model; a generator was expected: give "
             "the generator's file, and this one as its tokenizer"
         )
-    decoder = load_model(find(tokenizer) if tokenizer else _tokenizer_beside(path))
+    decoder = load_model(find(tokenizer)) if tokenizer else _tokenizer_of(path)
     if not isinstance(decoder.config, VqConfig):
         raise InputError(
             f"{tokenizer} holds a {decoder.family} model; expected a VQ tokenizer"
@@ -262,7 +263,7 @@ def find(model) -> Path:
     shipped = WEIGHTS / f"{model}.safetensors"
     if path.suffix == "" and shipped.is_file():
         return shipped
-    if path.is_file():
+    if path.exists():
         return path
     if str(model) in PRESETS:
         raise InputError(
@@ -275,12 +276,15 @@ def find(model) -> Path:
     )
 
 
-def _tokenizer_beside(path):
+def _tokenizer_of(path):
     if path.stem in TOKENIZERS and path.parent == WEIGHTS:
-        return WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors"
+        return load_model(WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors")
+    if has_tokenizer(path):
+        return load_model(path, family="vq")
+    folder = path if path.is_dir() else path.parent
     for name in ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"):
-        if (path.parent / name).is_file():
-            return path.parent / name
+        if (folder / name).is_file():
+            return load_model(folder / name)
     raise InputError(
         f"no tokenizer was given for {path.name} and none lies beside it; give one "
         "with tokenizer= (in the shell --tokenizer FILE), such as a converted VQ-16"

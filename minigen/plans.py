@@ -97,6 +97,19 @@ def plan(
     return Plan((rows, columns), tuple(g for g in groups if g), known)
 
 
+def check_raster(plan: Plan) -> None:
+    """Raise InputError unless `plan` is one token a step in raster order.
+
+    What is known must come first in that order too.
+    """
+    order = (*plan.known, *plan.order)
+    if order != tuple(range(len(order))) or any(n != 1 for n in plan.counts):
+        raise InputError(
+            "this model draws one token a step in raster order, after what is known in "
+            "that order; ask for order raster and schedule one"
+        )
+
+
 def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]:
     """Return how many of `n` tokens each step decodes.
 

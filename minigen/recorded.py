@@ -90,7 +90,7 @@ def record(pipe, grid, counts, options, given) -> Run:
 
 def replay(pipe, run, given) -> np.ndarray:
     """Overwrite what a recorded run reads with `given`, and run it again."""
-    for name, array in vars(given).items():
+    for name, array in loop.arrays(given).items():
         pipe.ops.device.write(getattr(run.given, name), array)
     run.recording.replay()
     return pipe.download(run.images)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigen import plans, rng
-from minigen.config import ArpgConfig, GptConfig
+from minigen.config import AimConfig, ArpgConfig, GptConfig
 from minigen.errors import InputError
-from minigen.models import arpg, llamagen
+from minigen.models import aim, arpg, llamagen
 
-MODELS = {ArpgConfig: arpg, GptConfig: llamagen}
+MODELS = {ArpgConfig: arpg, GptConfig: llamagen, AimConfig: aim}
 """The module of each generator, by its configuration."""
 
 UNKNOWN = -1
@@ -28,7 +28,8 @@ class Options:
 
     guidance 1 turns guidance off in effect; guided_steps: how many of the first steps
     are guided, None for all (in LlamaGen's terms two more than cfg_interval);
-    temperature 0 is greedy but for near-ties; top_k 0 and top_p 1 keep every token.
+    temperature 0 is greedy but for near-ties; top_k 0 and top_p 1 keep every token;
+    positions: a name of `aim.POSITIONS`, which no other model asks for.
     """
 
     guidance: float = 4.0
@@ -37,6 +38,7 @@ class Options:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    positions: str = "released"
 
     def __post_init__(self):
         if not np.isfinite(self.guidance):
@@ -54,6 +56,11 @@ class Options:
             raise InputError(f"top_k {self.top_k!r} is not a whole number (0 is off)")
         if np.isnan(self.top_p):
             raise InputError("top_p is not a number (1 is off)")
+        if self.positions not in aim.POSITIONS:
+            raise InputError(
+                f"positions {self.positions!r} are not known; choose "
+                + ", ".join(aim.POSITIONS)
+            )
         plans.guidance_weight(self.guidance_schedule, self.guidance, 1, 1)
 
 
@@ -83,9 +90,10 @@ class Inputs:
     key (2) uint32: the words of the seed; images (b): their numbers; positions (n):
     raster positions in the order of the plan; known_positions (k), known (b k): what is
     known; ids, rows: what the model is told first, as its `prompt` lays it out;
-    queries: of each step the rows (w m) of the rotary table that it asks for, all of
-    them flat, one after the other; table (t e/2 2): the rotary table. Indices are
-    int64. w is 2b, or b without guidance: then nobody needs the unconditional half.
+    queries: of each step the rows (w m) of the model's table that it asks for, all of
+    them flat, one after the other; table (t e/2 2): the rotary table, None for a model
+    that has none. Indices are int64. w is 2b, or b without guidance: then nobody needs
+    the unconditional half.
     """
 
     key: np.ndarray
@@ -96,7 +104,7 @@ class Inputs:
     ids: np.ndarray
     rows: np.ndarray
     queries: np.ndarray
-    table: np.ndarray
+    table: np.ndarray | None = None
 
 
 def inputs(
@@ -108,9 +116,10 @@ def inputs(
     known = check_known(config, plan, len(labels), known)
     model.check_plan(config, plan)
     guided = model.guides(options.guidance)
-    ids, rows = model.prompt(config, labels, plan.known, known, guided)
+    known_rows = model.table_rows(plan.known, options)
+    ids, rows = model.prompt(config, labels, known_rows, known, guided)
     times = len(labels) * (2 if guided else 1)
-    asked = [np.tile(np.add(group, 1), times) for group in plan.groups]
+    asked = [np.tile(model.table_rows(g, options), times) for g in plan.groups]
     return Inputs(
         key=np.array(rng.split_seed(seed), np.uint32),
         images=np.arange(first, first + len(labels)),
@@ -126,16 +135,22 @@ def inputs(
 
 def put(ops, given: Inputs) -> Inputs:
     """Return the inputs where the backend's arrays live."""
-    return Inputs(**{name: ops.put(array) for name, array in vars(given).items()})
+    return Inputs(**{name: ops.put(array) for name, array in arrays(given).items()})
 
 
-def decode(ops, weights, config, counts, options, given: Inputs, canvas):
+def arrays(given: Inputs) -> dict:
+    """Return the arrays of the inputs by name, without those that are None."""
+    return {name: array for name, array in vars(given).items() if array is not None}
+
+
+def decode(ops, weights, config, counts, options, given: Inputs, canvas, watch=None):
     """Decode counts[i] tokens in step i, write them on the canvas, and yield them.
 
     given, canvas (b y*x): where the backend's arrays live, and so is what is yielded:
     the tokens (b m), the probabilities (b m v) they were drawn from; and guidance's
     weight. Nothing here looks into an array, so nothing waits for one either; what is
-    launched depends on the shapes alone.
+    launched depends on the shapes alone. watch: told of the model's "state" before
+    each question.
     """
     model = MODELS[type(config)]
     guided = model.guides(options.guidance)
@@ -149,6 +164,8 @@ def decode(ops, weights, config, counts, options, given: Inputs, canvas):
         positions = given.positions[decoded : decoded + m]
         queries = given.queries[w * decoded : w * (decoded + m)].reshape(w, m)
         decoded += m
+        if watch is not None:
+            watch("state", state)
         logits = model.ask(*call, state, queries, table)
         weight = _weight(options, index, decoded, n) if guided else None
         # without guidance the conditional half stays as it is
@@ -165,20 +182,31 @@ def decode(ops, weights, config, counts, options, given: Inputs, canvas):
 
 
 def steps(
-    ops, weights, config, plan, labels, seed=0, options=None, known=None, first=0
+    ops,
+    weights,
+    config,
+    plan,
+    labels,
+    seed=0,
+    options=None,
+    known=None,
+    first=0,
+    watch=None,
 ) -> Iterator[Step]:
     """Decode `plan` for each of `labels` and yield every step.
 
     ops: a table of `minigen.backends`; labels: b class numbers; known (b k) int64: the
     tokens at plan.known; first: the number of the first image, which its draws depend
-    on. Raises InputError. Source: hp-l33/ARPG models/arpg.py::generate; with known
-    tokens, its cache holds the class and them before the first question. For raster
-    models FoundationVision/LlamaGen autoregressive/models/generate.py.
+    on; watch: as for `decode`. Raises InputError.
+
+    Source: hp-l33/ARPG models/arpg.py::generate; with known tokens, its cache holds the
+    class and them before the first question. FoundationVision/LlamaGen
+    autoregressive/models/generate.py; hp-l33/AiM models/stage2/generation.py.
     """
     options = options or Options()
     given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
     canvas = new_canvas(ops, plan.grid, given)
-    run = decode(ops, weights, config, plan.counts, options, given, canvas)
+    run = decode(ops, weights, config, plan.counts, options, given, canvas, watch)
     for index, (tokens, p, weight) in enumerate(run):
         # the canvas will be written again
         picture = np.array(ops.get(canvas)).reshape(-1, *plan.grid)

@@ -48,20 +48,21 @@ class ConversionReport:
     bytes: int
 
 
-def convert(source, destination, dtype=None, key=None, config=None) -> ConversionReport:
+def convert(
+    source, destination, dtype=None, key=None, config=None, family=None
+) -> ConversionReport:
     """Write the weights of `source` to `destination` as a safetensors file of ours.
 
     dtype: "float32", "bfloat16" or "float16" for all weights, rounded to nearest even;
     without it each keeps its own (float64 becomes float32). key: the dict to read, as
-    for `read_checkpoint`. config: what the file holds, where names and shapes do not
-    tell all. A piece of one array is held in memory at a time. Raises CheckpointError
-    where the names and shapes are not exactly those of a model, InputError for another
-    dtype.
+    for `read_checkpoint`. config, family: as for `load_model`. A piece of one array is
+    held in memory at a time. Raises CheckpointError where the names and shapes are not
+    exactly those of a model, InputError for another dtype.
     """
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"the dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     checkpoint = open_checkpoint(source, key)
-    config, unseen, weights = load.identify(checkpoint, config)
+    config, unseen, weights = load.identify(checkpoint, config, family)
     destination = Path(destination)
     with naming(checkpoint.path):
         targets = {

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from minigen.checkpoints import load
+from minigen.checkpoints import load, names
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import Checkpoint, open_checkpoint, release
 from minigen.checkpoints.values import PIECE, name_dtype, pieces, weight_dtype
-from minigen.config import to_dict
+from minigen.config import FAMILIES, to_dict
 from minigen.errors import CheckpointError
 
 
@@ -23,7 +23,7 @@ class Description:
     `ConversionReport`; names: the first names in the file. converted: whether we wrote
     it. hash: of the model where it is recognised, else of the file, as hash_of says.
     intact: whether the hash stored in a converted file is that of its weights; None
-    where none is stored.
+    where none is stored. families: of a file of several models, what it holds.
     """
 
     path: Path
@@ -44,6 +44,7 @@ class Description:
     hash_of: str
     intact: bool | None
     bytes: int
+    families: tuple[str, ...] = ()
 
 
 def describe(path, key: str | None = None) -> Description:
@@ -79,6 +80,11 @@ def describe(path, key: str | None = None) -> Description:
         hash_of="model" if config else "file",
         intact=None if stored is None else stored == found_hash,
         bytes=len(checkpoint.data),
+        families=tuple(
+            name
+            for name, kind in FAMILIES.items()
+            if kind in names.families_in(checkpoint.state)
+        ),
     )
 
 

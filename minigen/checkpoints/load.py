@@ -19,7 +19,7 @@ from minigen.checkpoints.reader import (
     release,
 )
 from minigen.checkpoints.values import cast, weight_dtype
-from minigen.config import FAMILIES, PRESETS, from_dict
+from minigen.config import FAMILIES, PRESETS, VqConfig, from_dict
 from minigen.errors import CheckpointError, ConfigError
 
 
@@ -61,17 +61,18 @@ class Model:
         return hash_weights(self.config, names.flatten(self.weights))
 
 
-def load_model(path, key: str | None = None, config=None) -> Model:
+def load_model(path, key: str | None = None, config=None, family=None) -> Model:
     """Load a model from a converted file or from an original one.
 
     key: the dict to read, as for `read_checkpoint`; config: what the file holds, where
-    names and shapes do not tell all (a number of heads that is no preset's). Weights
-    stay mapped, so loading takes no time and no memory; those stored in another layout
+    names and shapes do not tell all (a number of heads that is no preset's); family:
+    which model of a file that holds several, by default the generator. Weights stay
+    mapped, so loading takes no time and no memory; those stored in another layout
     (the convolutions of an original file) or unaligned (legacy files) are copied.
     Raises CheckpointError.
     """
     checkpoint = open_checkpoint(path, key)
-    config, unseen, ours = identify(checkpoint, config)
+    config, unseen, ours = identify(checkpoint, config, family)
     weights = {}
     with naming(checkpoint.path):
         for name, array in ours.items():
@@ -90,19 +91,21 @@ def load_model(path, key: str | None = None, config=None) -> Model:
     )
 
 
-def identify(checkpoint: Checkpoint, config=None):
+def identify(checkpoint: Checkpoint, config=None, family=None):
     """Return (configuration, fields assumed, {our name: view in our layout}).
 
     A converted file says what it holds, and must hold it; an original is recognised, or
     held against `config`. Where a folder was opened, what shapes do not show is taken
-    from its config.json, if that agrees with all they show. Raises CheckpointError.
+    from its config.json, if that agrees with all they show. family: as in `load_model`.
+    Raises CheckpointError.
     """
     with naming(checkpoint.path):
         stored = checkpoint.metadata.get("minigen.config")
         if stored is None:
             unseen = ()
             if config is None:
-                config, unseen = names.recognise_with_unseen(checkpoint.state)
+                state = _state_of(checkpoint, family)
+                config, unseen = names.recognise_with_unseen(state)
                 if checkpoint.is_folder:
                     config, unseen = _described(checkpoint.path, config, unseen)
             return config, unseen, names.to_ours(config, checkpoint.state)
@@ -113,6 +116,12 @@ def identify(checkpoint: Checkpoint, config=None):
         return found, (), checkpoint.state
 
 
+def has_tokenizer(path, key: str | None = None) -> bool:
+    """Say whether a file holds a VQ tokenizer beside another model: AiM's may."""
+    found = names.families_in(open_checkpoint(path, key).state)
+    return len(found) > 1 and VqConfig in found
+
+
 def family_of(config) -> str:
     """Return the family's name, such as "arpg"."""
     return next(name for name, kind in FAMILIES.items() if type(config) is kind)
@@ -121,6 +130,24 @@ def family_of(config) -> str:
 def preset_of(config) -> str:
     """Return the name of the preset that equals `config`, or "custom"."""
     return next((name for name, c in PRESETS.items() if c == config), "custom")
+
+
+def _state_of(checkpoint, family):
+    # what a file holds of one family, None for the generator or the only one
+    if family is None:
+        return checkpoint.state
+    if family not in FAMILIES:
+        raise CheckpointError(
+            f"the family {family!r} is not known; known families: {', '.join(FAMILIES)}"
+        )
+    kinds = names.families_in(checkpoint.state)
+    if FAMILIES[family] not in kinds:
+        inside = ", ".join(name for name, kind in FAMILIES.items() if kind in kinds)
+        raise CheckpointError(
+            f"it holds no {family} model among others"
+            + (f"; it holds {inside}" if inside else "; it holds one model only")
+        )
+    return names.part_of(FAMILIES[family], names.unwrap(checkpoint.state))
 
 
 def _described(path, config, unseen):

@@ -343,6 +343,21 @@ def part_of(kind, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name.removeprefix(part): state[name] for name in names}
 
 
+def families_in(state: Mapping[str, np.ndarray]) -> tuple[type, ...]:
+    """Return the families, by their configurations, of a file of several models.
+
+    Empty where the file holds no more than one.
+
+    >>> families_in({"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
+    (<class 'minigen.config.AimConfig'>, <class 'minigen.config.VqConfig'>)
+    """
+    state, parts = unwrap(state), {k: f.part for k, f in FAMILIES.items() if f.part}
+    if not all(name.startswith(tuple(parts.values())) for name in state):
+        return ()
+    found = (k for k, part in parts.items() if any(n.startswith(part) for n in state))
+    return tuple(found)
+
+
 def flatten(tree) -> dict[str, np.ndarray]:
     """Return {dotted name: array} of nested dicts and lists of arrays.
 

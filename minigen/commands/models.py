@@ -106,7 +106,7 @@ def info(
 @reported
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="The released file.")
+        Path, typer.Argument(metavar="SOURCE", help="The released file or folder.")
     ],
     out: Annotated[Path, typer.Argument(metavar="FILE.safetensors")],
     dtype: Annotated[
@@ -124,9 +124,17 @@ def convert(
             "of 384 x 384 pixels, if not said 256.",
         ),
     ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which model of a file that holds several: vq for the tokenizer in "
+            "AiM's; the generator, if not said.",
+        ),
+    ] = None,
     as_json: o.Json = False,
 ):
-    """Make a released .pt, .pth, .bin or .safetensors file one of ours.
+    """Make a released .pt, .pth, .bin or .safetensors file, or a folder, one of ours.
 
     Family and size are recognised; torch is not needed and nothing in the file is run.
     """
@@ -137,7 +145,8 @@ def convert(
 
     check_file(out, ".safetensors")
     config = None if tokens is None else with_tokens(source, key, tokens)
-    report = write(source, out, dtype=dtype, key=key, config=config)
+    how = {"dtype": dtype, "key": key, "config": config, "family": family}
+    report = write(source, out, **how)
     if as_json:
         say_json(asdict(report))
         return
@@ -188,6 +197,9 @@ def _shown(found):
         "weights under": found["key"],
         "also there": ", ".join(found["other_keys"]),
         "family": found["family"] or f"not recognised: {found['reason']}",
+        "together with": ", ".join(
+            f for f in found["families"] if f != found["family"]
+        ),
         "model": found["name"],
         "parameters": f"{found['parameters']:,} in {found['tensors']} arrays",
         "dtype": found["dtype"],

@@ -67,6 +67,13 @@ TopP = Annotated[
     float,
     typer.Option(metavar="X", help="Draw from the likeliest that reach X; 1 is all."),
 ]
+Positions = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Of AiM: released, as its samples were drawn, or trained, a row earlier.",
+    ),
+]
 Tokenizer = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="The generator's VQ tokenizer, if none ships."),

@@ -32,6 +32,7 @@ def sample(
     temperature: o.Temperature = None,
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
+    positions: o.Positions = "released",
     first: o.First = 0,
     batch: o.Batch = None,
     columns: Annotated[
@@ -59,7 +60,7 @@ def sample(
         model=model, tokenizer=tokenizer, labels=labels, seed=seed, first=first,
         steps=steps, order=order, schedule=schedule, guidance=guidance,
         guidance_schedule=guidance_schedule, guided_steps=guided_steps,
-        temperature=temperature, top_k=top_k, top_p=top_p,
+        temperature=temperature, top_k=top_k, top_p=top_p, positions=positions,
         columns=columns or columns_for(len(labels), len(wanted)), scale=scale,
     )  # fmt: skip
     _check_places(out, steps_dir, gif)
@@ -99,6 +100,7 @@ def steps(
     temperature: o.Temperature = None,
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
+    positions: o.Positions = "released",
     first: o.First = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Draw the canvas in the terminal.")
@@ -121,7 +123,7 @@ def steps(
         seed=seed, first=first, steps=steps, order=order, schedule=schedule,
         guidance=guidance, guidance_schedule=guidance_schedule,
         guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
-        scale=scale,
+        positions=positions, scale=scale,
     )  # fmt: skip
     _check_places(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)

@@ -7,17 +7,20 @@ whose size does not grow.
 
 One function reads tokens, whether all of a sequence or one at a time.
 
-Source: arXiv 2408.12245; hp-l33/AiM models/stage2/mixer_seq_simple.py, block.py.
+Source: arXiv 2408.12245; hp-l33/AiM models/aim.py, models/stage2/mixer_seq_simple.py,
+block.py, generation.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minigen.errors import InputError
 from minigen.models import mamba
 from minigen.models.mamba import EPS, linear, tell
+from minigen.plans import check_raster
 
 POSITIONS = {"trained": 0, "released": 1}
 """The row of the position table that the first image token gets.
@@ -41,6 +44,94 @@ class Condition:
     last: tuple
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What the model knows while it draws; nothing of it grows.
+
+    condition: of the classes; states: of each layer, moved on in place; last (b 1 d):
+    what the last layer gave for the token read last.
+    """
+
+    condition: Condition
+    states: tuple
+    last: object
+
+
+def guides(guidance):
+    """Say whether there is any guidance: always, at 1 too, as in the original."""
+    return True
+
+
+def check_plan(config, plan):
+    """Raise InputError unless `plan` is one token a step in raster order.
+
+    There may be no more positions than the model has learned.
+    """
+    check_raster(plan)
+    rows, columns = plan.grid
+    if rows * columns > config.tokens:
+        raise InputError(
+            f"a grid of {rows} x {columns} has more than the {config.tokens} positions "
+            "that this model has learned; draw a smaller one"
+        )
+
+
+def table_rows(positions, options):
+    """Return the rows of the position table of raster positions, as int64."""
+    return np.asarray(positions, np.int64) + POSITIONS[options.positions]
+
+
+def prompt(config, labels, rows, known, guided=True):
+    """Return ids and rows (1+k w) of what the model is told first, one row a token.
+
+    labels: b classes; known (b k): the tokens at rows (k) of the position table. The
+    first b of the w columns are told the class, the next b that there is no condition.
+    The class itself has no position: its row is never looked at.
+    """
+    first = np.array([*labels, *[config.no_class_id] * len(labels)])[None]
+    ids = np.concatenate([first, np.tile(np.transpose(known), (1, 2))])
+    rows = np.concatenate([[0], rows])
+    return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
+
+
+def begin(ops, weights, config, ids, rows, table, capacity):
+    """Return the memory of a model that has read the class and what is known.
+
+    ids, rows (1+k b) int64: of `prompt`. No capacity is needed, and there is no table.
+    """
+    n, b = ids.shape
+    given = condition(ops, weights, config, ids[:1].reshape(b, 1))
+    states = new_states(ops, config, b)
+    last = read(ops, weights, config, given.first, given, states)
+    memory = Memory(given, states, last)
+    for i in range(1, n):
+        now = (a[i : i + 1].reshape(b, 1) for a in (ids, rows))
+        memory = feed(ops, weights, config, memory, *now, table)
+    return memory
+
+
+def feed(ops, weights, config, memory, ids, rows, table):
+    """Let the model read one token of each image; return the memory moved on.
+
+    ids, rows (b 1) int64: rows of the table of tokens and of that of positions.
+    """
+    x = place(ops, weights, ids, rows)
+    last = read(ops, weights, config, x, memory.condition, memory.states)
+    return replace(memory, last=last)
+
+
+def ask(ops, weights, config, memory, rows, table):
+    """Return the logits (b 1 v) of the token that follows those read.
+
+    Which one that is lies in the order alone: rows and table are not looked at.
+    """
+    return answer(ops, weights, memory.last)
+
+
+def rotary_table(ops, config, grid=None):
+    """Return None: positions are a table of weights, and nothing is rotated."""
+
+
 def condition(ops, weights, config, labels):
     """Return the `Condition` of labels (b 1) int64; no_class_id stands for none."""
     first = ops.embed(weights["classes"], labels)
@@ -57,7 +148,7 @@ def condition(ops, weights, config, labels):
     return Condition(first, tuple(layers), last)
 
 
-def new_memory(ops, config, batch):
+def new_states(ops, config, batch):
     """Return the state of every layer before the first token."""
     mixing = config.mixing
     return tuple(mamba.new_state(ops, mixing, batch) for _ in range(config.layers))
@@ -80,9 +171,10 @@ def forward(ops, weights, config, tokens, labels, positions="trained", watch=Non
         rows = ops.put(np.ascontiguousarray(np.broadcast_to(rows, ids.shape)))
         new = place(ops, weights, ids, rows)
         x = ops.append(x, new.reshape(b, n - 1, 1, config.width), 1)
-    memory = new_memory(ops, config, b)
     x = x.reshape(b, n, config.width)
-    return read(ops, weights, config, x, given, memory, watch)
+    states = new_states(ops, config, b)
+    h = read(ops, weights, config, x, given, states, watch)
+    return answer(ops, weights, h)
 
 
 def loss(ops, weights, config, tokens, labels, positions="trained"):
@@ -98,8 +190,8 @@ def place(ops, weights, ids, rows):
     )
 
 
-def read(ops, weights, config, x, given: Condition, memory, watch=None):
-    """Read tokens x (b n d), move the memory on, and return logits (b n v).
+def read(ops, weights, config, x, given: Condition, states, watch=None):
+    """Read tokens x (b n d), move the states on, and return what `answer` takes.
 
     Each branch leaves the residual stream normalised and modulated, and what it makes
     is gated before it is added; that is done with the norm of the next branch.
@@ -111,7 +203,7 @@ def read(ops, weights, config, x, given: Condition, memory, watch=None):
         u = ops.modulate(h, shift, scale)
         tell(watch, f"l{i}_mixer_in", u)
         inner = None if watch is None else _inside(watch, i)
-        y = mamba.mix(ops, w["mixer"], mixing, u, memory[i], inner)
+        y = mamba.mix(ops, w["mixer"], mixing, u, states[i], inner)
         tell(watch, f"l{i}_mixer_out", y)
         branch = ops.gate(y, gate)
         if config.hidden:
@@ -125,6 +217,12 @@ def read(ops, weights, config, x, given: Condition, memory, watch=None):
     tell(watch, "norm_f", h)
     h = ops.modulate(ops.rms_norm(h, weights["out_norm"], EPS), *given.last)
     tell(watch, "final_layer", h)
+    return h
+
+
+def answer(ops, weights, h):
+    """Return the logits (b n v) of the tokens that follow those read: the table of
+    tokens is the head too."""
     return ops.linear(h, weights["words"])
 
 

@@ -38,17 +38,26 @@ def check_plan(config, plan):
     """Raise InputError unless the model can draw in that way: it can in any."""
 
 
-def prompt(config, labels, positions, known, guided=True):
+def table_rows(positions, options=None):
+    """Return the rows of the rotary table of raster positions, as int64.
+
+    Row 0 is that of the class.
+    """
+    return np.asarray(positions, np.int64) + 1
+
+
+def prompt(config, labels, rows, known, guided=True):
     """Return ids and rows (w 1+k) of what the model is told first.
 
-    labels: b classes; known (b k): the tokens at positions (k). The first b of the w
-    rows are told the class, and the next b, if guided, that there is no condition.
+    labels: b classes; known (b k): the tokens at rows (k) of the rotary table. The
+    first b of the w rows are told the class, and the next b, if guided, that there is
+    no condition.
     """
     first = [config.class_id(label) for label in labels]
     if guided:
         first, known = first + [config.no_class_id] * len(labels), _twice(known)
     ids = np.concatenate([np.array(first)[:, None], known], axis=1)
-    rows = np.concatenate([[0], np.asarray(positions, np.int64) + 1])
+    rows = np.concatenate([[0], rows])
     return ids, np.ascontiguousarray(np.broadcast_to(rows, ids.shape))
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigen.errors import InputError
+from minigen.plans import check_raster
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,23 @@ def check_plan(config, plan):
 
     What is known must come first in that order too.
     """
-    order = (*plan.known, *plan.order)
-    if order != tuple(range(len(order))) or any(n != 1 for n in plan.counts):
-        raise InputError(
-            "this model draws one token a step in raster order, after what is known in "
-            "that order; ask for order raster and schedule one"
-        )
+    check_raster(plan)
 
 
-def prompt(config, labels, positions, known, guided=True):
+def table_rows(positions, options=None):
+    """Return the rows of the rotary table of raster positions, as int64.
+
+    Row 0 is that of the class.
+    """
+    return np.asarray(positions, np.int64) + 1
+
+
+def prompt(config, labels, rows, known, guided=True):
     """Return ids and rows (1+k w) of what the model is told first, one row a token.
 
-    labels: b classes; known (b k): the tokens at positions (k). The first b of the w
-    columns are told the class, and the next b, if guided, that there is no condition.
+    labels: b classes; known (b k): the tokens at rows (k) of the rotary table. The
+    first b of the w columns are told the class, and the next b, if guided, that there
+    is no condition.
     """
     if guided and not config.no_class:
         raise InputError(
@@ -65,7 +70,7 @@ def prompt(config, labels, positions, known, guided=True):
     first = np.array([*labels, *[config.no_class_id] * len(labels)])
     first = first[None, : halves * len(labels)]
     ids = np.concatenate([first, np.tile(np.transpose(known), (1, halves))])
-    rows = np.concatenate([[0], np.asarray(positions, np.int64) + 1])
+    rows = np.concatenate([[0], rows])
     return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
 
 

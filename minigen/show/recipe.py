@@ -40,6 +40,7 @@ class Recipe:
     temperature: float | None = None
     top_k: int = 0
     top_p: float = 1.0
+    positions: str = "released"
     columns: int | None = None
     scale: int = 1
     step: int | None = None
@@ -50,7 +51,7 @@ class Recipe:
         """The keyword arguments of `Pipeline.steps` that this recipe stands for."""
         names = (
             "seed", "steps", "order", "schedule", "guidance", "guidance_schedule",
-            "guided_steps", "temperature", "top_k", "top_p",
+            "guided_steps", "temperature", "top_k", "top_p", "positions",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 

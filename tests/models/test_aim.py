@@ -1,14 +1,16 @@
 """AiM: however its tokens are fed, it is the same model; its memory does not grow."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigen import backends, raster
-from minigen.checkpoints import load_model, names
+from minigen import backends, pipeline, plans, sample
+from minigen.bench import weights as bench_weights
+from minigen.checkpoints import convert, describe, load_model, names
 from minigen.config import (
     PRESETS,
     AimConfig,
@@ -19,7 +21,6 @@ from minigen.config import (
 )
 from minigen.errors import CheckpointError, ConfigError, InputError
 from minigen.models import aim
-from minigen.sample import Options
 from tests.checkpoints.writing import write_zip
 from tests.models.stand_in import stand_in, stand_in_state
 from tests.tolerance import EPS, assert_same
@@ -32,6 +33,7 @@ CONFIGS = {
     "groups": AimConfig(**TWO, condition_groups=2, hidden=128),
     "heads in groups": AimConfig(**TWO, groups=2),
 }
+PLAN = plans.plan((3, 3), "raster", "one")
 # a logit is a sum of `width` products after 3 layers of about a dozen roundings each
 LOGIT_ERROR = 4 * EPS * 40
 
@@ -71,12 +73,12 @@ def test_the_memory_may_be_handed_over_at_any_cut(backend, model, data):
     x, given = sequence(ops, weights, config, tokens, labels)
     cuts = data.draw(st.lists(st.integers(1, 8), max_size=3, unique=True).map(sorted))
     for split in (cuts, range(1, 9)):
-        memory = aim.new_memory(ops, config, 2)
+        states = aim.new_states(ops, config, 2)
         parts = [
-            aim.read(ops, weights, config, np.ascontiguousarray(part), given, memory)
+            aim.read(ops, weights, config, np.ascontiguousarray(part), given, states)
             for part in np.split(x, split, axis=1)
         ]
-        close(np.concatenate(parts, axis=1), expected)
+        close(aim.answer(ops, weights, np.concatenate(parts, axis=1)), expected)
 
 
 def test_nothing_ahead_is_seen(backend, model):
@@ -103,11 +105,11 @@ def test_images_in_another_order_give_the_same_bits(model):
 def test_the_memory_has_one_size_for_every_length(backend, model):
     ops, (config, weights) = backends.table(backend), model
     given = aim.condition(ops, weights, config, np.array([[1]]))
-    memory = aim.new_memory(ops, config, 1)
-    before = [(state.conv.shape, state.scan.shape) for state in memory]
+    states = aim.new_states(ops, config, 1)
+    before = [(state.conv.shape, state.scan.shape) for state in states]
     for _ in range(20):
-        aim.read(ops, weights, config, given.first, given, memory)
-    assert [(state.conv.shape, state.scan.shape) for state in memory] == before
+        aim.read(ops, weights, config, given.first, given, states)
+    assert [(state.conv.shape, state.scan.shape) for state in states] == before
 
 
 def test_both_conventions_of_positions_differ_by_one_row(backend, model):
@@ -120,47 +122,71 @@ def test_both_conventions_of_positions_differ_by_one_row(backend, model):
     assert_same(logits, expected)
 
 
+def run(draw, ops, weights, config, labels, **options):
+    """Run `sample.steps` or `sample.sample`; guidance is constant, 5 if not said."""
+    first, seed = options.pop("first", 0), options.pop("seed", 0)
+    how = sample.Options(**{"guidance": 5.0, "guidance_schedule": "constant"} | options)
+    call = ops, weights, config, PLAN, labels
+    return draw(*call, seed=seed, options=how, first=first)
+
+
 def test_what_is_drawn_is_what_the_training_form_says(backend, model):
     ops, (config, weights) = backends.table(backend), model
-    options = Options(guidance=1.0, guidance_schedule="constant")
+    call = ops, weights, config, [1, 4]
     for positions in aim.POSITIONS:
-        how = {"seed": 5, "options": options, "positions": positions}
-        run = list(raster.steps(ops, weights, config, [1, 4], **how))
-        tokens = run[-1].canvas.reshape(2, -1)
+        how = {"seed": 5, "guidance": 1.0, "positions": positions}
+        steps = list(run(sample.steps, *call, **how))
+        tokens = steps[-1].canvas.reshape(2, -1)
         labels = np.array([1, 4])
         logits = aim.forward(ops, weights, config, tokens, labels, positions)
         p = ops.probabilities(logits, 1.0, 0, 1.0)
-        drawn = np.concatenate([step.probabilities for step in run], axis=1)
+        drawn = np.concatenate([step.probabilities for step in steps], axis=1)
         assert abs(p - drawn).max() <= LOGIT_ERROR * abs(logits).max()
-        assert_same(raster.sample(ops, weights, config, [1, 4], **how), run[-1].canvas)
+        assert_same(run(sample.sample, *call, **how), steps[-1].canvas)
+
+
+def test_known_tokens_are_read_before_the_first_is_drawn(backend, model):
+    """What is drawn greedily goes on as if what is known had been drawn too."""
+    ops, (config, weights) = backends.table(backend), model
+    given = {"options": sample.Options(3.0, "constant", top_k=1)}
+    call = ops, weights, config
+    whole = sample.sample(*call, PLAN, [1, 4], **given)
+    plan = plans.plan((3, 3), "raster", "one", known=range(4))
+    known = whole.reshape(2, -1)[:, :4]
+    assert_same(sample.sample(*call, plan, [1, 4], known=known, **given), whole)
+    other = sample.sample(*call, plan, [1, 4], known=(known + 1) % 20, **given)
+    assert (other != whole).any()
 
 
 def test_an_image_is_the_same_alone_and_among_others(model):
     ops, (config, weights) = backends.table("numba"), model
-    together = raster.sample(ops, weights, config, [1, 4, 2], seed=3)
-    alone = raster.sample(ops, weights, config, [4], seed=3, first=1)
+    call = sample.sample, ops, weights, config
+    together = run(*call, [1, 4, 2], seed=3)
+    alone = run(*call, [4], seed=3, first=1)
     assert_same(alone, together[1:2])
-    other = raster.sample(ops, weights, config, [4], seed=4, first=1)
-    assert (other != alone).any()
+    assert (run(*call, [4], seed=4, first=1) != alone).any()
 
 
 def test_a_temperature_is_honoured(model):
     ops, (config, weights) = backends.table("numpy"), model
-    cold = Options(guidance_schedule="constant", temperature=0.0)
-    greedy = Options(guidance_schedule="constant", top_k=1)
-    one, other = (
-        raster.sample(ops, weights, config, [1, 2], options=options)
-        for options in (cold, greedy)
-    )
-    assert_same(one, other)
+    call = sample.sample, ops, weights, config, [1, 2]
+    assert_same(run(*call, temperature=0.0), run(*call, top_k=1))
 
 
 def test_what_cannot_be_drawn_is_refused(model):
     ops, (config, weights) = backends.table("numpy"), model
+    call = ops, weights, config
     with pytest.raises(InputError, match="choose trained, released"):
-        raster.sample(ops, weights, config, [1], positions="learned")
+        run(sample.sample, *call, [1], positions="learned")
     with pytest.raises(InputError, match="class 5 is not one of this model's 5"):
-        raster.sample(ops, weights, config, [5])
+        run(sample.sample, *call, [5])
+    for plan, message in (
+        (plans.plan((3, 3), "spiral", "one"), "one token a step in raster order"),
+        (plans.plan((3, 3), "raster", "linear", 3), "one token a step in raster order"),
+        (plans.plan((3, 4), "raster", "one"), "3 x 4 has more than the 9 positions"),
+    ):
+        with pytest.raises(InputError, match=message):
+            sample.sample(*call, plan, [1])
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -216,6 +242,30 @@ def test_a_folder_of_the_hub_says_what_shapes_do_not(tmp_path):
     ):
         (tmp_path / "config.json").write_text(json.dumps(fields | wrong))
         assert load_model(tmp_path).unseen == ("state_size", "groups")
+
+
+@pytest.mark.parametrize("kind", ["folder", "inside", "beside"])
+def test_every_container_becomes_a_pipeline(tmp_path, kind):
+    """The hub's folder and the trainer's file hold the tokenizer; else it lies by."""
+    config, vq = CONFIGS["mamba2"], PRESETS["vq-mnist"]
+    config = replace(config, vocabulary=64)
+    state, path = container(config, vq), tmp_path / "pytorch_model.bin"
+    if kind == "beside":
+        bench_weights.write(vq, tmp_path / "vq.safetensors")
+        state = {n.removeprefix("mamba."): a for n, a in state.items() if n[0] == "m"}
+    write_zip(path, state)
+    pipe = pipeline.load(tmp_path if kind == "folder" else path, backend="numpy")
+    assert (type(pipe.config), pipe.tokenizer_config) == (AimConfig, vq)
+    images = pipe.sample([3, 1], seed=1)
+    assert images.shape == (2, 12, 12, 3) and images.dtype == np.uint8
+    assert pipe.options() == sample.Options(5.0, "constant")
+    if kind != "beside":
+        assert describe(path).families == ("aim", "vq")
+        convert(path, tmp_path / "ours.safetensors", family="vq")
+        ours = load_model(tmp_path / "ours.safetensors")
+        assert_same(ours.weights["codebook"], pipe.tokenizer.weights["codebook"])
+    with pytest.raises(CheckpointError, match="holds no arpg model"):
+        load_model(path, family="arpg")
 
 
 def test_a_head_that_is_not_the_table_is_refused(tmp_path, model):

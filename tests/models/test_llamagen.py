@@ -38,8 +38,8 @@ def tokens_of(steps):
 def begin(ops, weights, labels, known, capacity=17):
     """Return the cache after a prompt of known tokens (b k), without guidance."""
     table = llamagen.rotary_table(ops, CONFIG)
-    positions = range(known.shape[1])
-    prompt = llamagen.prompt(CONFIG, labels, positions, known, guided=False)
+    rows = llamagen.table_rows(range(known.shape[1]))
+    prompt = llamagen.prompt(CONFIG, labels, rows, known, guided=False)
     return llamagen.begin(ops, weights, CONFIG, *prompt, table, capacity)
 
 

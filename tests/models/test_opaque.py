@@ -93,7 +93,7 @@ def test_llamagen():
     )  # fmt: skip
     weights = stand_in(config)
     tokens = np.arange(16).reshape(2, 8) % 12
-    prompt = llamagen.prompt(config, [0], (0, 1), tokens[:1, :2])
+    prompt = llamagen.prompt(config, [0], [1, 2], tokens[:1, :2])
     results = []
     for ops, w in (
         (backends.table("numpy"), weights),
@@ -125,11 +125,13 @@ def test_aim():
         ):
             logits = aim.forward(ops, w, config, tokens, labels[:, 0])
             given = aim.condition(ops, w, config, labels)
-            memory = aim.new_memory(ops, config, 2)
-            first = aim.read(ops, w, config, given.first, given, memory)
+            states = aim.new_states(ops, config, 2)
             x = aim.place(ops, w, labels, labels + 1)
-            second = aim.read(ops, w, config, x, given, memory)
-            results.append([reveal(each) for each in (logits, first, second)])
+            read = [
+                aim.answer(ops, w, aim.read(ops, w, config, each, given, states))
+                for each in (given.first, x)
+            ]
+            results.append([reveal(each) for each in (logits, *read)])
         for plain, hidden in zip(*results, strict=True):
             assert np.array_equal(plain, hidden)
 

@@ -1,6 +1,6 @@
 """AiM: training form, decoding traces with their states, filters, containers, an image.
 
-The loop of minigen.raster runs on an op table in which `guide` keeps the logits, and
+The loop of minigen.sample runs on an op table in which `guide` keeps the logits, and
 `draw` draws from the recorded uniforms and hands the recorded tokens on.
 """
 
@@ -13,11 +13,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import raster
+from minigen import plans, sample
 from minigen.checkpoints import names, read_checkpoint
 from minigen.config import AimConfig, VqConfig
 from minigen.models import aim, vq
-from minigen.sample import Options
 from tests.parity.case import (
     FACTOR,
     Case,
@@ -160,7 +159,7 @@ def replay_run(case: Case, ops, config, tree, run: dict) -> None:
     if name + "uniforms" in case.arrays:
         uniforms = take(case, name + "uniforms")
     # the original accepts a temperature and ignores it
-    options = Options(
+    options = sample.Options(
         guidance=run["cfg_scale"],
         guidance_schedule="constant",
         top_k=run["top_k"],
@@ -168,11 +167,13 @@ def replay_run(case: Case, ops, config, tree, run: dict) -> None:
     )
     assert run["position_ids"][1] == aim.POSITIONS["released"]
     tape = Tape()
-    given = raster.put(ops, raster.inputs(config, labels.tolist()))
-    canvas = raster.new_canvas(ops, config, given)
+    plan = plans.plan((config.side, config.side), "raster", "one")
+    given = sample.inputs(ops, config, plan, labels.tolist(), options=options)
+    given = sample.put(ops, given)
+    canvas = sample.new_canvas(ops, plan.grid, given)
     table = wrap(ops, tape, tokens, uniforms)
-    steps = raster.decode(
-        table, tree, config, options, given, canvas, watch=keep_in(tape)
+    steps = sample.decode(
+        table, tree, config, plan.counts, options, given, canvas, watch=keep_in(tape)
     )
     taken = list(islice(steps, len(tokens)))
     assert len(taken) == len(tokens)
@@ -227,7 +228,7 @@ def wrap(ops, tape: Tape, tokens, uniforms) -> SimpleNamespace:
 def keep_in(tape: Tape):
     def watch(name, memory):
         tape.memories.append(
-            [(np.array(state.conv), np.array(state.scan)) for state in memory]
+            [(np.array(state.conv), np.array(state.scan)) for state in memory.states]
         )
 
     return watch

@@ -184,7 +184,7 @@ def decode(
     known = sample.check_known(config, plan, len(labels), known)
     n = len(plan.order)
     cache = arpg.new_cache(ops, config, 2 * len(labels), 1 + len(plan.known) + n)
-    ids, rows = arpg.prompt(config, labels, plan.known, known)
+    ids, rows = arpg.prompt(config, labels, arpg.table_rows(plan.known), known)
     if two_call:
         first = np.ascontiguousarray(ids[:, :1]), np.ascontiguousarray(rows[:, :1])
         cache = arpg.feed(ops, tree, config, cache, *first, table)
