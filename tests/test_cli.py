@@ -17,6 +17,7 @@ from minigen import defaults, doctor, evaluate, plans, target
 from minigen import sample as loop
 from minigen.bench import ceilings, limit, weights
 from minigen.checkpoints import names, read_checkpoint
+from minigen.checkpoints.load import family_of
 from minigen.cli import app
 from minigen.commands.models import parameters
 from minigen.commands.terminal import gigabytes
@@ -30,7 +31,7 @@ def models(tmp_path_factory):
     """Stand-in weights of the small models, in files as the originals write them."""
     folder = tmp_path_factory.mktemp("models")
     paths = {}
-    for name in ("arpg-mnist", "gpt-mnist", "vq-mnist"):
+    for name in ("arpg-mnist", "gpt-mnist", "aim-mnist", "vq-mnist"):
         paths[name] = folder / f"{name}.safetensors"
         weights.write(PRESETS[name], paths[name])
     return paths
@@ -47,7 +48,7 @@ def minigen(models, tmp_path, monkeypatch):
 
     def run(*arguments, status=0):
         names = {"G": models["arpg-mnist"], "T": models["vq-mnist"]}
-        names["R"] = models["gpt-mnist"]
+        names |= {"R": models["gpt-mnist"], "M": models["aim-mnist"]}
         arguments = [str(names.get(a, a)) for a in arguments]
         result = CliRunner().invoke(app, arguments)
         if result.exception and not isinstance(result.exception, SystemExit):
@@ -228,17 +229,34 @@ def test_more_steps_than_tokens_are_merged(minigen):
     assert "agrees" in minigen("replay", "sample.png", "--backend", "numpy")
 
 
-def test_a_raster_model_is_drawn_from_as_any_other(minigen):
-    one = ("--tokenizer", "T", "--backend", "numpy", "-c", "7", "--json")
-    found = json.loads(minigen("sample", "R", *one))["recipe"]
-    general = defaults.GENERAL["llamagen"]
+@pytest.mark.parametrize("model", ["gpt-mnist", "aim-mnist"])
+def test_a_raster_model_is_drawn_from_as_any_other(minigen, model):
+    letter = {"gpt-mnist": "R", "aim-mnist": "M"}[model]
+    one = (letter, "--tokenizer", "T", "--backend", "numpy", "-c", "7", "--json")
+    found = json.loads(minigen("sample", *one))["recipe"]
+    family = family_of(PRESETS[model])
+    general = {**defaults.GENERAL[family], **defaults.OWN.get(model, {})}
     assert {name: found[name] for name in general} == general
     guided = ("--guidance", "2", "--guided-steps", "9", "--seed", "3")
-    said = json.loads(minigen("steps", "R", *guided, *one))["steps"]
+    constant = ("--guidance-schedule", "constant")
+    said = json.loads(minigen("steps", *one, *guided, *constant))["steps"]
     assert [step["guidance"] for step in said] == [2.0] * 9 + [1.0] * 55
     assert [step["positions"] for step in said] == [[i] for i in range(64)]
-    said = minigen("sample", "R", *one, "--order", "halton", status=2)
+    said = minigen("sample", *one, "--order", "halton", status=2)
     assert "one token a step in raster order" in said.replace("\n", " ")
+
+
+def test_the_positions_of_aim_have_names(minigen):
+    one = ("M", "--tokenizer", "T", "--backend", "numpy", "-c", "7", "--top-k", "1")
+    for positions in ("trained", "released"):
+        out = f"{positions}.png"
+        minigen("sample", *one, "--positions", positions, "--out", out)
+        assert files.read_png(out)[1]["positions"] == positions
+        assert "agrees" in minigen("replay", out, "--backend", "numpy")
+    images = [files.read_png(f"{name}.png")[0] for name in ("trained", "released")]
+    assert not np.array_equal(*images)
+    said = minigen("sample", *one, "--positions", "learned", status=2)
+    assert "choose trained, released" in said
 
 
 def test_what_no_shape_shows_can_be_said(minigen):
@@ -401,6 +419,9 @@ def test_evaluate_draws_every_class_in_turn(minigen, models, monkeypatch, tmp_pa
         "| ---: | ---: | ---: | ---: |",
     ]
     assert [line.split()[1] for line in table.splitlines()[2:]] == ["raster", "spiral"]
+    raster = ("evaluate", "R", "--tokenizer", "T", "--backend", "numpy")
+    (row,) = json.loads(minigen(*raster, "--count", "2", "--json"))["results"]
+    assert row["steps"] == 64
 
 
 def test_bench_compares_in_turn(minigen, monkeypatch):

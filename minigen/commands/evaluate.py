@@ -49,6 +49,7 @@ def evaluate(
     temperature: o.Temperature = None,
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
+    positions: o.Positions = "released",
     first: o.First = 0,
     batch: o.Batch = None,
     tokenizer: o.Tokenizer = None,
@@ -91,7 +92,10 @@ def evaluate(
             guidance_schedule=guidance_schedule,
             temperature=temperature,
         )
-        options = dict(steps=steps, seed=seed, top_k=top_k, top_p=top_p, **settings)
+        options = dict(
+            steps=steps, seed=seed, top_k=top_k, top_p=top_p, positions=positions,
+            **settings,
+        )  # fmt: skip
         judge = load_judge(backend=name)
         rows = _generator(
             model, tokenizer, judge, name, count, first, batch, sweep, options
@@ -123,17 +127,20 @@ def _generator(model, tokenizer, judge, backend, count, first, batch, sweep, opt
     pipe = load(model, tokenizer=tokenizer, backend=backend)
     name, values = parse_sweep(sweep, options)
     # every plan is made first, so that a bad one fails before anything is drawn
-    for value in values:
-        now = {**options, name: value}
+    runs = [{**options, name: value} for value in values]
+    taken = [
         pipe.plan(now["order"], now["schedule"], now["steps"], now["seed"])
+        for now in runs
+    ]
     rows = []
     with progress(count * len(values), "drawing", pipe.backend) as advance:
-        for value in values:
+        for now, plan in zip(runs, taken, strict=True):
             found = evaluate_generator(
-                pipe, judge, count, first, batch or BATCH, advance,
-                **{**options, name: value},
-            )  # fmt: skip
-            rows.append({name: value, **found})
+                pipe, judge, count, first, batch or BATCH, advance, **now
+            )
+            # one token a step takes as many as there are, whatever was asked for
+            shown = len(plan.groups) if name == "steps" else now[name]
+            rows.append({name: shown, **found})
     return rows
 
 
