@@ -48,6 +48,19 @@ HOST_OPS = {
     "selective_scan": ("selective_scan",),
     "ssd": ("ssd", "ssd_chunked"),
     "mamba2_step": ("mamba2_step",),
+    "layer_norm": ("layer_norm", "standardise"),
+    "gelu": ("gelu", "gelu_tanh"),
+    "rows": ("gather", "scatter"),
+    "noise": ("uniforms_at", "normals_at"),
+    "mixture": (
+        "mixture",
+        "log_density",
+        "log_likelihood",
+        "draw_component",
+        "draw_value",
+        "candidate_probabilities",
+        "take",
+    ),
 }
 """The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
 

@@ -17,9 +17,15 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from minigen.checkpoints.aim_names import TIED, aim_rows, guess_aim
+from minigen.checkpoints.arinar_names import (
+    DROPPED,
+    arinar_rows,
+    guess_arinar,
+)
 from minigen.config import (
     PRESETS,
     AimConfig,
+    ArinarConfig,
     ArpgConfig,
     GptConfig,
     JudgeConfig,
@@ -212,6 +218,9 @@ FAMILIES = {
         ("tokens",),
     ),
     AimConfig: Family(aim_rows, guess_aim, tied=TIED, part="mamba."),
+    ArinarConfig: Family(
+        arinar_rows, guess_arinar, DROPPED, ("inner_schedule", "behaviour")
+    ),
     VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",), part="vqvae."),
     JudgeConfig: Family(judge_rows, guess_judge),
 }
