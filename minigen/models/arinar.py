@@ -67,7 +67,6 @@ def ask(ops, weights, config, memory, positions, watch=None):
         tokens = ops.gather(memory.canvas, rows)
         new = mae.embed(ops, weights, config, tokens, known)
         x = join(ops, x, new if times == 1 else ops.twice(new))
-    tell(watch, "enc_in", x)
     x = mae.encode(ops, weights, config, x, watch)
     known, asked = (np.tile(each, (times, 1)) for each in (known, positions))
     return mae.conditions(ops, weights, config, x, known, asked, watch)
