@@ -48,6 +48,9 @@ HOST_OPS = {
     "selective_scan": ("selective_scan",),
     "ssd": ("ssd", "ssd_chunked"),
     "mamba2_step": ("mamba2_step",),
+    "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
+    "scale": ("scale",),
+    "rounded_pixels": ("to_rounded_pixels",),
 }
 """The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
 

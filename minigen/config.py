@@ -351,7 +351,8 @@ class KlConfig:
         """Build from the original's constructor arguments (`ch_mult`, ...)."""
         arguments = {"ch": 128, **arguments}
         levels = len(arguments.get("ch_mult", cls.multipliers))
-        sides = [arguments.pop("resolution", 256) >> i for i in range(levels)]
+        side = arguments.pop("resolution", 256)
+        sides = [side >> i for i in range(levels)]
         # the original's halves differ in what they do when nothing is said
         for name, otherwise in (("attention", (16,)), ("decoder_attention", ())):
             chosen = arguments.get("attn_resolutions", otherwise)

@@ -18,6 +18,7 @@ from tests.parity import (
     arpg_traces,
     arpg_training,
     case,
+    kl,
     llamagen_forward,
     llamagen_parts,
     llamagen_traces,
@@ -62,6 +63,7 @@ FAMILIES = {
         (vq_parts.is_pixels, vq_parts.replay_pixels),
         (vq_parts.is_quantizer, vq_parts.replay_quantizer),
     ),
+    "kl": ((kl.recognise, kl.replay),),
 }
 """For each family: pairs of (is it of this kind?, replay it), the first yes wins."""
 
