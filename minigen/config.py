@@ -33,6 +33,24 @@ _AIM_TRAINING = {
 }  # fmt: skip
 # what every released AiM has, and what nothing here could do otherwise
 _AIM_FIXED = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
+_MAR_TRAINING = {
+    "mask_ratio_min", "label_drop_prob", "attn_dropout", "proj_dropout",
+    "grad_checkpointing", "diffloss_d", "diffloss_w", "num_sampling_steps",
+    "diffusion_batch_mul",
+}  # fmt: skip
+_MAR_NAMES = {
+    "encoder_embed_dim": "encoder_width", "encoder_depth": "encoder_layers",
+    "encoder_num_heads": "encoder_heads", "decoder_embed_dim": "width",
+    "decoder_depth": "decoder_layers", "decoder_num_heads": "decoder_heads",
+    "mlp_ratio": "ratio", "vae_embed_dim": "channels", "patch_size": "patch",
+    "class_num": "classes", "buffer_size": "buffer", "tokens": "tokens",
+}  # fmt: skip
+_MAR_FACTORIES = {
+    "mar_base": (768, 14, 12), "mar_large": (1024, 18, 16), "mar_huge": (1280, 22, 16),
+}  # fmt: skip
+# what two versions of ARINAR's code do differently, though no weight shows it
+_INNER_HEADS = {"v1": 4, "head": 16}
+_TEMPERATURE_RULES = {"v1": "std / T", "head": "std * T"}
 _VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
 _KL_TRAINING = {"dropout", "ckpt_path"}
 
@@ -570,6 +588,125 @@ class AimConfig:
 
 
 @dataclass(frozen=True)
+class ArinarConfig:
+    """ARINAR: an outer masked model of tokens, an inner one of each token's features.
+
+    channels, patch: of the latents, and of the square of them that is a token; buffer:
+    positions that hold the class; width, encoder_width: of the decoder, of the encoder.
+    mixtures: components for each group of features; group: features of a group;
+    inner_schedule: how temperature and guidance change within a token (constant,
+    linear, cosine); flow: whether what the head models goes through a flow.
+
+    behaviour: "v1" for the released weights, "head" for what the code became later. No
+    weight tells them apart: it decides the heads of the inner attention, and whether a
+    temperature above 1 narrows ("v1") or widens. A wrong one gives wrong pictures.
+
+    Source: arXiv 2503.02883; Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR.
+
+    >>> ArinarConfig().features, ArinarConfig().inner_heads, ArinarConfig().side
+    (16, 4, 16)
+    """
+
+    width: int = 768
+    encoder_width: int = 768
+    encoder_layers: int = 14
+    decoder_layers: int = 14
+    encoder_heads: int = 12
+    decoder_heads: int = 12
+    ratio: int = 4
+    buffer: int = 64
+    classes: int = 1000
+    tokens: int = 256
+    channels: int = 16
+    patch: int = 1
+    mixtures: int = 4
+    inner_width: int = 768
+    inner_layers: int = 1
+    group: int = 1
+    inner_schedule: str = "constant"
+    flow: bool = False
+    behaviour: str = "v1"
+
+    def __post_init__(self):
+        for name in ("width", "encoder_width", "encoder_layers", "decoder_layers",
+                     "encoder_heads", "decoder_heads", "ratio", "buffer", "classes",
+                     "tokens", "channels", "patch", "mixtures", "inner_width",
+                     "inner_layers", "group"):  # fmt: skip
+            _positive("ArinarConfig", name, getattr(self, name))
+        for name, known in (
+            ("behaviour", _INNER_HEADS),
+            ("inner_schedule", ("constant", "linear", "cosine")),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"ArinarConfig.{name} is {getattr(self, name)!r}; expected "
+                    + " or ".join(known)
+                )
+        for width, heads in (
+            ("width", "decoder_heads"),
+            ("encoder_width", "encoder_heads"),
+            ("inner_width", "inner_heads"),
+        ):
+            if getattr(self, width) % getattr(self, heads):
+                raise ConfigError(
+                    f"ArinarConfig.{width} {getattr(self, width)} does not divide into "
+                    f"{getattr(self, heads)} heads ({heads})"
+                )
+        if self.features % self.group:
+            raise ConfigError(
+                f"ArinarConfig.group is {self.group}; it must divide the "
+                f"{self.features} features of a token"
+            )
+
+    @property
+    def features(self) -> int:
+        """Numbers that a token consists of."""
+        return self.channels * self.patch**2
+
+    @property
+    def groups(self) -> int:
+        """Steps in which the features of a token are drawn."""
+        return self.features // self.group
+
+    @property
+    def inner_heads(self) -> int:
+        """Heads of the inner model's attention."""
+        return _INNER_HEADS[self.behaviour]
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid."""
+        return math.isqrt(self.tokens)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> ArinarConfig:
+        """Build from the original's constructor arguments (`img_size`, ...).
+
+        upstream_version: "v1" or "head", the version of the code they are for; or, if
+        it is left out, that of the arguments that only "head" has.
+        """
+        arguments = dict(arguments)
+        version = "head" if "head_type" in arguments else "v1"
+        version = arguments.pop("upstream_version", version)
+        width = 1024 if version == "head" else 768
+        arguments = {"inner_ar_width": width} | arguments | {"behaviour": version}
+        _expect_fixed(arguments, {"head_type": "ar_gmm", "norm_eps": 1e-6})
+        # these follow from the version
+        heads, rule = _INNER_HEADS.get(version), _TEMPERATURE_RULES.get(version)
+        _expect_fixed(arguments, {"inner_num_heads": heads, "temperature_rule": rule})
+        arguments = _mar_sizes(arguments)
+        patch = arguments.get("patch_size", 1)
+        side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
+        arguments |= {"tokens": (side // patch) ** 2}
+        names = _MAR_NAMES | {
+            "num_gaussians": "mixtures", "inner_ar_width": "inner_width",
+            "inner_ar_depth": "inner_layers", "bilevel_schedule": "inner_schedule",
+            "feature_group": "group", "use_nf": "flow", "behaviour": "behaviour",
+        }  # fmt: skip
+        return _from_upstream(cls, arguments, names, _MAR_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
 class JudgeConfig:
     """The classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
 
@@ -594,6 +731,23 @@ PRESETS = {
     "aim-xl": AimConfig(width=1536, condition_groups=4),
     # inferred: announced with 1.3 billion parameters, never released
     "aim-1b": AimConfig(width=2048, condition_groups=4),
+    "arinar-b": ArinarConfig(),
+    "arinar-l": ArinarConfig(
+        width=1024,
+        encoder_width=1024,
+        encoder_layers=18,
+        decoder_layers=18,
+        encoder_heads=16,
+        decoder_heads=16,
+    ),
+    "arinar-h": ArinarConfig(
+        width=1280,
+        encoder_width=1280,
+        encoder_layers=22,
+        decoder_layers=22,
+        encoder_heads=16,
+        decoder_heads=16,
+    ),
     "vq-16": VqConfig(),
     "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
     "kl-16": KlConfig(),
@@ -636,6 +790,7 @@ FAMILIES = {
     "arpg": ArpgConfig,
     "llamagen": GptConfig,
     "aim": AimConfig,
+    "arinar": ArinarConfig,
     "vq": VqConfig,
     "kl": KlConfig,
     "judge": JudgeConfig,
@@ -661,6 +816,31 @@ def from_dict(values: Mapping):
         return FAMILIES[family](**values)
     except TypeError as error:
         raise ConfigError(f"the configuration of family {family!r}: {error}") from None
+
+
+def _mar_sizes(arguments):
+    # a factory of MAR's sets sizes that the arguments may set too
+    factory = arguments.pop("factory", None)
+    depth = arguments.pop("enc_dec_depth", -1)
+    if factory is None:
+        return arguments
+    if factory not in _MAR_FACTORIES:
+        raise ConfigError(
+            f"the factory {factory!r} is not known; known: {', '.join(_MAR_FACTORIES)}"
+        )
+    width, layers, heads = _MAR_FACTORIES[factory]
+    sizes = {}
+    for half in ("encoder", "decoder"):
+        sizes |= {f"{half}_embed_dim": width, f"{half}_num_heads": heads}
+        sizes |= {f"{half}_depth": depth if depth > 0 else layers}
+    return sizes | arguments
+
+
+def _expect_fixed(arguments, fixed):
+    # take out arguments that can have one value only
+    for name, value in fixed.items():
+        if arguments.pop(name, value) != value:
+            raise ConfigError(f"{name} is not {value!r}, which it is in every model")
 
 
 def _hidden(config):

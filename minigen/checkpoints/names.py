@@ -17,6 +17,11 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from minigen.checkpoints.aim_names import TIED, aim_rows, guess_aim
+from minigen.checkpoints.arinar_names import (
+    DROPPED,
+    arinar_rows,
+    guess_arinar,
+)
 from minigen.checkpoints.tokenizer_names import (
     conv,
     count,
@@ -29,6 +34,7 @@ from minigen.checkpoints.tokenizer_names import (
 from minigen.config import (
     PRESETS,
     AimConfig,
+    ArinarConfig,
     ArpgConfig,
     GptConfig,
     JudgeConfig,
@@ -178,6 +184,9 @@ FAMILIES = {
         ("tokens",),
     ),
     AimConfig: Family(aim_rows, guess_aim, tied=TIED, part="mamba."),
+    ArinarConfig: Family(
+        arinar_rows, guess_arinar, DROPPED, ("inner_schedule", "behaviour")
+    ),
     VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",), part="vqvae."),
     KlConfig: Family(
         kl_rows,
@@ -230,7 +239,7 @@ def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
     first = ", ".join(sorted(state)[:5])[:300]
     raise CheckpointError(
         f"its {len(state)} arrays are those of no known family (arpg, llamagen, aim, "
-        f"vq, kl, judge); the first are {first}; where the weights lie deeper, give "
+        f"arinar, vq, kl, judge); the first are {first}; where the weights lie deeper, give "
         "their key"
     )
 

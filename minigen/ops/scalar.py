@@ -48,3 +48,55 @@ def silu_scalar(x):
 
 
 silu = exact(silu_scalar)
+
+
+def erf_scalar(x):
+    """Return erf(x) in float32, within 2 units in the last place.
+
+    Near zero it is x plus x times a polynomial of x^2; beyond 0.93 it is 1 - e^-p with
+    a polynomial p of |x|. Both are plain arithmetic and both are computed: so a
+    compiler can run sixteen of them at once.
+
+    Source: the coefficients are Norbert Juffa's (a minimax fit, public domain).
+    """
+    a = min(abs(x), np.float32(9))
+    s = a * a
+    p = np.float32(-1.72853470e-5) * a + np.float32(3.83197126e-4)
+    q = np.float32(-3.88396438e-3) * a + np.float32(2.42546219e-2)
+    p = p * s + q
+    p = p * a + np.float32(-1.06777877e-1)
+    p = p * a + np.float32(-6.34846687e-1)
+    p = p * a + np.float32(-1.28717512e-1)
+    far = np.float32(1) - exp(p * a - a)
+    r = np.float32(-5.96761703e-4)
+    r = r * s + np.float32(4.99119423e-3)
+    r = r * s + np.float32(-2.67681349e-2)
+    r = r * s + np.float32(1.12819925e-1)
+    r = r * s + np.float32(-3.76125336e-1)
+    r = r * s + np.float32(1.28379166e-1)
+    near = r * a + a
+    size = far if a > np.float32(0.927734375) else near
+    return -size if x < np.float32(0) else size
+
+
+erf = exact(erf_scalar)
+
+
+def gelu_scalar(x):
+    """Return x (1 + erf(x / sqrt(2))) / 2 in float32."""
+    return np.float32(0.5) * x * (np.float32(1) + erf(x * np.float32(0.70710678)))
+
+
+gelu = exact(gelu_scalar)
+
+
+def gelu_tanh_scalar(x):
+    """Return GELU's approximation: x sigmoid(2u), as (1 + tanh(u)) / 2 = sigmoid(2u)."""
+    cubic = x + np.float32(0.044715) * (x * x * x)
+    twice = np.float32(1.5957691216) * cubic
+    small = exp(-abs(twice))
+    above = small if twice < np.float32(0) else np.float32(1)
+    return x * (above / (np.float32(1) + small))
+
+
+gelu_tanh = exact(gelu_tanh_scalar)

@@ -50,7 +50,7 @@ def listed_arrays(about: dict) -> dict:
     and their float32 errors by themselves, where they may stand already."""
     listed = [{"name": name, **entry} for name, entry in about["arrays"].items()]
     errors = {e["name"]: e["f32_vs_f64"] for e in listed if "f32_vs_f64" in e}
-    errors = errors or about.get("tolerance", {})
+    errors |= about.get("tolerance", {})
     return {**about, "arrays": listed, "tolerance": {"per_array": errors}}
 
 

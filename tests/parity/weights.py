@@ -34,7 +34,7 @@ def configuration(case: Case):
 def size(case: Case) -> int:
     """Return how many numbers the case's weights are, 0 without a model."""
     if case.about["family"] not in FAMILIES or "weights" not in case.about:
-        return case.about.get("n_params", 0)
+        return case.about.get("n_params", case.about.get("parameters", 0))
     return sum(
         math.prod(shape) for shape in layout.manifest(configuration(case)).values()
     )

@@ -1,0 +1,270 @@
+"""The inner model of ARINAR: the features of a token, one after the other.
+
+A small causal transformer reads the features drawn so far; what the outer model says of
+the token comes first, and again in every layer, where it shifts, scales and gates. The
+output is a mixture of Gaussians for the next feature, or group of features.
+
+Rows are tokens: b of them, whatever image they belong to. The features of a row are its
+sequence, n groups of f. Nothing else in this file knows of images.
+
+Source: arXiv 2503.02883, section 3.2; Qinyu-Allen-Zhao/Arinar model_head/arhead_gmm.py
+::ARHead_gmm, module/adaln.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen.models import token_flow
+from minigen.models.layers import join, linear, split_columns, tell
+
+EPS = 1e-6
+
+SHARE = 0.25
+"""What attention's scores are multiplied by, beside the usual scale."""
+
+CANDIDATES = 1000
+"""Values that a guided draw chooses among."""
+
+NUMBERS = 4096
+"""Random numbers that are set apart for each group of features: the first chooses a
+candidate, the others make them."""
+
+BEHAVIOURS = {"v1": -1, "head": 1}
+"""The power of the temperature that a standard deviation is multiplied by.
+
+The released weights are those of version 1; the code was changed later. The heads of
+attention, 4 and 16, differ too: `ArinarConfig.inner_heads`.
+"""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """All that follows from what the outer model says of b tokens, in arrays (b 1 d).
+
+    first: what stands before the first feature; layers: for each layer two gates, two
+    scales, two shifts; last: scale, shift; share: `SHARE`, everywhere.
+    """
+
+    first: object
+    layers: tuple
+    last: tuple
+    share: object
+
+
+def condition(ops, w, config, z):
+    """Return the `Condition` of z (b 1 d), which is the same for all features."""
+    b, d = len(z), config.inner_width
+    first = linear(ops, z, w["condition"])
+    first = ops.add(first, ops.embed(w["start"], ops.put(np.zeros((b, 1), np.int64))))
+    signal = ops.silu(z)
+    made = [linear(ops, signal, layer["modulation"]) for layer in w["layers"]]
+    layers = tuple(split_columns(ops, each, 6) for each in made)
+    last = split_columns(ops, linear(ops, signal, w["out_modulation"]), 2)
+    share = ops.put(np.full((b, 1, d), SHARE, np.float32))
+    return Condition(first, layers, last, share)
+
+
+def new_caches(ops, config, b):
+    """Return empty caches of b rows: keys and values of every layer."""
+    size = config.inner_width // config.inner_heads
+    shape = b, config.groups, config.inner_heads, size
+    return tuple(
+        (ops.empty(shape), ops.empty(shape)) for _ in range(config.inner_layers)
+    )
+
+
+def forward(ops, w, config, x, z, watch=None):
+    """Return the mixtures of the training form: those of group i have seen x < i.
+
+    x (b n f): the features of b rows in groups; z (b 1 d). Returns weights (b n g),
+    means and log-variances (b n g f).
+    """
+    b, n, _ = x.shape
+    given = condition(ops, w, config, z)
+    parts = [given.first]
+    if n > 1:
+        before = ops.gather(x, ops.put(_every(b, n - 1)))
+        parts.append(linear(ops, before, w["features"]))
+    h = _placed(ops, w, join(ops, *parts), _every(b, n))
+
+    def attend(layer):
+        return ops.attention_causal
+
+    return answer(ops, w, config, read(ops, w, config, h, given, attend, watch), given)
+
+
+def step(ops, w, config, x, i, given, caches):
+    """Return the mixtures (b 1 ..) of group i, and the caches that hold what it read.
+
+    x (b 1 f): the group before it, None where i is 0.
+    """
+    h = given.first if i == 0 else linear(ops, x, w["features"])
+    h = _placed(ops, w, h, np.full((len(h), 1), i, np.int64))
+    held = []
+
+    def attend(layer):
+        def attend_cache(q, k, v):
+            keys, values = caches[layer]
+            held.append((ops.append(keys, k, i), ops.append(values, v, i)))
+            return ops.attention(q, *held[-1], i + 1)
+
+        return attend_cache
+
+    h = read(ops, w, config, h, given, attend)
+    return answer(ops, w, config, h, given), tuple(held)
+
+
+def read(ops, w, config, h, given, attend, watch=None):
+    """Run all layers: (b n d) to (b n d); attend(layer) is a function of q, k, v."""
+    b, n, d = h.shape
+    heads = b, n, config.inner_heads, d // config.inner_heads
+    for i, (layer, parts) in enumerate(zip(w["layers"], given.layers, strict=True)):
+        gate1, gate2, scale1, scale2, shift1, shift2 = parts
+        a = ops.modulate(ops.standardise(h, EPS), shift1, scale1)
+        q, k, v = (linear(ops, a, part) for part in _queries_keys_values(layer, d))
+        q = ops.gate(q, given.share)
+        o = attend(i)(q.reshape(heads), k.reshape(heads), v.reshape(heads))
+        o = linear(ops, o.reshape(b, n, d), layer["proj"])
+        h = ops.add(h, ops.gate(o, gate1))
+        a = ops.modulate(ops.standardise(h, EPS), shift2, scale2)
+        o = linear(ops, ops.gelu_tanh(linear(ops, a, layer["fc1"])), layer["fc2"])
+        h = ops.add(h, ops.gate(o, gate2))
+        tell(watch, f"hid_block{i}", h)
+    scale, shift = given.last
+    h = ops.modulate(ops.standardise(h, EPS), shift, scale)
+    tell(watch, "hid_headnorm", h)
+    return h
+
+
+def answer(ops, w, config, h, given):
+    """Return weights (b n g), means and log-variances (b n g f) of what was read."""
+    return ops.mixture(linear(ops, h, w["out"]), config.mixtures)
+
+
+def likelihoods(ops, w, config, x, z, watch=None):
+    """Return the log-likelihood (b n) of each group of features, less its constant.
+
+    x (b n f), z (b 1 d), as for `forward`. With a flow, it is the flow's result that is
+    modelled; the flow keeps all volumes, so nothing else changes.
+    """
+    if config.flow:
+        x = token_flow.forward(ops, w["flow"], x)
+    b, n, f = x.shape
+    g = config.mixtures
+    weights, means, log_variances = forward(ops, w, config, x, z, watch)
+    tell(watch, "mixtures", (weights, means, log_variances))
+    sizes = (b * n, g, f)
+    density = ops.log_likelihood(
+        x.reshape(b * n, 1, f),
+        weights.reshape(b * n, g),
+        means.reshape(sizes),
+        log_variances.reshape(sizes),
+    )
+    return density.reshape(b, n)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Where b rows take their random numbers from.
+
+    key (2) uint32: the words of the seed; images, positions (b) int64; step: of the
+    outer model.
+    """
+
+    key: object
+    images: object
+    positions: object
+    step: int
+
+
+def sample(ops, w, config, z, draws, guidance=1.0, temperature=1.0, watch=None):
+    """Draw all features of b rows: (b n f).
+
+    z (b 1 d), or (2b 1 d) where guidance is not 1: first the rows with a condition,
+    then the same without. watch: told "mixtures" and the drawn "group" of every group.
+    """
+    rows, b = len(z), len(z) // (1 if guidance == 1 else 2)
+    given, caches = condition(ops, w, config, z), new_caches(ops, config, rows)
+    drawn, x = [], None
+    for i in range(config.groups):
+        mixtures, caches = step(ops, w, config, x, i, given, caches)
+        tell(watch, "mixtures", mixtures)
+        made = [each.reshape(rows, *each.shape[2:]) for each in mixtures]
+        heat = inner_weight(config.inner_schedule, temperature, i, config.groups)
+        weight = inner_weight(config.inner_schedule, guidance, i, config.groups)
+        power = heat ** BEHAVIOURS[config.behaviour]
+        if rows == b:
+            group = draw(ops, made, i, draws, power)
+        else:
+            group = draw_guided(ops, made, i, draws, power, weight, watch)
+        tell(watch, "group", group)
+        drawn.append(group)
+        # both halves go on from what was drawn
+        x = group if rows == b else ops.twice(group)
+    x = join(ops, *drawn)
+    return token_flow.reverse(ops, w["flow"], x) if config.flow else x
+
+
+def draw(ops, made, i, draws, power):
+    """Draw group i of b rows from their mixtures (b g ..): (b 1 f)."""
+    weights, means, log_variances = made
+    b, _, f = means.shape
+    where = draws.key, draws.images, draws.positions, draws.step, i * NUMBERS + 1
+    component = ops.draw_component(weights, ops.uniforms_at(*where, 1))
+    normals = ops.normals_at(*where, f).reshape(b, 1, f)
+    return ops.draw_value(component, means, log_variances, normals, power)
+
+
+def draw_guided(ops, made, i, draws, power, weight, watch=None):
+    """Draw group i, a single feature, of b rows from mixtures (2b g ..): (b 1 1).
+
+    Candidates are drawn from the conditional mixture, and one of them is chosen by how
+    much likelier it is under that than under the unconditional one.
+    """
+    b = len(made[0]) // 2
+    conditional, unconditional = ([a[:b] for a in made], [a[b:] for a in made])
+    weights, means, log_variances = conditional
+    where = draws.key, draws.images, draws.positions, draws.step
+    many = *where, i * NUMBERS + 1, CANDIDATES
+    components = ops.draw_component(weights, ops.uniforms_at(*many))
+    normals = ops.normals_at(*many).reshape(b, CANDIDATES, 1)
+    x = ops.draw_value(components, means, log_variances, normals, power)
+    of_both = ops.log_density(x, *conditional), ops.log_density(x, *unconditional)
+    p = ops.candidate_probabilities(*of_both, weight)
+    tell(watch, "candidates", (x, *of_both, p))
+    uniforms = ops.uniforms_at(*where, i * NUMBERS, 1)
+    chosen = ops.draw(p.reshape(b, 1, CANDIDATES), uniforms)
+    return ops.take(x, chosen.reshape(b)).reshape(b, 1, 1)
+
+
+def inner_weight(schedule, value, i, n):
+    """Return temperature or guidance at group i of n: it may rise or fall within it.
+
+    >>> [inner_weight("linear", 3.0, i, 2) for i in range(2)]
+    [3.5, 4.0]
+    """
+    share = (i + 1) / n
+    if schedule == "linear":
+        return value + 0.5 * (value - 1) * share
+    if schedule == "cosine":
+        return 1 + 0.5 * (value - 1) * (1 + np.cos(np.pi * share))
+    return value
+
+
+def _queries_keys_values(layer, d):
+    biases = layer["q_bias"], layer["k_bias"], layer["v_bias"]
+    return [
+        {"w": layer["qkv"][i * d : (i + 1) * d], "bias": bias}
+        for i, bias in enumerate(biases)
+    ]
+
+
+def _placed(ops, w, h, rows):
+    return ops.add(h, ops.embed(w["positions"], ops.put(rows)))
+
+
+def _every(b, n):
+    return np.ascontiguousarray(np.broadcast_to(np.arange(n), (b, n)))

@@ -1,0 +1,1 @@
+"""GELU: a number times the chance that a normal one lies below it."""

@@ -1,0 +1,1 @@
+"""Layer norm: a token without its mean and its size."""

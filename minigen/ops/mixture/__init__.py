@@ -1,0 +1,1 @@
+"""Mixtures of Gaussians: their parameters, densities and draws."""

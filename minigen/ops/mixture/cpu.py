@@ -1,0 +1,207 @@
+"""Mixtures of Gaussians: a row at a time, a component after the other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigen.errors import InputError, ShapeError
+from minigen.ops import buffers
+from minigen.ops.scalar import exp
+from minigen.target import exact
+
+
+@exact
+def _mixture(x, g, weights, means, log_variances):
+    n, d = x.shape
+    size = means.shape[1]
+    for i in range(n):
+        for k in range(size):
+            means[i, k] = x[i, k]
+            log_variances[i, k] = x[i, size + k]
+        highest = x[i, 2 * size]
+        for k in range(1, g):
+            highest = max(highest, x[i, 2 * size + k])
+        total = np.float32(0)
+        for k in range(g):
+            weights[i, k] = exp(x[i, 2 * size + k] - highest)
+            total += weights[i, k]
+        for k in range(g):
+            weights[i, k] = weights[i, k] / total
+
+
+@exact
+def _log_likelihood(x, weights, means, log_variances, constant, y):
+    b, m, f = x.shape
+    g = weights.shape[1]
+    logs = np.empty(g, np.float32)
+    inverses = np.empty((g, f), np.float32)
+    powers = np.empty(g, np.float32)
+    for i in range(b):
+        for k in range(g):
+            logs[k] = np.log(weights[i, k])
+            for p in range(f):
+                inverses[k, p] = exp(-log_variances[i, k, p])
+        for j in range(m):
+            highest = np.float32(-np.inf)
+            for k in range(g):
+                total = np.float32(0)
+                for p in range(f):
+                    away = x[i, j, p] - means[i, k, p]
+                    total += away * away * inverses[k, p] + log_variances[i, k, p]
+                powers[k] = logs[k] - np.float32(0.5) * total
+                highest = max(highest, powers[k])
+            total = np.float32(0)
+            for k in range(g):
+                total += exp(powers[k] - highest)
+            y[i, j] = highest + np.log(total) - constant
+
+
+@exact
+def _draw_component(weights, uniforms, y):
+    b, m = uniforms.shape
+    for i in range(b):
+        for j in range(m):
+            c = 0.0
+            component = 0
+            for k in range(weights.shape[1] - 1):
+                c += np.float64(weights[i, k])
+                if c > uniforms[i, j]:
+                    break
+                component += 1
+            y[i, j] = component
+
+
+@exact
+def _draw_value(components, means, log_variances, normals, stretch, y):
+    b, m, f = normals.shape
+    for i in range(b):
+        for j in range(m):
+            k = components[i, j]
+            for p in range(f):
+                deviation = exp(np.float32(0.5) * log_variances[i, k, p]) * stretch
+                y[i, j, p] = means[i, k, p] + normals[i, j, p] * deviation
+
+
+@exact
+def _candidate_probabilities(conditional, unconditional, weight, y):
+    b, m = y.shape
+    for i in range(b):
+        highest = np.float32(-np.inf)
+        for j in range(m):
+            ratio = (conditional[i, j] - unconditional[i, j]) * weight
+            y[i, j] = ratio
+            highest = max(highest, ratio)
+        total = np.float32(0)
+        for j in range(m):
+            y[i, j] = exp(y[i, j] - highest)
+            total += y[i, j]
+        for j in range(m):
+            y[i, j] = y[i, j] / total
+
+
+def mixture(x, g):
+    # (b n d) -> (b n g), (b n g f), (b n g f)
+    """Return weights, means and log-variances of the mixtures that x holds."""
+    d = x.shape[-1]
+    if d <= g or (d - g) % (2 * g):
+        raise ShapeError(
+            f"x {x.shape} holds no {g} components: its last axis must be g (2 f + 1)"
+        )
+    f = (d - g) // (2 * g)
+    weights = buffers.empty((*x.shape[:-1], g))
+    means = buffers.empty((*x.shape[:-1], g, f))
+    log_variances = buffers.empty(means.shape)
+    _mixture(
+        buffers.floats(x).reshape(-1, d),
+        g,
+        weights.reshape(-1, g),
+        means.reshape(-1, g * f),
+        log_variances.reshape(-1, g * f),
+    )
+    return weights, means, log_variances
+
+
+def log_density(x, weights, means, log_variances):
+    # (b m f), (b g), (b g f), (b g f) -> (b m)
+    """Return ln sum_k w_k prod_f N(x_f; mean_kf, variance_kf) of m points."""
+    constant = 0.5 * x.shape[-1] * math.log(2 * math.pi)
+    return _density(x, weights, means, log_variances, constant)
+
+
+def log_likelihood(x, weights, means, log_variances):
+    # (b m f), (b g), (b g f), (b g f) -> (b m)
+    """Return log_density + f/2 ln 2 pi: what training maximises."""
+    return _density(x, weights, means, log_variances, 0.0)
+
+
+def draw_component(weights, uniforms):
+    # (b g), (b m) -> (b m)
+    """Return int64 components by inverse distribution function, summed in float64."""
+    buffers.expect("uniforms", uniforms, (len(weights), uniforms.shape[-1]))
+    y = buffers.empty(uniforms.shape, np.int64)
+    _draw_component(
+        buffers.floats(weights), np.ascontiguousarray(uniforms, np.float64), y
+    )
+    return y
+
+
+def draw_value(components, means, log_variances, normals, stretch):
+    # (b m), (b g f), (b g f), (b m f) -> (b m f)
+    """Return mean + normal * stretch * standard deviation of the drawn components."""
+    b, g, f = means.shape
+    buffers.expect("log_variances", log_variances, means.shape)
+    buffers.expect("components", components, (b, components.shape[-1]))
+    buffers.expect("normals", normals, (*components.shape, f))
+    _inside("components", components, g)
+    y = buffers.empty(normals.shape)
+    _draw_value(
+        buffers.integers(components),
+        buffers.floats(means),
+        buffers.floats(log_variances),
+        buffers.floats(normals),
+        np.float32(stretch),
+        y,
+    )
+    return y
+
+
+def candidate_probabilities(conditional, unconditional, weight):
+    # (b m), (b m) -> (b m)
+    """Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c."""
+    buffers.expect("unconditional", unconditional, conditional.shape)
+    y = buffers.empty(conditional.shape)
+    likelihoods = buffers.floats(conditional), buffers.floats(unconditional)
+    _candidate_probabilities(*likelihoods, np.float32(weight - 1), y)
+    return y
+
+
+def take(x, ids):
+    # (b m f), (b) -> (b f)
+    """Return of every row the candidate that ids names."""
+    b, m, f = x.shape
+    buffers.expect("ids", ids, (b,))
+    _inside("ids", ids, m)
+    y = buffers.empty((b, f))
+    y[...] = x[np.arange(b), ids]
+    return y
+
+
+def _density(x, weights, means, log_variances, constant):
+    b, m, f = x.shape
+    g = weights.shape[-1]
+    buffers.expect("weights", weights, (b, g))
+    buffers.expect("means", means, (b, g, f))
+    buffers.expect("log_variances", log_variances, (b, g, f))
+    y = buffers.empty((b, m))
+    given = map(buffers.floats, (x, weights, means, log_variances))
+    _log_likelihood(*given, np.float32(constant), y)
+    return y
+
+
+def _inside(name, numbers, below):
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < below:
+        raise InputError(
+            f"{name} go from {numbers.min()} to {numbers.max()}, there are {below}"
+        )

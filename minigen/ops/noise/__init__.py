@@ -1,0 +1,1 @@
+"""Random numbers for any rows: uniform and normal."""

@@ -1,0 +1,1 @@
+"""Rows of a sequence: take some, write some."""

@@ -1,0 +1,31 @@
+"""Rows of a sequence: a masked model takes those it knows, and writes them back.
+
+Source: arXiv 2406.11838 (MAR), section 3.4; Qinyu-Allen-Zhao/Arinar backbone/mar.py
+::forward_mae_encoder, ::forward_mae_decoder, where both are boolean indexing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def gather(x, rows):
+    # (b n d), (b m) -> (b m d)
+    """Return the rows of each image that `rows` names, in its order.
+
+    >>> gather(np.array([[[1.0], [2.0], [3.0]]]), np.array([[2, 0]])).tolist()
+    [[[3.0], [1.0]]]
+    """
+    return np.take_along_axis(x, rows[..., None], axis=1)
+
+
+def scatter(x, new, rows):
+    # (b n d), (b m d), (b m) -> (b n d)
+    """Write `new` at the rows of x, in place, and return x. Rows differ in an image.
+
+    >>> x = np.zeros((1, 3, 1))
+    >>> scatter(x, np.array([[[7.0]]]), np.array([[1]])).tolist()
+    [[[0.0], [7.0], [0.0]]]
+    """
+    np.put_along_axis(x, rows[..., None], new, axis=1)
+    return x
