@@ -63,6 +63,7 @@ HOST_OPS = {
     ),
     "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
     "scale": ("scale",),
+    "reverse_step": ("reverse_step",),
     "rounded_pixels": ("to_rounded_pixels",),
 }
 """The same for the ops that have no CUDA kernel: numpy and numba alone have them."""

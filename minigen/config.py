@@ -707,6 +707,82 @@ class ArinarConfig:
 
 
 @dataclass(frozen=True)
+class MarConfig:
+    """MAR: the outer masked model of ARINAR, and a diffusion head that draws tokens.
+
+    channels, patch: of the latents, and of the square of them that is a token; buffer:
+    positions that hold the class; width, encoder_width: of the decoder, of the encoder;
+    head_width, head_layers: of the network that removes noise from a token;
+    noise_steps: how many of its 1000 steps a token is drawn in.
+
+    Source: arXiv 2406.11838; LTH14/mar models/mar.py::MAR, models/diffloss.py.
+
+    >>> MarConfig().features, MarConfig().side
+    (16, 16)
+    """
+
+    width: int = 768
+    encoder_width: int = 768
+    encoder_layers: int = 12
+    decoder_layers: int = 12
+    encoder_heads: int = 12
+    decoder_heads: int = 12
+    ratio: int = 4
+    buffer: int = 64
+    classes: int = 1000
+    tokens: int = 256
+    channels: int = 16
+    patch: int = 1
+    head_width: int = 1024
+    head_layers: int = 6
+    noise_steps: int = 100
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            _positive("MarConfig", name, value)
+        for width, heads in (
+            ("width", "decoder_heads"),
+            ("encoder_width", "encoder_heads"),
+        ):
+            if getattr(self, width) % getattr(self, heads):
+                raise ConfigError(
+                    f"MarConfig.{width} {getattr(self, width)} does not divide into "
+                    f"{getattr(self, heads)} heads ({heads})"
+                )
+        if not 2 <= self.noise_steps <= 1000:
+            raise ConfigError(
+                f"MarConfig.noise_steps is {self.noise_steps}; the head was trained on "
+                "1000 steps, so expected 2 .. 1000"
+            )
+
+    @property
+    def features(self) -> int:
+        """Numbers that a token consists of."""
+        return self.channels * self.patch**2
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid."""
+        return math.isqrt(self.tokens)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> MarConfig:
+        """Build from the original's constructor arguments (`img_size`, ...)."""
+        arguments = dict(arguments)
+        _expect_fixed(arguments, {"norm_eps": 1e-6})
+        patch = arguments.get("patch_size", 1)
+        side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
+        arguments |= {"tokens": (side // patch) ** 2}
+        # a text there: it may also ask for other ways to take fewer steps
+        arguments |= {"noise_steps": int(arguments.pop("num_sampling_steps", 100))}
+        names = _MAR_NAMES | {
+            "diffloss_w": "head_width", "diffloss_d": "head_layers",
+            "noise_steps": "noise_steps",
+        }  # fmt: skip
+        return _from_upstream(cls, arguments, names, _MAR_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
 class JudgeConfig:
     """The classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
 
@@ -747,6 +823,27 @@ PRESETS = {
         decoder_layers=22,
         encoder_heads=16,
         decoder_heads=16,
+    ),
+    "mar-b": MarConfig(),
+    "mar-l": MarConfig(
+        width=1024,
+        encoder_width=1024,
+        encoder_layers=16,
+        decoder_layers=16,
+        encoder_heads=16,
+        decoder_heads=16,
+        head_width=1280,
+        head_layers=8,
+    ),
+    "mar-h": MarConfig(
+        width=1280,
+        encoder_width=1280,
+        encoder_layers=20,
+        decoder_layers=20,
+        encoder_heads=16,
+        decoder_heads=16,
+        head_width=1536,
+        head_layers=12,
     ),
     "vq-16": VqConfig(),
     "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
@@ -791,6 +888,7 @@ FAMILIES = {
     "llamagen": GptConfig,
     "aim": AimConfig,
     "arinar": ArinarConfig,
+    "mar": MarConfig,
     "vq": VqConfig,
     "kl": KlConfig,
     "judge": JudgeConfig,

@@ -22,6 +22,7 @@ from minigen.checkpoints.arinar_names import (
     arinar_rows,
     guess_arinar,
 )
+from minigen.checkpoints.mar_names import guess_mar, mar_rows
 from minigen.checkpoints.tokenizer_names import (
     conv,
     count,
@@ -39,6 +40,7 @@ from minigen.config import (
     GptConfig,
     JudgeConfig,
     KlConfig,
+    MarConfig,
     VqConfig,
 )
 from minigen.errors import CheckpointError, ConfigError
@@ -187,6 +189,7 @@ FAMILIES = {
     ArinarConfig: Family(
         arinar_rows, guess_arinar, DROPPED, ("inner_schedule", "behaviour")
     ),
+    MarConfig: Family(mar_rows, guess_mar),
     VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",), part="vqvae."),
     KlConfig: Family(
         kl_rows,
@@ -239,8 +242,8 @@ def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
     first = ", ".join(sorted(state)[:5])[:300]
     raise CheckpointError(
         f"its {len(state)} arrays are those of no known family (arpg, llamagen, aim, "
-        f"arinar, vq, kl, judge); the first are {first}; where the weights lie deeper, give "
-        "their key"
+        f"arinar, mar, vq, kl, judge); the first are {first}; where the weights lie "
+        "deeper, give their key"
     )
 
 

@@ -25,6 +25,7 @@ from tests.parity import (
     llamagen_training,
     mamba_mixers,
     mamba_ops,
+    mar,
     vq_model,
     vq_parts,
     weights,
@@ -64,6 +65,12 @@ FAMILIES = {
         (vq_parts.is_quantizer, vq_parts.replay_quantizer),
     ),
     "kl": ((kl.recognise, kl.replay),),
+    "mar_diffloss": (
+        (mar.is_schedule, mar.replay_schedule),
+        (mar.is_network, mar.replay_network),
+        (mar.is_draw, mar.replay_draw),
+        (mar.is_run, mar.replay_run),
+    ),
 }
 """For each family: pairs of (is it of this kind?, replay it), the first yes wins."""
 
