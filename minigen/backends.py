@@ -61,6 +61,10 @@ HOST_OPS = {
         "candidate_probabilities",
         "take",
     ),
+    "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
+    "scale": ("scale",),
+    "reverse_step": ("reverse_step",),
+    "rounded_pixels": ("to_rounded_pixels",),
 }
 """The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
 

@@ -52,6 +52,7 @@ _MAR_FACTORIES = {
 _INNER_HEADS = {"v1": 4, "head": 16}
 _TEMPERATURE_RULES = {"v1": "std / T", "head": "std * T"}
 _VQ_TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
+_KL_TRAINING = {"dropout", "ckpt_path"}
 
 
 def _positive(where, name, value):
@@ -299,6 +300,88 @@ class VqConfig:
             "codebook_l2_norm": "unit_codes",
         }  # fmt: skip
         return _from_upstream(cls, arguments, names, _VQ_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
+class KlConfig:
+    """The KL tokenizer: an image as a grid of Gaussians, and back from their samples.
+
+    blocks: residual blocks of a level of the encoder, one fewer than of the decoder's;
+    channels: of a latent; attention, decoder_attention: the levels, 0 the finest, where
+    it follows the blocks, beside the middle, which always has it; variational: False
+    for an encoder that gives means alone; scale: what latents are multiplied by for a
+    generator, so that their deviation is about 1.
+
+    Source: arXiv 2112.10752 (latent diffusion), section 3.1; LTH14/mar
+    models/vae.py::AutoencoderKL.
+
+    >>> KlConfig().factor, KlConfig().widths  # five levels halve the image four times
+    (16, (128, 128, 256, 256, 512))
+    """
+
+    base: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    blocks: int = 2
+    channels: int = 16
+    attention: tuple[int, ...] = (4,)
+    decoder_attention: tuple[int, ...] = ()
+    variational: bool = True
+    scale: float = 0.2325
+
+    def __post_init__(self):
+        for name in ("multipliers", "attention", "decoder_attention"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("base", "blocks", "channels"):
+            _positive("KlConfig", name, getattr(self, name))
+        for m in self.multipliers:
+            _positive("KlConfig", "multipliers", m)
+        if not self.multipliers or self.base % 32:
+            raise ConfigError(
+                f"KlConfig.base is {self.base} with multipliers {self.multipliers}; "
+                "widths must be multiples of 32, the number of groups in a group norm"
+            )
+        if not {*self.attention, *self.decoder_attention} <= set(range(self.levels)):
+            raise ConfigError(
+                f"KlConfig has attention at the levels {self.attention} and "
+                f"{self.decoder_attention}; its levels are 0 .. {self.levels - 1}"
+            )
+        if not 0 < self.scale < math.inf:
+            raise ConfigError(
+                f"KlConfig.scale is {self.scale}; expected a number above 0"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each level, finest first."""
+        return tuple(self.base * m for m in self.multipliers)
+
+    @property
+    def levels(self) -> int:
+        return len(self.multipliers)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent along each side."""
+        return 2 ** (self.levels - 1)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> KlConfig:
+        """Build from the original's constructor arguments (`ch_mult`, ...)."""
+        arguments = {"ch": 128, **arguments}
+        levels = len(arguments.get("ch_mult", cls.multipliers))
+        side = arguments.pop("resolution", 256)
+        sides = [side >> i for i in range(levels)]
+        # the original's halves differ in what they do when nothing is said
+        for name, otherwise in (("attention", (16,)), ("decoder_attention", ())):
+            chosen = arguments.get("attn_resolutions", otherwise)
+            arguments[name] = tuple(i for i, side in enumerate(sides) if side in chosen)
+        arguments.pop("attn_resolutions", None)
+        names = {
+            "ch": "base", "ch_mult": "multipliers", "num_res_blocks": "blocks",
+            "embed_dim": "channels", "use_variational": "variational",
+            "attention": "attention", "decoder_attention": "decoder_attention",
+        }  # fmt: skip
+        return _from_upstream(cls, arguments, names, _KL_TRAINING, PRESETS)
 
 
 @dataclass(frozen=True)
@@ -624,6 +707,82 @@ class ArinarConfig:
 
 
 @dataclass(frozen=True)
+class MarConfig:
+    """MAR: the outer masked model of ARINAR, and a diffusion head that draws tokens.
+
+    channels, patch: of the latents, and of the square of them that is a token; buffer:
+    positions that hold the class; width, encoder_width: of the decoder, of the encoder;
+    head_width, head_layers: of the network that removes noise from a token;
+    noise_steps: how many of its 1000 steps a token is drawn in.
+
+    Source: arXiv 2406.11838; LTH14/mar models/mar.py::MAR, models/diffloss.py.
+
+    >>> MarConfig().features, MarConfig().side
+    (16, 16)
+    """
+
+    width: int = 768
+    encoder_width: int = 768
+    encoder_layers: int = 12
+    decoder_layers: int = 12
+    encoder_heads: int = 12
+    decoder_heads: int = 12
+    ratio: int = 4
+    buffer: int = 64
+    classes: int = 1000
+    tokens: int = 256
+    channels: int = 16
+    patch: int = 1
+    head_width: int = 1024
+    head_layers: int = 6
+    noise_steps: int = 100
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            _positive("MarConfig", name, value)
+        for width, heads in (
+            ("width", "decoder_heads"),
+            ("encoder_width", "encoder_heads"),
+        ):
+            if getattr(self, width) % getattr(self, heads):
+                raise ConfigError(
+                    f"MarConfig.{width} {getattr(self, width)} does not divide into "
+                    f"{getattr(self, heads)} heads ({heads})"
+                )
+        if not 2 <= self.noise_steps <= 1000:
+            raise ConfigError(
+                f"MarConfig.noise_steps is {self.noise_steps}; the head was trained on "
+                "1000 steps, so expected 2 .. 1000"
+            )
+
+    @property
+    def features(self) -> int:
+        """Numbers that a token consists of."""
+        return self.channels * self.patch**2
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid."""
+        return math.isqrt(self.tokens)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> MarConfig:
+        """Build from the original's constructor arguments (`img_size`, ...)."""
+        arguments = dict(arguments)
+        _expect_fixed(arguments, {"norm_eps": 1e-6})
+        patch = arguments.get("patch_size", 1)
+        side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
+        arguments |= {"tokens": (side // patch) ** 2}
+        # a text there: it may also ask for other ways to take fewer steps
+        arguments |= {"noise_steps": int(arguments.pop("num_sampling_steps", 100))}
+        names = _MAR_NAMES | {
+            "diffloss_w": "head_width", "diffloss_d": "head_layers",
+            "noise_steps": "noise_steps",
+        }  # fmt: skip
+        return _from_upstream(cls, arguments, names, _MAR_TRAINING, PRESETS)
+
+
+@dataclass(frozen=True)
 class JudgeConfig:
     """The classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
 
@@ -665,8 +824,30 @@ PRESETS = {
         encoder_heads=16,
         decoder_heads=16,
     ),
+    "mar-b": MarConfig(),
+    "mar-l": MarConfig(
+        width=1024,
+        encoder_width=1024,
+        encoder_layers=16,
+        decoder_layers=16,
+        encoder_heads=16,
+        decoder_heads=16,
+        head_width=1280,
+        head_layers=8,
+    ),
+    "mar-h": MarConfig(
+        width=1280,
+        encoder_width=1280,
+        encoder_layers=20,
+        decoder_layers=20,
+        encoder_heads=16,
+        decoder_heads=16,
+        head_width=1536,
+        head_layers=12,
+    ),
     "vq-16": VqConfig(),
     "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
+    "kl-16": KlConfig(),
     # the small models that ship, trained on MNIST padded to 32 x 32
     "arpg-mnist": ArpgConfig(
         width=128,
@@ -707,7 +888,9 @@ FAMILIES = {
     "llamagen": GptConfig,
     "aim": AimConfig,
     "arinar": ArinarConfig,
+    "mar": MarConfig,
     "vq": VqConfig,
+    "kl": KlConfig,
     "judge": JudgeConfig,
 }
 """The configuration class of each model family."""

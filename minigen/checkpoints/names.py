@@ -22,6 +22,16 @@ from minigen.checkpoints.arinar_names import (
     arinar_rows,
     guess_arinar,
 )
+from minigen.checkpoints.mar_names import guess_mar, mar_rows
+from minigen.checkpoints.tokenizer_names import (
+    conv,
+    count,
+    guess_kl,
+    guess_vq,
+    kl_rows,
+    pair,
+    vq_rows,
+)
 from minigen.config import (
     PRESETS,
     AimConfig,
@@ -29,6 +39,8 @@ from minigen.config import (
     ArpgConfig,
     GptConfig,
     JudgeConfig,
+    KlConfig,
+    MarConfig,
     VqConfig,
 )
 from minigen.errors import CheckpointError, ConfigError
@@ -70,7 +82,7 @@ def guess_arpg(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
     rows, _ = shapes["embeddings.weight"]
     fields = {
         "width": d,
-        "layers": 2 * _count(shapes, "layers.self_dec.{}.attn_norm.weight"),
+        "layers": 2 * count(shapes, "layers.self_dec.{}.attn_norm.weight"),
         # the head size of every released model
         "heads": max(1, d // 64),
         "vocabulary": vocabulary,
@@ -112,7 +124,7 @@ def guess_gpt(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
     size = math.gcd(d, key_width, 64)
     fields = {
         "width": d,
-        "layers": _count(shapes, "layers.{}.attention_norm.weight"),
+        "layers": count(shapes, "layers.{}.attention_norm.weight"),
         "heads": d // size,
         "key_heads": key_width // size,
         "vocabulary": vocabulary,
@@ -123,68 +135,24 @@ def guess_gpt(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
     return GptConfig(**fields, **_rounding(d, f)), unseen
 
 
-def vq_rows(c: VqConfig, blocks: int = 2) -> Iterator[Row]:
-    """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py.
-
-    blocks: residual blocks of a level of the encoder, one fewer than of the decoder's.
-    """
-    widths, last = c.widths, c.levels - 1
-    yield from _conv("encoder.conv_in", "encoder.conv_in", c.base, 3, 3)
-    before = c.base
-    for i, width in enumerate(widths):
-        here, there = f"encoder.levels.{i}", f"encoder.conv_blocks.{i}"
-        yield from _blocks(here, there, before, width, blocks, attention=i == last)
-        if i < last:
-            down = f"{there}.downsample.conv"
-            yield from _conv(f"{here}.down", down, width, width, 3)
-        before = width
-    yield from _middle("encoder.mid", before)
-    yield from _ends("encoder", before, c.latent)
-    yield from _conv("quant_conv", "quant_conv", c.code_size, c.latent, 1)
-    yield "codebook", "quantize.embedding.weight", (c.codes, c.code_size)
-    yield from _conv("post_quant_conv", "post_quant_conv", c.latent, c.code_size, 1)
-    yield from _conv("decoder.conv_in", "decoder.conv_in", before, c.latent, 3)
-    yield from _middle("decoder.mid", before)
-    for i, width in enumerate(reversed(widths)):
-        here, there = f"decoder.levels.{i}", f"decoder.conv_blocks.{i}"
-        more = blocks + 1
-        yield from _blocks(here, there, before, width, more, attention=i == 0)
-        if i < last:
-            yield from _conv(f"{here}.up", f"{there}.upsample.conv", width, width, 3)
-        before = width
-    yield from _ends("decoder", before, 3)
-
-
-def guess_vq(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
-    pattern = "encoder.conv_blocks.{}.res.0.conv1.weight"
-    base = shapes["encoder.conv_in.weight"][0]
-    levels = _count(shapes, pattern)
-    widths = [shapes[pattern.format(i)][0] for i in range(levels)]
-    codes, code_size = shapes["quantize.embedding.weight"]
-    latent = shapes["encoder.conv_out.weight"][0]
-    multipliers = tuple(width // base for width in widths)
-    return VqConfig(base, multipliers, latent, codes, code_size), ("unit_codes",)
-
-
 def judge_rows(c: JudgeConfig) -> Iterator[Row]:
     """Source: minigen/training/judge.py."""
     widths, deepest = c.widths, 16 * c.widths[-1]
-    yield from _conv("conv_in", "conv_in", widths[0], 3, 3)
+    yield from conv("conv_in", "conv_in", widths[0], 3, 3)
     for i, (width, wider) in enumerate(zip(widths, widths[1:], strict=False)):
         name = f"levels.{i}"
-        yield from _pair(f"{name}.norm1", f"{name}.norm1", (width,))
-        yield from _conv(f"{name}.conv", f"{name}.conv", width, width, 3)
-        yield from _pair(f"{name}.norm2", f"{name}.norm2", (width,))
-        yield from _conv(f"{name}.down", f"{name}.down", wider, width, 3)
-    yield from _pair("norm_out", "norm_out", (widths[-1],))
-    yield from _pair("features", "features", (c.features, deepest))
-    yield from _pair("head", "head", (c.classes, c.features))
+        yield from pair(f"{name}.norm1", f"{name}.norm1", (width,))
+        yield from conv(f"{name}.conv", f"{name}.conv", width, width, 3)
+        yield from pair(f"{name}.norm2", f"{name}.norm2", (width,))
+        yield from conv(f"{name}.down", f"{name}.down", wider, width, 3)
+    yield from pair("norm_out", "norm_out", (widths[-1],))
+    yield from pair("features", "features", (c.features, deepest))
+    yield from pair("head", "head", (c.classes, c.features))
 
 
 def guess_judge(shapes: Mapping) -> tuple[JudgeConfig, tuple[str, ...]]:
     """Return the configuration that shapes tell of; they show every field."""
-    levels = _count(shapes, "levels.{}.down.weight")
+    levels = count(shapes, "levels.{}.down.weight")
     widths = [shapes[f"levels.{i}.conv.weight"][0] for i in range(levels)]
     classes, features = shapes["head.weight"]
     return JudgeConfig((*widths, shapes["norm_out.weight"][0]), features, classes), ()
@@ -221,7 +189,14 @@ FAMILIES = {
     ArinarConfig: Family(
         arinar_rows, guess_arinar, DROPPED, ("inner_schedule", "behaviour")
     ),
+    MarConfig: Family(mar_rows, guess_mar),
     VqConfig: Family(vq_rows, guess_vq, ("quantize.codebook_used",), part="vqvae."),
+    KlConfig: Family(
+        kl_rows,
+        guess_kl,
+        # what training alone needs, in files of latent diffusion's kind
+        ("loss.*", "foundation_model.*", "linear_proj.weight"),
+    ),
     JudgeConfig: Family(judge_rows, guess_judge),
 }
 """The families whose files are known, by their configuration."""
@@ -267,8 +242,8 @@ def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
     first = ", ".join(sorted(state)[:5])[:300]
     raise CheckpointError(
         f"its {len(state)} arrays are those of no known family (arpg, llamagen, aim, "
-        f"vq, judge); the first are {first}; where the weights lie deeper, give their "
-        "key"
+        f"arinar, mar, vq, kl, judge); the first are {first}; where the weights lie "
+        "deeper, give their key"
     )
 
 
@@ -467,56 +442,3 @@ def _rounding(d, f):
         if -(-h // multiple) * multiple == f:
             return {"multiple_of": multiple}
     return {"multiple_of": f, "hidden_multiplier": f / h}
-
-
-def _count(shapes, pattern):
-    i = 0
-    while pattern.format(i) in shapes:
-        i += 1
-    return i
-
-
-def _pair(ours, upstream, shape):
-    yield f"{ours}.w", f"{upstream}.weight", shape
-    yield f"{ours}.bias", f"{upstream}.bias", shape[:1]
-
-
-def _conv(ours, upstream, f, c, kernel):
-    yield from _pair(ours, upstream, (f, c, kernel, kernel))
-
-
-def _ends(name, width, f):
-    yield from _pair(f"{name}.norm_out", f"{name}.norm_out", (width,))
-    yield from _conv(f"{name}.conv_out", f"{name}.conv_out", f, width, 3)
-
-
-def _middle(name, width):
-    yield from _residual(f"{name}.0", f"{name}.0", width, width)
-    yield from _attention(f"{name}.1", f"{name}.1", width)
-    yield from _residual(f"{name}.2", f"{name}.2", width, width)
-
-
-def _blocks(ours, upstream, before, width, count, attention):
-    for i in range(count):
-        here, there = f"{ours}.res.{i}", f"{upstream}.res.{i}"
-        yield from _residual(here, there, before, width)
-        before = width
-    for i in range(count * attention):
-        yield from _attention(f"{ours}.attn.{i}", f"{upstream}.attn.{i}", width)
-
-
-def _residual(ours, upstream, before, width):
-    yield from _pair(f"{ours}.norm1", f"{upstream}.norm1", (before,))
-    yield from _conv(f"{ours}.conv1", f"{upstream}.conv1", width, before, 3)
-    yield from _pair(f"{ours}.norm2", f"{upstream}.norm2", (width,))
-    yield from _conv(f"{ours}.conv2", f"{upstream}.conv2", width, width, 3)
-    if before != width:
-        shortcut = f"{upstream}.nin_shortcut"
-        yield from _conv(f"{ours}.shortcut", shortcut, width, before, 1)
-
-
-def _attention(ours, upstream, width):
-    yield from _pair(f"{ours}.norm", f"{upstream}.norm", (width,))
-    for name in ("q", "k", "v"):
-        yield from _conv(f"{ours}.{name}", f"{upstream}.{name}", width, width, 1)
-    yield from _conv(f"{ours}.proj", f"{upstream}.proj_out", width, width, 1)

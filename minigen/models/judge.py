@@ -6,7 +6,7 @@ Source: ours; `minigen.training.judge` is the same network in PyTorch. Images ar
 
 from __future__ import annotations
 
-from minigen.models.vq import EPS, GROUPS
+from minigen.models.pyramid import EPS, GROUPS
 
 
 def forward(ops, weights, config, x):

@@ -47,7 +47,7 @@ def read(folder: Path) -> Case:
 
 def listed_arrays(about: dict) -> dict:
     """Return a case.json whose arrays are a dict in the other form: a list of entries,
-    and their float32 errors by themselves."""
+    and their float32 errors by themselves, where they may stand already."""
     listed = [{"name": name, **entry} for name, entry in about["arrays"].items()]
     errors = {e["name"]: e["f32_vs_f64"] for e in listed if "f32_vs_f64" in e}
     errors |= about.get("tolerance", {})

@@ -22,12 +22,14 @@ from tests.parity import (
     arpg_traces,
     arpg_training,
     case,
+    kl,
     llamagen_forward,
     llamagen_parts,
     llamagen_traces,
     llamagen_training,
     mamba_mixers,
     mamba_ops,
+    mar,
     vq_model,
     vq_parts,
     weights,
@@ -74,6 +76,13 @@ FAMILIES = {
         (vq_model.recognise, vq_model.replay),
         (vq_parts.is_pixels, vq_parts.replay_pixels),
         (vq_parts.is_quantizer, vq_parts.replay_quantizer),
+    ),
+    "kl": ((kl.recognise, kl.replay),),
+    "mar_diffloss": (
+        (mar.is_schedule, mar.replay_schedule),
+        (mar.is_network, mar.replay_network),
+        (mar.is_draw, mar.replay_draw),
+        (mar.is_run, mar.replay_run),
     ),
 }
 """For each family: pairs of (is it of this kind?, replay it), the first yes wins."""

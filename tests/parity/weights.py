@@ -11,11 +11,16 @@ import numpy as np
 
 from minigen.checkpoints import names as layout
 from minigen.checkpoints import read_checkpoint
-from minigen.config import ArpgConfig, GptConfig, VqConfig
+from minigen.config import ArpgConfig, GptConfig, KlConfig, VqConfig
 from tests.parity.case import Case
 from tests.synth import synth
 
-FAMILIES = {"arpg": ArpgConfig, "llamagen": GptConfig, "vq": VqConfig}
+FAMILIES = {
+    "arpg": ArpgConfig,
+    "llamagen": GptConfig,
+    "vq": VqConfig,
+    "kl": KlConfig,
+}
 
 
 def configuration(case: Case):

@@ -1,0 +1,66 @@
+"""The KL tokenizer: images to a grid of Gaussians, and back from what is drawn of them.
+
+The encoder gives a mean and a log-variance for each number of the grid, its moments;
+samples of these are what the decoder makes the image of. A generator works on samples
+times a scale, which brings their deviation to about 1: its latents.
+
+Source: arXiv 2112.10752 (latent diffusion), section 3.1; LTH14/mar models/vae.py;
+Qinyu-Allen-Zhao/Arinar backbone/vae.py. Images and activations are (b y x c), float32.
+`watch(name, array)` is called with the output of every block by its upstream name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigen.models import pyramid
+
+
+def encode(ops, weights, config, x, watch=None):
+    """Return the moments of an image, as the encoder gives them.
+
+    x: image in [-1, 1], (b Y X 3), any size the levels can halve; the result is
+    (b y x 2c), or (b y x c) where the tokenizer is not variational.
+    """
+    x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
+    x = ops.conv1x1(x, **weights["quant_conv"])
+    pyramid.tell(watch, "quant_conv", x)
+    return x
+
+
+def posterior(ops, config, moments):
+    """Return mean and log-variance (b y x c) of every number of the grid."""
+    if config.variational:
+        return ops.split_moments(moments)
+    # the original says so: not 0, the logarithm of 1
+    return moments, ops.put(np.ones(moments.shape, np.float32))
+
+
+def sample(ops, mean, log_variance, noise):
+    """Return what noise (b y x c), standard normal, draws of the posterior."""
+    return ops.sample_normal(mean, log_variance, noise)
+
+
+def to_latents(ops, config, samples):
+    """Return what a generator learns: samples (b y x c) times the scale."""
+    return ops.scale(samples, config.scale)
+
+
+def from_latents(ops, config, latents):
+    """Return what `decode` takes: latents (b y x c) over the scale."""
+    return ops.scale(latents, 1 / config.scale)
+
+
+def decode(ops, weights, config, samples, watch=None):
+    """Return the image of samples: (b y x c) to (b Y X 3), about [-1, 1]."""
+    x = ops.conv1x1(samples, **weights["post_quant_conv"])
+    pyramid.tell(watch, "post_quant_conv", x)
+    return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
+
+
+def _names(config):
+    levels = range(config.levels)
+    # the original counts the levels of both halves from the finest
+    down = tuple(f"down.{i}" for i in levels)
+    up = tuple(f"up.{i}" for i in reversed(levels))
+    return pyramid.Names(down, up, "block", ("block_1", "attn_1", "block_2"))

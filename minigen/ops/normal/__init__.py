@@ -1,0 +1,1 @@
+"""Normal distributions, one a number, by mean and log-variance."""

@@ -1,0 +1,1 @@
+"""Pixels, rounded to the nearest."""

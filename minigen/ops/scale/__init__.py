@@ -1,0 +1,1 @@
+"""A number times every entry."""
