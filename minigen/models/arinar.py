@@ -168,9 +168,7 @@ def to_latent(tokens, patch, grid):
     b, _, f = tokens.shape
     rows, columns = grid
     cut = tokens.reshape(b, rows, columns, f // patch**2, patch, patch)
-    return cut.transpose(0, 3, 1, 4, 2, 5).reshape(
-        b, -1, rows * patch, columns * patch
-    )
+    return cut.transpose(0, 3, 1, 4, 2, 5).reshape(b, -1, rows * patch, columns * patch)
 
 
 def _none(b):

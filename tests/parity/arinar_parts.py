@@ -83,7 +83,8 @@ def replay_draw(case: Case, ops) -> None:
                 note(case, name, (ours != expected) * 1.0, 0.0)
         component = np.asarray(ops.draw_component(weights, u))
         safe = margin(np.broadcast_to(weights[:, None], (b, n, g)), u) > 20 * EPS
-        decide(case, f"comp{step}", component.T[..., None], safe.T[..., None])
+        safe = safe.T[..., None]
+        decide(case, f"comp{step}", component.T[..., None], safe, "components")
         power = temperature ** mixture_head.BEHAVIOURS[version]
         given = means, log_variances, chosen(noise, component), power
         x = np.asarray(ops.draw_value(component, *given)).swapaxes(0, 1)
@@ -129,9 +130,7 @@ def is_schedule(case: Case) -> bool:
 def replay_schedule(case: Case, ops) -> None:
     """How many tokens at each step of every number of steps, and their guidance."""
     about = case.about["config"]
-    options = Options(
-        guidance=about["cfg"], guidance_schedule=about["cfg_schedule"]
-    )
+    options = Options(guidance=about["cfg"], guidance_schedule=about["cfg_schedule"])
     steps = take(case, "num_iters")
     for n in about["seq_lens"]:
         counts = np.zeros((len(steps), steps.max()), np.int64)

@@ -19,8 +19,16 @@ from minigen.models import arinar, mixture_head
 from minigen.sample import Options
 from tests.parity import arinar as outer
 from tests.parity import arinar_parts as noise
-from tests.parity.case import EPS, FACTOR, Case, compare, decide, equal, note, take
-from tests.parity.case import recorded_error
+from tests.parity.case import (
+    EPS,
+    FACTOR,
+    Case,
+    compare,
+    decide,
+    equal,
+    note,
+    recorded_error,
+)
 
 
 def recognise(case: Case) -> bool:
@@ -59,9 +67,14 @@ class Call:
 
 
 def replay(case: Case, ops) -> None:
-    config, weights, run = outer.configuration(case), outer.tree(case), case.about["run"]
+    config, weights, run = (
+        outer.configuration(case),
+        outer.tree(case),
+        case.about["run"],
+    )
     b, n, count = run["bsz"], config.tokens, run["num_iter"]
-    orders = take_orders(case, run["numpy_seed"], b, n)
+    orders = shuffled(np.random.RandomState(run["numpy_seed"]), b, n)
+    equal(case, "orders", orders)
     equal(case, "n_pred", plans.counts("cosine", n, count))
     groups = grouped(orders, case.arrays["n_pred"])
     equal(case, "mask", masks_before(groups, n))
@@ -84,23 +97,15 @@ def options_of(run: dict) -> Options:
     )
 
 
-def take_orders(case: Case, seed, b, n) -> np.ndarray:
-    """Return the order of each image, which the seed of NumPy's old stream gives."""
-    drawn = shuffled(np.random.RandomState(seed), b, n)
-    equal(case, "orders", drawn)
-    return drawn
-
-
 def shuffled(stream, b, n) -> np.ndarray:
+    """Return the order (b n) of each image, from NumPy's old stream of numbers."""
     return np.stack([stream.permutation(n) for _ in range(b)])
 
 
 def grouped(orders, counts) -> list[np.ndarray]:
     """Return the positions (b m) of every step: orders are used from their ends."""
     left = orders.shape[1] - np.cumsum(counts)
-    return [
-        orders[:, end : end + m] for end, m in zip(left, counts, strict=True)
-    ]
+    return [orders[:, end : end + m] for end, m in zip(left, counts, strict=True)]
 
 
 def packed(groups, n) -> np.ndarray:
@@ -120,12 +125,14 @@ def masks_before(groups, n) -> np.ndarray:
     return np.packbits(bits, axis=-1)
 
 
-def new_tape(case: Case, first_step=0) -> Tape:
-    kept = {name: case.arrays.get(name) for name in ("comp", "sel", "comp_sel")}
+def new_tape(case: Case, first_step=0, comp="comp", sel="sel", comp_sel="comp_sel"):
+    """Return a tape on which nothing stands but what was chosen, by these names."""
+    names = {"comp": comp, "sel": sel, "comp_sel": comp_sel}
+    kept = {here: case.arrays.get(name) for here, name in names.items()}
     return Tape(case.about["noise"]["salt"], kept, first_step)
 
 
-def play(ops, weights, config, labels, groups, options, tape, first_rows=0):
+def play(ops, weights, config, labels, groups, options, tape):
     """Run all steps; return the latents (b c y x) and the guidance of each step."""
     table, watch = wrap(ops, config, tape)
     call = table, weights, config
@@ -244,54 +251,52 @@ def compare_steps(case: Case, tape: Tape) -> None:
             compare(case, name, ours[: len(case.arrays[name])])
 
 
-def compare_choices(case: Case, tape: Tape) -> None:
+def compare_choices(case: Case, tape: Tape, names=("comp", "sel", "comp_sel")) -> None:
     """Compare what we chose with what was recorded; near-ties may differ."""
-    calls = tape.calls
-
-    def columns(of):
-        # a list over groups of (b): all rows of all calls, by groups
-        return np.concatenate([np.stack(of(call), axis=-1) for call in calls])
-
+    calls, (comp, sel, comp_sel) = tape.calls, names
     # components are drawn from weights in float32
     error = FACTOR * (recorded_error(case, "weight") or EPS)
-    if "comp" in case.arrays:
-        ours = columns(lambda call: [c[:, 0] for c in call.components])
-        far = columns(lambda call: [m[:, 0] for m in call.component_margins])
-        decide(case, "comp", ours, far > error)
+    if tape.recorded["comp"] is not None:
+        ours = columns(calls, lambda call: [c[:, 0] for c in call.components])
+        far = columns(calls, lambda call: [m[:, 0] for m in call.component_margins])
+        decide(case, comp, ours, far > error, "components")
         return
-    sel = take(case, "sel").astype(np.int64)
-    rows = np.cumsum([0, *(call.b for call in calls)])
-    of_calls = [sel[a:b] for a, b in zip(rows, rows[1:], strict=False)]
-
-    def at_taken(values):
-        # values (b m) of each group, at the recorded candidate: (rows groups)
-        picked = [
-            [
-                np.take_along_axis(v, taken[:, i, None], axis=1)[:, 0]
-                for i, v in enumerate(values(call))
-            ]
-            for call, taken in zip(calls, of_calls, strict=True)
-        ]
-        return np.concatenate([np.stack(each, axis=-1) for each in picked])
-
-    ours = at_taken(lambda call: call.components)
-    far = at_taken(lambda call: call.component_margins)
-    decide(case, "comp_sel", ours, far > error)
+    taken = case.arrays[sel].astype(np.int64)
+    ours = at_taken(calls, taken, lambda call: call.components)
+    far = at_taken(calls, taken, lambda call: call.component_margins)
+    decide(case, comp_sel, ours, far > error, "components")
     if "comp_step0" in case.arrays:
         ours = np.stack(calls[0].components, axis=-1).swapaxes(0, 1)
         far = np.stack(calls[0].component_margins, axis=-1).swapaxes(0, 1)
-        decide(case, "comp_step0", ours, far > error)
-    p = at_taken(lambda call: [c[3] for c in call.candidates])
-    if "sel_prob" in case.arrays:
-        compare(case, "sel_prob", p)
+        decide(case, "comp_step0", ours, far > error, "components")
+    p = at_taken(calls, taken, lambda call: [c[3] for c in call.candidates])
+    note(case, f"{sel} is possible", (p <= 0) * 1.0, 0.0)
     # a sum of many probabilities is off by no more than their errors add up to
-    error = 1000 * EPS if recorded_error(case, "sel_prob") is None else max(
-        FACTOR * recorded_error(case, "sel_prob"), 1000 * EPS
-    )
-    decide(
-        case,
-        "sel",
-        columns(lambda call: call.chosen),
-        columns(lambda call: call.margins) > error,
-    )
-    note(case, "candidate", (p <= 0) * 1.0, 0.0)
+    error = mixture_head.CANDIDATES * EPS
+    if sel == "sel" and "sel_prob" in case.arrays:
+        compare(case, "sel_prob", p)
+        error = max(error, FACTOR * recorded_error(case, "sel_prob"))
+    ours = columns(calls, lambda call: call.chosen)
+    far = columns(calls, lambda call: call.margins)
+    decide(case, sel, ours, far > error, "candidates")
+
+
+def columns(calls, of) -> np.ndarray:
+    """Return what of(call) lists for each group, (b): all rows of all calls by groups."""
+    return np.concatenate([np.stack(of(call), axis=-1) for call in calls])
+
+
+def at_taken(calls, taken, of) -> np.ndarray:
+    """Return what of(call) lists for each group, (b m), at the recorded candidate.
+
+    taken: its number, of all rows by groups; and so is the result.
+    """
+    picked = []
+    for call in calls:
+        rows = taken[call.start : call.start + call.b]
+        values = [
+            np.take_along_axis(v, rows[:, i, None], axis=1)[:, 0]
+            for i, v in enumerate(of(call))
+        ]
+        picked.append(np.stack(values, axis=-1))
+    return np.concatenate(picked)

@@ -14,6 +14,7 @@ from minigen import backends
 from tests.parity import (
     aim,
     arinar,
+    arinar_full,
     arinar_head,
     arinar_parts,
     arinar_traces,
@@ -61,6 +62,8 @@ FAMILIES = {
     ),
     "arinar": (
         (arinar_traces.recognise, arinar_traces.replay),
+        (arinar_full.is_evaluation, arinar_full.replay_evaluation),
+        (arinar_full.is_full, arinar_full.replay_full),
         (arinar.is_outer, arinar.replay_outer),
         (arinar.has_loss, arinar.replay_loss),
         (arinar_head.recognise, arinar_head.replay),
