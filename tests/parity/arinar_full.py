@@ -9,7 +9,7 @@ import numpy as np
 from minigen import plans
 from minigen.checkpoints import names
 from minigen.config import KlConfig
-from minigen.models import arinar, kl, mixture_head
+from minigen.models import arinar, kl, masked, mixture_head
 from minigen.sample import Options
 from tests.parity import arinar as outer
 from tests.parity.arinar_head import force
@@ -33,7 +33,7 @@ def is_full(case: Case) -> bool:
 
 
 def replay_full(case: Case, ops) -> None:
-    """Encoder and decoder on a random mask, the head forced and drawing, three steps."""
+    """Encoder and decoder on a mask, the head forced and drawing, three steps."""
     about, config, weights = case.about, outer.configuration(case), outer.tree(case)
     sizes = sum(array.size for array in names.flatten(weights).values())
     # the bias of zeros is a buffer, and no parameter
@@ -96,7 +96,7 @@ def replay_draw(case: Case, ops, config, weights, rows, name, step, chosen) -> N
     table, watch = wrap(ops, config, tape)
     b = len(rows) // (1 if guidance == 1 else 2)
     numbers = np.arange(b)
-    draws = mixture_head.Draws(np.zeros(2, np.uint32), numbers, numbers, 0)
+    draws = masked.Draws(np.zeros(2, np.uint32), numbers, numbers, 0)
     call = table, weights["head"], config, rows, draws, guidance, heat, watch
     x = np.asarray(mixture_head.sample(*call))
     compare(case, name, x.reshape(b, -1))
@@ -108,7 +108,7 @@ def is_evaluation(case: Case) -> bool:
 
 
 def replay_evaluation(case: Case, ops) -> None:
-    """engine_mar.evaluate(): one batch more than needed, all from one order of orders."""
+    """engine_mar.evaluate(): one batch more than needed, orders from one stream."""
     config, weights = outer.configuration(case), outer.tree(case)
     about, run = case.about, case.about["run"]
     labels, b = take(case, "labels").astype(np.int64), run["batch_size"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigen.checkpoints import arinar_names, names
 from minigen.config import ArinarConfig
-from minigen.models import mixture_head, token_flow
+from minigen.models import masked, mixture_head, token_flow
 from tests.parity.arinar import draw_state
 from tests.parity.case import Case, compare, note, take
 
@@ -90,7 +90,7 @@ def force(ops, w, config, x, z):
 
     table = SimpleNamespace(**{**vars(ops), "draw_value": draw_value})
     count = np.arange(len(z))
-    draws = mixture_head.Draws(np.zeros(2, np.uint32), count, count, 0)
+    draws = masked.Draws(np.zeros(2, np.uint32), count, count, 0)
     out = mixture_head.sample(table, w, config, z, draws, watch=watch)
     return out, [np.concatenate(parts, axis=1) for parts in zip(*steps, strict=True)]
 

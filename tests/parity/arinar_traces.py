@@ -282,7 +282,7 @@ def compare_choices(case: Case, tape: Tape, names=("comp", "sel", "comp_sel")) -
 
 
 def columns(calls, of) -> np.ndarray:
-    """Return what of(call) lists for each group, (b): all rows of all calls by groups."""
+    """Return what of(call) lists for each group, (b): all rows by groups."""
     return np.concatenate([np.stack(of(call), axis=-1) for call in calls])
 
 
