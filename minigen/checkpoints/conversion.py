@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import minigen
@@ -16,7 +16,7 @@ from minigen.checkpoints import load, safetensors_file
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, open_checkpoint, release
 from minigen.checkpoints.values import DTYPES, name_dtype, pieces, weight_dtype
-from minigen.config import to_dict
+from minigen.config import ArinarConfig, to_dict
 from minigen.errors import CheckpointError, InputError
 
 NO_HASH = "0" * 64
@@ -49,7 +49,13 @@ class ConversionReport:
 
 
 def convert(
-    source, destination, dtype=None, key=None, config=None, family=None
+    source,
+    destination,
+    dtype=None,
+    key=None,
+    config=None,
+    family=None,
+    behaviour=None,
 ) -> ConversionReport:
     """Write the weights of `source` to `destination` as a safetensors file of ours.
 
@@ -63,6 +69,7 @@ def convert(
         raise InputError(f"the dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     checkpoint = open_checkpoint(source, key)
     config, unseen, weights = load.identify(checkpoint, config, family)
+    config, unseen = _with_behaviour(checkpoint, config, unseen, behaviour)
     destination = Path(destination)
     with naming(checkpoint.path):
         targets = {
@@ -86,6 +93,45 @@ def convert(
         hash=model_hash,
         bytes=destination.stat().st_size,
     )
+
+
+def shown_behaviour(checkpoint) -> str | None:
+    """Return the behaviour that an ARINAR file itself shows, None if it does not.
+
+    The first version of the code knew nothing of some arguments. So a file in which
+    they are recorded was written by a later one.
+    """
+    return "head" if LATER_ARGUMENTS & set(checkpoint.arguments) else None
+
+
+LATER_ARGUMENTS = {"bilevel_schedule", "feature_group", "head_type", "use_nf"}
+"""Arguments of ARINAR's training script that its first version did not have."""
+
+
+def _with_behaviour(checkpoint, config, unseen, behaviour):
+    # nothing is assumed here: a wrong one loads, and gives wrong pictures
+    if behaviour is None and "behaviour" not in unseen:
+        return config, unseen
+    if type(config) is not ArinarConfig:
+        raise InputError(
+            f"the behaviour {behaviour!r} is for ARINAR's files; {checkpoint.path} "
+            f"holds a model of the family {load.family_of(config)}"
+        )
+    chosen = behaviour or shown_behaviour(checkpoint)
+    if chosen is None:
+        raise InputError(
+            f"no weight of {checkpoint.path} shows which version of ARINAR's code it "
+            "is for, and a wrong one gives wrong pictures; say behaviour v1 for the "
+            "released weights, head for those of later code (heads of the inner "
+            "attention 4 and 16; temperatures above 1 narrow and widen)"
+        )
+    if chosen != config.behaviour and "behaviour" not in unseen:
+        raise InputError(
+            f"{checkpoint.path} holds a model of behaviour {config.behaviour}, not "
+            f"{chosen}"
+        )
+    config = replace(config, behaviour=chosen)
+    return config, tuple(name for name in unseen if name != "behaviour")
 
 
 def _write(destination, checkpoint, config, weights, targets):

@@ -132,6 +132,14 @@ def convert(
             "AiM's; the generator, if not said.",
         ),
     ] = None,
+    behaviour: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For ARINAR, which version of its code the weights are for: v1, that "
+            "of the released ones, or head; asked for, if not said or shown.",
+        ),
+    ] = None,
     as_json: o.Json = False,
 ):
     """Make a released .pt, .pth, .bin or .safetensors file, or a folder, one of ours.
@@ -146,6 +154,7 @@ def convert(
     check_file(out, ".safetensors")
     config = None if tokens is None else with_tokens(source, key, tokens)
     how = {"dtype": dtype, "key": key, "config": config, "family": family}
+    how["behaviour"] = behaviour or ask_behaviour(source, key, family)
     report = write(source, out, **how)
     if as_json:
         say_json(asdict(report))
@@ -161,6 +170,25 @@ def convert(
         say(f"assumed, since no shape shows it: {_fields(report)}")
 
 
+def ask_behaviour(source, key, family):
+    """Return what is answered on a terminal, where a file does not show which it is."""
+    import sys
+
+    from minigen.checkpoints.conversion import shown_behaviour
+    from minigen.checkpoints.load import identify
+    from minigen.checkpoints.reader import open_checkpoint
+
+    if not sys.stdin.isatty():
+        return None
+    checkpoint = open_checkpoint(source, key)
+    _, unseen, _ = identify(checkpoint, None, family)
+    if "behaviour" not in unseen or shown_behaviour(checkpoint):
+        return None
+    return typer.prompt(
+        "Which version of ARINAR's code is it for, v1 (the released weights) or head?"
+    )
+
+
 def with_tokens(source, key, tokens):
     """Return what a file holds, as a model of images of that many tokens."""
     from dataclasses import replace
@@ -169,8 +197,8 @@ def with_tokens(source, key, tokens):
     from minigen.checkpoints.reader import open_checkpoint
     from minigen.errors import InputError
 
-    config, _, _ = identify(open_checkpoint(source, key))
-    if not hasattr(config, "tokens"):
+    config, unseen, _ = identify(open_checkpoint(source, key))
+    if not hasattr(config, "tokens") or "behaviour" in unseen:
         raise InputError(
             f"--tokens {tokens} is for generators; {source} holds a model of the "
             f"family {family_of(config)}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minigen import backends, plans, rng
 from minigen.checkpoints import convert, load_model, names
 from minigen.config import PRESETS, ArinarConfig, from_dict, to_dict
-from minigen.errors import ConfigError
+from minigen.errors import ConfigError, InputError
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.sample import Options
 from tests.checkpoints.writing import write_zip
@@ -336,6 +336,34 @@ def test_behaviour_is_not_seen_in_weights_but_kept_in_a_converted_file(tmp_path)
     for name, array in names.flatten(tree).items():
         assert_same(np.asarray(names.flatten(model.weights)[name]), array)
     assert json.loads(json.dumps(to_dict(head))) == to_dict(head)
+
+
+def test_no_behaviour_is_assumed_in_silence(tmp_path):
+    config = ArinarConfig(**{**SMALL, "encoder_heads": 1, "decoder_heads": 1})
+    state, ours = stand_in_state(config), tmp_path / "arinar.safetensors"
+    source = tmp_path / "checkpoint-last.pth"
+    write_zip(source, {"model_ema": state})
+    with pytest.raises(InputError, match="say behaviour v1 for the released weights"):
+        convert(source, ours)
+    assert not ours.exists()
+    with pytest.raises(ConfigError, match="behaviour is 'v2'"):
+        convert(source, ours, behaviour="v2")
+    for behaviour in ("v1", "head"):
+        report = convert(source, ours, behaviour=behaviour)
+        assert load_model(ours).config.behaviour == behaviour
+        assert "behaviour" not in report.unseen
+    # what a converted file says is not argued with
+    with pytest.raises(InputError, match="of behaviour head, not v1"):
+        convert(ours, tmp_path / "again.safetensors", behaviour="v1")
+    again = convert(ours, tmp_path / "again.safetensors")
+    assert again.config["behaviour"] == "head"
+
+
+def test_a_file_may_show_its_behaviour(golden, tmp_path):
+    """What later code recorded beside its weights, the first version did not know."""
+    source = golden / "arinar" / "mae_tiny" / "checkpoint-last.pth"
+    report = convert(source, tmp_path / "arinar.safetensors")
+    assert report.config["behaviour"] == "head" and report.key == "model_ema"
 
 
 @pytest.mark.parametrize(
