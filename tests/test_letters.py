@@ -34,9 +34,11 @@ SCALARS |= {"top_k": 4, "top_p": 0.8, "minimum": 1, "rows": 2, "columns": 3, "e"
 SCALARS |= {"base": 100.0, "shape": (2, 11), "value": -1, "step": 5, "index": 0}
 SCALARS |= {"first": 3, "last": 13, "lowest": 0.0, "highest": 1.0, "chunk": 4}
 SCALARS |= {"factor": 0.5, "of_x": 2.0, "of_noise": -1.0}
+SCALARS |= {"g": 19, "m": 3, "stretch": 0.9}
 # arguments that are numbers of something, and what they stay below
 INDICES = {"ids": 7, "rows": 7, "targets": 9, "key": 2**32, "images": 8}
 INDICES |= {"counter": 2**32, "positions": 11, "canvas": 9, "tokens": 9}
+INDICES |= {"components": 19, "chosen": 3}
 
 
 def signatures(path):
@@ -96,8 +98,9 @@ CASES = [
 NAMES = [f"{op}.{file}.{function.__name__}" for op, file, function, _, _ in CASES]
 
 
-# of a mixer, the sizes of the whole follow from those of its parts
+# of a mixer, or a mixture, the sizes of the whole follow from those of its parts
 RELATED = {"mamba2_step": {"d": 20 * 18, "c": 360 + 2 * 4 * 17, "f": 2 * 360 + 156}}
+RELATED |= {"mixture": {"d": 19 * (2 * 10 + 1)}}
 
 
 @pytest.mark.parametrize("op, file, function, names, line", CASES, ids=NAMES)

@@ -2,75 +2,41 @@
 
 The outer model (`mae`) reads the latent tokens known so far and says something of each
 of the others; the inner one (`mixture_head`) draws the features of a token from that,
-one after the other, each from a mixture of Gaussians.
-
-Tokens are vectors of features here, not numbers of a codebook. A step asks for a set of
-positions, which may differ from image to image, and draws all of their tokens.
+one after the other, each from a mixture of Gaussians. How a run goes is in `masked`.
 
 Source: arXiv 2503.02883; Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from minigen.models import mae, mixture_head
-from minigen.models.layers import join, tell
-from minigen.models.mixture_head import Draws
+from minigen.models import masked as run
+from minigen.models import mixture_head
+from minigen.models.masked import (
+    ask,
+    begin,
+    feed,
+    guidance_weight,
+    guides,
+    to_latent,
+    to_tokens,
+)
 
-LATENT_SCALE = 0.2325
-"""What the tokenizer's latents are multiplied by before they are tokens."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a run knows: nothing but its tokens.
-
-    buffer (w n d): what the encoder reads of the classes; canvas (b n c): all tokens;
-    known (b k) int64, on the host: the positions of those that are known, rising.
-    w is 2b, or b without guidance.
-    """
-
-    buffer: object
-    canvas: object
-    known: np.ndarray
-
-
-def guides(guidance):
-    """Say whether there is any guidance: not at 1, as in the original."""
-    return guidance != 1
-
-
-def begin(ops, weights, config, labels, canvas=None, known=None, guided=False):
-    """Return the memory of a run over b images before its first step.
-
-    labels (b) int64, -1 for no class; canvas (b n c), known (b k): what is known.
-    """
-    b = len(labels)
-    if canvas is None:
-        canvas, known = ops.zeros((b, config.tokens, config.features)), _none(b)
-    told = np.concatenate([labels, np.full(b, -1)]) if guided else labels
-    vectors = mae.class_vectors(ops, weights, told)
-    return Memory(
-        mae.buffer(ops, weights, config, vectors), canvas, np.sort(known, axis=1)
-    )
-
-
-def ask(ops, weights, config, memory, positions, watch=None):
-    """Return what the outer model says of positions (b m): (w m d)."""
-    b, times = len(positions), len(memory.buffer) // len(positions)
-    known, x = memory.known, memory.buffer
-    if known.shape[1]:
-        rows = ops.put(known)
-        tokens = ops.gather(memory.canvas, rows)
-        new = mae.embed(ops, weights, config, tokens, known)
-        x = join(ops, x, new if times == 1 else ops.twice(new))
-    tell(watch, "enc_in", x)
-    x = mae.encode(ops, weights, config, x, watch)
-    known, asked = (np.tile(each, (times, 1)) for each in (known, positions))
-    return mae.conditions(ops, weights, config, x, known, asked, watch)
+__all__ = [
+    "ask",
+    "begin",
+    "decode",
+    "draw",
+    "feed",
+    "guidance_weight",
+    "guides",
+    "loss",
+    "to_latent",
+    "to_tokens",
+]
 
 
 def draw(ops, weights, config, z, draws, guidance, temperature, watch=None):
@@ -85,52 +51,8 @@ def draw(ops, weights, config, z, draws, guidance, temperature, watch=None):
     return x.reshape(-1, m, config.features)
 
 
-def feed(ops, memory, tokens, positions):
-    """Return the memory once tokens (b m c) stand at positions (b m)."""
-    canvas = ops.scatter(memory.canvas, tokens, ops.put(positions))
-    known = np.sort(np.concatenate([memory.known, positions], axis=1), axis=1)
-    return replace(memory, canvas=canvas, known=known)
-
-
-def decode(ops, weights, config, memory, groups, options, numbers, watch=None):
-    """Draw the tokens of one group of positions after the other, and yield them.
-
-    groups: for every step positions (b m) int64, on the host; options: guidance,
-    guidance_schedule, temperature, as of `minigen.sample`; numbers: the key of the seed
-    and the numbers of the images (b). Yields tokens (b m c), the weight of guidance,
-    and the memory that holds them.
-    """
-    key, images = numbers
-    guided = guides(options.guidance)
-    n, left = config.tokens, config.tokens - memory.known.shape[1]
-    for index, positions in enumerate(groups):
-        # by image and position, whatever the order they were planned in
-        positions = np.sort(positions, axis=1)
-        m = positions.shape[1]
-        left -= m
-        weight = guidance_weight(options, n - left, n) if guided else 1.0
-        z = ask(ops, weights, config, memory, positions, watch)
-        tell(watch, "conditions", (index, z))
-        whose = np.repeat(np.asarray(images, np.int64), m), positions.reshape(-1)
-        draws = Draws(ops.put(key), *map(ops.put, whose), index)
-        heat = options.temperature
-        tokens = draw(ops, weights, config, z, draws, weight, heat, watch)
-        memory = feed(ops, memory, tokens, positions)
-        yield tokens, weight, memory
-
-
-def guidance_weight(options, known, n):
-    """Return the guidance of the step after which `known` of n tokens are known.
-
-    linear rises, and would be the full guidance one token after the last: in the
-    original one token is always counted as left. In float32, as there.
-    """
-    guidance = np.float32(options.guidance)
-    if options.guidance_schedule == "constant":
-        return float(guidance)
-    known = min(known, n - 1)
-    share = (guidance - np.float32(1)) * np.float32(known) / np.float32(n)
-    return float(np.float32(1) + share)
+decode = partial(run.decode, draw)
+"""Draw the tokens of one group of positions after the other: see `masked.decode`."""
 
 
 def loss(ops, weights, config, latents, labels, masked, watch=None):
@@ -150,29 +72,3 @@ def loss(ops, weights, config, latents, labels, masked, watch=None):
     rows = z.reshape(b * m, 1, z.shape[-1])
     of_groups = mixture_head.likelihoods(ops, weights["head"], config, x, rows)
     return -float(np.asarray(ops.get(of_groups), np.float64).sum(axis=1).mean())
-
-
-def to_tokens(latent, patch):
-    """Return latents (b c y x) as tokens (b n f), on the host: features by channel.
-
-    >>> to_tokens(np.arange(8.0).reshape(1, 2, 2, 2), 2).tolist()
-    [[[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]]
-    """
-    b, c, y, x = latent.shape
-    cut = latent.reshape(b, c, y // patch, patch, x // patch, patch)
-    tokens = cut.transpose(0, 2, 4, 1, 3, 5).reshape(b, -1, c * patch * patch)
-    return np.ascontiguousarray(tokens)
-
-
-def to_latent(tokens, patch, grid):
-    """Return the latents (b c y x) of tokens (b n f) on a grid: undoes `to_tokens`."""
-    b, _, f = tokens.shape
-    rows, columns = grid
-    cut = tokens.reshape(b, rows, columns, f // patch**2, patch, patch)
-    return cut.transpose(0, 3, 1, 4, 2, 5).reshape(
-        b, -1, rows * patch, columns * patch
-    )
-
-
-def _none(b):
-    return np.empty((b, 0), np.int64)

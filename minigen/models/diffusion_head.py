@@ -140,7 +140,7 @@ def sample(ops, w, config, z, draws, guidance=1.0, temperature=1.0, watch=None):
     """Draw the features of b tokens: (b 1 c).
 
     z (b 1 d), or (2b 1 d) where guidance is not 1: first the rows with a condition,
-    then the same without. draws: see `mixture_head.Draws`; temperature: times the noise
+    then the same without. draws: see `masked.Draws`; temperature: times the noise
     that the steps add, not that which they begin with. watch: told every "step".
     """
     c, rows, steps = config.features, z.shape[0], config.noise_steps

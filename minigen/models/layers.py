@@ -1,4 +1,4 @@
-"""What several models are made of: linear layers with a bias, sequences put together."""
+"""What several models are made of: layers with a bias, sequences put together."""
 
 from __future__ import annotations
 

@@ -8,12 +8,10 @@ Source: arXiv 2406.11838; LTH14/mar models/mar.py::MAR.
 
 from __future__ import annotations
 
-import numpy as np
+from functools import partial
 
-from minigen.models import diffusion_head
-from minigen.models.arinar import ask, begin, feed, guidance_weight, guides
-from minigen.models.layers import tell
-from minigen.models.mixture_head import Draws
+from minigen.models import diffusion_head, masked
+from minigen.models.masked import ask, begin, feed, guidance_weight, guides
 
 __all__ = ["ask", "begin", "decode", "draw", "feed", "guidance_weight", "guides"]
 
@@ -30,25 +28,5 @@ def draw(ops, weights, config, z, draws, guidance, temperature, watch=None):
     return x.reshape(-1, m, config.features)
 
 
-def decode(ops, weights, config, memory, groups, options, numbers, watch=None):
-    """Draw the tokens of one group of positions after the other, and yield them.
-
-    Arguments and results are those of `minigen.models.arinar.decode`.
-    """
-    key, images = numbers
-    guided = guides(options.guidance)
-    n, left = config.tokens, config.tokens - memory.known.shape[1]
-    for index, positions in enumerate(groups):
-        # by image and position, whatever the order they were planned in
-        positions = np.sort(positions, axis=1)
-        m = positions.shape[1]
-        left -= m
-        weight = guidance_weight(options, n - left, n) if guided else 1.0
-        z = ask(ops, weights, config, memory, positions, watch)
-        tell(watch, "conditions", (index, z))
-        whose = np.repeat(np.asarray(images, np.int64), m), positions.reshape(-1)
-        draws = Draws(ops.put(key), *map(ops.put, whose), index)
-        heat = options.temperature
-        tokens = draw(ops, weights, config, z, draws, weight, heat, watch)
-        memory = feed(ops, memory, tokens, positions)
-        yield tokens, weight, memory
+decode = partial(masked.decode, draw)
+"""Draw the tokens of one group of positions after the other: see `masked.decode`."""

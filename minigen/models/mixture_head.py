@@ -166,25 +166,12 @@ def likelihoods(ops, w, config, x, z, watch=None):
     return density.reshape(b, n)
 
 
-@dataclass(frozen=True)
-class Draws:
-    """Where b rows take their random numbers from.
-
-    key (2) uint32: the words of the seed; images, positions (b) int64; step: of the
-    outer model.
-    """
-
-    key: object
-    images: object
-    positions: object
-    step: int
-
-
 def sample(ops, w, config, z, draws, guidance=1.0, temperature=1.0, watch=None):
     """Draw all features of b rows: (b n f).
 
     z (b 1 d), or (2b 1 d) where guidance is not 1: first the rows with a condition,
-    then the same without. watch: told "mixtures" and the drawn "group" of every group.
+    then the same without. draws: a `masked.Draws`. watch: told "mixtures" and the drawn
+    "group" of every group, and the "candidates" of a guided one.
     """
     rows, b = len(z), len(z) // (1 if guidance == 1 else 2)
     given, caches = condition(ops, w, config, z), new_caches(ops, config, rows)

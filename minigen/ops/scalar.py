@@ -91,7 +91,7 @@ gelu = exact(gelu_scalar)
 
 
 def gelu_tanh_scalar(x):
-    """Return GELU's approximation: x sigmoid(2u), as (1 + tanh(u)) / 2 = sigmoid(2u)."""
+    """Return GELU with tanh: x sigmoid(2u), as (1 + tanh(u)) / 2 = sigmoid(2u)."""
     cubic = x + np.float32(0.044715) * (x * x * x)
     twice = np.float32(1.5957691216) * cubic
     small = exp(-abs(twice))

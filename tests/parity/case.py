@@ -129,8 +129,10 @@ def equal(case: Case, name: str, ours) -> None:
     note(case, name, (ours.astype(np.int64) != expected.astype(np.int64)) * 1.0, 0.0)
 
 
-def decide(case: Case, name: str, ours, safe) -> None:
+def decide(case: Case, name: str, ours, safe, kind=None) -> None:
     """Compare tokens or codes: entries must be equal where `safe`, and are counted.
+
+    kind: what they are counted as, by default pixels where they are bytes, else tokens.
 
     safe is True where the recorded margin of the decision exceeds FACTOR times the
     float error; elsewhere the two candidates are too close for float32 to tell.
@@ -141,7 +143,7 @@ def decide(case: Case, name: str, ours, safe) -> None:
         case.failures.append(f"{name}: shape {ours.shape}, recorded {expected.shape}")
         return
     differ = ours.astype(np.int64) != expected.astype(np.int64)
-    kind = "pixels" if expected.dtype == np.uint8 else "tokens"
+    kind = kind or ("pixels" if expected.dtype == np.uint8 else "tokens")
     count(case, kind, safe, differ)
     note(case, name, (differ & safe) * 1.0, 0.0)
 

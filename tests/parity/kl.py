@@ -114,23 +114,24 @@ def decode(case: Case, ops, config, tree, seen: dict) -> None:
         elif name != "decoded_fp16w":
             compare(case, name, cut(case, name, whole))
     if "png_rgb" in case.arrays:
-        compare_pixels(case, ops, image)
+        compare_image(case, ops, "png_rgb", image)
 
 
-def compare_pixels(case: Case, ops, image) -> None:
+def compare_image(case: Case, ops, name, image, reverse=False) -> None:
     """Compare uint8 pixels: equal, but where rounding decides which side of a step.
 
     A pixel is 127.5 (v + 1), rounded; if v may be off by an error, that number by 127.5
-    times as much, plus the rounding of its operations.
+    times as much, plus the rounding of its operations. reverse: blue comes first.
     """
-    ours, recorded = ops.to_rounded_pixels(image), take(case, "png_rgb")
+    image = np.ascontiguousarray(image[..., ::-1]) if reverse else image
+    ours, recorded = ops.to_rounded_pixels(image), take(case, name)
     scaled = 127.5 * (image.astype(np.float64) + 1)
     reach = 127.5 * FACTOR * recorded_error(case, "decoded") + 256 * EPS
     safe = np.abs(scaled - np.floor(scaled) - 0.5) > reach
     off = np.abs(ours.astype(int) - recorded.astype(int))
     count(case, "pixels", safe, off > 0)
-    note(case, "png_rgb", np.where(safe, off, 0), 0.0)
-    note(case, "png_rgb", off, 1)
+    note(case, name, np.where(safe, off, 0), 0.0)
+    note(case, name, off, 1)
 
 
 def replay_file(case: Case, ops, config, path) -> None:

@@ -20,7 +20,7 @@ from minigen.checkpoints import names as layout
 from minigen.config import MarConfig
 from minigen.models import arinar, diffusion_head, mar
 from minigen.models.layers import linear
-from minigen.models.mixture_head import Draws
+from minigen.models.masked import Draws
 from minigen.sample import Options
 from tests.parity.case import EPS, Case, compare, equal, note, take
 from tests.synth import synth

@@ -13,6 +13,11 @@ from pathlib import Path
 from minigen import backends
 from tests.parity import (
     aim,
+    arinar,
+    arinar_full,
+    arinar_head,
+    arinar_parts,
+    arinar_traces,
     arpg_forward,
     arpg_parts,
     arpg_traces,
@@ -54,6 +59,17 @@ FAMILIES = {
     "aim": (
         (aim.recognise, aim.replay),
         (aim.is_filter, aim.replay_filter),
+    ),
+    "arinar": (
+        (arinar_traces.recognise, arinar_traces.replay),
+        (arinar_full.is_evaluation, arinar_full.replay_evaluation),
+        (arinar_full.is_full, arinar_full.replay_full),
+        (arinar.is_outer, arinar.replay_outer),
+        (arinar.has_loss, arinar.replay_loss),
+        (arinar_head.recognise, arinar_head.replay),
+        (arinar_parts.is_draw, arinar_parts.replay_draw),
+        (arinar_parts.is_guidance, arinar_parts.replay_guidance),
+        (arinar_parts.is_schedule, arinar_parts.replay_schedule),
     ),
     "mamba_ops": (
         (mamba_ops.recognise, mamba_ops.replay),

@@ -177,14 +177,14 @@ def candidate_probabilities(conditional, unconditional, weight):
     return y
 
 
-def take(x, ids):
+def take(x, chosen):
     # (b m f), (b) -> (b f)
-    """Return of every row the candidate that ids names."""
+    """Return of every row the candidate that chosen names."""
     b, m, f = x.shape
-    buffers.expect("ids", ids, (b,))
-    _inside("ids", ids, m)
+    buffers.expect("chosen", chosen, (b,))
+    _inside("chosen", chosen, m)
     y = buffers.empty((b, f))
-    y[...] = x[np.arange(b), ids]
+    y[...] = x[np.arange(b), chosen]
     return y
 
 

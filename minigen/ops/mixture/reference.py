@@ -101,11 +101,11 @@ def candidate_probabilities(conditional, unconditional, weight):
     return softmax(ratio)
 
 
-def take(x, ids):
+def take(x, chosen):
     # (b m f), (b) -> (b f)
-    """Return of every row the candidate that ids names.
+    """Return of every row the candidate that chosen names.
 
     >>> take(np.array([[[1.0], [2.0]]]), np.array([1])).tolist()
     [[2.0]]
     """
-    return x[np.arange(len(x)), ids]
+    return x[np.arange(len(x)), chosen]

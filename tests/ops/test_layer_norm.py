@@ -1,0 +1,79 @@
+"""Layer norm and GELU: against their references, and their own laws."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as hs
+
+from minigen.checking.specs import mixtures
+from minigen.errors import ShapeError
+from minigen.ops.gelu import cpu as gelu
+from minigen.ops.gelu import reference as gelu_reference
+from minigen.ops.layer_norm import cpu as layer_norm
+from minigen.ops.layer_norm import reference as layer_norm_reference
+from tests import strategies as st
+from tests.tolerance import assert_close, assert_same
+
+scales = hs.sampled_from((1.0, 5.0, 100.0))
+
+
+@given(st.b, st.n, st.d, scales, st.seeds)
+def test_layer_norm(b, n, d, scale, seed):
+    x = st.floats(seed, b, n, d, scale=scale)
+    w, bias = st.floats(seed + 1, d), st.floats(seed + 2, d)
+    expected = layer_norm_reference.layer_norm(*mixtures.wide(x, w, bias), 1e-6)
+    magnitude = mixtures.layer_norm_magnitude(x, w, bias, 1e-6)
+    assert_close(layer_norm.layer_norm(x, w, bias, 1e-6), expected, magnitude)
+    expected = layer_norm_reference.standardise(*mixtures.wide(x), 1e-6)
+    y = layer_norm.standardise(x, 1e-6)
+    assert_close(y, expected, mixtures.standardise_magnitude(x, 1e-6))
+    for i in range(n):
+        alone = layer_norm.standardise(x[:, i : i + 1], 1e-6)
+        assert_same(alone, y[:, i : i + 1])
+
+
+@given(st.b, st.n, hs.sampled_from((31, 64)), st.seeds)
+def test_neither_a_shift_nor_a_scale_is_seen(b, n, d, seed):
+    x = st.floats(seed, b, n, d).astype(np.float64)
+    y = layer_norm_reference.standardise(3 * x + 7, 0.0)
+    assert np.allclose(y, layer_norm_reference.standardise(x, 0.0), atol=1e-12)
+    assert np.allclose(y.mean(-1), 0) and np.allclose((y * y).mean(-1), 1)
+
+
+def test_weights_of_another_width_are_refused():
+    x = np.ones((1, 1, 3), np.float32)
+    with pytest.raises(ShapeError, match="bias has shape"):
+        layer_norm.layer_norm(x, x[0, 0], x[0], 1e-6)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
+@given(st.b, st.n, st.f, scales, st.seeds)
+def test_gelu(name, b, n, f, scale, seed):
+    x = st.floats(seed, b, n, f, scale=scale)
+    expected = getattr(gelu_reference, name)(*mixtures.wide(x))
+    # two terms, x and x erf or x tanh, that cancel where x is below zero
+    assert_close(getattr(gelu, name)(x), expected, abs(x))
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
+def test_gelu_of_opposites_differs_by_the_number(name):
+    x = np.linspace(-8, 8, 4097, dtype=np.float32)[None, None]
+    y = getattr(gelu, name)
+    assert_close(y(x) - y(-x), x.astype(np.float64), 2 * abs(x))
+    far = np.float32([[[-100.0, 0.0, 100.0, -np.float32(3e38), np.float32(3e38)]]])
+    assert y(far).tolist() == [[[0.0, 0.0, 100.0, 0.0, far[0, 0, -1]]]]
+
+
+def test_the_two_forms_are_close_but_not_the_same():
+    x = np.linspace(-8, 8, 4097, dtype=np.float32)[None, None]
+    off = abs(gelu.gelu(x) - gelu.gelu_tanh(x)).max()
+    assert 1e-4 < off < 5e-4
+
+
+def test_erf_is_within_two_units_in_the_last_place():
+    x = np.linspace(-6, 6, 20001, dtype=np.float32)
+    # gelu(x) = x (1 + erf(x / sqrt 2)) / 2
+    expected = np.array([v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.tolist()])
+    assert_close(gelu.gelu(x[None, None])[0, 0], expected, abs(x))

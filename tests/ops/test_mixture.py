@@ -1,0 +1,184 @@
+"""Mixtures of Gaussians: densities that integrate to one, and draws that match them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as hs
+
+from minigen.checking.specs import mixtures
+from minigen.errors import InputError, ShapeError
+from minigen.ops.mixture import cpu, reference
+from minigen.ops.noise import reference as noise
+from tests import strategies as st
+from tests.ops.test_noise import FAR, KEY, distance, normal
+from tests.tolerance import assert_close, assert_same
+
+g = hs.integers(1, 5)
+f = hs.integers(1, 3)
+m = hs.sampled_from((1, 2, 7, 64))
+scales = hs.sampled_from((0.5, 1.0, 5.0))
+
+
+def parameters(seed, b, g, f, scale=1.0):
+    """Return weights (b g), means and log-variances (b g f) in float32."""
+    x = st.floats(seed, b, 1, g * (2 * f + 1), scale=scale)
+    return [np.ascontiguousarray(part[:, 0]) for part in cpu.mixture(x, g)]
+
+
+@given(st.b, st.n, g, f, scales, st.seeds)
+def test_mixture(b, n, g, f, scale, seed):
+    x = st.floats(seed, b, n, g * (2 * f + 1), scale=scale)
+    weights, means, log_variances = cpu.mixture(x, g)
+    expected = reference.mixture(*mixtures.wide(x), g)
+    magnitude = mixtures.softmax_magnitude(expected[0], x[..., -g:])
+    assert_close(weights, expected[0], magnitude)
+    assert_same(means, expected[1].astype(np.float32))
+    assert_same(log_variances, expected[2].astype(np.float32))
+    # every weight is rounded, and so is their sum
+    assert abs(weights.sum(-1, dtype=np.float64) - 1).max() <= (g + 2) * 2.0**-23
+
+
+@pytest.mark.parametrize("name", ["log_density", "log_likelihood"])
+@given(st.b, m, g, f, scales, st.seeds)
+def test_densities(name, b, m, g, f, scale, seed):
+    given = parameters(seed, b, g, f, scale)
+    x = st.floats(seed + 1, b, m, f, scale=scale)
+    expected = getattr(reference, name)(*mixtures.wide(x, *given))
+    magnitude = getattr(mixtures, f"{name}_magnitude")(x, *given)
+    assert_close(getattr(cpu, name)(x, *given), expected, magnitude)
+
+
+def test_a_density_integrates_to_one():
+    given = parameters(3, 4, 4, 1)
+    x = np.linspace(-40, 40, 80001)
+    points = np.broadcast_to(x[None, :, None], (4, len(x), 1)).astype(np.float32)
+    for ops in (reference, cpu):
+        density = np.exp(ops.log_density(points, *given).astype(np.float64))
+        assert abs(density.sum(-1) * (x[1] - x[0]) - 1).max() < 1e-5
+    # what training maximises lacks the constant
+    off = cpu.log_likelihood(points, *given) - cpu.log_density(points, *given)
+    assert abs(off - 0.5 * math.log(2 * math.pi)).max() < 1e-3
+
+
+def test_a_density_of_two_features_integrates_to_one():
+    given = parameters(5, 1, 3, 2)
+    side = np.linspace(-15, 15, 601)
+    points = np.stack(np.meshgrid(side, side), axis=-1).reshape(1, -1, 2)
+    density = np.exp(reference.log_density(points, *given))
+    assert abs(density.sum() * (side[1] - side[0]) ** 2 - 1) < 1e-5
+
+
+@given(st.b, m, g, st.seeds)
+def test_components(b, m, g, seed):
+    weights = parameters(seed, b, g, 1)[0]
+    u = np.random.default_rng(seed).random((b, m))
+    drawn = cpu.draw_component(weights, u)
+    assert_same(drawn, reference.draw_component(weights, u))
+    assert 0 <= drawn.min() <= drawn.max() < g
+    # the ends belong to the first and to the last
+    ends = np.broadcast_to(np.array([0.0, 1.0]), (b, 2))
+    assert (cpu.draw_component(weights, ends) == [0, g - 1]).all()
+
+
+@given(st.b, m, g, f, st.seeds, hs.sampled_from((0.0, 0.9, 1.5)))
+def test_values(b, m, g, f, seed, stretch):
+    _, means, log_variances = parameters(seed, b, g, f)
+    components = st.integers(seed, g, b, m)
+    normals = st.floats(seed + 1, b, m, f)
+    wide = mixtures.wide(means, log_variances, normals)
+    expected = reference.draw_value(components, *wide, stretch)
+    given = components, means, log_variances, normals, stretch
+    y = cpu.draw_value(*given)
+    assert_close(y, expected, mixtures.draw_value_magnitude(*given))
+    if stretch == 0:
+        assert_same(y, means[np.arange(b)[:, None], components])
+
+
+@given(st.b, m, st.seeds, hs.sampled_from((0.0, 1.0, 1.5, 4.5)))
+def test_candidates(b, m, seed, weight):
+    likelihoods = [st.floats(seed + i, b, m, scale=3.0) for i in range(2)]
+    expected = reference.candidate_probabilities(*mixtures.wide(*likelihoods), weight)
+    p = cpu.candidate_probabilities(*likelihoods, weight)
+    magnitude = mixtures.candidate_magnitude(expected, *likelihoods, weight)
+    assert_close(p, expected, magnitude)
+    if weight == 1:
+        # no guidance: each candidate is as good as the next
+        assert_same(p, np.full((b, m), np.float32(1) / np.float32(m)))
+    x, chosen = st.floats(seed, b, m, 2), st.integers(seed, m, b)
+    assert_same(cpu.take(x, chosen), reference.take(x, chosen))
+    assert_same(cpu.take(x, chosen), x[np.arange(b), chosen])
+
+
+def cdf(weights, means, deviations):
+    def below(x):
+        terms = zip(weights, means, deviations, strict=True)
+        return sum(w * normal((x - m) / s) for w, m, s in terms)
+
+    return below
+
+
+@pytest.mark.parametrize("stretch", [0.7, 1.0, 1.3])
+def test_draws_have_the_density(stretch):
+    weights, means, log_variances = parameters(11, 1, 4, 1)
+    count, where = 16384, (KEY, np.array([0]), np.array([9]), 2, 0)
+    components = cpu.draw_component(weights, noise.uniforms_at(*where, count))
+    normals = noise.normals_at(*where, count)[..., None]
+    x = cpu.draw_value(components, means, log_variances, normals, stretch)
+    deviations = np.exp(0.5 * log_variances[0, :, 0]) * stretch
+    expected = cdf(weights[0].tolist(), means[0, :, 0].tolist(), deviations.tolist())
+    assert distance(x, expected) < FAR
+    # and not that of another temperature
+    other = cdf(weights[0].tolist(), means[0, :, 0].tolist(), 1.5 * deviations)
+    assert distance(x, other) > FAR
+
+
+def test_chosen_candidates_have_nearly_the_guided_density():
+    """Of 1000 candidates one is chosen: near p_c (p_c / p_u)^(w - 1), by the grid."""
+    conditional, unconditional = parameters(21, 1, 3, 1), parameters(22, 1, 3, 1)
+    rows, count, weight = 2000, 1000, 2.5
+    many = [np.repeat(each, rows, axis=0) for each in conditional]
+    where = KEY, np.arange(rows), np.zeros(rows, np.int64), 0, 0, count
+    components = cpu.draw_component(many[0], noise.uniforms_at(*where))
+    normals = noise.normals_at(*where)[..., None]
+    x = cpu.draw_value(components, many[1], many[2], normals, 1.0)
+    points = x.reshape(1, -1, 1)
+    of_both = [
+        cpu.log_density(points, *part).reshape(rows, count)
+        for part in (conditional, unconditional)
+    ]
+    p = cpu.candidate_probabilities(*of_both, weight)
+    u = np.random.default_rng(3).random((rows, 1))
+    chosen = (np.cumsum(p, axis=1, dtype=np.float64) <= u).sum(1).clip(max=count - 1)
+    drawn = cpu.take(x, chosen)[:, 0]
+    grid = np.linspace(-12, 12, 24001)
+    c, v = (
+        reference.log_density(grid[None, :, None], *mixtures.wide(*part))[0]
+        for part in (conditional, unconditional)
+    )
+    below = np.cumsum(np.exp(c + (weight - 1) * (c - v)))
+    below /= below[-1]
+
+    def expected(value):
+        return np.interp(value, grid, below)
+
+    # one of a million tests leaves this distance; candidates repeat, which adds to it
+    far = math.sqrt(math.log(2e6) / 2 / rows)
+    assert distance(drawn, expected) < far
+    plain = np.cumsum(np.exp(c))
+    plain /= plain[-1]
+    assert distance(drawn, lambda value: np.interp(value, grid, plain)) > far
+
+
+def test_what_makes_no_sense_is_refused():
+    with pytest.raises(ShapeError, match="holds no 4 components"):
+        cpu.mixture(np.ones((1, 1, 13), np.float32), 4)
+    weights, means, log_variances = parameters(0, 1, 2, 1)
+    one = np.ones((1, 1, 1), np.float32)
+    with pytest.raises(InputError, match="components go from 2"):
+        cpu.draw_value(np.array([[2]]), means, log_variances, one, 1.0)
+    with pytest.raises(InputError, match="chosen go from 1"):
+        cpu.take(one, np.array([1]))
+    with pytest.raises(ShapeError, match="means has shape"):
+        cpu.log_density(one, weights, means[:, :1], log_variances)

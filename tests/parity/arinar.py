@@ -1,0 +1,172 @@
+"""ARINAR's outer model: hidden states, weight containers, the loss of a whole model."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import numpy as np
+
+from minigen.checkpoints import arinar_names, names, read_checkpoint
+from minigen.config import ArinarConfig
+from minigen.models import arinar, mae
+from minigen.models.layers import join
+from tests.parity.case import (
+    FACTOR,
+    Case,
+    compare,
+    equal,
+    note,
+    recorded_error,
+    take,
+)
+from tests.synth import synth
+
+BUFFERS = {"zero_k_bias": 0.0, "var": 1.0}
+"""What a constructor fills, by last name: it is not drawn."""
+
+
+def configuration(case: Case) -> ArinarConfig:
+    return ArinarConfig.from_upstream(case.about["config"])
+
+
+def draw_state(case: Case, rows) -> dict[str, np.ndarray]:
+    """Return the stand-in weights under the original's names, of rows of a table."""
+    about, state = case.about["weights"], {}
+    for _, name, shape in rows:
+        leaf = name.rsplit(".", 1)[-1]
+        if leaf in BUFFERS:
+            state[name] = np.full(shape, BUFFERS[leaf], np.float32)
+            continue
+        state[name] = synth(name, shape, about["salt"])
+        for pattern, factor in about["scale"].items():
+            if re.search(pattern, name):
+                state[name] *= np.float32(factor)
+    return state
+
+
+def tree(case: Case) -> dict:
+    """Return the case's weights as our tree; the last is kept for its next backend."""
+    return _tree(case.folder, Frozen(case))
+
+
+class Frozen:
+    """A case as an argument of a cached function: its folder stands for it."""
+
+    def __init__(self, case):
+        self.case = case
+
+    def __eq__(self, other):
+        return self.case.folder == other.case.folder
+
+    def __hash__(self):
+        return hash(self.case.folder)
+
+
+@lru_cache(maxsize=1)
+def _tree(folder, frozen):
+    config = configuration(frozen.case)
+    rows = list(arinar_names.arinar_rows(config))
+    return names.to_tree(config, draw_state(frozen.case, rows))
+
+
+def is_outer(case: Case) -> bool:
+    return "enc_in" in case.arrays
+
+
+def replay_outer(case: Case, ops) -> None:
+    """patchify, forward_mae_encoder, forward_mae_decoder."""
+    config, weights = configuration(case), tree(case)
+    latent, masked = take(case, "latent"), take(case, "mask") != 0
+    tokens = arinar.to_tokens(latent, config.patch)
+    equal_bits(case, "tokens", tokens)
+    back = arinar.to_latent(tokens, config.patch, (config.side, config.side))
+    note(case, "unpatchify", (back != latent) * 1.0, 0.0)
+    known = np.nonzero(~masked)[1].reshape(len(masked), -1)
+    assert known.shape[1] == case.about["known_tokens"]
+    labels = take(case, "labels")
+    call = ops, weights, config
+    memory = arinar.begin(*call, labels, tokens, known)
+    everywhere = np.tile(np.arange(config.tokens), (len(labels), 1))
+    whole = mae.embed(*call, tokens, everywhere)
+    compare(case, "enc_in", join(ops, memory.buffer, whole))
+    seen = {}
+
+    def watch(name, array):
+        seen[name] = np.array(array)
+
+    compare(case, "z", arinar.ask(*call, memory, everywhere, watch))
+    # the last layer of the decoder is asked for the buffer too
+    rows = np.tile(np.arange(config.buffer + config.tokens), (len(labels), 1))
+    mae.decode(*call, seen["enc_out"], known, rows, watch)
+    for name in case.arrays:
+        if name in seen:
+            compare(case, name, seen[name])
+    for path in sorted(case.folder.iterdir()):
+        if path.suffix in (".pth", ".safetensors"):
+            replay_file(case, ops, config, path, memory)
+
+
+def replay_file(case: Case, ops, config, path, memory) -> None:
+    """A file must be recognised and hold the drawn weights, and its average of them."""
+    state = draw_state(case, arinar_names.arinar_rows(config))
+    average = read_checkpoint(path)
+    recognised, unseen = names.recognise_with_unseen(average)
+    seen = vars(config).keys() - set(unseen)
+    assert "behaviour" in unseen
+    wrong = [f for f in seen if getattr(recognised, f) != getattr(config, f)]
+    note(case, f"file {path.name}", float(bool(wrong)), 0)
+    found = average
+    if "model_ema" in case.about["files"][path.name]:
+        found = read_checkpoint(path, "model")
+        # only one of the files has an average that differs
+        times = 1.25 if "1.25" in case.about["files"][path.name] else 1.0
+        for name, array in names.to_ours(config, average).items():
+            expected = np.float32(times) * names.to_ours(config, state)[name]
+            rounded = expected.astype(array.dtype)
+            note(case, f"average in {path.name}", (array != rounded) * 1.0, 0.0)
+    weights = names.to_tree(config, found)
+    ours = names.flatten(weights)
+    for name, array in names.to_ours(config, state).items():
+        rounded = array.astype(ours[name].dtype)
+        note(case, f"file {path.name}", (np.asarray(ours[name]) != rounded) * 1.0, 0.0)
+    kind = path.stem.removeprefix("weights_")
+    if f"z_{kind}w" in case.arrays:
+        call, labels = (ops, weights, config), case.arrays["labels"]
+        memory = arinar.begin(*call, labels, memory.canvas, memory.known)
+        everywhere = np.tile(np.arange(config.tokens), (len(labels), 1))
+        within = FACTOR * recorded_error(case, "z")
+        z = arinar.ask(*call, memory, everywhere)
+        compare(case, f"z_{kind}w", z, within)
+
+
+def has_loss(case: Case) -> bool:
+    return "loss" in case.arrays
+
+
+def replay_loss(case: Case, ops) -> None:
+    """MAR.forward(): the masked tokens told from the others."""
+    config, weights = configuration(case), tree(case)
+    tokens = arinar.to_tokens(take(case, "latent"), config.patch)
+    equal_bits(case, "target", tokens)
+    labels, mask = take(case, "labels"), take(case, "mask")
+    stream = np.random.RandomState(case.about["numpy_seed"])
+    orders = np.stack([stream.permutation(config.tokens) for _ in labels])
+    equal(case, "orders", orders)
+    count = int(mask[0].sum())
+    ours = np.zeros_like(mask)
+    np.put_along_axis(ours, orders[:, :count], 1, axis=1)
+    note(case, "masked", (ours != mask) * 1.0, 0.0)
+    masked = np.nonzero(mask)[1].reshape(len(labels), -1)
+    call = ops, weights, config
+    known = np.nonzero(mask == 0)[1].reshape(len(labels), -1)
+    memory = arinar.begin(*call, labels, tokens, known)
+    everywhere = np.tile(np.arange(config.tokens), (len(labels), 1))
+    compare(case, "z", arinar.ask(*call, memory, everywhere))
+    loss = arinar.loss(*call, tokens, labels, masked)
+    compare(case, "loss", np.float64(loss))
+
+
+def equal_bits(case: Case, name: str, ours) -> None:
+    """Compare floats that were only moved: every one must be equal."""
+    note(case, name, (take(case, name) != ours) * 1.0, 0.0)
