@@ -10,7 +10,7 @@ from minigen.checkpoints import names
 from minigen.config import PRESETS, MarConfig, from_dict, to_dict
 from minigen.errors import ConfigError
 from minigen.models import diffusion_head, mar
-from minigen.models.mixture_head import Draws
+from minigen.models.masked import Draws
 from minigen.sample import Options
 from tests.models.stand_in import stand_in_state
 from tests.tolerance import EPS, assert_same
