@@ -25,6 +25,10 @@ UPSTREAM = {
     "aim-1b": "inferred; announced, never released",
     "vq-16": "FoundationVision/LlamaGen vq_ds16_c2i.pt",
     "vq-8": "FoundationVision/LlamaGen vq_ds8_c2i.pt",
+    "kl-16": "LTH14/mar kl16.ckpt",
+    "mar-b": "LTH14/mar mar_base",
+    "mar-l": "LTH14/mar mar_large",
+    "mar-h": "LTH14/mar mar_huge",
 }
 """Where the released weights of a preset come from; their authors' terms hold."""
 

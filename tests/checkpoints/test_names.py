@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 import minigen
 from minigen.checkpoints import names
-from minigen.config import PRESETS, ArpgConfig, GptConfig, JudgeConfig, VqConfig
+from minigen.config import (
+    PRESETS,
+    ArpgConfig,
+    GptConfig,
+    JudgeConfig,
+    KlConfig,
+    VqConfig,
+)
 from minigen.errors import CheckpointError
 
 PARAMETERS = {
@@ -27,6 +34,10 @@ PARAMETERS = {
     "aim-xl": (489, 763_291_392),
     "vq-16": (343, 71_883_403),
     "vq-8": (299, 70_109_835),
+    "kl-16": (312, 66_456_019),
+    "mar-b": (364, 207_924_768),
+    "mar-l": (476, 478_326_304),
+    "mar-h": (604, 942_403_104),
 }
 """Tensors and parameters, counted on the originals (no buffer, a tied head once)."""
 
@@ -109,6 +120,18 @@ small_vq = st.builds(
     codes=st.integers(1, 50),
     code_size=st.integers(1, 9),
 )
+small_kl = st.integers(1, 4).flatmap(
+    lambda levels: st.builds(
+        KlConfig,
+        base=st.sampled_from((32, 64)),
+        multipliers=st.tuples(*[st.integers(1, 3)] * levels),
+        blocks=st.integers(1, 3),
+        channels=st.integers(1, 20),
+        attention=st.sets(st.integers(0, levels - 1)).map(sorted),
+        decoder_attention=st.sets(st.integers(0, levels - 1)).map(sorted),
+        variational=st.booleans(),
+    )
+)
 small_judge = st.builds(
     JudgeConfig,
     widths=st.lists(st.sampled_from((32, 64)), min_size=2, max_size=5).map(tuple),
@@ -117,7 +140,7 @@ small_judge = st.builds(
 )
 
 
-@given(st.one_of(small_arpg, small_gpt, small_vq, small_judge))
+@given(st.one_of(small_arpg, small_gpt, small_vq, small_kl, small_judge))
 def test_any_size_is_recognised_from_its_shapes(config):
     state = shaped(config)
     found = names.recognise(state)
@@ -125,7 +148,7 @@ def test_any_size_is_recognised_from_its_shapes(config):
     assert names.manifest(found) == names.manifest(config)
 
 
-@given(st.one_of(small_arpg, small_gpt, small_vq, small_judge))
+@given(st.one_of(small_arpg, small_gpt, small_vq, small_kl, small_judge))
 def test_trees_hold_every_weight_once_and_in_our_layout(config):
     tree = names.to_tree(config, shaped(config))
     flat = names.flatten(tree)

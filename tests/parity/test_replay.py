@@ -18,6 +18,9 @@ SMALL = (
     "mamba_ops/causal_conv1d",
     "mamba_ops/ssd_stress",
     "mamba_ops/mamba2_module",
+    "kl/tiny_novar",
+    "mar_diffloss/denoiser_tiny",
+    "mar_diffloss/schedule",
 )
 
 
