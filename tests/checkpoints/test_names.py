@@ -13,6 +13,7 @@ import minigen
 from minigen.checkpoints import names
 from minigen.config import (
     PRESETS,
+    ArinarConfig,
     ArpgConfig,
     GptConfig,
     JudgeConfig,
@@ -34,6 +35,10 @@ PARAMETERS = {
     "aim-xl": (489, 763_291_392),
     "vq-16": (343, 71_883_403),
     "vq-8": (299, 70_109_835),
+    # and a bias of zeros in each, which is a buffer
+    "arinar-b": (374, 212_949_516 + 768),
+    "arinar-l": (470, 470_673_420 + 768),
+    "arinar-h": (566, 885_868_044 + 768),
     "kl-16": (312, 66_456_019),
     "mar-b": (364, 207_924_768),
     "mar-l": (476, 478_326_304),
@@ -132,6 +137,27 @@ small_kl = st.integers(1, 4).flatmap(
         variational=st.booleans(),
     )
 )
+small_arinar = st.builds(
+    ArinarConfig,
+    width=st.sampled_from((8, 64, 128)),
+    encoder_width=st.sampled_from((8, 64, 128)),
+    encoder_layers=st.integers(1, 2),
+    decoder_layers=st.integers(1, 2),
+    encoder_heads=st.just(2),
+    decoder_heads=st.just(4),
+    ratio=st.integers(1, 4),
+    buffer=st.integers(1, 5),
+    classes=st.integers(1, 9),
+    tokens=st.sampled_from((4, 16)),
+    channels=st.sampled_from((2, 6)),
+    patch=st.integers(1, 2),
+    mixtures=st.integers(1, 3),
+    inner_width=st.just(16),
+    inner_layers=st.integers(1, 2),
+    group=st.integers(1, 2),
+    flow=st.booleans(),
+    behaviour=st.sampled_from(("v1", "head")),
+)
 small_judge = st.builds(
     JudgeConfig,
     widths=st.lists(st.sampled_from((32, 64)), min_size=2, max_size=5).map(tuple),
@@ -140,7 +166,10 @@ small_judge = st.builds(
 )
 
 
-@given(st.one_of(small_arpg, small_gpt, small_vq, small_kl, small_judge))
+SMALL = st.one_of(small_arpg, small_gpt, small_vq, small_kl, small_arinar, small_judge)
+
+
+@given(SMALL)
 def test_any_size_is_recognised_from_its_shapes(config):
     state = shaped(config)
     found = names.recognise(state)
@@ -148,7 +177,7 @@ def test_any_size_is_recognised_from_its_shapes(config):
     assert names.manifest(found) == names.manifest(config)
 
 
-@given(st.one_of(small_arpg, small_gpt, small_vq, small_kl, small_judge))
+@given(SMALL)
 def test_trees_hold_every_weight_once_and_in_our_layout(config):
     tree = names.to_tree(config, shaped(config))
     flat = names.flatten(tree)
