@@ -61,6 +61,7 @@ HOST_OPS = {
         "candidate_probabilities",
         "take",
     ),
+    "guided_mixture": ("draw_guided",),
     "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
     "scale": ("scale",),
     "reverse_step": ("reverse_step",),

@@ -39,14 +39,17 @@ __all__ = [
 ]
 
 
-def draw(ops, weights, config, z, draws, guidance, temperature, watch=None):
+def draw(
+    ops, weights, config, z, draws, guidance, temperature, watch=None, guided=None
+):
     """Draw the tokens (b m c) of which the outer model said z (w m d).
 
-    draws: of b m rows, those of an image together; guidance 1 where w is b.
+    draws: of b m rows, those of an image together; guidance 1 where w is b; guided: as
+    of `mixture_head.sample`.
     """
     w, m, d = z.shape
     rows = z.reshape(w * m, 1, d)
-    call = rows, draws, guidance, temperature, watch
+    call = rows, draws, guidance, temperature, watch, guided
     x = mixture_head.sample(ops, weights["head"], config, *call)
     return x.reshape(-1, m, config.features)
 

@@ -15,6 +15,7 @@ from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.sample import Options
 from tests.checkpoints.writing import write_zip
 from tests.models.stand_in import stand_in, stand_in_state
+from tests.ops.test_mixture import parameters
 from tests.tolerance import EPS, assert_same
 
 SMALL = {
@@ -258,9 +259,39 @@ def test_guidance_of_one_is_no_guidance(backend, model):
         def watch(name, array):
             seen[name] = array
 
-        mixture_head.draw_guided(ops, made, 0, draws_of(2), 1.0, 1.0, watch)
+        mixture_head.choose(ops, made, 0, draws_of(2), 1.0, 1.0, watch)
         p = np.asarray(seen["candidates"][3])
         assert abs(p - 1 / mixture_head.CANDIDATES).max() < EPS
+
+
+def test_the_grid_draws_what_candidates_come_near_to():
+    """In 2000 rows of the same mixtures no difference is seen."""
+    ops, rows = backends.table("numba"), 2000
+    halves = zip(*(parameters(seed, 1, 3, 1) for seed in (21, 22)), strict=True)
+    mixtures = [np.repeat(np.concatenate(half), rows, axis=0) for half in halves]
+    key = np.array(rng.split_seed(5), np.uint32)
+    draws = masked.Draws(key, np.arange(rows), np.zeros(rows, np.int64), 0)
+    call = ops, mixtures, 0, draws, 1.0, 2.5
+    one, other = (
+        np.sort(np.asarray(how(*call)).ravel())
+        for how in (mixture_head.choose, mixture_head.draw_on_grid)
+    )
+    both = np.sort(np.concatenate([one, other]))
+    below = [np.searchsorted(a, both, side="right") / rows for a in (one, other)]
+    # what one of a million pairs of samples of one distribution exceeds
+    assert abs(below[0] - below[1]).max() < np.sqrt(np.log(2e6) / rows)
+
+
+def test_a_run_may_draw_on_the_grid(model):
+    config, weights = model
+    ops, b = backends.table("numba"), 3
+    if config.group == 1:
+        z = normals(1, 2 * b, 1, config.width)
+        given = weights["head"], config, z, draws_of(b), 3.0, 1.1
+        how = {"guided": mixture_head.draw_on_grid}
+        x = np.asarray(mixture_head.sample(ops, *given, **how))
+        assert x.shape == (b, config.groups, 1) and np.isfinite(x).all()
+        close(mixture_head.sample(backends.table("numpy"), *given, **how), x)
 
 
 def test_guidance_rises_but_never_arrives():

@@ -1,0 +1,116 @@
+"""A draw from the guided density of one feature: a row at a time, in float64.
+
+A row has a few hundred points; their powers are most of the work.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigen.ops import buffers
+from minigen.ops.guided_mixture.reference import COLDEST, POINTS, REACH
+from minigen.target import exact
+
+
+@exact
+def _log(x, weights, means, logs):
+    g = weights.size
+    highest = -np.inf
+    powers = np.empty(g)
+    for k in range(g):
+        away = x - means[k]
+        powers[k] = math.log(weights[k]) if weights[k] > 0 else -np.inf
+        powers[k] -= 0.5 * (away * away * math.exp(-logs[k]) + logs[k])
+        highest = max(highest, powers[k])
+    total = 0.0
+    for k in range(g):
+        total += math.exp(powers[k] - highest)
+    return highest + math.log(total)
+
+
+@exact
+def _points(means, logs, stretch, other_means, other_logs, x):
+    g = means.size
+    for k in range(g):
+        deviation = math.exp(0.5 * logs[k]) * stretch
+        for j in range(POINTS):
+            t = 2 * REACH * j / (POINTS - 1) - REACH
+            x[k * POINTS + j] = means[k] + deviation * t
+    low, high = x[: g * POINTS].min(), x[: g * POINTS].max()
+    for k in range(g):
+        deviation = math.exp(0.5 * other_logs[k])
+        for j in range(POINTS):
+            t = 2 * REACH * j / (POINTS - 1) - REACH
+            there = other_means[k] + deviation * t
+            x[(g + k) * POINTS + j] = min(max(there, low), high)
+    x.sort()
+
+
+@exact
+def _draw_row(conditional, other, u, weight, stretch, x, q):
+    weights, means, logs = conditional
+    _points(means, logs, stretch, other[1], other[2], x)
+    stretched = logs + 2 * math.log(stretch)
+    highest = -np.inf
+    for j in range(x.size):
+        power = _log(x[j], weights, means, stretched)
+        ratio = _log(x[j], weights, means, logs) - _log(x[j], *other)
+        q[j] = power + (weight - 1) * ratio
+        highest = max(highest, q[j])
+    total = 0.0
+    for j in range(x.size):
+        q[j] = math.exp(q[j] - highest)
+        if j > 0:
+            total += (q[j] + q[j - 1]) / 2 * (x[j] - x[j - 1])
+    rest = u * total
+    for j in range(1, x.size):
+        width = x[j] - x[j - 1]
+        area = (q[j] + q[j - 1]) / 2 * width
+        if area > rest or (j == x.size - 1):
+            if width == 0:
+                return x[j]
+            # how far one must go under the line to cover the rest
+            root = max(q[j - 1] ** 2 + 2 * rest * (q[j] - q[j - 1]) / width, 0.0)
+            return x[j - 1] + min(2 * rest / (q[j - 1] + math.sqrt(root)), width)
+        rest -= area
+    return x[0]
+
+
+@exact
+def _draw_guided(conditional, other, uniforms, weight, stretch, y):
+    weights, means, logs = conditional
+    other_weights, other_means, other_logs = other
+    b, g = weights.shape
+    x, q = np.empty(2 * g * POINTS), np.empty(2 * g * POINTS)
+    for i in range(b):
+        row = weights[i], means[i], logs[i]
+        beside = other_weights[i], other_means[i], other_logs[i]
+        y[i] = _draw_row(row, beside, uniforms[i], weight, stretch, x, q)
+
+
+def draw_guided(
+    weights,
+    means,
+    logs,
+    other_weights,
+    other_means,
+    other_logs,
+    uniforms,
+    weight,
+    stretch,
+):
+    # (b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
+    """Return one value of each row (rules: reference.py)."""
+    arrays = weights, means, logs, other_weights, other_means, other_logs
+    names = "weights", "means", "logs", "other_weights", "other_means", "other_logs"
+    for name, array in zip(names, arrays, strict=True):
+        buffers.expect(name, array, weights.shape)
+    buffers.expect("uniforms", uniforms, weights.shape[:1])
+    y = buffers.empty(uniforms.shape)
+    held = [np.ascontiguousarray(array, np.float64) for array in arrays]
+    u = np.ascontiguousarray(uniforms, np.float64)
+    stretch = max(float(stretch), COLDEST)
+    _draw_guided(tuple(held[:3]), tuple(held[3:]), u, float(weight), stretch, y)
+    return y
