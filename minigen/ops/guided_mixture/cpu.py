@@ -15,17 +15,27 @@ from minigen.target import exact
 
 
 @exact
-def _log(x, weights, means, logs):
-    g = weights.size
+def _terms(weights, logs, spread):
+    # of each component what its exponent begins with, and half its precision; spread:
+    # what the logarithm of its variance grows by
+    heights, precisions = np.empty(weights.size), np.empty(weights.size)
+    for k in range(weights.size):
+        height = math.log(weights[k]) if weights[k] > 0 else -np.inf
+        heights[k] = height - 0.5 * (logs[k] + spread)
+        precisions[k] = 0.5 * math.exp(-logs[k] - spread)
+    return heights, precisions
+
+
+@exact
+def _log(x, means, terms, powers):
+    heights, precisions = terms
     highest = -np.inf
-    powers = np.empty(g)
-    for k in range(g):
+    for k in range(means.size):
         away = x - means[k]
-        powers[k] = math.log(weights[k]) if weights[k] > 0 else -np.inf
-        powers[k] -= 0.5 * (away * away * math.exp(-logs[k]) + logs[k])
+        powers[k] = heights[k] - away * away * precisions[k]
         highest = max(highest, powers[k])
     total = 0.0
-    for k in range(g):
+    for k in range(means.size):
         total += math.exp(powers[k] - highest)
     return highest + math.log(total)
 
@@ -52,12 +62,13 @@ def _points(means, logs, stretch, other_means, other_logs, x):
 def _draw_row(conditional, other, u, weight, stretch, x, q):
     weights, means, logs = conditional
     _points(means, logs, stretch, other[1], other[2], x)
-    stretched = logs + 2 * math.log(stretch)
+    plain, beside = _terms(weights, logs, 0.0), _terms(other[0], other[2], 0.0)
+    stretched = _terms(weights, logs, 2 * math.log(stretch))
+    powers = np.empty(weights.size)
     highest = -np.inf
     for j in range(x.size):
-        power = _log(x[j], weights, means, stretched)
-        ratio = _log(x[j], weights, means, logs) - _log(x[j], *other)
-        q[j] = power + (weight - 1) * ratio
+        ratio = _log(x[j], means, plain, powers) - _log(x[j], other[1], beside, powers)
+        q[j] = _log(x[j], means, stretched, powers) + (weight - 1) * ratio
         highest = max(highest, q[j])
     total = 0.0
     for j in range(x.size):
