@@ -34,10 +34,6 @@ OPS = {
     "upsample": ("upsample",),
     "lookup": ("unit", "distances", "lookup"),
     "pixels": ("to_pixels", "from_pixels"),
-}
-"""Each op's folder and the functions it gives the table."""
-
-HOST_OPS = {
     "silu": ("silu", "gated_silu"),
     "columns": ("columns",),
     "modulate": ("modulate", "gate"),
@@ -45,6 +41,10 @@ HOST_OPS = {
     "gated_rms_norm": ("gate_rms_norm", "rms_norm_gate"),
     "causal_conv": ("causal_conv", "causal_conv_silu"),
     "step_size": ("step_size",),
+}
+"""Each op's folder and the functions it gives the table."""
+
+HOST_OPS = {
     "selective_scan": ("selective_scan",),
     "ssd": ("ssd", "ssd_chunked"),
     "mamba2_step": ("mamba2_step",),
