@@ -41,12 +41,12 @@ OPS = {
     "gated_rms_norm": ("gate_rms_norm", "rms_norm_gate"),
     "causal_conv": ("causal_conv", "causal_conv_silu"),
     "step_size": ("step_size",),
+    "selective_scan": ("selective_scan",),
+    "ssd": ("ssd", "ssd_chunked"),
 }
 """Each op's folder and the functions it gives the table."""
 
 HOST_OPS = {
-    "selective_scan": ("selective_scan",),
-    "ssd": ("ssd", "ssd_chunked"),
     "mamba2_step": ("mamba2_step",),
 }
 """The same for the ops that have no CUDA kernel: numpy and numba alone have them."""

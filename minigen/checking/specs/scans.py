@@ -10,7 +10,8 @@ from minigen.checking.specs.states import scan_magnitude, ssd_magnitude
 from minigen.checking.strategies import floats, seeds
 from minigen.ops.step_size import reference as step_size
 
-CHUNKS = st.sampled_from((1, 2, 3, 8, 64))
+CHUNKS, LONG = st.sampled_from((1, 2, 3, 8, 64)), st.sampled_from((17, 33, 64, 65))
+"""Tokens of a chunk: of a short sequence, and of a long one, which few chunks make."""
 
 
 def step_sizes(seed, *shape):
@@ -64,7 +65,9 @@ def draw_ssd(draw, sizes):
 @st.composite
 def draw_ssd_chunked(draw, sizes):
     """Draw the arguments of ssd, and the tokens of a chunk."""
-    return draw(draw_ssd(sizes)) | {"chunk": draw(CHUNKS)}
+    case = draw(draw_ssd(sizes))
+    chunks = CHUNKS if case["x"].shape[1] <= 16 else LONG
+    return case | {"chunk": draw(chunks)}
 
 
 def ssd_chunked_magnitude(chunk, **case):
