@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -79,7 +80,7 @@ def check(names: Sequence[str], positions: Sequence[int] = POSITIONS) -> None:
         if not isinstance(PRESETS.get(name), family):
             known = ", ".join(n for n, c in PRESETS.items() if isinstance(c, family))
             raise InputError(f"{name!r} is not one of {known}")
-    if list(positions) != sorted(set(positions)) or positions[0] < 2:
+    if not positions or any(a >= b for a, b in pairwise((1, *positions))):
         raise InputError(
             f"positions {tuple(positions)} are not numbers of at least 2 that rise"
         )
@@ -132,7 +133,7 @@ def measure(
 
 def enlarged(config, position: int):
     """Return a configuration of which a square image reaches the position."""
-    side = max(math.isqrt(position - 1) + 1, config.side)
+    side = max(math.isqrt(position - 2) + 1, config.side)
     return replace(config, tokens=side * side)
 
 
