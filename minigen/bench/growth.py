@@ -21,6 +21,7 @@ import numpy as np
 
 from minigen import backends, rng
 from minigen.bench import weights
+from minigen.checkpoints.names import manifest
 from minigen.config import PRESETS, AimConfig, GptConfig
 from minigen.errors import InputError
 from minigen.sample import MODELS, Options
@@ -46,7 +47,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """What a model costs at each position. keeps: "state" or "cache"."""
+    """What a model costs at each position.
+
+    parameters: of the preset, without longer tables; keeps: "state" or "cache".
+    """
 
     model: str
     parameters: int
@@ -110,7 +114,8 @@ def measure(
         moved = model.weights
         if ops.device is not None:
             moved = backends.move(ops, moved)
-        curve = Curve(name, count(model.weights), "state", [])
+        shapes = manifest(PRESETS[name]).values()
+        curve = Curve(name, sum(map(math.prod, shapes)), "state", [])
         if isinstance(config, GptConfig):
             curve = replace(curve, keeps="cache")
         for position in positions:
@@ -202,15 +207,6 @@ def kept(state) -> int:
     if isinstance(state, tuple):
         return sum(map(kept, state))
     return state.size * state.dtype.itemsize if hasattr(state, "dtype") else 0
-
-
-def count(tree) -> int:
-    """Return how many parameters a tree of weights holds."""
-    if isinstance(tree, dict):
-        return sum(map(count, tree.values()))
-    if isinstance(tree, list | tuple):
-        return sum(map(count, tree))
-    return tree.size
 
 
 def to_json(found: Growth) -> dict:

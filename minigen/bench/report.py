@@ -52,8 +52,9 @@ def growth(found: Growth) -> str:
             "kept"
         )
     return "\n".join([
-        f"{names}, {found.dtype}, {found.backend}, one image with both halves of "
-        f"guidance, medians of {found.rounds} tokens at each position\n",
+        f"{names}, {found.dtype}, {found.backend}",
+        "one image with both halves of guidance, medians of "
+        f"{found.rounds} tokens at each position\n",
         table(rows, right=range(len(header))),
         "",
         *verdicts,
