@@ -1,4 +1,17 @@
-"""The scan of Mamba-2 on a GPU: all tokens at once, chunk by chunk, or one by one."""
+"""The scan of Mamba-2 on a GPU: a single token, all of them scanned, or in chunks.
+
+`_ssd_naive` goes from token to token, a thread a channel. `_ssd` scans the tokens as
+`_selective_scan` does, with which it shares its layout; but a head forgets as one. Its
+decays do not depend on channel or state: so the products of them that the five rounds
+of a warp need are made once for 256 tokens and stay in registers, and each of the p s
+scans of a head is left with five shuffles of one number, and five multiply-adds. What
+stands in a state's way is p s itself, 8192 for a head of Mamba-2.
+
+`ssd_chunked` (cuda_chunked.py) says the same in products of matrices, in which a number
+that was read serves 32 multiply-adds. That is why sequences take it, and why `ssd` is
+for a single token, where it has a kernel of its own: `_ssd_step`, a warp a channel, as
+128 states are 512 bytes side by side.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +47,7 @@ from minigen.ops.warps import ALL, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 WARPS = THREADS // 32
+"""Warps side by side along the tokens, at most; channels of a block in a step."""
 
 ROUNDS = 5
 """Rounds in which a warp scans: twice as far each time."""
