@@ -1,6 +1,7 @@
 """bench growth, as far as it can be known without a clock: what is kept, and where."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -155,10 +156,9 @@ def test_ratios_are_of_medians_last_by_first():
 
 def test_the_report_says_what_was_measured():
     said = report.growth(MADE_UP)
-    assert "    4096  21.0 ms  40.00 MB  50.0 ms  512.00 MB" in said
-    assert "aim-b at 4096: 1.00 times as long a token as at 16 (flat" in said
-    assert "gpt-b at 4096: 2.50 times as long a token as at 16 (not flat" in said
-    assert "256.00 times as much kept" in said
+    assert re.search(r"^ +4096 +21.0 ms +40.00 MB +50.0 ms +512.00 MB$", said, re.M)
+    assert re.search(r"^4096 by 16 +1.00 +1.00 +2.50 +256.00$", said, re.M)
+    assert "times the first): aim-b\n" in said
     assert "stand-ins" in said
 
 

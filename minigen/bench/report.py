@@ -42,24 +42,18 @@ def growth(found: Growth) -> str:
         for point in points:
             cells += [f"{1000 * point.median:.1f} ms", gigabytes(point.kept)]
         rows.append(cells)
-    first, last = rows[1][0], rows[-1][0]
-    verdicts = []
+    ratios = [f"{rows[-1][0]} by {rows[1][0]}"]
     for curve in found.curves:
-        flat = "flat" if curve.slower <= FLAT else "not flat"
-        verdicts.append(
-            f"{curve.model} at {last}: {curve.slower:.2f} times as long a token as at "
-            f"{first} ({flat}: the bound is {FLAT}), {curve.larger:.2f} times as much "
-            "kept"
-        )
+        ratios += [f"{curve.slower:.2f}", f"{curve.larger:.2f}"]
+    flat = [curve.model for curve in found.curves if curve.slower <= FLAT]
     return "\n".join([
         f"{names}, {found.dtype}, {found.backend}",
         "one image with both halves of guidance, medians of "
         f"{found.rounds} tokens at each position\n",
-        table(rows, right=range(len(header))),
+        table([*rows, ratios], right=range(len(header))),
         "",
-        *verdicts,
-        "",
-        "No image was decoded up to a position: weights, and what the cache holds, are "
+        f"flat (the last at most {FLAT} times the first): {', '.join(flat) or 'none'}",
+        "no image was decoded up to a position: weights, and what the cache holds, are "
         "stand-ins",
     ])  # fmt: skip
 
