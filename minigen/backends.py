@@ -43,12 +43,11 @@ OPS = {
     "step_size": ("step_size",),
     "selective_scan": ("selective_scan",),
     "ssd": ("ssd", "ssd_chunked"),
+    "mamba2_step": ("mamba2_step",),
 }
 """Each op's folder and the functions it gives the table."""
 
-HOST_OPS = {
-    "mamba2_step": ("mamba2_step",),
-}
+HOST_OPS = {}
 """The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
 
 BACKENDS = {
