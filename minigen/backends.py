@@ -47,9 +47,6 @@ OPS = {
 }
 """Each op's folder and the functions it gives the table."""
 
-HOST_OPS = {}
-"""The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
-
 BACKENDS = {
     "numpy": "reference",
     "numba": "cpu",
@@ -156,8 +153,7 @@ def _new_device(name):
 
 def _functions(file):
     functions = {}
-    rows = OPS if file == "cuda" else OPS | HOST_OPS
-    for folder, names in rows.items():
+    for folder, names in OPS.items():
         module = importlib.import_module(f"minigen.ops.{folder}.{file}")
         functions.update({f: getattr(module, f) for f in names})
     return functions
