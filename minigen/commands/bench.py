@@ -109,6 +109,7 @@ def growth(
     names = recurrent, transformer
     measuring.check(names)
     check_file(picture, ".png")
+    o.warn_of(backend)
     o.use_threads(threads, backends.pick(backend)[0])
     found = measuring.measure(
         names, rounds=runs, dtype=dtype, backend=backend, say=_tell
