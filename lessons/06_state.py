@@ -86,7 +86,7 @@ decays = []
 
 def noting(projected, *given):
     """Step as ever; note how much of each head's matrix stays."""
-    bias, A_log = given[2:4]
+    bias, A_log = (w.astype(np.float32) for w in given[2:4])
     delta = pipe.ops.step_size(projected[..., -len(bias) :], bias, 0.0, np.inf)
     decays.append(np.exp(-np.exp(A_log) * delta)[0, 0])
     return pipe.ops.mamba2_step(projected, *given)
@@ -193,7 +193,7 @@ assert max(gaps.values()) < 1e-4 * abs(scans).max(), "at once, in pieces, one by
 # ## Exercises
 #
 # 1. Set the states of one layer to zero after 32 tokens (in `watch`, in place), and go
-#    on drawing. Does it matter which layer?
+#    on drawing. Does it matter which layer? What if it is all of them?
 # 2. Exchange one early token, read on with `aim.feed`, and follow the difference of the
 #    two states, head by head. Which heads still know?
 # 3. Draw other digits, from other seeds. Does the same head forget on the stroke?
