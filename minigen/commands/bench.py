@@ -142,22 +142,30 @@ def gpu(
         ),
     ] = None,
     dtype: Dtype = "float32",
+    generator: Annotated[
+        str, typer.Option(metavar="PRESET", help="Which model draws the images.")
+    ] = "arpg-l",
 ):
-    """Time kernels, launches and images of ARPG-L on an NVIDIA GPU.
+    """Time kernels, launches and images of a full-size model on an NVIDIA GPU.
 
     Weights are stand-ins. Ceilings are measured in the same run. Takes some minutes; a
     run that was cut short goes on where it stopped, given the same FILE.
     """
     from minigen.bench.gpu import PARTS, bench, report
+    from minigen.config import PRESETS
     from minigen.show.files import check_file
 
     chosen = tuple(part or PARTS)
     for name in chosen:
         if name not in PARTS:
             raise InputError(f"--part {name!r} is not one of {', '.join(PARTS)}")
+    if not hasattr(PRESETS.get(generator), "tokens"):
+        drawing = (n for n, config in PRESETS.items() if hasattr(config, "tokens"))
+        known = ", ".join(drawing)
+        raise InputError(f"--generator {generator!r} is not one of {known}")
     if out:
         check_file(out, ".json")
-    found = bench(out, chosen, dtype, _tell_all)
+    found = bench(out, chosen, dtype, _tell_all, generator)
     _clear()
     say(report.text(found))
 
