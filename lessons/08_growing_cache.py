@@ -36,11 +36,11 @@ from minigen.show import lesson as show
 def draw(pipe, label, watch=None):
     """Yield the steps of one image; watch is told of the state before each of them."""
     model = pipe.ops, pipe.generator.weights, pipe.config
-    return sample.steps(*model, pipe.plan(), [label], 5, pipe.options(), watch=watch)
+    return sample.steps(*model, pipe.plan(), [label], 0, pipe.options(), watch=watch)
 
 
 pipe, keys, chosen = minigen.load("gpt-mnist", backend="numpy"), [], (15, 31, 47, 63)
-steps = list(draw(pipe, 5, lambda _, c: keys.append(c.keys[3][0, : c.length].copy())))
+steps = list(draw(pipe, 6, lambda _, c: keys.append(c.keys[3][0, : c.length].copy())))
 lines = np.full((64, 65, 128), np.nan)
 for line, written in zip(lines, keys, strict=True):
     line[: len(written)] = written.reshape(len(written), -1)
@@ -66,7 +66,7 @@ show.source(llamagen.feed, llamagen._read)
 config, how = pipe.config, pipe.options()
 kept = [np.array_equal(b[: len(a)], a) for a, b in zip(keys, keys[1:], strict=False)]
 tokens = steps[-1].canvas.reshape(1, -1)
-halves, labels = tokens[:, :-1].repeat(2, axis=0), [5, config.no_class_id]
+halves, labels = tokens[:, :-1].repeat(2, axis=0), [6, config.no_class_id]
 table = llamagen.rotary_table(pipe.ops, config)
 model = pipe.ops, pipe.generator.weights, config
 p = pipe.ops.guide(llamagen.forward(*model, halves, labels, table), steps[0].weight)
@@ -111,7 +111,7 @@ COSTS = {
     "mamba2_step": lambda *given: given[7].size + 3 * given[8].size,
 }
 tally, counts = {}, []
-for _ in draw(counting(pipe, tally), 5):
+for _ in draw(counting(pipe, tally), 6):
     counts.append((tally.pop("attention"), sum(tally.values())))
     tally.clear()
 attention, weighted = np.array(counts).T
@@ -161,7 +161,7 @@ def measured(name):
     """Return tokens, multiplications and bytes of each step of one image."""
     tally, bytes_kept, rows = {}, [], []
     model = counting(minigen.load(name, backend="numpy"), tally)
-    for step in draw(model, 5, lambda _, state: bytes_kept.append(held(state))):
+    for step in draw(model, 6, lambda _, state: bytes_kept.append(held(state))):
         rows.append((len(step.positions), sum(tally.values())))
         tally.clear()
     return np.array([*zip(*rows, strict=True), bytes_kept])
@@ -177,8 +177,8 @@ tiles = [
 captions = [f"{name}: {run.shape[1]} steps" for name, run in runs.items()]
 show.save("08_three.png", show.board(tiles, captions, ["tokens", "products", "bytes"]))
 for name, (new, products, size) in runs.items():
-    print(f"{name}: {new.max()} tokens a step at most; {products.sum() / 1e6:.0f} "
-          f"million products; {size[0]} to {size[-1]} bytes")  # fmt: skip
+    print(f"{name}: up to {new.max()} a step; {products.sum() / 1e6:.0f} million products; "
+          f"{size[0]} to {size[-1]} bytes")  # fmt: skip
 
 # %% [markdown]
 # ## At full size
