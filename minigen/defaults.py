@@ -41,6 +41,7 @@ OWN = {
         "temperature": 0.8,
     },
     "gpt-mnist": {"guidance": 2.0, "temperature": 1.0},
+    "aim-mnist": {"guidance": 2.0, "temperature": 1.0},
 }
 """What the models that ship are best sampled with, by name."""
 
