@@ -177,8 +177,8 @@ tiles = [
 captions = [f"{name}: {run.shape[1]} steps" for name, run in runs.items()]
 show.save("08_three.png", show.board(tiles, captions, ["tokens", "products", "bytes"]))
 for name, (new, products, size) in runs.items():
-    print(f"{name}: up to {new.max()} a step; {products.sum() / 1e6:.0f} million products; "
-          f"{size[0]} to {size[-1]} bytes")  # fmt: skip
+    print(f"{name}: {new.max()} tokens at once, {products.sum() / 1e6:.0f} million "
+          f"products, {size[0]} to {size[-1]} bytes")  # fmt: skip
 
 # %% [markdown]
 # ## At full size
