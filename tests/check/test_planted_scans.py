@@ -18,7 +18,9 @@ def mine(tmp_path):
     "bug", planted_scans.BUGS, ids=lambda bug: f"{bug.op}: {bug.title}"
 )
 def test_a_planted_bug_is_named(bug, mine):
-    report = minigen.check(bug.op, planted_scans.write(bug, mine), weights="float32", examples=6)
+    report = minigen.check(
+        bug.op, planted_scans.write(bug, mine), weights="float32", examples=6
+    )
     assert not report.ok
     finding = report.findings[0]
     assert finding.kind == bug.kind, str(report)
