@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
-from minigen import defaults, plans
+from minigen import defaults, plans, target
 from minigen.bench import ceilings, limit
 from minigen.bench.weights import pick
 from minigen.bench.worker import Job
@@ -168,13 +168,14 @@ def _work(job):
 def _worker(module, job):
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
     threads = {f"{name}_NUM_THREADS": str(job.threads) for name in names}
+    # how threads wait is each side's own choice, unless the user made it
+    given = {k: v for k, v in os.environ.items() if k not in target.ADDED}
     process = subprocess.Popen(
         [sys.executable, "-m", module, json.dumps(asdict(job))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # how threads wait is each side's own choice
-        env={**os.environ, **threads},
+        env={**given, **threads},
     )
     with process:
         try:
