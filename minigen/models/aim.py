@@ -90,7 +90,7 @@ def prompt(config, labels, rows, known, guided=True):
     """
     first = np.array([*labels, *[config.no_class_id] * len(labels)])[None]
     ids = np.concatenate([first, np.tile(np.transpose(known), (1, 2))])
-    rows = np.concatenate([[0], rows])
+    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
     return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
 
 

@@ -57,7 +57,7 @@ def prompt(config, labels, rows, known, guided=True):
     if guided:
         first, known = first + [config.no_class_id] * len(labels), _twice(known)
     ids = np.concatenate([np.array(first)[:, None], known], axis=1)
-    rows = np.concatenate([[0], rows])
+    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
     return ids, np.ascontiguousarray(np.broadcast_to(rows, ids.shape))
 
 

@@ -70,7 +70,7 @@ def prompt(config, labels, rows, known, guided=True):
     first = np.array([*labels, *[config.no_class_id] * len(labels)])
     first = first[None, : halves * len(labels)]
     ids = np.concatenate([first, np.tile(np.transpose(known), (1, halves))])
-    rows = np.concatenate([[0], rows])
+    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
     return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
 
 
