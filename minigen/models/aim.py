@@ -19,7 +19,8 @@ import numpy as np
 
 from minigen.errors import InputError
 from minigen.models import mamba
-from minigen.models.mamba import EPS, linear, tell
+from minigen.models.mamba import EPS, linear
+from minigen.models.watching import tell
 from minigen.plans import check_raster
 
 POSITIONS = {"trained": 0, "released": 1}

@@ -11,6 +11,8 @@ tokenizer/tokenizer_image/vq_model.py. Images and activations are (b y x c), flo
 
 from __future__ import annotations
 
+from minigen.models.watching import tell
+
 GROUPS = 32
 EPS = 1e-6
 
@@ -26,11 +28,11 @@ def encode(ops, weights, config, x, watch=None):
         x = _level(ops, x, level, watch, f"{name}.conv_blocks.{i}")
         if "down" in level:
             x = ops.conv3x3_half(x, **level["down"])
-            _tell(watch, f"{name}.conv_blocks.{i}.downsample", x)
+            tell(watch, f"{name}.conv_blocks.{i}.downsample", x)
     x = _middle(ops, x, w["mid"], watch, f"{name}.mid")
     x = _out(ops, x, w, watch, name)
     x = ops.conv1x1(x, **weights["quant_conv"])
-    _tell(watch, "quant_conv", x)
+    tell(watch, "quant_conv", x)
     return x
 
 
@@ -60,14 +62,14 @@ def decode_latent(ops, weights, config, z, watch=None):
     """Return the image of quantised vectors: (b y x c) to (b Y X 3)."""
     w, name = weights["decoder"], "decoder"
     x = ops.conv1x1(z, **weights["post_quant_conv"])
-    _tell(watch, "post_quant_conv", x)
+    tell(watch, "post_quant_conv", x)
     x = _conv3x3(ops, x, w["conv_in"], watch, f"{name}.conv_in")
     x = _middle(ops, x, w["mid"], watch, f"{name}.mid")
     for i, level in enumerate(w["levels"]):
         x = _level(ops, x, level, watch, f"{name}.conv_blocks.{i}")
         if "up" in level:
             x = ops.conv3x3(ops.upsample(x), **level["up"])
-            _tell(watch, f"{name}.conv_blocks.{i}.upsample", x)
+            tell(watch, f"{name}.conv_blocks.{i}.upsample", x)
     return _out(ops, x, w, watch, name)
 
 
@@ -94,17 +96,17 @@ def _level(ops, x, level, watch, name):
     # attention follows every residual block of the deepest level
     for i, w in enumerate(level["res"]):
         x = residual(ops, x, **w)
-        _tell(watch, f"{name}.res.{i}", x)
+        tell(watch, f"{name}.res.{i}", x)
         if "attn" in level:
             x = attend(ops, x, **level["attn"][i])
-            _tell(watch, f"{name}.attn.{i}", x)
+            tell(watch, f"{name}.attn.{i}", x)
     return x
 
 
 def _middle(ops, x, mid, watch, name):
     for i, (block, w) in enumerate(zip((residual, attend, residual), mid, strict=True)):
         x = block(ops, x, **w)
-        _tell(watch, f"{name}.{i}", x)
+        tell(watch, f"{name}.{i}", x)
     return x
 
 
@@ -118,10 +120,5 @@ def _out(ops, x, w, watch, name):
 
 def _conv3x3(ops, x, w, watch, name):
     x = ops.conv3x3(x, **w)
-    _tell(watch, name, x)
+    tell(watch, name, x)
     return x
-
-
-def _tell(watch, name, array):
-    if watch is not None:
-        watch(name, array)

@@ -15,6 +15,7 @@ from minigen.ops.ssd.reference import ssd as recurrence
 from minigen.training import aim
 from minigen.training.aim import Aim, decode, generate, training_loss
 from minigen.training.arpg import Dropouts
+from minigen.training.trainer import make_optimizer
 from tests.parity.aim import draw_state
 
 from .cases import load
@@ -229,3 +230,15 @@ def test_a_draw_depends_on_its_generator_alone():
 def test_a_count_that_is_no_part_of_an_image_is_refused(count):
     with pytest.raises(InputError, match=f"{count} tokens were asked for; there are 9"):
         generate(random_twin(small()), torch.tensor([0]), count)
+
+
+def test_rates_are_not_pulled_to_zero():
+    """A_log of Mamba-1 is a matrix, D and the biases are not; none of them decays."""
+    model = Aim(small(**FORMS["mamba1"]))
+    names_of = {id(p): name for name, p in model.named_parameters()}
+    pulled, free = make_optimizer(model, 1e-3, 0.1).param_groups
+    assert (pulled["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+    kept = {names_of[id(p)].rsplit(".", 1)[1] for p in free["params"]}
+    assert kept >= {"A_log", "D", "bias"}
+    assert not any(names_of[id(p)].endswith("A_log") for p in pulled["params"])
+    assert len(pulled["params"]) + len(free["params"]) == len(names_of)
