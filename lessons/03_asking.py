@@ -71,7 +71,8 @@ def read(ops, label, positions, tokens):
     """Return a cache that holds a class and then tokens, read in one go."""
     cache = arpg.new_cache(ops, config, 1, 1 + config.tokens)
     known = np.reshape(tokens, (1, -1))
-    ids, rows = arpg.prompt(config, [label], positions, known, guided=False)
+    known_rows = arpg.table_rows(positions)
+    ids, rows = arpg.prompt(config, [label], known_rows, known, guided=False)
     return arpg.feed(ops, weights, config, cache, ids, rows, table)
 
 

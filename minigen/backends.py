@@ -34,10 +34,6 @@ OPS = {
     "upsample": ("upsample",),
     "lookup": ("unit", "distances", "lookup"),
     "pixels": ("to_pixels", "from_pixels"),
-}
-"""Each op's folder and the functions it gives the table."""
-
-HOST_OPS = {
     "silu": ("silu", "gated_silu"),
     "columns": ("columns",),
     "modulate": ("modulate", "gate"),
@@ -48,6 +44,10 @@ HOST_OPS = {
     "selective_scan": ("selective_scan",),
     "ssd": ("ssd", "ssd_chunked"),
     "mamba2_step": ("mamba2_step",),
+}
+"""Each op's folder and the functions it gives the table."""
+
+HOST_OPS = {
     "layer_norm": ("layer_norm", "standardise"),
     "gelu": ("gelu", "gelu_tanh"),
     "rows": ("gather", "scatter"),

@@ -58,7 +58,7 @@ EXTRAS = {
 }
 """Each extra of the package: what it installs, and what that is for."""
 
-SHIPPED = ("arpg-mnist", "vq-mnist", "judge-mnist")
+SHIPPED = ("arpg-mnist", "gpt-mnist", "aim-mnist", "vq-mnist", "judge-mnist")
 """The models whose weights are part of the package."""
 
 

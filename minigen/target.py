@@ -56,6 +56,9 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 # threads that wait for work sleep instead of spinning: where another process holds a
 # core, spinning made a small decode a hundred times slower
+ADDED = () if "OMP_WAIT_POLICY" in os.environ else ("OMP_WAIT_POLICY",)
+"""Variables of the environment that are set here: other programs wait as they like."""
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numba  # noqa: E402
@@ -63,6 +66,7 @@ from numba import prange  # noqa: E402
 
 # ruff: noqa: F822
 __all__ = [
+    "ADDED",
     "Resources",
     "argument_types",
     "cache_folder",

@@ -18,8 +18,9 @@ from minigen import arrays, backends, plans, simt, target
 from minigen.bench import gpu, limit
 from minigen.bench.gpu import cases, kernels, parts, report, results, timing
 from minigen.bench.gpu.cases import Array
+from minigen.checking.specs.spec import several
 from minigen.cli import app
-from minigen.config import ArpgConfig, VqConfig
+from minigen.config import AimConfig, ArpgConfig, VqConfig
 from minigen.errors import InputError
 from minigen.sample import Options
 from tests.models.stand_in import stand_in
@@ -27,11 +28,15 @@ from tests.models.stand_in import stand_in
 ARPG = ArpgConfig(
     width=32, layers=2, heads=2, vocabulary=40, classes=3, tokens=16, multiple_of=16
 )
+AIM = AimConfig(
+    width=16, layers=2, vocabulary=40, classes=3, tokens=16, state_size=8, head_size=8
+)
 VQ = VqConfig(base=32, multipliers=(1, 1), latent=8, codes=24, code_size=4)
 
 FOLDERS = {name: folder for folder, names in backends.OPS.items() for name in names}
 
 SMALL = {case.name: case for case in cases.generator(ARPG, 1, 2, 5)}
+SMALL |= {c.name: c for n in (1, 5) for c in cases.state_space(AIM, 1, n)}
 # of a tokenizer's calls, the first of each function
 SMALL |= {
     case.name: case
@@ -86,7 +91,7 @@ def moved(case):
                     found[start : start + seen.size] |= count.ravel() > 0
         return int(found.sum()) * array.itemsize
 
-    written = touched(result, "writes")
+    written = sum(touched(a, "writes") for a in several(result))
     return sum(touched(a, "reads") for a in inputs) + written
 
 
@@ -153,11 +158,14 @@ def test_sizes_of_the_full_models_are_timed():
     names = {
         case.function
         for case in (*cases.generator(found[0], 64, 8, 128),
+                     *cases.state_space(gpu.PRESETS[gpu.MAMBA], 1, 1),
+                     *cases.state_space(gpu.PRESETS[gpu.MAMBA], 1, 256),
                      *cases.tokenizer(found[1], 16))
     }  # fmt: skip
-    # not timed: what no run of the generator needs, and what writes no more than it has
+    # not timed: what no run of a generator needs, and what writes no more than it has
     assert {*FOLDERS} - names == {
-        "attention_causal", "cross_entropy", "distances", "full",
+        "attention_causal", "causal_conv", "cross_entropy", "distances", "full",
+        "gated_silu", "rms_norm_gate", "zeros",
     }  # fmt: skip
 
 
@@ -386,6 +394,8 @@ def test_a_finished_part_is_not_run_again(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     with pytest.raises(InputError, match="float32, this would be dtype bfloat16"):
         gpu.bench(path, dtype="bfloat16")
+    with pytest.raises(InputError, match="arpg-l, this would be generator aim-l"):
+        gpu.bench(path, generator="aim-l")
     about["sources"] = "2"
     with pytest.raises(InputError, match="results of sources 1, this would be sources"):
         gpu.bench(path)
@@ -406,6 +416,7 @@ BAD = [
     (["--part", "all"], "'all' is not one of kernels, launch, images"),
     (["--json", "a.txt"], "should end in .json"),
     (["--json", "no/a.json"], "mkdir -p no"),
+    (["--generator", "vq-16"], "'vq-16' is not one of arpg-l"),
     (["--dtype", "int4"], "'int4' is not known; choose float32"),
 ]
 

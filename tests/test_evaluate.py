@@ -104,6 +104,8 @@ def test_digits_get_a_black_border(folder):
         (gzip.compress(b"\0\0\x0d\1\0\0\0\0"), "does not begin as an IDX file"),
         (gzip.compress(b"\0\0\x08\1\0\0\0\7abc"), "but 3 bytes follow"),
     ],
+    # what is compressed holds the time
+    ids=["missing", "plain", "cut", "another kind", "short"],
 )
 def test_a_file_that_is_no_idx_file_says_so(folder, content, message):
     path = folder / evaluate.FILES["test"][0]

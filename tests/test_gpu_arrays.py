@@ -23,6 +23,7 @@ from numba.cuda.typing.typeof import Purpose, typeof
 
 from minigen import arrays, backends, plans, recorded, target
 from minigen.bench.gpu import cases, parts, timing
+from minigen.checking.specs.spec import several
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checkpoints import Model
 from minigen.config import ArpgConfig, VqConfig
@@ -393,7 +394,8 @@ def test_a_launcher_works_on_numba_s_device_arrays(gpu, launched, name):
             device = collect.Recorder(interpret=False)
             expected = collect.run(name, case, device)
             found = collect.run(name, case, gpu)
-            assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+            for one, other in zip(several(found), several(expected), strict=True):
+                assert (one.shape, one.dtype) == (other.shape, other.dtype)
             assert launched == [
                 (
                     launch.kernel.py_func,

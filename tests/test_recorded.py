@@ -8,7 +8,7 @@ import pytest
 
 from minigen import arrays, backends, plans, recorded, sample
 from minigen.checkpoints import Model
-from minigen.config import ArpgConfig, GptConfig, VqConfig
+from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.pipeline import Pipeline
 from tests.models.stand_in import stand_in
 from tests.test_sample import compare
@@ -20,6 +20,10 @@ RASTER = GptConfig(
     width=32, layers=2, heads=4, key_heads=2, vocabulary=24, classes=3, tokens=16,
     multiple_of=16,
 )  # fmt: skip
+MAMBA2 = AimConfig(
+    width=16, layers=2, vocabulary=24, classes=3, tokens=16, state_size=8, head_size=8
+)
+MAMBA1 = replace(MAMBA2, mixer="mamba1", state_size=4, condition_groups=2, hidden=128)
 # one level: a token is a pixel, which keeps the interpreted convolutions short
 PIXELS = VqConfig(base=32, multipliers=(1,), latent=8, codes=24, code_size=4)
 OPTIONS = sample.Options(guidance=3.0, temperature=0.9, top_k=20, top_p=0.95)
@@ -73,9 +77,9 @@ def test_a_tiny_arpg_draws_the_reference_s_tokens(device):
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_a_tiny_gpt_draws_the_reference_s_tokens(device, guidance):
     """Row by row, with heads that share keys; with and without guidance."""
-    plan = plans.plan((4, 4), "raster", "one", known=[0, 1])
+    plan = plans.plan((2, 4), "raster", "one", known=[0, 1])
     known = np.array([[5, 23], [0, 11]])
-    options = replace(OPTIONS, guidance=guidance, guided_steps=9)
+    options = replace(OPTIONS, guidance=guidance, guided_steps=4)
     runs = []
     for pipe in (pipeline(config=RASTER), pipeline(device, RASTER)):
         call = pipe.ops, pipe.generator.weights, RASTER, plan, [0, 2]
@@ -85,8 +89,24 @@ def test_a_tiny_gpt_draws_the_reference_s_tokens(device, guidance):
         assert np.array_equal(one.canvas, other.canvas)
 
 
-def test_a_gpt_s_third_run_is_replayed(device):
-    pipe, plain = pipeline(device, RASTER), pipeline(config=RASTER)
+@pytest.mark.parametrize("config", [MAMBA2, MAMBA1], ids=lambda c: c.mixer)
+def test_a_tiny_aim_draws_the_reference_s_tokens(device, config):
+    """Class and known tokens are read, then one drawn a step, its state moved on."""
+    plan = plans.plan((2, 3), "raster", "one", known=[0])
+    runs = []
+    for pipe in (pipeline(config=config), pipeline(device, config)):
+        call = pipe.ops, pipe.generator.weights, config, plan, [1]
+        how = {"seed": 8, "options": OPTIONS, "known": np.array([[5]])}
+        runs.append(list(sample.steps(*call, **how)))
+    assert compare(*runs, seed=8) == 0
+    for one, other in zip(*runs, strict=True):
+        assert np.array_equal(one.canvas, other.canvas)
+
+
+@pytest.mark.parametrize("config", [RASTER, MAMBA2], ids=["gpt", "aim"])
+def test_a_raster_model_s_third_run_is_replayed(device, config):
+    """A state that a run leaves behind must not be seen by the next."""
+    pipe, plain = pipeline(device, config), pipeline(config=config)
     plan = plans.plan((1, 3), "raster", "one")
     launches = []
     for label, seed in ((0, 5), (2, 6), (1, 7)):

@@ -9,18 +9,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 
-from minigen import plans
+from minigen import defaults, plans, target
 from minigen.bench import ceilings, limit
 from minigen.bench.weights import pick
 from minigen.bench.worker import Job
-from minigen.config import PRESETS, ArpgConfig, VqConfig
+from minigen.config import PRESETS, AimConfig, ArpgConfig, GptConfig, VqConfig, to_dict
 from minigen.errors import InputError, MinigenError
 
 OURS, TWIN = "minigen.bench.worker", "minigen.training.bench"
 PARTS = ("tokens", "pixels", "image")
+GENERATORS = (ArpgConfig, GptConfig, AimConfig)
+
+TOKENS = 64
+"""Tokens that are drawn where each is a step: a quarter of an image of 256."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +50,26 @@ class Comparison:
     work: dict
 
     @property
+    def judged(self) -> str:
+        """The part that both sides are compared by: the image, or tokens one by one."""
+        return "tokens" if self.job.tokens else "image"
+
+    @property
     def ratio(self) -> float | None:
         """The median over paired runs of the twin's time by ours: above 1, we win."""
         if self.twin is None:
             return None
+        part = self.judged
         pairs = zip(self.ours.runs, self.twin.runs, strict=True)
-        return median(twin["image"] / ours["image"] for ours, twin in pairs)
+        return median(twin[part] / ours[part] for ours, twin in pairs)
 
 
-def check(job: Job) -> None:
-    """Raise InputError if there is no such model, dtype or plan."""
-    for name, family in ((job.generator, ArpgConfig), (job.tokenizer, VqConfig)):
+def settle(job: Job) -> Job:
+    """Return the job with all that was left open.
+
+    Raises InputError if there is no such model, dtype or plan.
+    """
+    for name, family in ((job.generator, GENERATORS), (job.tokenizer, VqConfig)):
         if not isinstance(PRESETS.get(name), family):
             known = ", ".join(n for n, c in PRESETS.items() if isinstance(c, family))
             raise InputError(f"{name!r} is not one of {known}")
@@ -67,14 +80,42 @@ def check(job: Job) -> None:
             "codes; name a pair that belongs together"
         )
     pick(job.dtype)
-    plans.counts(job.schedule, PRESETS[job.generator].tokens, job.steps)
+    config = PRESETS[job.generator]
+    family = to_dict(config)["family"]
+    own = defaults.settle(family, job.generator, schedule=job.schedule)
+    job = replace(job, **own)
+    if not isinstance(config, ArpgConfig):
+        return _settle_raster(job, config.tokens)
+    if job.tokens is not None:
+        raise InputError(
+            f"{job.generator} draws several tokens in a step, so it is timed by the "
+            "image; ask for fewer steps, or for no number of tokens"
+        )
+    plans.counts(job.schedule, config.tokens, job.steps)
+    return job
+
+
+def _settle_raster(job, most):
+    if job.schedule != "one":
+        raise InputError(
+            f"{job.generator} draws one token a step; ask for no schedule but one"
+        )
+    if not job.guidance > 1:
+        raise InputError(
+            f"guidance {job.guidance} leaves a half of guidance out on one side; give "
+            "one above 1"
+        )
+    tokens = min(TOKENS, most) if job.tokens is None else job.tokens
+    if not 1 <= tokens <= most:
+        raise InputError(f"{tokens} tokens were asked for; an image has 1 .. {most}")
+    return replace(job, tokens=tokens)
 
 
 def compare(
     job: Job, runs: int, say: Callable[[str], None] = lambda text: None
 ) -> Comparison:
     """Draw the job `runs` times on each side, in turn; `say` hears of progress."""
-    check(job)
+    job = settle(job)
     with ExitStack() as stack:
         say("drawing stand-in weights and compiling")
         sides = [stack.enter_context(_worker(OURS, job))]
@@ -99,7 +140,8 @@ def compare(
 def to_json(found: Comparison) -> dict:
     """Return everything that was measured, ready for JSON."""
     least = {part: seconds(found, part) for part in PARTS}
-    return {**asdict(found), "ratio": found.ratio, "limit": least}
+    about = {"ratio": found.ratio, "judged": found.judged, "limit": least}
+    return {**asdict(found), **about}
 
 
 def seconds(found: Comparison, part: str) -> float:
@@ -113,7 +155,8 @@ def seconds(found: Comparison, part: str) -> float:
 def _work(job):
     config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
     size = pick(job.dtype).itemsize
-    counts = [n for n in plans.counts(job.schedule, config.tokens, job.steps) if n]
+    number = job.tokens or config.tokens
+    counts = [n for n in plans.counts(job.schedule, number, job.steps) if n]
     grid = (config.side, config.side)
     return {
         "tokens": limit.generator(config, counts, size, job.batch),
@@ -125,13 +168,14 @@ def _work(job):
 def _worker(module, job):
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
     threads = {f"{name}_NUM_THREADS": str(job.threads) for name in names}
+    # how threads wait is each side's own choice, unless the user made it
+    given = {k: v for k, v in os.environ.items() if k not in target.ADDED}
     process = subprocess.Popen(
         [sys.executable, "-m", module, json.dumps(asdict(job))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # how threads wait is each side's own choice
-        env={**os.environ, **threads},
+        env={**given, **threads},
     )
     with process:
         try:

@@ -1,18 +1,20 @@
 """The time below which no program can draw an image on this machine.
 
-Every step must read the weights it uses once, and multiply. So a step takes at least
-bytes / bandwidth and at least operations / peak, whichever is longer. Activations and
-instructions are taken to be free.
+Every step must read the weights it uses once and what is kept from token to token, and
+multiply. So a step takes at least bytes / bandwidth and at least operations / peak,
+whichever is longer. Activations and instructions are taken to be free.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from minigen.bench.ceilings import Ceilings
-from minigen.config import ArpgConfig, VqConfig
+from minigen.checkpoints.aim_names import mixer_rows
+from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
 
-FLOAT = 4  # bytes of a cached key or value
+FLOAT = 4  # bytes of a number that is kept from token to token
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,27 @@ class Work:
         return max(self.bytes / ceilings.bandwidth, self.operations / ceilings.peak)
 
 
-def generator(config: ArpgConfig, counts, size: int, batch: int = 1) -> list[Work]:
+def generator(
+    config: ArpgConfig | GptConfig | AimConfig, counts, size: int, batch: int = 1
+) -> list[Work]:
     """Return the work of each decoding step, with both halves of guidance.
 
-    counts: tokens decoded at each step; size: bytes of a stored weight.
+    counts: tokens decoded at each step, one each but for ARPG; size: bytes of a stored
+    weight.
     """
+    if isinstance(config, ArpgConfig):
+        return _arpg(config, counts, size, 2 * batch)
+    work = _gpt if isinstance(config, GptConfig) else _aim
+    return [work(config, token + 1, size, 2 * batch) for token in range(len(counts))]
+
+
+def _arpg(config, counts, size, rows):
     d, f, v = config.width, config.hidden, config.vocabulary
     read = config.half * (4 * d * d + 3 * d * f) + 2 * d * d
     ask = config.half * (2 * d * d + 3 * d * f) + v * d
     known, fed, steps = 0, 1, []
     for asked in counts:
         known += fed
-        rows = 2 * batch
         # a query and a key meet in 2 d operations, the weight and the value in 2 d more
         meetings = config.half * (fed + asked) * known
         cache = 2 * (config.half + 1) * rows * known * d * FLOAT
@@ -50,6 +61,37 @@ def generator(config: ArpgConfig, counts, size: int, batch: int = 1) -> list[Wor
         )
         fed = asked
     return steps
+
+
+def _gpt(config, known, size, rows):
+    # one token, of which the cache then holds `known`
+    d, r, f = config.width, config.key_width, config.hidden
+    read = config.layers * (2 * d * (d + r) + 3 * d * f) + config.vocabulary * d
+    cache = config.layers * 2 * rows * known * r
+    meetings = config.layers * rows * known
+    return Work(
+        bytes=(read + rows * d) * size + cache * FLOAT,
+        operations=2 * rows * read + 4 * d * meetings,
+    )
+
+
+def _aim(config, known, size, rows):
+    # one token; all that follows from the class was computed before the first
+    d, mixing = config.width, config.mixing
+    shapes = [shape for _, _, shape in mixer_rows(mixing) if len(shape) > 1]
+    mixer = sum(map(math.prod, shapes))
+    read = config.layers * (mixer + 3 * d * config.hidden) + config.vocabulary * d
+    # a row of the table of tokens, and one of that of positions
+    tables = 2 * d
+    scanned = config.layers * mixing.inner * mixing.state_size
+    state = scanned + config.layers * mixing.window * mixing.channels
+    vectors = (config.layers * config.factor + 2) * d
+    return Work(
+        # a state is read and written
+        bytes=(read + rows * tables) * size + rows * (2 * state + vectors) * FLOAT,
+        # a cell of the state decays, takes something in, and gives something out
+        operations=rows * (2 * read + 5 * scanned),
+    )
 
 
 def decoder(config: VqConfig, grid: tuple[int, int], size: int, batch: int = 1) -> Work:

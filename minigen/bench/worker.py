@@ -21,21 +21,27 @@ WARM = 4
 
 @dataclass(frozen=True)
 class Job:
-    """What is drawn: presets by name, stand-in weights, one batch of images."""
+    """What is drawn: presets by name, stand-in weights, one batch of images.
+
+    schedule: None for the family's own; tokens: how many of an image are drawn where
+    each is a step, None for models that draw several in a step.
+    """
 
     generator: str = "arpg-l"
     tokenizer: str = "vq-16"
     dtype: str = "float32"
     steps: int = 64
-    schedule: str = "arccos"
+    schedule: str | None = None
     guidance: float = 4.5
     batch: int = 1
     threads: int = 2
     backend: str = "auto"
+    tokens: int | None = None
 
 
 def serve(draw: Callable[[int], dict], steps: int, **about) -> None:
-    """Answer on stdout as the module says; draw(steps) makes one batch of images."""
+    """Answer on stdout as the module says; draw(steps) makes one batch of images,
+    or as much of it as is drawn in so many steps."""
     draw(min(WARM, steps))
     _answer({"ready": True, **about})
     for line in iter(sys.stdin.readline, "end\n"):
@@ -70,6 +76,8 @@ def peak_bytes() -> int:
 
 def main(job: Job) -> None:
     """Serve with our own models."""
+    from itertools import islice
+
     from minigen.bench import weights
     from minigen.config import PRESETS
     from minigen.pipeline import assemble
@@ -81,17 +89,19 @@ def main(job: Job) -> None:
     pipe = assemble(generator, tokenizer, job.backend)
     labels = [i % pipe.config.classes for i in range(job.batch)]
 
-    def draw(steps):
+    def draw(count):
         def tokens():
-            for step in pipe.steps(
-                labels, steps=steps, schedule=job.schedule, guidance=job.guidance
-            ):
+            run = pipe.steps(
+                labels, steps=count, schedule=job.schedule, guidance=job.guidance
+            )
+            for step in islice(run, job.tokens and count):
                 canvas = step.canvas
             return canvas
 
-        return timed(tokens, pipe.decode)
+        # what has not been drawn counts as token 0
+        return timed(tokens, lambda canvas: pipe.decode(canvas.clip(0)))
 
-    serve(draw, job.steps, backend=pipe.backend)
+    serve(draw, job.tokens or job.steps, backend=pipe.backend)
 
 
 def _answer(values):

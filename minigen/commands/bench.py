@@ -10,13 +10,11 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.terminal import (
-    duration,
     gigabytes,
     new_app,
     reported,
     say,
     say_json,
-    table,
 )
 from minigen.errors import InputError
 
@@ -37,7 +35,15 @@ def cpu(
         int, typer.Option(min=1, metavar="N", help="Images drawn on each side.")
     ] = 3,
     steps: o.Steps = 64,
-    schedule: o.Schedule = "arccos",
+    schedule: o.Schedule = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Draw the first N of an image, where each is a step. Default: 64.",
+        ),
+    ] = None,
     guidance: o.Guidance = 4.5,
     batch: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images drawn together.")
@@ -48,8 +54,9 @@ def cpu(
 ):
     """Time an image of a full-size model, beside its PyTorch twin.
 
-    Weights are stand-ins. Both programs run in a process of their own and take turns;
-    the limit is what this machine's memory and multipliers allow.
+    Models that draw one token a step (AiM, LlamaGen) are compared by the token. Weights
+    are stand-ins. Both programs run in a process of their own and take turns; the limit
+    is what this machine's memory and multipliers allow.
     """
     from minigen import backends
 
@@ -61,13 +68,60 @@ def cpu(
     job = Job(
         generator=generator, tokenizer=tokenizer, dtype=dtype, steps=steps,
         schedule=schedule, guidance=guidance, batch=batch, backend=backend,
-        threads=threads or numba.config.NUMBA_NUM_THREADS,
+        tokens=tokens, threads=threads or numba.config.NUMBA_NUM_THREADS,
     )  # fmt: skip
     found = compare(job, runs, _tell)
+    _clear()
     if as_json:
         say_json(to_json(found))
-        return
-    _print(found)
+    else:
+        from minigen.bench import report
+
+        say(report.comparison(found))
+
+
+@app.command()
+@reported
+def growth(
+    recurrent: Annotated[str, typer.Argument(metavar="AIM")] = "aim-b",
+    transformer: Annotated[str, typer.Argument(metavar="GPT")] = "gpt-b",
+    picture: Annotated[
+        Path, typer.Option(metavar="FILE.png", help="Where the curves are drawn.")
+    ] = Path("growth.png"),
+    dtype: Dtype = "float32",
+    runs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Tokens at each position.")
+    ] = 50,
+    backend: o.Backend = "auto",
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+):
+    """Time a token, and size what is kept, as an image grows from 16 tokens to 4096.
+
+    AiM keeps a state, the transformer a cache. Weights are stand-ins, one image is
+    drawn with both halves of guidance, positions take turns.
+    """
+    from minigen import backends
+    from minigen.bench import growth as measuring
+    from minigen.bench.picture import write
+    from minigen.show.files import check_file
+
+    names = recurrent, transformer
+    measuring.check(names)
+    check_file(picture, ".png")
+    o.warn_of(backend)
+    o.use_threads(threads, backends.pick(backend)[0])
+    found = measuring.measure(
+        names, rounds=runs, dtype=dtype, backend=backend, say=_tell
+    )
+    _clear()
+    write(picture, found)
+    if as_json:
+        say_json({**measuring.to_json(found), "picture": picture})
+    else:
+        from minigen.bench import report
+
+        say(f"{report.growth(found)}\npicture: {picture}")
 
 
 @app.command()
@@ -88,24 +142,31 @@ def gpu(
         ),
     ] = None,
     dtype: Dtype = "float32",
+    generator: Annotated[
+        str, typer.Option(metavar="PRESET", help="Which model draws the images.")
+    ] = "arpg-l",
 ):
-    """Time kernels, launches and images of ARPG-L on an NVIDIA GPU.
+    """Time kernels, launches and images of a full-size model on an NVIDIA GPU.
 
     Weights are stand-ins. Ceilings are measured in the same run. Takes some minutes; a
     run that was cut short goes on where it stopped, given the same FILE.
     """
     from minigen.bench.gpu import PARTS, bench, report
+    from minigen.config import PRESETS
     from minigen.show.files import check_file
 
     chosen = tuple(part or PARTS)
     for name in chosen:
         if name not in PARTS:
             raise InputError(f"--part {name!r} is not one of {', '.join(PARTS)}")
+    if not hasattr(PRESETS.get(generator), "tokens"):
+        drawing = (n for n, config in PRESETS.items() if hasattr(config, "tokens"))
+        known = ", ".join(drawing)
+        raise InputError(f"--generator {generator!r} is not one of {known}")
     if out:
         check_file(out, ".json")
-    found = bench(out, chosen, dtype, _tell_all)
-    if sys.stderr.isatty():
-        typer.echo("\r\x1b[K", err=True, nl=False)
+    found = bench(out, chosen, dtype, _tell_all, generator)
+    _clear()
     say(report.text(found))
 
 
@@ -136,59 +197,13 @@ def _tell(text):
         typer.echo(f"\r\x1b[K{text}", err=True, nl=False)
 
 
+def _clear():
+    _tell("")
+
+
 def _tell_all(text):
     # where nobody watches, every line: it says how far a run came that was cut short
     if sys.stderr.isatty():
         _tell(text)
     else:
         typer.echo(text, err=True)
-
-
-def _print(found):
-    from minigen.bench.compare import PARTS, seconds
-
-    if sys.stderr.isatty():
-        typer.echo("\r\x1b[K", err=True, nl=False)
-    job = found.job
-    say(f"{job.generator} with {job.tokenizer}, {job.dtype}, {job.steps} steps, "
-        f"guidance {job.guidance}, batch {job.batch}, {job.threads} threads, "
-        f"medians of {len(found.ours.runs)}\n")  # fmt: skip
-    sides = [found.ours] if found.twin is None else [found.ours, found.twin]
-    rows = [("", "minigen", "pytorch", "limit")]
-    for part in PARTS:
-        times = [duration(side.median(part)) for side in sides]
-        rows.append((part, *_pad(times), duration(seconds(found, part))))
-    peaks = [gigabytes(side.peak_bytes) for side in sides]
-    rows.append(("peak memory", *_pad(peaks), ""))
-    say(table(rows, right=(1, 2, 3)))
-    say()
-    if found.ratio is None:
-        say('pytorch is not installed, so ours ran alone: pip install "minigen[train]"')
-    else:
-        say(f"pytorch takes {found.ratio:.2f} times as long (median of paired runs)")
-    share = seconds(found, "image") / found.ours.median("image")
-    say(f"minigen reaches {share:.0%} of the limit")
-    say()
-    _print_limit(found)
-
-
-def _print_limit(found):
-    from minigen.bench.compare import seconds
-
-    top = found.ceilings
-    say(f"limit: {top.bandwidth / 1e9:.1f} GB/s read and {top.peak / 1e9:.0f} GFLOP/s, "
-        f"measured on {top.threads} threads in this run\n")  # fmt: skip
-    rows = [("", "read", "operations", "at least")]
-    for part, steps in (
-        ("tokens", found.work["tokens"]),
-        ("pixels", [found.work["pixels"]]),
-    ):
-        read = sum(step.bytes for step in steps)
-        operations = sum(step.operations for step in steps) / 1e9
-        rows.append((part, gigabytes(read), f"{operations:.3g} GFLOP",
-                     duration(seconds(found, part))))  # fmt: skip
-    say(table(rows, right=(1, 2, 3)))
-
-
-def _pad(cells):
-    return (*cells, "-")[:2]

@@ -19,7 +19,8 @@ import numpy as np
 
 from minigen.errors import InputError
 from minigen.models import mamba
-from minigen.models.mamba import EPS, linear, tell
+from minigen.models.mamba import EPS, linear
+from minigen.models.watching import tell
 from minigen.plans import check_raster
 
 POSITIONS = {"trained": 0, "released": 1}
@@ -90,7 +91,7 @@ def prompt(config, labels, rows, known, guided=True):
     """
     first = np.array([*labels, *[config.no_class_id] * len(labels)])[None]
     ids = np.concatenate([first, np.tile(np.transpose(known), (1, 2))])
-    rows = np.concatenate([[0], rows])
+    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
     return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
 
 

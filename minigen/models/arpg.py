@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minigen.models.watching import tell, tell_linear
+
 
 @dataclass(frozen=True)
 class Cache:
@@ -57,7 +59,7 @@ def prompt(config, labels, rows, known, guided=True):
     if guided:
         first, known = first + [config.no_class_id] * len(labels), _twice(known)
     ids = np.concatenate([np.array(first)[:, None], known], axis=1)
-    rows = np.concatenate([[0], rows])
+    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
     return ids, np.ascontiguousarray(np.broadcast_to(rows, ids.shape))
 
 
@@ -178,23 +180,23 @@ def read(ops, weights, config, ids, rows, table, attend, watch=None):
     attend(layer) gives the attention of that layer, a function of q, k, v.
     """
     x = ops.embed(weights["embeddings"], ids)
-    _tell(watch, "embed", x)
+    tell(watch, "embed", x)
     for i, w in enumerate(weights["self"]):
         a = ops.rms_norm(x, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
         k = ops.rope2d(_heads(config, ops.linear(a, w["to_k"])), table, rows)
         v = _heads(config, ops.linear(a, w["to_v"]))
         o = _merge(config, attend(i)(q, k, v))
-        _tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
+        tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
         x = ops.linear_add(o, w["proj"], x)
         x = feed_forward(ops, config, x, w)
-        _tell(watch, f"self{i}_out", x)
+        tell(watch, f"self{i}_out", x)
     m = ops.rms_norm(x, weights["norm"], config.norm_eps)
     k = ops.linear(m, weights["to_k"])
     v = ops.linear(m, weights["to_v"])
-    _tell(watch, "mid_norm", m)
-    _tell(watch, "shared_k_prerope", k)
-    _tell(watch, "shared_v", v)
+    tell(watch, "mid_norm", m)
+    tell(watch, "shared_k_prerope", k)
+    tell(watch, "shared_v", v)
     return ops.rope2d(_heads(config, k), table, rows), _heads(config, v)
 
 
@@ -205,12 +207,12 @@ def answer(ops, weights, config, rows, table, attend, watch=None):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
         o = _merge(config, attend(q))
-        _tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
+        tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
         u = ops.linear_add(o, w["proj"], u)
         u = feed_forward(ops, config, u, w)
-        _tell(watch, f"cross{i}_out", u)
+        tell(watch, f"cross{i}_out", u)
     u = ops.rms_norm(u, weights["out_norm"], config.norm_eps)
-    _tell(watch, "final_norm", u)
+    tell(watch, "final_norm", u)
     return ops.linear(u, weights["head"])
 
 
@@ -231,14 +233,3 @@ def _heads(config, x):
 
 def _merge(config, x):
     return x.reshape(x.shape[0], x.shape[1], config.width)
-
-
-def _tell(watch, name, array):
-    if watch is not None:
-        watch(name, array)
-
-
-def _tell_linear(watch, name, ops, x, w):
-    # the originals' hooks see a projection before it is added to the residual
-    if watch is not None:
-        watch(name, ops.linear(x, w))

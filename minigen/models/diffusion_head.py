@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen.models.layers import layer_norm, linear, split_columns, tell
+from minigen.models.layers import layer_norm, linear, split_columns
+from minigen.models.watching import tell
 
 EPS = 1e-6
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.models import pyramid
+from minigen.models.watching import tell
 
 
 def encode(ops, weights, config, x, watch=None):
@@ -24,7 +25,7 @@ def encode(ops, weights, config, x, watch=None):
     """
     x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
     x = ops.conv1x1(x, **weights["quant_conv"])
-    pyramid.tell(watch, "quant_conv", x)
+    tell(watch, "quant_conv", x)
     return x
 
 
@@ -54,7 +55,7 @@ def from_latents(ops, config, latents):
 def decode(ops, weights, config, samples, watch=None):
     """Return the image of samples: (b y x c) to (b Y X 3), about [-1, 1]."""
     x = ops.conv1x1(samples, **weights["post_quant_conv"])
-    pyramid.tell(watch, "post_quant_conv", x)
+    tell(watch, "post_quant_conv", x)
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
 
 

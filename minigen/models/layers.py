@@ -41,11 +41,5 @@ def split_columns(ops, x, count):
     return tuple(ops.columns(x, i * width, (i + 1) * width) for i in range(count))
 
 
-def tell(watch, name, array):
-    """Tell a watcher, if there is one, what was computed."""
-    if watch is not None:
-        watch(name, array)
-
-
 def _pixels(x):
     return x.reshape(x.shape[0], 1, *x.shape[1:])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigen.errors import InputError
+from minigen.models.watching import tell, tell_linear
 from minigen.plans import check_raster
 
 
@@ -70,7 +71,7 @@ def prompt(config, labels, rows, known, guided=True):
     first = np.array([*labels, *[config.no_class_id] * len(labels)])
     first = first[None, : halves * len(labels)]
     ids = np.concatenate([first, np.tile(np.transpose(known), (1, halves))])
-    rows = np.concatenate([[0], rows])
+    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
     return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
 
 
@@ -134,7 +135,7 @@ def forward(ops, weights, config, tokens, labels, table, watch=None):
             part = ops.embed(weights[table_name], ids)
             x = ops.append(x, part.reshape(b, ids.shape[1], 1, config.width), at)
     x = x.reshape(b, n, config.width)
-    _tell(watch, "embed", x)
+    tell(watch, "embed", x)
 
     def attend(layer):
         return ops.attention_causal
@@ -188,14 +189,14 @@ def _decode(ops, weights, config, x, rows, table, attend, watch=None):
         k = ops.rope2d(ops.linear(a, to_k).reshape(keys), table, rows)
         v = ops.linear(a, to_v).reshape(keys)
         o = attend(i)(q, k, v).reshape(b, n, d)
-        _tell_linear(watch, f"layer{i}_qkv", ops, a, w["qkv"])
-        _tell_linear(watch, f"layer{i}_attn", ops, o, w["proj"])
+        tell_linear(watch, f"layer{i}_qkv", ops, a, w["qkv"])
+        tell_linear(watch, f"layer{i}_attn", ops, o, w["proj"])
         x = ops.linear_add(o, w["proj"], x)
         a = ops.rms_norm(x, w["ffn_norm"], config.norm_eps)
         h = ops.swiglu(ops.linear(a, w["gate"]), ops.linear(a, w["up"]))
-        _tell_linear(watch, f"layer{i}_ffn", ops, h, w["down"])
+        tell_linear(watch, f"layer{i}_ffn", ops, h, w["down"])
         x = ops.linear_add(h, w["down"], x)
-        _tell(watch, f"layer{i}_out", x)
+        tell(watch, f"layer{i}_out", x)
     return x
 
 
@@ -207,16 +208,5 @@ def _parts(config, qkv):
 
 def _answer(ops, weights, config, x, watch=None):
     x = ops.rms_norm(x, weights["out_norm"], config.norm_eps)
-    _tell(watch, "final_norm", x)
+    tell(watch, "final_norm", x)
     return ops.linear(x, weights["head"])
-
-
-def _tell(watch, name, array):
-    if watch is not None:
-        watch(name, array)
-
-
-def _tell_linear(watch, name, ops, x, w):
-    # the originals' hooks see a projection before it is rotated, or added to the rest
-    if watch is not None:
-        watch(name, ops.linear(x, w))

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.models.layers import join, layer_norm, linear, linear_add, tell
+from minigen.models.layers import join, layer_norm, linear, linear_add
+from minigen.models.watching import tell
 
 EPS = 1e-6
 

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 
 from minigen.config import Mamba2Config
+from minigen.models.watching import tell
 
 EPS = 1e-5
 
@@ -103,12 +104,6 @@ def linear(ops, x, w):
     # a linear layer with a bias is a 1x1 convolution of a row of pixels
     y = ops.conv1x1(x.reshape(x.shape[0], 1, *x.shape[1:]), w["w"], w["bias"])
     return y.reshape(*x.shape[:-1], y.shape[-1])
-
-
-def tell(watch, name, array):
-    """Tell a watcher, if there is one, what was computed."""
-    if watch is not None:
-        watch(name, array)
 
 
 def _gated(ops, w, config, y, z):

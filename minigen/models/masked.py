@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigen.models import mae
-from minigen.models.layers import join, tell
+from minigen.models.layers import join
+from minigen.models.watching import tell
 
 
 @dataclass(frozen=True)

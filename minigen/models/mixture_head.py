@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.models import token_flow
-from minigen.models.layers import join, linear, split_columns, tell
+from minigen.models.layers import join, linear, split_columns
+from minigen.models.watching import tell
 
 EPS = 1e-6
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minigen.models.watching import tell
+
 GROUPS = 32
 EPS = 1e-6
 
@@ -78,12 +80,6 @@ def attend(ops, x, norm, q, k, v, proj):
     q, k, v = (ops.conv1x1(a, **w).reshape(heads) for w in (q, k, v))
     o = ops.attention(q, k, v, y * columns).reshape(grid)
     return ops.conv1x1_add(o, **proj, residual=x)
-
-
-def tell(watch, name, array):
-    """Hand an array to whoever watches, if anyone does."""
-    if watch is not None:
-        watch(name, array)
 
 
 def _level(ops, x, level, names, watch, name):

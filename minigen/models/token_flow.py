@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.models.layers import join, layer_norm, linear, linear_add, tell
+from minigen.models.layers import join, layer_norm, linear, linear_add
 from minigen.models.mae import thirds
+from minigen.models.watching import tell
 
 WIDTH, HEAD_SIZE, BLOCKS = 128, 64, 4
 EPS = 1e-5

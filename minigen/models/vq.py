@@ -12,6 +12,7 @@ tokenizer/tokenizer_image/vq_model.py. Images and activations are (b y x c), flo
 from __future__ import annotations
 
 from minigen.models import pyramid
+from minigen.models.watching import tell
 
 
 def encode(ops, weights, config, x, watch=None):
@@ -21,7 +22,7 @@ def encode(ops, weights, config, x, watch=None):
     """
     x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
     x = ops.conv1x1(x, **weights["quant_conv"])
-    pyramid.tell(watch, "quant_conv", x)
+    tell(watch, "quant_conv", x)
     return x
 
 
@@ -50,7 +51,7 @@ def decode(ops, weights, config, tokens, watch=None):
 def decode_latent(ops, weights, config, z, watch=None):
     """Return the image of quantised vectors: (b y x c) to (b Y X 3)."""
     x = ops.conv1x1(z, **weights["post_quant_conv"])
-    pyramid.tell(watch, "post_quant_conv", x)
+    tell(watch, "post_quant_conv", x)
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
 
 

@@ -8,13 +8,16 @@ import sys
 import ml_dtypes
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from minigen import plans
 from minigen.bench import weights
 from minigen.bench.worker import Job, serve, timed
-from minigen.config import PRESETS
-from minigen.training.arpg import Arpg, generate, rotary_table
+from minigen.config import PRESETS, AimConfig, ArpgConfig, GptConfig
+from minigen.training import aim, arpg, llamagen
 from minigen.training.vq import Vq
+
+GENERATORS = {ArpgConfig: arpg.Arpg, GptConfig: llamagen.Gpt, AimConfig: aim.Aim}
 
 
 def stand_in(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
@@ -32,27 +35,47 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
+def drawer(job: Job, model: torch.nn.Module):
+    """Return draw(count): tokens (b n) made in so many steps, 0 where none is drawn."""
+    config = model.config
+    labels = torch.arange(job.batch) % config.classes
+    if not isinstance(config, ArpgConfig):
+        twin = aim if isinstance(config, AimConfig) else llamagen
+
+        def draw_first(count):
+            tokens = twin.generate(model, labels, count, guidance=job.guidance)
+            return F.pad(tokens, (0, config.tokens - count))
+
+        return draw_first
+    plan = plans.plan((config.side, config.side), "random", "one")
+    order = torch.tensor(plan.order)
+
+    def draw_all(steps):
+        counts = list(plans.counts(job.schedule, config.tokens, steps))
+        return arpg.generate(model, labels, order, counts, guidance=job.guidance)
+
+    return draw_all
+
+
 @torch.inference_mode()
 def main(job: Job) -> None:
     """Serve with the twins."""
     torch.set_num_threads(job.threads)
     config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
     with torch.device("meta"):
-        arpg, vq = Arpg(config), Vq(tokenizer)
-    arpg, vq = stand_in(arpg, job.dtype), stand_in(vq, job.dtype)
-    arpg.table = rotary_table(config)
-    labels = torch.arange(job.batch) % config.classes
-    grid = (config.side, config.side)
-    order = torch.tensor(plans.plan(grid, "random", "one").order)
+        generator, vq = GENERATORS[type(config)](config), Vq(tokenizer)
+    generator, vq = stand_in(generator, job.dtype), stand_in(vq, job.dtype)
+    if hasattr(generator, "table"):
+        generator.table = arpg.rotary_table(config)
+    draw_tokens, grid = drawer(job, generator), (config.side, config.side)
 
-    def draw(steps):
-        counts = list(plans.counts(job.schedule, config.tokens, steps))
+    def draw(count):
         return timed(
-            lambda: generate(arpg, labels, order, counts, guidance=job.guidance),
+            lambda: draw_tokens(count),
             lambda tokens: [to_pixels(vq.decode_code(t[None], grid)) for t in tokens],
         )
 
-    serve(draw, job.steps, torch=torch.__version__)
+    serve(draw, job.tokens or job.steps, torch=torch.__version__)
 
 
 def to_pixels(image: torch.Tensor) -> torch.Tensor:

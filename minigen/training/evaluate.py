@@ -19,16 +19,17 @@ from torch import Tensor, nn
 from minigen import plans
 from minigen.config import PRESETS
 from minigen.errors import MinigenError
+from minigen.training import aim, llamagen
+from minigen.training.aim import Aim
 from minigen.training.arpg import Arpg, generate
 from minigen.training.data import read_mnist, to_grey, to_input, tokenize
 from minigen.training.judge import Judge
 from minigen.training.llamagen import Gpt
-from minigen.training.llamagen import generate as generate_raster
 from minigen.training.tasks import classify
 from minigen.training.trainer import read
 from minigen.training.vq import Vq
 
-TWINS = {"arpg": Arpg, "gpt": Gpt, "vq": Vq, "judge": Judge}
+TWINS = {"arpg": Arpg, "gpt": Gpt, "aim": Aim, "vq": Vq, "judge": Judge}
 
 
 def load(name: str, folder: str | Path) -> nn.Module:
@@ -86,13 +87,14 @@ def sample(
 
 
 def sample_raster(
-    model: Gpt, count: int, seed: int, **options
+    model: Gpt | Aim, count: int, seed: int, **options
 ) -> tuple[Tensor, Tensor]:
     """Labels (b), taking turns, and tokens (b n), row by row."""
+    generate = aim.generate if isinstance(model, Aim) else llamagen.generate
     labels = torch.arange(count) % model.config.classes
     generator = torch.Generator().manual_seed(seed)
     drawn = [
-        generate_raster(model, part, generator=generator, **options)
+        generate(model, part, generator=generator, **options)
         for part in labels.split(100)
     ]
     return labels, torch.cat(drawn)
@@ -117,8 +119,8 @@ def sweep(args: argparse.Namespace, vq: Vq, judge: Judge):
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m minigen.training.evaluate")
     add = parser.add_argument
-    add("what", choices=["vq", "arpg", "gpt"])
-    add("--train", required=True, help="folder that holds vq/, judge/, arpg/ or gpt/")
+    add("what", choices=["vq", "arpg", "gpt", "aim"])
+    add("--train", required=True, help="folder that holds vq/, judge/, arpg/ ...")
     add("--data", help="folder of the four MNIST files, for vq")
     add("--count", type=int, default=1000, help="digits per setting")
     # each option takes several values; all combinations are tried

@@ -28,11 +28,18 @@ Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 
 
 def make_optimizer(model: nn.Module, rate: float, decay: float = DECAY):
-    """AdamW with weight decay on matrices and tables, none on vectors."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    """AdamW with weight decay on matrices and tables, none on vectors and on rates.
+
+    Mamba-1's logarithms of rates, A_log, are a matrix, and are not pulled to zero.
+    """
+    pulled, free = [], []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            kept = p.ndim < 2 or name.endswith("A_log")
+            (free if kept else pulled).append(p)
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": pulled, "weight_decay": decay},
+        {"params": free, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=BETAS, eps=EPS)
 

@@ -135,3 +135,98 @@ def linear(x, w):
 def append(cache, new, length):
     cache[:, length : length + new.shape[1]] = new
     return cache
+
+
+@cuda.jit
+def gated_silu(x, y):
+    i, f = cuda.blockIdx.x, y.shape[1]
+    k = 256 * cuda.blockIdx.y + cuda.threadIdx.x
+    if k < f:
+        value, gate = x[i, k], x[i, f + k]
+        small = math.exp(-abs(gate))
+        share = small if gate < np.float32(0) else np.float32(1)
+        y[i, k] = value * gate * share / (np.float32(1) + small)
+
+
+@cuda.jit
+def columns(x, first, y):
+    i, k = cuda.blockIdx.x, 256 * cuda.blockIdx.y + cuda.threadIdx.x
+    if k < y.shape[1]:
+        y[i, k] = x[i, first + k]
+
+
+@cuda.jit
+def modulate(x, shift, scale, y):
+    t, i = cuda.blockIdx.x, cuda.blockIdx.z
+    k = 256 * cuda.blockIdx.y + cuda.threadIdx.x
+    if k < x.shape[2]:
+        y[i, t, k] = x[i, t, k] * (np.float32(1) + scale[i, k]) + shift[i, k]
+
+
+@cuda.jit
+def add_rms_norm(x, residual, w, eps, y, total):
+    i, d = cuda.blockIdx.x, x.shape[1]
+    squares = np.float32(0)
+    for k in range(d):
+        value = x[i, k] + residual[i, k]
+        squares += value * value
+    scale = np.float32(1) / math.sqrt(squares / np.float32(d) + eps)
+    for k in range(cuda.threadIdx.x, d, cuda.blockDim.x):
+        total[i, k] = x[i, k] + residual[i, k]
+        y[i, k] = widen(w[k]) * (total[i, k] * scale)
+
+
+@cuda.jit
+def causal_conv(x, w, bias, state, y):
+    n, c, window = x.shape[1], x.shape[2], w.shape[1]
+    i, row = cuda.blockIdx.z, cuda.threadIdx.y
+    k = 32 * cuda.blockIdx.x + cuda.threadIdx.x
+    t = cuda.blockDim.y * cuda.blockIdx.y + row
+    if k < c and t < n:
+        total = widen(bias[k])
+        for j in range(window):
+            at = t - window + 1 + j
+            v = x[i, at, k] if at >= 0 else state[i, window + at, k]
+            total += widen(w[k, j]) * v
+        y[i, t, k] = total
+    moves = cuda.blockIdx.y == 0 and row < window and k < c
+    if moves:
+        last = n - window + row
+        kept = x[i, last, k] if last >= 0 else state[i, n + row, k]
+    cuda.syncthreads()
+    if moves:
+        state[i, row, k] = kept
+
+
+@cuda.jit
+def step_size(x, bias, lowest, highest, y):
+    cell, h = cuda.grid(1), x.shape[1]
+    if cell < x.size:
+        v = x[cell // h, cell % h] + widen(bias[cell % h])
+        delta = v if v > np.float32(20) else math.log1p(math.exp(v))
+        y[cell // h, cell % h] = min(max(delta, lowest), highest)
+
+
+def add_rms_norm_numpy(x, residual, w, eps):
+    total = x + residual
+    mean = np.mean(total * total, axis=-1, keepdims=True)
+    return w.astype(np.float32) * (total / np.sqrt(mean + np.float32(eps))), total
+
+
+def gate_rms_norm(x, z, w, r, eps):
+    small = np.exp(-np.abs(z))
+    v = x * (z * (np.where(z < 0, small, np.float32(1)) / (1 + small)))
+    groups = v.reshape(*v.shape[:-1], r, v.shape[-1] // r)
+    mean = np.mean(groups * groups, axis=-1, keepdims=True)
+    unit = groups / np.sqrt(mean + np.float32(eps))
+    return w.astype(np.float32) * unit.reshape(v.shape)
+
+
+def causal_conv_numpy(x, w, bias, state):
+    n, window = x.shape[1], w.shape[1]
+    w, seen = w.astype(np.float32), np.concatenate([state, x], axis=1)
+    y = bias.astype(np.float32)
+    for k in range(window):
+        y = y + w[:, k] * seen[:, k + 1 : k + 1 + n]
+    state[...] = seen[:, n:]
+    return y, state

@@ -11,10 +11,11 @@ from minigen import backends
 from minigen.checking import patterns, search, strategies
 from minigen.checking.report import Finding
 from minigen.checking.specs import SPECS, errors, expected
-from minigen.checking.specs.spec import reference
+from minigen.checking.specs.spec import each, reference, several
 from minigen.checking.strategies import FULL, SMALL
 from minigen.checking.tolerance import FACTOR
 from minigen.checking.verdict import described, judge, same_bits
+from minigen.simt.pattern import poison
 
 NAMES = list(SPECS)
 
@@ -47,7 +48,7 @@ def test_cases_are_arguments_of_the_reference_in_their_order(name):
     for size in sizes:
         for case in cases(spec, size, 3):
             assert list(case) == wanted
-            assert {*spec.company, *filter(None, [spec.changes])} <= {*case}
+            assert {*spec.company, *spec.changes} <= {*case}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,19 +56,56 @@ def test_the_reference_in_float32_is_right_and_anything_else_wrong(name):
     spec = SPECS[name]
     seen = 0
     for case in cases(spec, FULL, 8):
-        given = {n: v.copy() if hasattr(v, "copy") else v for n, v in case.items()}
-        result = np.array(reference(spec)(**given))
-        assert judge(spec, case, result)[0] is None, described(case)
-        if result.size == 0:
-            continue
-        changed = result.reshape(-1).copy()
-        changed[-1] = (
-            changed[-1] * 2 + 1 if result.dtype.kind == "f" else changed[-1] ^ 2
-        )
-        finding, worst = judge(spec, case, changed.reshape(result.shape))
-        seen += finding is not None and finding.kind == "wrong value" and worst > FACTOR
+        results = referred(spec, case)
+        assert judge(spec, case, results)[0] is None, described(case)
+        # of several results, each is wrong once
+        for i, result in enumerate(several(results)):
+            if result.size == 0:
+                continue
+            changed = result.reshape(-1).copy()
+            changed[-1] = (
+                changed[-1] * 2 + 1 if result.dtype.kind == "f" else changed[-1] ^ 2
+            )
+            wrong = changed.reshape(result.shape)
+            if isinstance(results, tuple):
+                wrong = (*results[:i], wrong, *results[i + 1 :])
+            finding, worst = judge(spec, case, wrong)
+            named = finding is not None and finding.kind == "wrong value"
+            seen += (named and worst > FACTOR) / len(several(results))
     # a huge magnitude may allow it here and there
     assert seen >= 4
+
+
+def referred(spec, case):
+    """Return what the reference makes of a copy of a case."""
+    given = {n: v.copy() if hasattr(v, "copy") else v for n, v in case.items()}
+    return each(np.array, reference(spec)(**given))
+
+
+def test_of_several_results_the_one_at_fault_is_named():
+    spec = SPECS["causal_conv"]
+    (case, *_) = cases(spec, SMALL, 2)
+    y, state = referred(spec, case)
+    for wrong, kind, word in (
+        (y, "type", "one result returned, expected 2 results"),
+        ((y, state, y), "type", "3 results returned, expected 2 results"),
+        ((y, None), "type", "NoneType was returned for state, expected an array"),
+        ((y[0], state), "shape", "was returned for result[0]"),
+        ((y, state.astype(np.float64)), "dtype", "was returned for state"),
+        ((y, poison(state.copy())), "never written", "nobody wrote state[0, 0, 0]"),
+        ((y + 9, state), "wrong value", "result[0][0, 0, 0] is"),
+        ((y, state + 9), "wrong value", "state[0, 0, 0] is"),
+    ):
+        finding, worst = judge(spec, case, wrong)
+        assert finding.kind == kind and worst > FACTOR
+        assert word in finding.message
+
+
+def test_of_several_results_the_first_that_differs_is_given():
+    one, other = np.zeros((2, 3)), np.ones((2, 3))
+    assert same_bits((one, one), (one, one)) is None
+    assert same_bits((one, one), (one, other)) == (1, 0, 0)
+    assert same_bits((one, one), (other, one)) == (0, 0, 0)
 
 
 def test_a_token_of_no_probability_is_infinitely_wrong():

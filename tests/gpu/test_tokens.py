@@ -1,4 +1,4 @@
-"""ARPG on a GPU draws the tokens that it draws on the CPU."""
+"""The models that ship draw on a GPU the tokens that they draw on the CPU."""
 
 import numpy as np
 import pytest
@@ -10,16 +10,20 @@ from tests.test_sample import compare
 pytestmark = MARKS
 
 
+MODELS = ("arpg-mnist", "aim-mnist", "gpt-mnist")
+
+
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("seed", range(3))
-def test_tokens_equal_numba_s(seed, record_property):
+def test_tokens_equal_numba_s(model, seed, record_property):
     """Near ties, where rounding may decide otherwise, are counted; they are few."""
     labels, runs = list(range(10)), []
     for backend in ("numba", "cuda"):
-        pipe = load("arpg-mnist", backend=backend)
+        pipe = load(model, backend=backend)
         runs.append(list(pipe.steps(labels, seed=seed, steps=16)))
     ties = compare(*runs, seed=seed)
     record_property("near_ties", ties)
-    print(f"seed {seed}: {ties} near ties in {10 * 64} tokens")
+    print(f"{model}, seed {seed}: {ties} near ties in {10 * 64} tokens")
     assert ties <= 2
 
 
@@ -33,8 +37,9 @@ def test_images_equal_numba_s_but_for_rounding():
     assert apart.max() <= 1 and (apart > 0).mean() < 1 / 800
 
 
-def test_an_image_does_not_depend_on_its_company():
-    pipe = load("arpg-mnist", backend="cuda")
+@pytest.mark.parametrize("model", MODELS)
+def test_an_image_does_not_depend_on_its_company(model):
+    pipe = load(model, backend="cuda")
     together = pipe.sample([3, 7, 1], seed=2, steps=4)
     alone = pipe.sample([7], seed=2, steps=4, first=1)
     assert np.array_equal(together[1:2], alone)

@@ -54,6 +54,25 @@ ROUTES = {
     "embed": [{}, {"d": 300}],
     "swiglu": [{}, {"f": 300}],
     "cross_entropy": [{}, {"v": 300}],
+    "silu": [{}, {"d": 300}],
+    "gated_silu": [{}, {"f": 300}],
+    "columns": [{}, {"d": 300, "first": 3, "last": 290}],
+    "modulate": [{}, {"d": 300}],
+    "gate": [{}, {"d": 300}],
+    "add": [{}, {"d": 300}],
+    "add_rms_norm": [{}, {"d": 300}],
+    "gate_rms_norm": [{}, {"c": 300}],
+    "rms_norm_gate": [{}, {"c": 300}],
+    "causal_conv": [{}, {"n": 1}, {"n": 2, "w": 5}, {"n": 11, "c": 33}],
+    "causal_conv_silu": [{}, {"n": 1}, {"n": 11, "c": 33}],
+    "step_size": [{}, {"n": 150}],
+    "selective_scan": [{}, {"n": 1}, {"b": 1, "n": 67, "c": 1, "s": 2}]
+    + [{"b": 1, "n": 259, "r": 1, "c": 1, "s": 1}],
+    "ssd": [{}, {"n": 1, "s": 35}, {"b": 1, "n": 67, "h": 1, "s": 2}]
+    + [{"b": 1, "n": 259, "r": 1, "h": 1, "p": 9, "s": 1}],
+    "ssd_chunked": [{"chunk": 2}, {"b": 1, "n": 67, "chunk": 66, "h": 1}]
+    + [{"b": 1, "n": 2, "h": 1, "p": 65, "s": 66, "chunk": 64}],
+    "mamba2_step": [{}, {"b": 8, "h": 1, "p": 2, "s": 3}],
     "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
 }
 """For launchers that choose among kernels, or whose threads take several turns: sizes
@@ -103,7 +122,9 @@ class Recorder:
         self.get, self.write = device.get, device.write
 
     def launch(self, kernel, grid, block, *arguments):
-        """Note a launch, with what the interpreter says about it."""
+        """Note a launch, with what the interpreter says about it; none of no blocks."""
+        if 0 in arrays.dimensions(grid, block)[0]:
+            return
         report = None
         if self.interpret:
             report = simt.launch(kernel, grid, block, *arguments, seed=self.seed)

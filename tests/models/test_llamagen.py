@@ -235,7 +235,7 @@ def test_labels_in_images_out(tmp_path):
     pipe = pipeline.load(paths["gpt-mnist"], paths["vq-mnist"], backend="numpy")
     assert pipe.config == PRESETS["gpt-mnist"]
     assert pipe.plan() == plans.plan((8, 8), "raster", "one")
-    assert pipe.options() == sample.Options(4.0, "constant")
+    assert pipe.options() == sample.Options(2.0, "constant")
     images = pipe.sample([3, 7], seed=1)
     assert images.shape == (2, 32, 32, 3) and images.dtype == np.uint8
     (*_, last) = pipe.steps([3, 7], seed=1)

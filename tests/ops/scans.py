@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops.step_size import reference as step_size
+from minigen.checking.specs.scans import step_sizes
 from tests import strategies as st
 
 
 def scan_case(seed, b, n, c, r, s):
     """Return the arguments of selective_scan, for r groups of c channels."""
     width = r * c
-    delta = deltas(seed, b, n, width)
+    delta = step_sizes(seed, b, n, width)
     A_log = st.floats(seed + 1, width, s)
     B, C = st.floats(seed + 2, b, n, r, s), st.floats(seed + 3, b, n, r, s)
     D, state = st.floats(seed + 4, width), st.floats(seed + 5, b, width, s)
@@ -25,17 +25,7 @@ def ssd_case(seed, b, n, r, h, p, s):
     B, C = st.floats(seed + 2, b, n, r, s), st.floats(seed + 3, b, n, r, s)
     state = st.floats(seed + 5, b, heads, p, s)
     x = st.floats(seed + 6, b, n, heads, p)
-    return [x, deltas(seed, b, n, heads), A_log, B, C, D, state]
-
-
-def deltas(seed, *shape):
-    """Return step sizes: most below one, some of them zero, a few so long that all is
-    forgotten."""
-    raw = st.floats(seed, *shape, scale=4.0) - np.float32(2)
-    delta = step_size.step_size(raw, np.zeros(shape[-1], np.float32), 0.0, np.inf)
-    delta[raw < -6] = 0
-    delta[raw > 8] *= 10
-    return delta
+    return [x, step_sizes(seed, b, n, heads), A_log, B, C, D, state]
 
 
 def whole(function, case, *rest):

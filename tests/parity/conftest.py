@@ -31,9 +31,22 @@ def pytest_generate_tests(metafunc):
             )
             for family, folder in found
             if family in replay.FAMILIES
-            for backend in (["cuda"] if gpu else backend_names(config))
+            for backend in backends_for(f"{family}/{folder.name}", config)
         ],
     )
+
+
+def backends_for(name, config) -> list[str]:
+    """Return where a case is replayed: the CUDA kernels are interpreted if it is tiny.
+
+    All cases are interpreted with --backend interpreter, which takes hours.
+    """
+    if gpu_is_asked(config):
+        return ["cuda"]
+    chosen = backend_names(config)
+    if not config.getoption("--backend") and name in replay.TINY:
+        return [*chosen, "interpreter"]
+    return chosen
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -91,6 +91,22 @@ FAMILIES = {
 """For each family: pairs of (is it of this kind?, replay it), the first yes wins."""
 
 
+TINY = {
+    "aim/sampling_filters",
+    "mamba_ops/add_rmsnorm",
+    "mamba_ops/causal_conv1d",
+    "mamba_ops/gated_rmsnorm",
+    "mamba_ops/mamba1_module",
+    "mamba_ops/mamba2_module",
+    "mamba_ops/mamba2_module_nonorm",
+    "mamba_ops/mamba2_module_options",
+    "mamba_ops/selective_scan",
+    "mamba_ops/selective_state_update",
+    "mamba_ops/ssd",
+}
+"""Cases that take seconds through the interpreter of CUDA kernels."""
+
+
 def find(golden: Path) -> list[tuple[str, Path]]:
     """Return (family, folder) of every case folder under `golden`, sorted by folder."""
     return [

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.parity.case import listed_arrays
 from tests.synth import synth
 
 FACTOR = 20  # times the float32 error that the case recorded
@@ -47,6 +48,8 @@ class Case:
 def load(golden, family, name) -> Case:
     folder = golden / family / name
     text = json.loads((folder / "case.json").read_text())
+    if isinstance(text.get("arrays"), dict):
+        text = listed_arrays(text)
     with np.load(folder / "io.npz") as file:
         arrays = {key: torch.from_numpy(file[key]) for key in file.files}
     return Case(folder, text, arrays)

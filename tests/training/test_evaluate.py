@@ -64,8 +64,9 @@ def test_the_command_tries_every_combination(trained, capsys):
     assert "order halton schedule arccos steps 2 guidance 3.0" in lines[-1]
 
 
-def test_a_raster_model_has_no_orders_to_try(trained, capsys):
-    given = ["gpt", "--train", str(trained), "--count=4", "--threads=1"]
+@pytest.mark.parametrize("name", ["gpt", "aim"])
+def test_a_raster_model_has_no_orders_to_try(trained, capsys, name):
+    given = [name, "--train", str(trained), "--count=4", "--threads=1"]
     assert main([*given, "--guidance", "1", "3", "--temperature", "0.5"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and all("agreement" in line for line in lines)

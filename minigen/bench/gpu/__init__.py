@@ -17,6 +17,7 @@ PARTS = ("kernels", "launch", "images")
 """What is measured, in this order."""
 
 GENERATOR, TOKENIZER = "arpg-l", "vq-16"
+MAMBA = "aim-l"
 BATCHES = (1, 8, 64)
 STEPS = 64
 
@@ -28,15 +29,17 @@ def bench(
     chosen: tuple[str, ...] = PARTS,
     dtype: str = "float32",
     say: Callable[[str], None] = lambda text: None,
+    generator: str = GENERATOR,
 ) -> dict:
     """Measure the parts that the file lacks, write each as it is done, return all.
 
-    dtype: of weights. Raises BackendError without a GPU, InputError if the file holds
-    results of another machine, dtype or version.
+    dtype: of weights; generator: the preset that draws images. Raises BackendError
+    without a GPU, InputError if the file holds results of another machine, dtype,
+    generator or version.
     """
     weights.pick(dtype)
     device, clock = _fresh()
-    found = results.start(path, machine() | {"dtype": dtype})
+    found = results.start(path, machine() | {"dtype": dtype, "generator": generator})
 
     def missing(name, measure):
         if name not in found["parts"]:
@@ -54,7 +57,7 @@ def bench(
     if "images" in chosen and wanted:
         say("drawing stand-in weights")
         models = (
-            weights.model(PRESETS[name], dtype) for name in (GENERATOR, TOKENIZER)
+            weights.model(PRESETS[name], dtype) for name in (generator, TOKENIZER)
         )
         pipe = assemble(*models, "cuda")
         for n in wanted:
@@ -91,6 +94,9 @@ def _kernels(dtype, say):
     chosen = [
         *cases.generator(generator, 1, 4, 128, dtype),
         *cases.generator(generator, 64, 8, 128, dtype),
+        *cases.state_space(PRESETS[MAMBA], 1, 1, dtype),
+        *cases.state_space(PRESETS[MAMBA], 64, 1, dtype),
+        *cases.state_space(PRESETS[MAMBA], 1, 256, dtype),
         *cases.tokenizer(tokenizer, 16, 1, dtype),
     ]
     return parts.measure_kernels(_fresh, chosen, top, say)

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.checkpoints.values import DTYPES
-from minigen.config import ArpgConfig, VqConfig
+from minigen.config import AimConfig, ArpgConfig, VqConfig
+
+MOVED_ON = {
+    "causal_conv_silu": (3,),
+    "selective_scan": (6,),
+    "ssd": (6,),
+    "ssd_chunked": (6,),
+    "mamba2_step": (7, 8),
+}
+"""The arguments that a function reads and writes anew: its states."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,15 @@ def traffic(function: str, result: Array, *arguments) -> int:
     if function == "place":
         _, tokens, positions = arrays
         return 2 * tokens.bytes + positions.bytes
-    return sum(a.bytes for a in arrays) + result.bytes
+    if function == "columns":
+        return 2 * result.bytes
+    anew = [arguments[i] for i in MOVED_ON.get(function, ())]
+    moved = sum(a.bytes for a in (*arrays, *anew)) + result.bytes
+    if function in ("causal_conv_silu", "mamba2_step"):
+        # the oldest of the inputs that a convolution keeps is not read again
+        conv = anew[0]
+        moved -= conv.bytes // conv.shape[1]
+    return moved
 
 
 def operations(function: str, *arguments) -> int:
@@ -176,6 +193,57 @@ def generator(
         case(f"draw, {scope}", "draw", chosen, shares, uniforms),
         case(f"twice, {scope}", "twice", tokens, chosen),
         case(f"place, {scope}", "place", canvas, canvas, chosen, places),
+    ]  # fmt: skip
+
+
+def state_space(
+    config: AimConfig, batch: int, tokens: int, dtype: str = "float32"
+) -> list[Case]:
+    """Return the calls in which AiM reads `tokens` tokens of `batch` images.
+
+    Both halves of guidance are read. Of Mamba-2 a single token takes a kernel of its
+    own; Mamba-1's scan of as many tokens and channels is timed beside it.
+    """
+    mixing, d = config.mixing, config.width
+    b, n, c, s = 2 * batch, tokens, mixing.channels, mixing.state_size
+    h, p, r, w = mixing.heads, mixing.head_size, mixing.groups, mixing.window
+    x, inner, given = Array((b, n, d)), Array((b, n, h * p)), Array((b, 1, d))
+    made = Array((b, n, h * p + c + h))
+    taps, bias, norm = Array((c, w), dtype), Array((c,), dtype), Array((h * p,), dtype)
+    of_heads, plain = Array((h,), dtype), Array((d,), dtype)
+    conv, state = Array((b, w, c)), Array((b, h, p, s))
+    scope, eps = f"{b} x {n} rows", 1e-5
+    found = [
+        case(f"add_rms_norm, {scope}", "add_rms_norm", Array((2, b, n, d)), x, x, plain,
+             eps),
+        case(f"modulate, {scope}", "modulate", x, x, given, given),
+        case(f"gate, {scope}", "gate", x, x, given),
+    ]  # fmt: skip
+    if n == 1:
+        found += [case(f"silu, {scope}", "silu", x, x)]
+        found += [case(f"add, {scope}", "add", x, x, x)]
+        states = conv, state, r, eps
+        return [
+            *found,
+            case(f"mamba2_step, {scope}", "mamba2_step", inner, made, taps, bias,
+                 of_heads, of_heads, of_heads, norm, *states),
+        ]  # fmt: skip
+    convolved, signal = Array((b, n, c)), Array((b, n, h, p))
+    delta, BC = Array((b, n, h), low=0.0), Array((b, n, r, s))
+    scanned = signal, delta, of_heads, BC, BC, of_heads, state
+    one = Array((b, n, h * p), low=0.0), Array((h * p, 16), dtype), Array((b, n, 1, 16))
+    return [
+        *found,
+        case(f"columns, {scope}", "columns", convolved, made, h * p, h * p + c),
+        case(f"causal_conv_silu, {scope}", "causal_conv_silu", convolved, convolved,
+             taps, bias, conv),
+        case(f"step_size, {scope}", "step_size", delta, delta, of_heads, 0.0, math.inf),
+        case(f"ssd, {scope}", "ssd", signal, *scanned),
+        case(f"ssd_chunked, {scope}", "ssd_chunked", signal, *scanned, 64),
+        case(f"gate_rms_norm, {scope}", "gate_rms_norm", inner, inner, inner, norm, r,
+             eps),
+        case(f"selective_scan, {scope}", "selective_scan", inner, inner, one[0], one[1],
+             one[2], one[2], norm, Array((b, h * p, 16))),
     ]  # fmt: skip
 
 

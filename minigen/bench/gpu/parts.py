@@ -166,7 +166,7 @@ def measure_images(pipe, clock, batch: int, steps: int, seed: int, say) -> dict:
     """
     device, options = pipe.ops.device, pipe.options(4.5, 1.0)
     labels = [i % pipe.config.classes for i in range(batch)]
-    plan = pipe.plan("random", "arccos", steps, seed)
+    plan = pipe.plan(None, None, steps, seed)
     given = loop.inputs(pipe.ops, pipe.config, plan, labels, seed, options)
 
     def eager():

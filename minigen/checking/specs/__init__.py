@@ -7,12 +7,12 @@ off = errors(spec, case, rms_norm(**case))  # <= 4 everywhere, or it is wrong
 
 from __future__ import annotations
 
-from minigen.checking.specs import draws, images, loop, states, tokens
+from minigen.checking.specs import draws, images, loop, scans, states, steps, tokens
 from minigen.checking.specs.spec import Spec, errors, expected, wide, worst
 
-_ALL = (*tokens.SPECS, *draws.SPECS, *loop.SPECS, *images.SPECS, *states.SPECS)
+_MODULES = tokens, draws, loop, images, states, scans, steps
 
-SPECS = {spec.name: spec for spec in _ALL}
+SPECS = {spec.name: spec for module in _MODULES for spec in module.SPECS}
 """Every function of `minigen.backends.OPS` by its name."""
 
 __all__ = ["SPECS", "Spec", "errors", "expected", "wide", "worst"]

@@ -3,8 +3,10 @@
 A thread takes one head of one image and four of its queries. Their scores against all
 keys are kept, so that the softmax is the plain one: the largest, the powers, their sum.
 Scores come in tiles of four queries by four keys; a tile that lacks some repeats the
-last one. Keys in the future score -inf. So each query takes the same path through the
-same code, whatever its company.
+last one. Keys in the future score -inf. A query that is alone, as where one token is
+drawn a step, has tiles of its own, for nothing but reading keys and values takes its
+time. A sum has the same terms in the same order in a tile of any size: so a query's
+result does not depend on its company, to the last bit.
 
 Kernels see q, k and v as rows of one head each: token n of head j stands in row n h + j
 after the first row of its image. Keys and values have r heads, each shared by h / r.
@@ -22,7 +24,12 @@ from minigen.target import exact, kernel, prange, serial
 
 _four_by_four = tile(4, 4)
 _four_by_two = blend(4, 2)
+_one_by_four = tile(1, 4)
+_one_by_two = blend(1, 2)
 _WIDTH = 2 * LANES
+
+_AHEAD = 16
+"""Keys between the one that is read and the one that is fetched."""
 
 
 @exact
@@ -37,6 +44,22 @@ def _scores(q, rows, k, start, step, seen, scale, scores):
         for r in range(4):
             for c in range(4):
                 scores[r, n + c] = sums[4 * r + c] * scale
+
+
+@exact
+def _scores_of_one(q, row, k, start, step, seen, scale, scores):
+    # scores[0, n] = q[row] . k[start + n step] * scale
+    end = start + (seen - 1) * step
+    for n in range(0, scores.shape[1], 4):
+        k0 = start + n * step
+        k1, k2, k3 = k0 + step, k0 + 2 * step, k0 + 3 * step
+        keys = min(k0, end), min(k1, end), min(k2, end), min(k3, end)
+        k0, k1 = k0 + _AHEAD * step, k1 + _AHEAD * step
+        k2, k3 = k2 + _AHEAD * step, k3 + _AHEAD * step
+        ahead = min(k0, end), min(k1, end), min(k2, end), min(k3, end)
+        sums = _one_by_four(q, (row,), k, keys, ahead)
+        for c in range(4):
+            scores[0, n + c] = sums[c] * scale
 
 
 @serial
@@ -55,6 +78,18 @@ def _softmax(scores, seen):
 
 
 @exact
+def _unit_of_one(q, k, v, row, start, step, seen, scale, y):
+    scores = np.empty((1, (seen + LANES - 1) // LANES * LANES), np.float32)
+    _scores_of_one(q, row, k, start, step, seen, scale, scores)
+    _softmax(scores[0], seen)
+    sums = np.empty((1, v.shape[1]), np.float32)
+    for p in range(0, v.shape[1], _WIDTH):
+        _one_by_two(scores, v, start, step, seen, p, sums)
+    for p in range(y.shape[1]):
+        y[row, p] = sums[0, p]
+
+
+@exact
 def _unit(q, k, v, sizes, unit, length, causal, scale, y):
     m, n, h, r = sizes
     groups = (m + 3) // 4
@@ -63,6 +98,9 @@ def _unit(q, k, v, sizes, unit, length, causal, scale, y):
     seen = min(i + 4, m) if causal else length
     count = min(m - i, 4)
     last = first + (count - 1) * h
+    if count == 1:
+        _unit_of_one(q, k, v, first, start, r, seen, scale, y)
+        return
     rows = first, min(first + h, last), min(first + 2 * h, last), last
     scores = np.empty((4, (seen + LANES - 1) // LANES * LANES), np.float32)
     _scores(q, rows, k, start, r, seen, scale, scores)

@@ -30,6 +30,7 @@ import numpy as np
 
 from minigen.errors import ShapeError
 from minigen.ops import buffers
+from minigen.ops.activations import silu
 from minigen.ops.intrinsics import widen
 from minigen.ops.warps import block_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
@@ -115,14 +116,6 @@ def _as_it_is(v):
 
 
 @gpu_inline
-def _swish(v):
-    """Return v sigmoid(v). The power is at most 1, so it cannot overflow."""
-    small = math.exp(-abs(v))
-    share = small if v < np.float32(0) else np.float32(1)
-    return v * (share / (np.float32(1) + small))
-
-
-@gpu_inline
 def _normalise(x, groups, w, bias, finish, y):
     """Write finish((x - mean) * scale + shift) for this thread's channel."""
     image, channel = cuda.blockIdx.z, cuda.blockIdx.y * THREADS + cuda.threadIdx.x
@@ -161,7 +154,7 @@ def _group_norm_swish(x, groups, w, bias, y):
     Reads x 1, groups (n+31)//32*(c//r), w (n+31)//32*b, bias (n+31)//32*b; writes y 1.
     Shared memory: none.
     """
-    _normalise(x, groups, w, bias, _swish, y)
+    _normalise(x, groups, w, bias, silu, y)
 
 
 def group_norm(device, x, w, bias, r, eps):

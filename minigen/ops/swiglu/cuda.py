@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from minigen.ops import buffers
+from minigen.ops.activations import silu
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 256
@@ -21,12 +18,7 @@ def _swiglu(gate, up, y):
     """
     i = cuda.grid(1)
     if i < y.size:
-        g = gate[i]
-        one = np.float32(1)
-        # at most one, whatever the sign of the gate
-        small = math.exp(-abs(g))
-        sigmoid = (small if g < np.float32(0) else one) / (one + small)
-        y[i] = g * sigmoid * up[i]
+        y[i] = silu(gate[i]) * up[i]
 
 
 def swiglu(device, gate, up):

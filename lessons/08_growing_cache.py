@@ -1,0 +1,242 @@
+# %% [markdown]
+# # 08 · Raster with a growing cache
+#
+# The plainest way to draw with a transformer is to treat an image as a text. LlamaGen's
+# model writes one token a step, row by row, and every token looks back at all before
+# it. To look back, it keeps a key and a value of each of them, in every layer. This is
+# the baseline of ARPG and AiM; so its cost is counted here, in bytes and in
+# multiplications.
+#
+# *Runs on NumPy alone.*
+
+# %%
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
+
+import numpy as np
+
+import minigen
+from minigen import sample
+from minigen.config import PRESETS
+from minigen.models import llamagen
+from minigen.show import lesson as show
+
+# %% [markdown]
+# ## A digit after 16, 32, 48 and 64 tokens
+#
+# Above, the canvas; the orange cell was drawn last. Below, the keys of one layer that
+# this token was asked with: a line for each token, the class first. Grey is room that
+# is not used yet.
+
+
+# %%
+def draw(pipe, label, watch=None):
+    """Yield the steps of one image; watch is told of the state before each of them."""
+    model = pipe.ops, pipe.generator.weights, pipe.config
+    return sample.steps(*model, pipe.plan(), [label], 0, pipe.options(), watch=watch)
+
+
+pipe, keys, chosen = minigen.load("gpt-mnist", backend="numpy"), [], (15, 31, 47, 63)
+steps = list(draw(pipe, 6, lambda _, c: keys.append(c.keys[3][0, : c.length].copy())))
+lines = np.full((64, 65, 128), np.nan)
+for line, written in zip(lines, keys, strict=True):
+    line[: len(written)] = written.reshape(len(written), -1)
+frames = [show.canvas(pipe, steps[i]) for i in chosen]
+painted = [show.colours(lines[i].repeat(2, axis=0), 1, -3, 3) for i in chosen]
+captions = [f"{len(keys[i])} tokens" for i in chosen]
+show.save("08_growing_cache.png", show.board([frames, painted], captions))
+
+# %% [markdown]
+# ## One token a step, and a row for it
+#
+# The loop is that of lesson 00. What the model does with a token: `_decode` makes a
+# query, a key and a value of it in every layer; key and value are appended to the
+# cache, and the query looks at all that is there.
+#
+# They may be kept because a token sees what came before it and never what comes after:
+# what it once said stays true. So keys that are written are never written again. And
+# with all tokens at hand, one pass with a mask, as in training, gives what the steps
+# gave one by one.
+
+# %%
+show.source(llamagen.feed, llamagen._read)
+config, how = pipe.config, pipe.options()
+kept = [np.array_equal(b[: len(a)], a) for a, b in zip(keys, keys[1:], strict=False)]
+tokens = steps[-1].canvas.reshape(1, -1)
+halves, labels = tokens[:, :-1].repeat(2, axis=0), [6, config.no_class_id]
+table = llamagen.rotary_table(pipe.ops, config)
+model = pipe.ops, pipe.generator.weights, config
+p = pipe.ops.guide(llamagen.forward(*model, halves, labels, table), steps[0].weight)
+p = pipe.ops.probabilities(p, how.temperature, how.top_k, how.top_p)
+gap = abs(p - np.concatenate([step.probabilities for step in steps], axis=1)).max()
+print(f"keys unchanged: {all(kept)}; one pass or {len(steps)} steps: {gap:.0e} apart")
+row = 2 * 4 * config.layers * config.key_width
+print(f"a step adds a key and a value to {config.layers} layers: {row} bytes an image")
+
+# %% [markdown]
+# ## Counting
+#
+# A model calls nothing but a table of operations. So put counters into the table: how
+# many multiplications do its products take? (What is done number by number, norms and
+# rotations, is left out: it is little.)
+
+
+# %%
+def counting(pipe, tally):
+    """Return the same pipeline, with ops that note their multiplications in tally."""
+
+    def noted(name, cost):
+        def op(*given):
+            tally[name] = tally.get(name, 0) + cost(*given)
+            return getattr(pipe.ops, name)(*given)
+
+        return op
+
+    ops = {name: noted(name, cost) for name, cost in COSTS.items()}
+    return replace(pipe, ops=SimpleNamespace(**{**vars(pipe.ops), **ops}))
+
+
+# %%
+COSTS = {
+    "linear": lambda x, w: x.size * len(w),
+    "linear_add": lambda x, w, y: x.size * len(w),
+    "conv1x1": lambda x, w, bias: x.size * len(w),
+    # each query with each key, then each weight with each value
+    "attention": lambda q, k, v, length: 2 * q.size * length,
+    "attention_causal": lambda q, k, v: q.size * (1 + k.shape[1]),
+    # the state is scaled, added to, and looked at; the window has a weight a cell
+    "mamba2_step": lambda *given: given[7].size + 3 * given[8].size,
+}
+tally, counts = {}, []
+for _ in draw(counting(pipe, tally), 6):
+    counts.append((tally.pop("attention"), sum(tally.values())))
+    tally.clear()
+attention, weighted = np.array(counts).T
+
+# %% [markdown]
+# ## What step t costs
+#
+# The products with weights are the same at every step. What grows is attention: a row
+# more to look at. Without a cache the model would have to read all tokens anew, at
+# every step; and that is not the price of a step, but of all steps so far. For a bar of
+# each step, left to right; every picture has a scale of its own.
+
+# %%
+tally.clear()
+noted = counting(pipe, tally).ops
+llamagen.forward(noted, pipe.generator.weights, config, halves, labels, table)
+once = sum(tally.values())
+cost = attention + weighted
+costs = {"attention": attention, "with the cache": cost, "without": cost.cumsum()}
+tiles = [show.bars(values, 192, 80) for values in costs.values()]
+captions = [f"{k}:\n{v.sum() / 1e6:,.1f} million" for k, v in costs.items()]
+show.save("08_cost.png", show.board([tiles], captions))
+print(f"one pass takes {once:,} products, all steps together {cost.sum():,}")
+
+# %% [markdown]
+# ## Two ways out
+#
+# ARPG draws several tokens a step, so there are fewer steps; its cache grows by as many
+# rows. AiM still draws one a step, but has a state instead of a cache (lesson 06).
+# Top to bottom, for each step: new tokens, multiplications, and the bytes that are kept
+# of an image. A step is as wide in all, so an area is a sum. (AiM's first step is
+# dearer: it works out what the class asks of every layer, once.)
+
+
+# %%
+def held(state):
+    """Return the bytes that a model keeps of the first image between two steps."""
+    if hasattr(state, "states"):
+        return sum(s.conv[0].nbytes + s.scan[0].nbytes for s in state.states)
+    shared = [a for name, a in vars(state).items() if name.startswith("shared")]
+    arrays = (*state.keys, *state.values, *shared)
+    return sum(a[0, : state.length].nbytes for a in arrays)
+
+
+# %%
+def measured(name):
+    """Return tokens, multiplications and bytes of each step of one image."""
+    tally, bytes_kept, rows = {}, [], []
+    model = counting(minigen.load(name, backend="numpy"), tally)
+    for step in draw(model, 6, lambda _, state: bytes_kept.append(held(state))):
+        rows.append((len(step.positions), sum(tally.values())))
+        tally.clear()
+    return np.array([*zip(*rows, strict=True), bytes_kept])
+
+
+# %%
+runs = {name: measured(f"{name}-mnist") for name in ("gpt", "arpg", "aim")}
+highs = np.max([run.max(1) for run in runs.values()], axis=0)
+tiles = [
+    [show.bars(run[i], 3 * run.shape[1], 60, high=highs[i]) for run in runs.values()]
+    for i in range(3)
+]
+captions = [f"{name}: {run.shape[1]} steps" for name, run in runs.items()]
+show.save("08_three.png", show.board(tiles, captions, ["tokens", "products", "bytes"]))
+for name, (new, products, size) in runs.items():
+    print(f"{name}: {new.max()} tokens at once, {products.sum() / 1e6:.0f} million "
+          f"products, {size[0]} to {size[-1]} bytes")  # fmt: skip
+
+# %% [markdown]
+# ## At full size
+#
+# The counts follow from the sizes of a model alone. So they can be had for models that
+# do not fit into a lesson: GPT-L and AiM-L, at token 16, at 256 (where an image of
+# 256 x 256 pixels ends), at 1024 and 4096. For the small image both keep alike, and AiM
+# multiplies more. What does not grow pays off when images do.
+
+
+# %%
+def gpt_cost(c, t):
+    """Return multiplications of a token that sees t tokens, and the bytes they take."""
+    layer = 2 * c.width * (c.width + c.key_width) + 3 * c.width * c.hidden
+    products = c.layers * (layer + 2 * t * c.width) + c.width * c.vocabulary
+    return products, 4 * c.layers * 2 * c.key_width * t
+
+
+def aim_cost(c, t):
+    """Return the same; t does not come into it."""
+    m = c.mixing
+    window, state = m.window * m.channels, m.inner * m.state_size
+    layer = c.width * (2 * m.inner + m.channels + m.heads) + window + 3 * state
+    return c.layers * layer + c.width * c.vocabulary, 4 * c.layers * (window + state)
+
+
+# %%
+large, at = {}, (16, 256, 1024, 4096)
+for name, cost_of in {"gpt": gpt_cost, "aim": aim_cost}.items():
+    # two halves of guidance were counted
+    products, size = cost_of(PRESETS[f"{name}-mnist"], 64)
+    assert (2 * products, size) == tuple(runs[name][1:, -1]), "as counted above"
+    large[name] = np.array([cost_of(PRESETS[f"{name}-l"], t) for t in at])
+    for t, (products, size) in zip(at, large[name], strict=True):
+        print(f"{name}-l, token {t:4}: {products / 1e6:.0f} million products,"
+              f" {size / 2**20:.1f} MiB")  # fmt: skip
+
+# %% [markdown]
+# ## What was taught
+
+# %%
+gpt, arpg, aim = runs.values()
+assert all(kept), "what is written is never written again"
+assert gap < 1e-4, "steps with a cache are one pass with a mask"
+assert (gpt[2] == row * np.arange(1, 65)).all(), "the cache grows by a row a step"
+assert len(set(np.diff(attention))) == len(set(weighted)) == 1, "only attention grows"
+assert once == cost.sum() < cost.cumsum().sum() / 30, "a cache saves saying it again"
+assert gpt.shape[1] == 64 > arpg.shape[1], "ARPG: fewer steps"
+assert len(set(aim[2])) == len(set(aim[1][1:])) == 1, "AiM: no step needs more"
+assert 0.8 < large["gpt"][1, 1] / large["aim"][1, 1] < 1.25, "alike for a small image"
+assert large["gpt"][3, 1] > 10 * large["aim"][3, 1], "not for a large one"
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Add `key_heads=1` to a preset (`replace(PRESETS["gpt-l"], key_heads=1)`). What does
+#    it do to the bytes, and what to the multiplications?
+# 2. ARPG may draw all in one step. Which of the three rows does this make smallest, and
+#    what does lesson 02 say of the price?
+# 3. Draw an eight and hide its upper half. Can this model fill it in, given the lower?
+#    Ask `pipe.steps` for an order that begins at the bottom, and read what it says.

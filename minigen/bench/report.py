@@ -1,0 +1,120 @@
+"""What benches on a CPU say, as one reads it."""
+
+from __future__ import annotations
+
+from minigen.bench.compare import PARTS, Comparison, seconds
+from minigen.bench.growth import FLAT, Growth
+from minigen.commands.terminal import duration, gigabytes, table
+from minigen.config import PRESETS
+
+
+def comparison(found: Comparison) -> str:
+    """Return what was timed, both sides and the limit as a table, and the verdict."""
+    job, ours = found.job, found.ours
+    amount = f"{job.steps} steps"
+    if job.tokens:
+        most = PRESETS[job.generator].tokens
+        amount = f"{job.tokens} of {most} tokens, one a step"
+    return "\n".join([
+        f"{job.generator} with {job.tokenizer}, {job.dtype}, {amount}, "
+        f"guidance {job.guidance}, batch {job.batch}, {job.threads} threads, "
+        f"medians of {len(ours.runs)}\n",
+        _sides(found),
+        "",
+        _verdict(found),
+        "",
+        _limit(found),
+    ])  # fmt: skip
+
+
+def growth(found: Growth) -> str:
+    """Return what is kept and what a token takes at each position, and the verdict."""
+    names = " and ".join(
+        f"{curve.model} ({curve.parameters / 1e6:.0f} M parameters)"
+        for curve in found.curves
+    )
+    header = ["position"]
+    for curve in found.curves:
+        header += [curve.model, curve.keeps]
+    rows = [header]
+    for points in zip(*(curve.points for curve in found.curves), strict=True):
+        cells = [points[0].position]
+        for point in points:
+            cells += [f"{1000 * point.median:.1f} ms", gigabytes(point.kept)]
+        rows.append(cells)
+    ratios = [f"{rows[-1][0]} by {rows[1][0]}"]
+    for curve in found.curves:
+        ratios += [f"{curve.slower:.2f}", f"{curve.larger:.2f}"]
+    flat = [curve.model for curve in found.curves if curve.slower <= FLAT]
+    return "\n".join([
+        f"{names}, {found.dtype}, {found.backend}",
+        "one image with both halves of guidance, medians of "
+        f"{found.rounds} tokens at each position\n",
+        table([*rows, ratios], right=range(len(header))),
+        "",
+        f"flat (the last at most {FLAT} times the first): {', '.join(flat) or 'none'}",
+        "no image was decoded up to a position: weights, and what the cache holds, are "
+        "stand-ins",
+    ])  # fmt: skip
+
+
+def _sides(found):
+    job, whole = found.job, PRESETS[found.job.generator].tokens
+    sides = [found.ours] if found.twin is None else [found.ours, found.twin]
+    rows = [("", "minigen", "pytorch", "limit")]
+    for part in PARTS:
+        if part == "image" and job.tokens not in (None, whole):
+            # what was drawn is none
+            continue
+        times = [duration(side.median(part)) for side in sides]
+        rows.append((part, *_pad(times), duration(seconds(found, part))))
+        if part == "tokens" and job.tokens:
+            times = [_each(side.median(part), job.tokens) for side in sides]
+            least = _each(seconds(found, part), job.tokens)
+            rows.append(("a token", *_pad(times), least))
+    peaks = [gigabytes(side.peak_bytes) for side in sides]
+    rows.append(("peak memory", *_pad(peaks), ""))
+    return table(rows, right=(1, 2, 3))
+
+
+def _verdict(found):
+    part = found.judged
+    ours, least = found.ours.median(part), seconds(found, part)
+    if found.ratio is None:
+        line = "pytorch is not installed, so ours ran alone: "
+        line += 'pip install "minigen[train]"'
+    else:
+        each = " for a token" if found.job.tokens else ""
+        line = f"pytorch takes {found.ratio:.2f} times as long{each} "
+        line += "(median of paired runs)"
+    share = f"minigen reaches {least / ours:.0%} of the limit"
+    if found.job.tokens:
+        read = sum(step.bytes for step in found.work["tokens"])
+        share += f", reading {read / ours / 1e9:.1f} GB/s"
+    return f"{line}\n{share}"
+
+
+def _limit(found):
+    top = found.ceilings
+    rows = [("", "read", "operations", "at least")]
+    for part, steps in (
+        ("tokens", found.work["tokens"]),
+        ("pixels", [found.work["pixels"]]),
+    ):
+        read = sum(step.bytes for step in steps)
+        operations = sum(step.operations for step in steps) / 1e9
+        rows.append((part, gigabytes(read), f"{operations:.3g} GFLOP",
+                     duration(seconds(found, part))))  # fmt: skip
+    return (
+        f"limit: {top.bandwidth / 1e9:.1f} GB/s read and {top.peak / 1e9:.0f} GFLOP/s, "
+        f"measured on {top.threads} threads in this run\n\n"
+        + table(rows, right=(1, 2, 3))
+    )
+
+
+def _each(seconds, count):
+    return f"{1000 * seconds / count:.1f} ms"
+
+
+def _pad(cells):
+    return (*cells, "-")[:2]

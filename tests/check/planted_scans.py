@@ -1,0 +1,205 @@
+"""Mistakes in scans, each planted into one of our own kernels.
+
+A file is made of the kernels of an op and of all that they call from `ops/scans.py`; a
+few words of it are exchanged. `kind` is what `minigen check` has to call it, and
+`words` what it has to say.
+"""
+
+import ast
+import importlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigen.ops import scans
+
+
+@dataclass(frozen=True)
+class Bug:
+    """What is planted: in the file of a kernel, `right` is replaced by `wrong`."""
+
+    title: str
+    op: str
+    kernel: str
+    right: str
+    wrong: str
+    kind: str
+    words: tuple[str, ...]
+
+
+HOMES = {
+    "selective_scan": "minigen.ops.selective_scan.cuda",
+    "ssd": "minigen.ops.ssd.cuda",
+    "ssd_chunked": "minigen.ops.ssd.cuda_chunked",
+}
+"""The module that holds the kernels of a function."""
+
+
+OWN = ("minigen.ops.scans", "minigen.ops.ssd")
+"""Modules whose names a file has already, or does not need."""
+
+
+def text_of(op: str) -> str:
+    """Return the source of the kernels of a function, with what `scans` gives them."""
+    module = importlib.import_module(HOMES[op])
+    parts = (
+        [_body(scans), _body(module)] if hasattr(module, "stage") else [_body(module)]
+    )
+    return "from __future__ import annotations\n\n" + "\n\n".join(parts)
+
+
+def write(bug: Bug, path: Path) -> str:
+    """Write a file with the bug in it; return FILE:NAME as `--kernel` takes it."""
+    text = text_of(bug.op)
+    assert text.count(bug.right) == 1, f"{bug.right!r} is not in {bug.op} once"
+    path.write_text(text.replace(bug.right, bug.wrong))
+    return f"{path}:{bug.kernel}"
+
+
+def _body(module):
+    # without the docstring, what must come first, and what is imported from `scans`
+    lines = inspect.getsource(module).splitlines()
+    tree = ast.parse("\n".join(lines))
+    left_out = [
+        node
+        for node in tree.body
+        if node is tree.body[0]
+        or (
+            isinstance(node, ast.ImportFrom)
+            and (node.module == "__future__" or node.module.startswith(OWN))
+        )
+    ]
+    for node in reversed(left_out):
+        del lines[node.lineno - 1 : node.end_lineno]
+    return "\n".join(lines).strip() + "\n"
+
+
+def scan(title, right, wrong, kind, *words):
+    """Return a bug of the selective scan."""
+    return Bug(title, "selective_scan", "_selective_scan", right, wrong, kind, words)
+
+
+def chunked(title, kernel, right, wrong, kind, *words):
+    """Return a bug of one of the kernels of ssd_chunked."""
+    return Bug(
+        title, "ssd_chunked", f"_ssd_chunked_{kernel}", right, wrong, kind, words
+    )
+
+
+BUGS = (
+    scan(
+        "the carry between warps is forgotten",
+        "h = _carry(ends, j & 1, warp, mine + k)",
+        "h = np.float32(0)",
+        "wrong value",
+        "y[",
+        "eps, 4 are allowed",
+    ),
+    scan(
+        "a mask without the lanes past the end",
+        "lower_b = cuda.shfl_up_sync(ALL, b, distance)",
+        "lower_b = cuda.shfl_up_sync(0xFFFF, b, distance)",
+        "mask",
+        "0x0000ffff",
+        "lower_b = cuda.shfl_up_sync(0xFFFF, b, distance)",
+    ),
+    scan(
+        "two steps composed in the wrong order",
+        "b = cuda.fma(a, lower_b, b)",
+        "b = cuda.fma(lower_a, b, lower_b)",
+        "wrong value",
+        "eps, 4 are allowed",
+    ),
+    scan(
+        "what is past the end is not inert",
+        "v = np.float32(0)\n        if t < count and j < width:",
+        "v = np.float32(1)\n        if t < count and j < width:",
+        "wrong value",
+        "state[",
+    ),
+    scan(
+        "threads past the end leave",
+        "        for k in range(OWN):\n            for i in range(TOKENS):\n"
+        "                step[k, i]",
+        "        if own >= count:\n            return\n"
+        "        for k in range(OWN):\n            for i in range(TOKENS):\n"
+        "                step[k, i]",
+        "divergent barrier",
+        "have exited",
+    ),
+    scan(
+        "no barrier before the other warps' ends are read",
+        "                cuda.syncthreads()\n                C0, C1",
+        "                C0, C1",
+        "race",
+        "ends[turn, other",
+    ),
+    scan(
+        "the state after the last token is not kept",
+        "if place == last:",
+        "if place == 0:",
+        "wrong value",
+        "state[",
+    ),
+    Bug(
+        "the lane just below is left out",
+        "ssd",
+        "_ssd",
+        "factors[e] = a if lane >= 1 << e else",
+        "factors[e] = a if lane > 1 << e else",
+        "wrong value",
+        ("eps, 4 are allowed",),
+    ),
+    chunked(
+        "the decay of the wrong token",
+        "outputs",
+        "            if k + e <= own:\n                exponent",
+        "            if k + e < own:\n                exponent",
+        "wrong value",
+        "y[",
+        "eps, 4 are allowed",
+    ),
+    chunked(
+        "a token decays by its own step",
+        "left",
+        "math.exp(exponent) * steps[e])",
+        "math.exp(exponent + exponents[e]) * steps[e])",
+        "wrong value",
+        "state[",
+    ),
+    chunked(
+        "what is ahead is not masked",
+        "outputs",
+        "if k + e <= own and own < size:",
+        "if own < size:",
+        "wrong value",
+        "y[",
+    ),
+    chunked(
+        "no barrier before the next tokens are brought",
+        "left",
+        "        _multiply(us, keys, p - i, s - j, depth, sums)\n"
+        "        cuda.syncthreads()\n",
+        "        _multiply(us, keys, p - i, s - j, depth, sums)\n",
+        "race",
+        "keys[",
+    ),
+    chunked(
+        "no barrier between the decays and what the state says",
+        "outputs",
+        "        decays[mine] = math.exp(exponent)\n    cuda.syncthreads()\n",
+        "        decays[mine] = math.exp(exponent)\n",
+        "race",
+        "decays[",
+    ),
+    chunked(
+        "the state after a chunk in place of the one before it",
+        "states",
+        "            left[image, m, head, c] = value\n"
+        "            value = cuda.fma(decays[image, m, head], value, new)\n",
+        "            value = cuda.fma(decays[image, m, head], value, new)\n"
+        "            left[image, m, head, c] = value\n",
+        "wrong value",
+        "y[",
+    ),
+)

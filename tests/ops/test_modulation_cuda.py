@@ -1,0 +1,84 @@
+"""The small ops of a Mamba block on a GPU: what their specifications do not say."""
+
+import numpy as np
+import pytest
+
+from minigen.checking.specs import SPECS, worst
+from minigen.errors import ShapeError
+from minigen.ops.add_rms_norm import cuda as add_rms_norm
+from minigen.ops.columns import cuda as columns
+from minigen.ops.gated_rms_norm import cuda as gated_rms_norm
+from minigen.ops.modulate import cuda as modulate
+from minigen.ops.rms_norm import cuda as rms_norm
+from minigen.ops.silu import cuda as silu
+from minigen.ops.step_size import cuda as step_size
+from tests import strategies as st
+from tests.kernels.collect import Recorder
+from tests.tolerance import FACTOR, assert_same
+
+
+def run(launcher, *arguments):
+    """Return what a launcher makes of host arrays: a tuple of its results."""
+    device = Recorder()
+    moved = [device.put(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    results = launcher(device, *moved)
+    results = results if isinstance(results, tuple) else (results,)
+    return tuple(map(device.get, results))
+
+
+def test_silu_far_from_zero():
+    x = np.float32([[[-1e30, -200.0, -90.0, -0.0, 0.0, 90.0, 200.0, 1e30]]])
+    (y,) = run(silu.silu, x)
+    assert worst(SPECS["silu"], {"x": x}, y) <= FACTOR
+    assert_same(y[x >= 90], x[x >= 90])
+
+
+def test_a_step_far_from_zero_is_a_power_or_the_number_itself():
+    x, bias = np.float32([[[-200.0, -90.0, 0.0, 90.0, 1e30]]]), np.zeros(5, np.float32)
+    case = {"x": x, "bias": bias, "lowest": 0.0, "highest": np.inf}
+    (y,) = run(step_size.step_size, *case.values())
+    assert worst(SPECS["step_size"], case, y) <= FACTOR
+    assert_same(y[x >= 90], x[x >= 90])
+    (y,) = run(step_size.step_size, x, bias, 0.01, 0.1)
+    assert y.min() == np.float32(0.01) and y.max() == np.float32(0.1)
+
+
+def test_add_rms_norm_is_add_then_rms_norm():
+    x, residual, w = st.floats(0, 2, 3, 70), st.floats(1, 2, 3, 70), st.floats(2, 70)
+    y, total = run(add_rms_norm.add_rms_norm, x, residual, w, 1e-5)
+    assert_same(total, x + residual)
+    assert_same(total, *run(add_rms_norm.add, x, residual))
+    (again,) = run(rms_norm.rms_norm, total, w, 1e-5)
+    np.testing.assert_allclose(y, again, rtol=1e-6)
+
+
+def test_groups_know_nothing_of_each_other():
+    x, z, w = st.floats(0, 1, 2, 12), st.floats(1, 1, 2, 12), st.floats(2, 12)
+    for launcher in (gated_rms_norm.gate_rms_norm, gated_rms_norm.rms_norm_gate):
+        (y,) = run(launcher, x, z, w, 3, 1e-5)
+        other = x.copy()
+        other[..., 4:] *= 7
+        (again,) = run(launcher, other, z, w, 3, 1e-5)
+        assert_same(again[..., :4], y[..., :4])
+        assert (again[..., 4:] != y[..., 4:]).any()
+
+
+def test_what_does_not_fit_is_refused():
+    device = Recorder()
+    x, row = device.empty((2, 3, 4)), device.empty((2, 1, 4))
+    with pytest.raises(ShapeError, match="shift has shape"):
+        modulate.modulate(device, x, x, row)
+    with pytest.raises(ShapeError, match="weight has shape"):
+        modulate.gate(device, x, row[:1])
+    with pytest.raises(ShapeError, match="no two halves"):
+        silu.gated_silu(device, device.empty((1, 1, 3)))
+    for first, last in ((3, 2), (0, 5), (-1, 2), (2, 2)):
+        with pytest.raises(ShapeError, match="were asked for"):
+            columns.columns(device, x, first, last)
+    with pytest.raises(ShapeError, match="y has shape"):
+        add_rms_norm.add(device, x, row)
+    with pytest.raises(ShapeError, match="4 channels do not divide into 3"):
+        gated_rms_norm.gate_rms_norm(device, x, x, device.empty(4), 3, 1e-5)
+    with pytest.raises(ShapeError, match="bias has shape"):
+        step_size.step_size(device, x, device.empty(3), 0.0, 1.0)
+    assert device.launches == []

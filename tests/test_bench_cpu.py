@@ -1,0 +1,157 @@
+"""bench cpu of models that draw one token a step: what is drawn, and what it takes."""
+
+import importlib.util
+import json
+import math
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from minigen import backends
+from minigen.bench import ceilings, compare, growth, limit, report
+from minigen.bench.compare import Comparison, Side, settle
+from minigen.bench.worker import Job
+from minigen.checkpoints import names
+from minigen.cli import app
+from minigen.config import PRESETS, AimConfig
+from minigen.errors import InputError
+from minigen.models import llamagen, mamba
+
+ONCE = ceilings.Ceilings(1e10, 1e11, 2)
+
+
+def matrices(config, *left_out):
+    """Return how many parameters stand in matrices, but for those so named."""
+    return sum(
+        math.prod(shape)
+        for name, shape in names.manifest(config).items()
+        if len(shape) > 1 and not any(part in name for part in left_out)
+    )
+
+
+AIMS = [
+    PRESETS["aim-b"],
+    PRESETS["aim-xl"],
+    AimConfig(width=32, layers=2, hidden=128, mixer="mamba1", state_size=16),
+]
+
+
+@pytest.mark.parametrize("config", AIMS, ids=lambda c: f"{c.mixer}-{c.width}")
+def test_a_token_of_aim_reads_weights_once_and_moves_a_state(config):
+    first, *_, last = limit.generator(config, [1] * 9, size=4, batch=3)
+    assert first == last
+    # what follows from the class alone was computed before, and of tables rows are read
+    tables = "position_embeddings", "cls_embed", "modulation", "adaln", "scale_shift"
+    if config.mixer == "mamba1":
+        tables += ("A_log",)
+    state = mamba.new_state(backends.table("numpy"), config.mixing, 1)
+    vectors = (config.layers * config.factor + 2) * config.width
+    rows = 2 * config.width + vectors
+    weights = matrices(config, *tables)
+    if config.mixer == "mamba1":
+        weights += config.layers * config.mixing.inner * config.mixing.state_size
+    moved = 2 * config.layers * growth.kept(state)
+    assert first.bytes == 4 * weights + 6 * (moved + 4 * rows)
+    assert limit.generator(config, [1], size=2)[0].bytes < first.bytes
+    # a multiplication and an addition for each weight and row, and the scan's
+    cells = config.layers * state.scan.size
+    assert first.operations == 6 * (2 * weights + 5 * cells)
+
+
+def test_a_token_of_a_transformer_reads_its_cache():
+    config = PRESETS["gpt-b"]
+    first, second, *_ = steps = limit.generator(config, [1] * 64, size=4)
+    weights = matrices(config, "tok_embeddings", "cls_embedding")
+    cache = llamagen.new_cache(backends.table("numpy"), config, 2, 1)
+    token = 4 * 2 * config.width
+    assert first.bytes == 4 * weights + token + growth.kept(cache)
+    assert second.bytes - first.bytes == growth.kept(cache)
+    assert steps[-1].bytes - first.bytes == 63 * growth.kept(cache)
+    # a query meets a key, and a weight its value
+    meetings = 2 * 2 * config.width * config.layers
+    assert first.operations == 2 * 2 * weights + 2 * meetings
+    assert second.operations - first.operations == 2 * meetings
+
+
+def test_what_was_left_open_is_the_models_own():
+    job = settle(Job("aim-b"))
+    assert (job.schedule, job.tokens) == ("one", compare.TOKENS)
+    assert settle(Job("gpt-b", tokens=256)).tokens == 256
+    assert settle(Job("aim-mnist", "vq-mnist", tokens=3)).tokens == 3
+    job = settle(Job("arpg-l"))
+    assert (job.schedule, job.tokens) == ("arccos", None)
+
+
+@pytest.mark.parametrize(
+    "job, message",
+    [
+        (Job("aim-b", schedule="arccos"), "no schedule but one"),
+        (Job("aim-b", tokens=257), "1 .. 256"),
+        (Job("gpt-b", tokens=0), "1 .. 256"),
+        (Job("gpt-b", guidance=1.0), "leaves a half of guidance out"),
+        (Job("aim-b", guidance=math.nan), "leaves a half of guidance out"),
+        (Job("arpg-l", tokens=64), "several tokens in a step"),
+        (Job("vq-16"), "'vq-16' is not one of arpg-l"),
+        (Job("aim-b", "vq-mnist"), "belongs together"),
+        (Job("aim-b", dtype="float8"), "is not known"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(job, message):
+    with pytest.raises(InputError, match=message):
+        settle(job)
+
+
+def made_up(**given):
+    job = settle(Job(**given))
+    ours = [{"tokens": t, "pixels": 1.0, "image": 1 + t} for t in (1.28, 6.4, 1.28)]
+    twin = [{"tokens": 6.4, "pixels": 2.0, "image": 8.4}] * 3
+    about = {"ready": True}
+    sides = Side(ours, about, 10**9), Side(twin, about, 2 * 10**9)
+    return Comparison(job, *sides, ONCE, compare._work(job))
+
+
+def test_tokens_are_compared_where_each_is_a_step():
+    found = made_up(generator="aim-b")
+    assert found.judged == "tokens" and found.ratio == 5.0
+    said = report.comparison(found)
+    assert "64 of 256 tokens, one a step" in said
+    assert re.search(r"^a token +20.0 ms +100.0 ms +\d+.\d ms$", said, re.M)
+    assert "image" not in said
+    assert "pytorch takes 5.00 times as long for a token (median" in said
+    read = sum(step.bytes for step in found.work["tokens"]) / 1.28 / 1e9
+    assert f"reading {read:.1f} GB/s" in said
+    assert compare.to_json(found)["judged"] == "tokens"
+    whole = report.comparison(made_up(generator="aim-b", tokens=256))
+    assert "256 of 256 tokens" in whole and "\nimage " in whole
+
+
+def test_images_are_compared_where_a_step_is_several_tokens():
+    found = made_up(generator="arpg-l")
+    assert found.judged == "image" and found.ratio == pytest.approx(8.4 / 2.28)
+    said = report.comparison(found)
+    assert "64 steps, guidance" in said and "a token" not in said
+    assert "\nimage " in said
+
+
+@pytest.mark.parametrize("name", ["aim-mnist", "gpt-mnist"])
+def test_both_sides_draw_the_first_tokens(name, monkeypatch):
+    monkeypatch.setattr(ceilings, "measure", lambda: ONCE)
+    command = ("bench", "cpu", name, "vq-mnist", "--tokens", "3", "--runs", "1")
+    said = CliRunner().invoke(app, [*command, "--backend", "numpy", "--json"])
+    assert said.exit_code == 0, said.output
+    found = json.loads(said.stdout)
+    assert found["job"]["tokens"] == 3 and len(found["work"]["tokens"]) == 3
+    assert len(found["ours"]["runs"]) == 1 and found["limit"]["tokens"] > 0
+    if importlib.util.find_spec("torch"):
+        assert found["ratio"] == pytest.approx(
+            found["twin"]["runs"][0]["tokens"] / found["ours"]["runs"][0]["tokens"]
+        )
+    else:
+        assert found["twin"] is None and found["ratio"] is None
+
+
+def test_a_number_of_tokens_is_an_option():
+    assert "--tokens" in CliRunner().invoke(app, ["bench", "cpu", "--help"]).stdout
+    said = CliRunner().invoke(app, ["bench", "cpu", "arpg-l", "--tokens", "9"])
+    assert said.exit_code == 2 and "several tokens in a step" in said.output
