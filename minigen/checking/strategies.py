@@ -26,7 +26,7 @@ r = st.sampled_from((1, 2, 32))
 y = x = st.integers(1, 9)
 s = st.sampled_from((1, 2, 3, 8, 16, 33, 64))
 p = st.sampled_from((1, 2, 3, 8, 17))
-w = st.integers(1, 5)
+w = g = st.integers(1, 5)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -59,6 +59,7 @@ class Sizes:
     s: st.SearchStrategy = s
     p: st.SearchStrategy = p
     w: st.SearchStrategy = w
+    g: st.SearchStrategy = g
     dtypes: st.SearchStrategy = weight_dtypes
 
 
@@ -92,6 +93,7 @@ SMALL = Sizes(
     s=st.sampled_from((1, 2, 3, 8, 16)),
     p=st.sampled_from((1, 2, 3, 8)),
     w=st.integers(1, 4),
+    g=st.integers(1, 3),
 )
 """Sizes for the interpreter, which takes microseconds for every number it touches."""
 
