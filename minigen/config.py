@@ -879,6 +879,9 @@ PRESETS = {
     "vq-mnist": VqConfig(
         base=32, multipliers=(1, 1, 2), latent=32, codes=64, code_size=8
     ),
+    "kl-mnist": KlConfig(
+        base=32, multipliers=(1, 1, 2), channels=4, attention=(2,), scale=1.0
+    ),
     "judge-mnist": JudgeConfig(),
 }
 """Every named configuration, by the name `minigen models` prints."""

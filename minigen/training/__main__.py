@@ -1,4 +1,4 @@
-"""`python -m minigen.training vq|arpg|gpt|aim|judge`: train a small model.
+"""`python -m minigen.training vq|kl|arpg|gpt|aim|judge`: train a small model.
 
 The schedule is defined by --steps: a run that is stopped in any way and started again
 by the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds
@@ -19,6 +19,7 @@ from minigen.training import tasks
 
 TASKS = {
     "vq": tasks.train_vq,
+    "kl": tasks.train_kl,
     "arpg": tasks.train_arpg,
     "gpt": tasks.train_gpt,
     "aim": tasks.train_aim,
@@ -26,6 +27,7 @@ TASKS = {
 }
 DEFAULTS = {
     "vq": {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
+    "kl": {"steps": 6000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
     "arpg": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "gpt": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "aim": {"steps": 4000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
@@ -69,6 +71,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
                 default=1.0,
                 help="pull of blank patches to code 0",
             )
+        if name == "kl":
+            add("--kl", type=float, default=1e-3, help="weight of the divergence")
         if name in ("arpg", "gpt", "aim"):
             add("--tokenizer", required=True, help="OUT/vq.pt, or vq-mnist")
             add("--versions", type=int, default=1, help="stored versions of each digit")

@@ -27,6 +27,7 @@ from minigen.training.data import (
     tokenize_versions,
 )
 from minigen.training.judge import Judge
+from minigen.training.kl import Kl, training_losses
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
 
@@ -120,6 +121,42 @@ def restart_codes(quantizer: Quantizer, vectors: Tensor):
     if len(unused):
         far = torch.cdist(vectors, quantizer.codebook()).min(1).values.square()
         rows[unused] = vectors[torch.multinomial(far + 1e-12, len(unused))]
+
+
+def train_kl(args: argparse.Namespace) -> nn.Module:
+    grey, _ = read_mnist(args.data, "train")
+    torch.manual_seed(args.seed)
+    model = Kl(PRESETS["kl-mnist"])
+    if args.start:
+        model.load_state_dict(trainer.read(args.start)["ema"])
+    side = grey.shape[1] // model.config.factor
+    shape = args.batch, model.config.channels, side, side
+
+    def loss(step, g):
+        _, images = draw_images(grey, args, g)
+        noise = torch.randn(shape, generator=g)
+        with autocast(args):
+            return training_losses(model, images, noise, args.kl)
+
+    average = train(model, loss, args)
+    if trainer.rank() == 0:
+        deviation = deviation_of(average, grey[:1000])
+        print(
+            f"samples deviate by {deviation:.4f} from 0, so that kl-mnist's scale "
+            f"should be {1 / deviation:.4f}"
+        )
+    return average
+
+
+@torch.no_grad()
+def deviation_of(kl: Kl, grey: Tensor, batch: int = 50) -> float:
+    """How far samples of the posteriors of (b y x) uint8 digits lie from 0."""
+    kl.eval()
+    squares = []
+    for part in grey.split(batch):
+        posterior = kl.encode(to_input(part))
+        squares.append(posterior.mean.square() + posterior.log_variance.exp())
+    return torch.cat(squares).mean().sqrt().item()
 
 
 def train_arpg(args: argparse.Namespace) -> nn.Module:

@@ -64,7 +64,7 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("name", ["vq", "arpg", "gpt", "judge"])
+@pytest.mark.parametrize("name", ["vq", "kl", "arpg", "gpt", "judge"])
 def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, tmp_path, monkeypatch
 ):
