@@ -44,11 +44,11 @@ OPS = {
     "selective_scan": ("selective_scan",),
     "ssd": ("ssd", "ssd_chunked"),
     "mamba2_step": ("mamba2_step",),
+    "layer_norm": ("layer_norm", "standardise"),
 }
 """Each op's folder and the functions it gives the table."""
 
 HOST_OPS = {
-    "layer_norm": ("layer_norm", "standardise"),
     "gelu": ("gelu", "gelu_tanh"),
     "rows": ("gather", "scatter"),
     "noise": ("uniforms_at", "normals_at"),

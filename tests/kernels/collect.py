@@ -73,6 +73,8 @@ ROUTES = {
     "ssd_chunked": [{"chunk": 2}, {"b": 1, "n": 67, "chunk": 66, "h": 1}]
     + [{"b": 1, "n": 2, "h": 1, "p": 65, "s": 66, "chunk": 64}],
     "mamba2_step": [{}, {"b": 8, "h": 1, "p": 2, "s": 3}],
+    "layer_norm": [{}, {"d": 300}],
+    "standardise": [{}, {"d": 300}],
     "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
 }
 """For launchers that choose among kernels, or whose threads take several turns: sizes

@@ -7,10 +7,19 @@ off = errors(spec, case, rms_norm(**case))  # <= 4 everywhere, or it is wrong
 
 from __future__ import annotations
 
-from minigen.checking.specs import draws, images, loop, scans, states, steps, tokens
+from minigen.checking.specs import (
+    draws,
+    images,
+    loop,
+    masked,
+    scans,
+    states,
+    steps,
+    tokens,
+)
 from minigen.checking.specs.spec import Spec, errors, expected, wide, worst
 
-_MODULES = tokens, draws, loop, images, states, scans, steps
+_MODULES = tokens, draws, loop, images, states, scans, steps, masked
 
 SPECS = {spec.name: spec for module in _MODULES for spec in module.SPECS}
 """Every function of `minigen.backends.OPS` by its name."""

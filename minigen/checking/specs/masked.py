@@ -1,0 +1,65 @@
+"""Specifications of what a masked transformer is made of, and of noise for any rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minigen.checking.specs import mixtures
+from minigen.checking.specs.spec import Spec
+from minigen.checking.strategies import floats, seeds
+
+SCALES = st.sampled_from((1.0, 5.0, 100.0))
+
+
+@st.composite
+def draw_layer_norm(draw, sizes):
+    """Draw x (b n d), w and bias (d), eps; the mean is at times far from zero."""
+    b, n, d, seed = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(seeds)
+    dtype = draw(sizes.dtypes)
+    return {
+        "x": around(seed, b, n, d, draw),
+        "w": floats(seed + 1, d, dtype=dtype),
+        "bias": floats(seed + 2, d, dtype=dtype),
+        "eps": 1e-6,
+    }
+
+
+@st.composite
+def draw_standardise(draw, sizes):
+    """Draw x (b n d) and eps; the mean is at times far from zero."""
+    b, n, d, seed = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(seeds)
+    return {"x": around(seed, b, n, d, draw), "eps": 1e-6}
+
+
+def around(seed, b, n, d, draw):
+    """Return x (b n d) of a drawn size, around zero or around a number far from it."""
+    mean = np.float32(draw(st.sampled_from((0, 50))))
+    return floats(seed, b, n, d, scale=draw(SCALES)) + mean
+
+
+def layer_norm_magnitude(x, w, bias, eps):
+    """Return the magnitude of layer_norm, whose weights may be of two bytes."""
+    return mixtures.layer_norm_magnitude(x, *mixtures.wide(w, bias), eps)
+
+
+SPECS = (
+    Spec(
+        "layer_norm",
+        "layer_norm",
+        draw_layer_norm,
+        magnitude=layer_norm_magnitude,
+        company=("x",),
+        axis=1,
+        routes=({"d": 300},),
+    ),
+    Spec(
+        "layer_norm",
+        "standardise",
+        draw_standardise,
+        magnitude=mixtures.standardise_magnitude,
+        company=("x",),
+        axis=1,
+        routes=({"d": 300},),
+    ),
+)

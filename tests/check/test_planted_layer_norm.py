@@ -1,0 +1,33 @@
+"""Every bug planted into layer norm is called by its name."""
+
+import inspect
+
+import pytest
+
+import minigen
+from minigen.ops.layer_norm import cuda
+from tests.check import planted_layer_norm
+
+
+@pytest.mark.parametrize("bug", planted_layer_norm.BUGS, ids=lambda bug: bug.title)
+def test_a_planted_bug_is_named(bug, tmp_path):
+    where = planted_layer_norm.write(bug, tmp_path / "mine.py")
+    report = minigen.check(bug.op, where, weights="float32")
+    assert not report.ok
+    finding = report.findings[0]
+    assert finding.kind == bug.kind, str(report)
+    for word in bug.words:
+        said = f"{finding.message}\n{finding.case}"
+        assert word in said, f"{word!r} is not in\n{report}"
+
+
+@pytest.mark.parametrize(
+    "kernel", sorted({bug.function for bug in planted_layer_norm.BUGS})
+)
+def test_what_it_was_planted_into_is_well(kernel, tmp_path):
+    (tmp_path / "mine.py").write_text(inspect.getsource(cuda))
+    where = f"{tmp_path / 'mine.py'}:{kernel}"
+    report = minigen.check(
+        kernel.removeprefix("_"), where, weights="float32", examples=2
+    )
+    assert report.ok, report
