@@ -45,11 +45,11 @@ OPS = {
     "ssd": ("ssd", "ssd_chunked"),
     "mamba2_step": ("mamba2_step",),
     "layer_norm": ("layer_norm", "standardise"),
+    "gelu": ("gelu", "gelu_tanh"),
 }
 """Each op's folder and the functions it gives the table."""
 
 HOST_OPS = {
-    "gelu": ("gelu", "gelu_tanh"),
     "rows": ("gather", "scatter"),
     "noise": ("uniforms_at", "normals_at"),
     "mixture": (

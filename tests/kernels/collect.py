@@ -75,6 +75,8 @@ ROUTES = {
     "mamba2_step": [{}, {"b": 8, "h": 1, "p": 2, "s": 3}],
     "layer_norm": [{}, {"d": 300}],
     "standardise": [{}, {"d": 300}],
+    "gelu": [{}, {"d": 300}],
+    "gelu_tanh": [{}, {"d": 300}],
     "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
 }
 """For launchers that choose among kernels, or whose threads take several turns: sizes

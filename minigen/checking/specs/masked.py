@@ -43,6 +43,18 @@ def layer_norm_magnitude(x, w, bias, eps):
     return mixtures.layer_norm_magnitude(x, *mixtures.wide(w, bias), eps)
 
 
+@st.composite
+def draw_gelu(draw, sizes):
+    """Draw x (b n d), at times so large that a power of it is zero."""
+    b, n, d, seed = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(seeds)
+    return {"x": floats(seed, b, n, d, scale=draw(SCALES))}
+
+
+def gelu_magnitude(x):
+    """Return |x|: x and x erf or x tanh cancel where x is below zero."""
+    return abs(x.astype(np.float64))
+
+
 SPECS = (
     Spec(
         "layer_norm",
@@ -58,6 +70,24 @@ SPECS = (
         "standardise",
         draw_standardise,
         magnitude=mixtures.standardise_magnitude,
+        company=("x",),
+        axis=1,
+        routes=({"d": 300},),
+    ),
+    Spec(
+        "gelu",
+        "gelu",
+        draw_gelu,
+        magnitude=gelu_magnitude,
+        company=("x",),
+        axis=1,
+        routes=({"d": 300},),
+    ),
+    Spec(
+        "gelu",
+        "gelu_tanh",
+        draw_gelu,
+        magnitude=gelu_magnitude,
         company=("x",),
         axis=1,
         routes=({"d": 300},),
