@@ -46,11 +46,11 @@ OPS = {
     "mamba2_step": ("mamba2_step",),
     "layer_norm": ("layer_norm", "standardise"),
     "gelu": ("gelu", "gelu_tanh"),
+    "rows": ("gather", "scatter"),
 }
 """Each op's folder and the functions it gives the table."""
 
 HOST_OPS = {
-    "rows": ("gather", "scatter"),
     "noise": ("uniforms_at", "normals_at"),
     "mixture": (
         "mixture",

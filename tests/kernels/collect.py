@@ -77,6 +77,8 @@ ROUTES = {
     "standardise": [{}, {"d": 300}],
     "gelu": [{}, {"d": 300}],
     "gelu_tanh": [{}, {"d": 300}],
+    "gather": [{}, {"d": 300}],
+    "scatter": [{}, {"d": 300}],
     "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
 }
 """For launchers that choose among kernels, or whose threads take several turns: sizes

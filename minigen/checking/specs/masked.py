@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minigen.checking.specs import mixtures
 from minigen.checking.specs.spec import Spec
-from minigen.checking.strategies import floats, seeds
+from minigen.checking.strategies import floats, integers, seeds
 
 SCALES = st.sampled_from((1.0, 5.0, 100.0))
 
@@ -50,6 +50,26 @@ def draw_gelu(draw, sizes):
     return {"x": floats(seed, b, n, d, scale=draw(SCALES))}
 
 
+@st.composite
+def draw_gather(draw, sizes):
+    """Draw x (b n d) and rows (b m) of it, some of them named again and again."""
+    b, n, m, d, seed = (*(draw(getattr(sizes, s)) for s in "bnmd"), draw(seeds))
+    return {"x": floats(seed, b, n, d), "rows": integers(seed, n, b, m)}
+
+
+@st.composite
+def draw_scatter(draw, sizes):
+    """Draw x (b n d), new (b m d) and rows (b m) of x, which differ in an image."""
+    b, n, d, seed = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(seeds)
+    m = draw(st.integers(1, n))
+    rng = np.random.default_rng(seed)
+    return {
+        "x": floats(seed, b, n, d),
+        "new": floats(seed + 1, b, m, d),
+        "rows": np.stack([rng.permutation(n)[:m] for _ in range(b)]),
+    }
+
+
 def gelu_magnitude(x):
     """Return |x|: x and x erf or x tanh cancel where x is below zero."""
     return abs(x.astype(np.float64))
@@ -90,6 +110,21 @@ SPECS = (
         magnitude=gelu_magnitude,
         company=("x",),
         axis=1,
+        routes=({"d": 300},),
+    ),
+    Spec(
+        "rows",
+        "gather",
+        draw_gather,
+        company=("x", "rows"),
+        routes=({"d": 300},),
+    ),
+    Spec(
+        "rows",
+        "scatter",
+        draw_scatter,
+        company=("x", "new", "rows"),
+        changes=("x",),
         routes=({"d": 300},),
     ),
 )

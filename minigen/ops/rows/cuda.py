@@ -1,0 +1,60 @@
+"""Rows of a sequence on a GPU: a block copies one row."""
+
+from __future__ import annotations
+
+from minigen.ops import buffers
+from minigen.target import cuda, gpu_kernel
+
+THREADS = 128
+
+
+@gpu_kernel
+def _gather(x, rows, y):
+    """One block per row of y (b m d): a row of x (b n d), which rows (b m) name.
+    Threads stride along the row.
+    Reads x 0..m, rows THREADS; writes y 1.
+    Shared memory: none.
+    """
+    i, j = cuda.blockIdx.x // rows.shape[1], cuda.blockIdx.x % rows.shape[1]
+    row = rows[i, j]
+    for k in range(cuda.threadIdx.x, x.shape[2], cuda.blockDim.x):
+        y[i, j, k] = x[i, row, k]
+
+
+@gpu_kernel
+def _scatter(new, rows, x):
+    """One block per row of new (b m d), which goes to x where rows (b m) say.
+    Threads stride along the row.
+    Reads new 1, rows THREADS; writes x 0..1.
+    Shared memory: none.
+    """
+    i, j = cuda.blockIdx.x // rows.shape[1], cuda.blockIdx.x % rows.shape[1]
+    row = rows[i, j]
+    for k in range(cuda.threadIdx.x, x.shape[2], cuda.blockDim.x):
+        x[i, row, k] = new[i, j, k]
+
+
+def gather(device, x, rows):
+    # (b n d), (b m) -> (b m d)
+    """Return the rows of each image that `rows` names, in its order.
+
+    rows are int64 in 0 .. n - 1: nobody can check that here.
+    """
+    buffers.expect("rows", rows, (x.shape[0], rows.shape[-1]))
+    y = device.empty((*rows.shape, x.shape[-1]))
+    if y.size:
+        device.launch(_gather, rows.size, THREADS, x, rows, y)
+    return y
+
+
+def scatter(device, x, new, rows):
+    # (b n d), (b m d), (b m) -> (b n d)
+    """Write `new` at the rows of x, in place, and return x. Rows differ in an image.
+
+    rows are int64 in 0 .. n - 1: nobody can check that here.
+    """
+    buffers.expect("rows", rows, (x.shape[0], rows.shape[-1]))
+    buffers.expect("new", new, (*rows.shape, x.shape[-1]))
+    if new.size:
+        device.launch(_scatter, rows.size, THREADS, new, rows, x)
+    return x
