@@ -47,10 +47,6 @@ OPS = {
     "layer_norm": ("layer_norm", "standardise"),
     "gelu": ("gelu", "gelu_tanh"),
     "rows": ("gather", "scatter"),
-}
-"""Each op's folder and the functions it gives the table."""
-
-HOST_OPS = {
     "noise": ("uniforms_at", "normals_at"),
     "mixture": (
         "mixture",
@@ -62,6 +58,10 @@ HOST_OPS = {
         "take",
     ),
     "guided_mixture": ("draw_guided",),
+}
+"""Each op's folder and the functions it gives the table."""
+
+HOST_OPS = {
     "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
     "scale": ("scale",),
     "reverse_step": ("reverse_step",),

@@ -30,7 +30,7 @@ ROOT = Path(minigen.__file__).parent
 
 SIZES = {
     "b": 2, "n": 5, "m": 3, "d": 33, "f": 34, "v": 65, "k": 35, "t": 5, "h": 2,
-    "e": 12, "c": 8, "r": 2, "y": 3, "x": 4, "s": 5, "p": 3, "w": 4,
+    "e": 12, "c": 8, "r": 2, "y": 3, "x": 4, "s": 5, "p": 3, "w": 4, "g": 3,
 }  # fmt: skip
 """The sizes of a case where ROUTES names no others."""
 
@@ -79,6 +79,9 @@ ROUTES = {
     "gelu_tanh": [{}, {"d": 300}],
     "gather": [{}, {"d": 300}],
     "scatter": [{}, {"d": 300}],
+    "uniforms_at": [{}, {"m": 130}],
+    "normals_at": [{}, {"m": 130}],
+    "candidate_probabilities": [{}, {"m": 300}],
     "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
 }
 """For launchers that choose among kernels, or whose threads take several turns: sizes

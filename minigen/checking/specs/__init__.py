@@ -12,6 +12,7 @@ from minigen.checking.specs import (
     images,
     loop,
     masked,
+    mixtures,
     scans,
     states,
     steps,
@@ -19,7 +20,7 @@ from minigen.checking.specs import (
 )
 from minigen.checking.specs.spec import Spec, errors, expected, wide, worst
 
-_MODULES = tokens, draws, loop, images, states, scans, steps, masked
+_MODULES = tokens, draws, loop, images, states, scans, steps, masked, mixtures
 
 SPECS = {spec.name: spec for module in _MODULES for spec in module.SPECS}
 """Every function of `minigen.backends.OPS` by its name."""

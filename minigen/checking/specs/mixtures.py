@@ -253,10 +253,10 @@ def _guided_row(row, weight, stretch):
 
     def below(value):
         # the share of the area below a value
-        if value >= x[-1]:
-            return 1.0
-        i = max(int(np.searchsorted(x, value, side="right")) - 1, 0)
-        away = max(value - x[i], 0.0)
+        if value < x[0] or value >= x[-1]:
+            return float(value >= x[-1])
+        i = int(np.searchsorted(x, value, side="right")) - 1
+        away = value - x[i]
         slope = (q[i + 1] - q[i]) / (x[i + 1] - x[i])
         return (before[i] + (q[i] + slope * away / 2) * away) / total
 

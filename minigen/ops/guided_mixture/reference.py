@@ -61,7 +61,8 @@ def draw_guided(
     rows = np.arange(len(x))
     rest = target - np.where(i > 0, areas[rows, i - 1], 0)
     first, last, width = q[rows, i], q[rows, i + 1], widths[rows, i]
-    return x[rows, i] + _under_a_line(rest, first, last, width)
+    y = x[rows, i] + _under_a_line(rest, first, last, width)
+    return y.astype(means.dtype)
 
 
 def _points(means, logs, other_means, other_logs):
