@@ -94,6 +94,7 @@ _TABLE = {
     "exp10f": _single(lambda x: np.power(10.0, np.float64(x))),
     "fast_exp10f": _single(lambda x: np.power(10.0, np.float64(x))),
     "exp2f": _single(lambda x: np.exp2(np.float64(x))),
+    "cospif": _single(lambda x: np.cos(np.pi * np.float64(x))),
     "fabsf": _single(np.fabs),
     "fmaxf": _single(np.fmax),
     "fminf": _single(np.fmin),

@@ -81,6 +81,8 @@ ROUTES = {
     "scatter": [{}, {"d": 300}],
     "uniforms_at": [{}, {"m": 130}],
     "normals_at": [{}, {"m": 130}],
+    "uniforms_at": [{}, {"m": 130}],
+    "normals_at": [{}, {"m": 130}],
     "candidate_probabilities": [{}, {"m": 300}],
     "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
 }

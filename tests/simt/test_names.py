@@ -39,6 +39,7 @@ CASES = [
     ("log2f", single(0), -math.inf),
     ("exp2f", single(0.5), 2**0.5),
     ("exp10f", single(0.5), 10**0.5),
+    ("cospif", single(0.25), 0.5**0.5),
     ("rsqrtf", single(3), 3**-0.5),
     ("frcp_rn", single(3), 1 / 3),
     ("fast_fdividef", single(1, 3), 1 / 3),

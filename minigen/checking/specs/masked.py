@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from minigen.checking.specs import mixtures
 from minigen.checking.specs.spec import Spec
 from minigen.checking.strategies import floats, integers, seeds
+from minigen.checking.tolerance import EPS
+from minigen.ops.noise import reference as noise
 
 SCALES = st.sampled_from((1.0, 5.0, 100.0))
 
@@ -70,9 +72,33 @@ def draw_scatter(draw, sizes):
     }
 
 
+@st.composite
+def draw_noise(draw, sizes):
+    """Draw key (2), images and positions (b), step, first and m: any counters."""
+    b, m, seed = draw(sizes.b), draw(sizes.m), draw(seeds)
+    return {
+        "key": integers(seed, 2**32, 2).astype(np.uint32),
+        "images": integers(seed + 1, 2**32, b),
+        "positions": integers(seed + 2, 2**20, b),
+        "step": draw(st.sampled_from((0, 1, 255))),
+        # words have 32 bits: at the end of them they begin anew
+        "first": draw(st.sampled_from((0, 1, 2**32 - 1))),
+        "m": m,
+    }
+
+
 def gelu_magnitude(x):
     """Return |x|: x and x erf or x tanh cancel where x is below zero."""
     return abs(x.astype(np.float64))
+
+
+def normals_at_magnitude(key, images, positions, step, first, m):
+    """Return |number|, and eps of its length: a cosine of zero is the reference's too
+    only as nearly as float64 knows pi."""
+    given = key, images, positions, step, first, m
+    _, u, _, _ = noise._words(*given)
+    length = np.sqrt(-2 * np.log(noise._unit(u).astype(np.float64)))
+    return abs(noise.normals_at(*given).astype(np.float64)) + EPS * length
 
 
 SPECS = (
@@ -126,5 +152,20 @@ SPECS = (
         company=("x", "new", "rows"),
         changes=("x",),
         routes=({"d": 300},),
+    ),
+    Spec(
+        "noise",
+        "uniforms_at",
+        draw_noise,
+        company=("images", "positions"),
+        routes=({"m": 130, "b": 1},),
+    ),
+    Spec(
+        "noise",
+        "normals_at",
+        draw_noise,
+        magnitude=normals_at_magnitude,
+        company=("images", "positions"),
+        routes=({"m": 130, "b": 1},),
     ),
 )
