@@ -48,6 +48,10 @@ OPS = {
     "gelu": ("gelu", "gelu_tanh"),
     "rows": ("gather", "scatter"),
     "noise": ("uniforms_at", "normals_at"),
+    "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
+    "scale": ("scale",),
+    "reverse_step": ("reverse_step",),
+    "rounded_pixels": ("to_rounded_pixels",),
     "mixture": (
         "mixture",
         "log_density",
@@ -60,14 +64,6 @@ OPS = {
     "guided_mixture": ("draw_guided",),
 }
 """Each op's folder and the functions it gives the table."""
-
-HOST_OPS = {
-    "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
-    "scale": ("scale",),
-    "reverse_step": ("reverse_step",),
-    "rounded_pixels": ("to_rounded_pixels",),
-}
-"""The same for the ops that have no CUDA kernel: numpy and numba alone have them."""
 
 BACKENDS = {
     "numpy": "reference",
@@ -175,8 +171,7 @@ def _new_device(name):
 
 def _functions(file):
     functions = {}
-    rows = OPS if file == "cuda" else OPS | HOST_OPS
-    for folder, names in rows.items():
+    for folder, names in OPS.items():
         module = importlib.import_module(f"minigen.ops.{folder}.{file}")
         functions.update({f: getattr(module, f) for f in names})
     return functions

@@ -13,6 +13,7 @@ from minigen.checking.specs import (
     loop,
     masked,
     mixtures,
+    normals,
     scans,
     states,
     steps,
@@ -20,7 +21,7 @@ from minigen.checking.specs import (
 )
 from minigen.checking.specs.spec import Spec, errors, expected, wide, worst
 
-_MODULES = tokens, draws, loop, images, states, scans, steps, masked, mixtures
+_MODULES = tokens, draws, loop, images, states, scans, steps, masked, mixtures, normals
 
 SPECS = {spec.name: spec for module in _MODULES for spec in module.SPECS}
 """Every function of `minigen.backends.OPS` by its name."""
