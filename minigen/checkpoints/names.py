@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from minigen.checkpoints.aim_names import TIED, aim_rows, guess_aim
+from minigen.config import FAMILIES as KINDS
 from minigen.config import (
     PRESETS,
     AimConfig,
@@ -343,18 +344,20 @@ def part_of(kind, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name.removeprefix(part): state[name] for name in names}
 
 
-def families_in(state: Mapping[str, np.ndarray]) -> tuple[type, ...]:
-    """Return the families, by their configurations, of a file of several models.
+def families_in(state: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Return the names of the families of a file of several models.
 
     Empty where the file holds no more than one.
 
     >>> families_in({"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
-    (<class 'minigen.config.AimConfig'>, <class 'minigen.config.VqConfig'>)
+    ('aim', 'vq')
     """
-    state, parts = unwrap(state), {k: f.part for k, f in FAMILIES.items() if f.part}
+    state = unwrap(state)
+    parts = {name: FAMILIES[kind].part for name, kind in KINDS.items()}
+    parts = {name: part for name, part in parts.items() if part}
     if not all(name.startswith(tuple(parts.values())) for name in state):
         return ()
-    found = (k for k, part in parts.items() if any(n.startswith(part) for n in state))
+    found = (f for f, part in parts.items() if any(n.startswith(part) for n in state))
     return tuple(found)
 
 
