@@ -62,6 +62,14 @@ def _positive(where, name, value):
         )
 
 
+def _check_heads(config):
+    if config.width % config.heads or config.head_size % 4:
+        raise ConfigError(
+            f"{type(config).__name__}.width {config.width} over {config.heads} heads "
+            "gives no head size divisible by 4, which two-dimensional rotation needs"
+        )
+
+
 @dataclass(frozen=True)
 class ArpgConfig:
     """ARPG: a self-decoder over content and a cross-decoder over positions.
@@ -92,11 +100,7 @@ class ArpgConfig:
                 f"ArpgConfig.layers is {self.layers}; half of them form each decoder, "
                 "so at least 2 are needed"
             )
-        if self.width % self.heads or self.head_size % 4:
-            raise ConfigError(
-                f"ArpgConfig.width {self.width} over {self.heads} heads gives no head "
-                "size divisible by 4, which two-dimensional rotation needs"
-            )
+        _check_heads(self)
 
     @property
     def head_size(self) -> int:
@@ -176,11 +180,7 @@ class GptConfig:
         for name in ("width", "layers", "heads", "key_heads", "vocabulary", "classes",
                      "tokens", "multiple_of"):  # fmt: skip
             _positive("GptConfig", name, getattr(self, name))
-        if self.width % self.heads or self.head_size % 4:
-            raise ConfigError(
-                f"GptConfig.width {self.width} over {self.heads} heads gives no head "
-                "size divisible by 4, which two-dimensional rotation needs"
-            )
+        _check_heads(self)
         if self.heads % self.key_heads:
             raise ConfigError(
                 f"GptConfig.heads is {self.heads}, key_heads {self.key_heads}; heads "

@@ -10,7 +10,7 @@ from minigen.checkpoints import load, names
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import Checkpoint, open_checkpoint, release
 from minigen.checkpoints.values import PIECE, name_dtype, pieces, weight_dtype
-from minigen.config import FAMILIES, to_dict
+from minigen.config import to_dict
 from minigen.errors import CheckpointError
 
 
@@ -80,11 +80,7 @@ def describe(path, key: str | None = None) -> Description:
         hash_of="model" if config else "file",
         intact=None if stored is None else stored == found_hash,
         bytes=len(checkpoint.data),
-        families=tuple(
-            name
-            for name, kind in FAMILIES.items()
-            if kind in names.families_in(checkpoint.state)
-        ),
+        families=names.families_in(checkpoint.state),
     )
 
 

@@ -32,6 +32,7 @@ from minigen.checkpoints.tokenizer_names import (
     pair,
     vq_rows,
 )
+from minigen.config import FAMILIES as KINDS
 from minigen.config import (
     PRESETS,
     AimConfig,
@@ -327,18 +328,20 @@ def part_of(kind, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name.removeprefix(part): state[name] for name in names}
 
 
-def families_in(state: Mapping[str, np.ndarray]) -> tuple[type, ...]:
-    """Return the families, by their configurations, of a file of several models.
+def families_in(state: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Return the names of the families of a file of several models.
 
     Empty where the file holds no more than one.
 
     >>> families_in({"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
-    (<class 'minigen.config.AimConfig'>, <class 'minigen.config.VqConfig'>)
+    ('aim', 'vq')
     """
-    state, parts = unwrap(state), {k: f.part for k, f in FAMILIES.items() if f.part}
+    state = unwrap(state)
+    parts = {name: FAMILIES[kind].part for name, kind in KINDS.items()}
+    parts = {name: part for name, part in parts.items() if part}
     if not all(name.startswith(tuple(parts.values())) for name in state):
         return ()
-    found = (k for k, part in parts.items() if any(n.startswith(part) for n in state))
+    found = (f for f, part in parts.items() if any(n.startswith(part) for n in state))
     return tuple(found)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minigen.target import exact
@@ -48,6 +50,12 @@ def silu_scalar(x):
 
 
 silu = exact(silu_scalar)
+
+
+@exact
+def softplus(x):
+    """Return log(1 + e^x): above 20 that is x in float32."""
+    return x if x > np.float32(20) else np.float32(math.log1p(exp(x)))
 
 
 def erf_scalar(x):

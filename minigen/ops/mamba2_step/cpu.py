@@ -6,13 +6,11 @@ share, are convolved once before. The norm waits for all heads of its group.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops import buffers
-from minigen.ops.scalar import exp, silu
+from minigen.ops.scalar import exp, silu, softplus
+from minigen.ops.states import expect_step
 from minigen.target import kernel, prange, serial
 
 
@@ -66,8 +64,7 @@ def _mamba2_step(projected, w, bias, dt_bias, A, D, norm, conv, state, r, eps, x
         i, j = unit // h, unit % h
         own = slice(j * p, (j + 1) * p)
         _convolve(projected[i, d : d + c], w, bias, conv, i, j * p, (j + 1) * p, xBC[i])
-        v = projected[i, d + c + j] + dt_bias[j]
-        step = v if v > np.float32(20) else np.float32(math.log1p(exp(v)))
+        step = softplus(projected[i, d + c + j] + dt_bias[j])
         first = d + j // (h // r) * s
         B, C = xBC[i, first : first + s], xBC[i, first + r * s : first + (r + 1) * s]
         _head(xBC[i, own], B, C, step, A[j], D[j], i, j, state, y[i, own])
@@ -84,18 +81,9 @@ def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps
     ShapeError where the sizes are not those of a mixer: d = h p, c = d + 2 r s and
     f = d + c + h, with r a divisor of h.
     """
-    b, h, p, s = state.shape
-    d = h * p
-    c = d + 2 * r * s
-    if h % r:
-        raise ShapeError(f"{h} heads do not divide into {r} groups")
-    buffers.expect("projected", projected, (b, 1, d + c + h))
-    buffers.expect("w", w, (c, *w.shape[1:]))
-    buffers.expect("bias", bias, (c,))
-    for name, array in (("dt_bias", dt_bias), ("A_log", A_log), ("D", D)):
-        buffers.expect(name, array, (h,))
-    buffers.expect("norm", norm, (d,))
-    buffers.expect("conv", conv, (b, w.shape[1], c))
+    b, h, p, s, d, c = expect_step(
+        projected, w, bias, dt_bias, A_log, D, norm, conv, state, r
+    )
     y, xBC = buffers.empty((b, 1, d)), buffers.empty((b, c))
     held_conv, held = buffers.floats(conv), buffers.floats(state)
     A = -np.exp(buffers.floats(A_log))

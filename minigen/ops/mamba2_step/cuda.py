@@ -33,9 +33,9 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
-from minigen.ops import buffers
 from minigen.ops.activations import silu, softplus
 from minigen.ops.intrinsics import widen
+from minigen.ops.states import expect_step
 from minigen.ops.warps import block_sum, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -231,23 +231,14 @@ def mamba2_step(
     ShapeError where the sizes are not those of a mixer: d = h p, c = d + 2 r s and
     f = d + c + h, with r a divisor of h.
     """
-    b, h, p, s = state.shape
-    d = h * p
-    c = d + 2 * r * s
-    if h % r:
-        raise ShapeError(f"{h} heads do not divide into {r} groups")
+    b, h, p, s, d, c = expect_step(
+        projected, w, bias, dt_bias, A_log, D, norm, conv, state, r
+    )
     if p + 2 * s > ROOM:
         raise ShapeError(
             f"a head of {p} channels with a state of {s} takes {p + 2 * s} numbers of "
             f"shared memory, a block has room for {ROOM}"
         )
-    buffers.expect("projected", projected, (b, 1, d + c + h))
-    buffers.expect("w", w, (c, *w.shape[1:]))
-    buffers.expect("bias", bias, (c,))
-    for name, array in (("dt_bias", dt_bias), ("A_log", A_log), ("D", D)):
-        buffers.expect(name, array, (h,))
-    buffers.expect("norm", norm, (d,))
-    buffers.expect("conv", conv, (b, w.shape[1], c))
     y = device.empty((b, 1, d))
     u, flat, eps = projected.reshape(b, d + c + h), y.reshape(-1), np.float32(eps)
     given, cells = (u, w, bias, dt_bias, A_log, D), state.reshape(-1)

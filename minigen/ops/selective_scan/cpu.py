@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.scalar import exp
+from minigen.ops.states import expect_channels
 from minigen.target import kernel, prange, serial
 
 
@@ -40,16 +40,7 @@ def selective_scan(x, delta, A_log, B, C, D, state):
     delta: step sizes, not negative. Each of the r groups of consecutive channels shares
     its B and C: ShapeError where c does not divide into them.
     """
-    b, n, c = x.shape
-    r, s = B.shape[-2:]
-    if c % r:
-        raise ShapeError(f"{c} channels do not divide into {r} groups")
-    buffers.expect("delta", delta, x.shape)
-    buffers.expect("A_log", A_log, (c, s))
-    buffers.expect("B", B, (b, n, r, s))
-    buffers.expect("C", C, (b, n, r, s))
-    buffers.expect("D", D, (c,))
-    buffers.expect("state", state, (b, c, s))
+    expect_channels(x, delta, A_log, B, C, D, state)
     y, held = buffers.empty(x.shape), buffers.floats(state)
     A = -np.exp(buffers.floats(A_log))
     given = (buffers.floats(a) for a in (x, delta, A, B, C, D))

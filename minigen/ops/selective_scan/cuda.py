@@ -39,8 +39,6 @@ import math
 
 import numpy as np
 
-from minigen.errors import ShapeError
-from minigen.ops import buffers
 from minigen.ops.intrinsics import widen
 from minigen.ops.scans import (
     OWN,
@@ -57,6 +55,7 @@ from minigen.ops.scans import (
     unstage,
     warp_scan,
 )
+from minigen.ops.states import expect_channels
 from minigen.ops.warps import ALL
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -250,7 +249,7 @@ def selective_scan(device, x, delta, A_log, B, C, D, state):
     its B and C: ShapeError where c does not divide into them. A single token has a
     kernel of its own.
     """
-    b, n, c, r, _ = _expect(x, delta, A_log, B, C, D, state)
+    b, n, c, r, _ = expect_channels(x, delta, A_log, B, C, D, state)
     if n == 1:
         return _step(device, x, delta, A_log, B, C, D, state), state
     y = device.empty(x.shape)
@@ -264,7 +263,7 @@ def selective_scan(device, x, delta, A_log, B, C, D, state):
 def selective_scan_naive(device, x, delta, A_log, B, C, D, state):
     # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
     """Return the same from a kernel whose threads loop over time: a first rung."""
-    b, _, c, _, _ = _expect(x, delta, A_log, B, C, D, state)
+    b, _, c, _, _ = expect_channels(x, delta, A_log, B, C, D, state)
     y = device.empty(x.shape)
     arguments = x, delta, A_log, B, C, D, state, y
     device.launch(_selective_scan_naive, -(-b * c // THREADS), THREADS, *arguments)
@@ -280,20 +279,6 @@ def _step(device, x, delta, A_log, B, C, D, state):
     blocks = -(-b * c * LANES // STEP_THREADS)
     device.launch(_selective_scan_step, blocks, STEP_THREADS, *arguments)
     return y
-
-
-def _expect(x, delta, A_log, B, C, D, state):
-    b, n, c = x.shape
-    r, s = B.shape[-2:]
-    if c % r:
-        raise ShapeError(f"{c} channels do not divide into {r} groups")
-    buffers.expect("delta", delta, x.shape)
-    buffers.expect("A_log", A_log, (c, s))
-    buffers.expect("B", B, (b, n, r, s))
-    buffers.expect("C", C, (b, n, r, s))
-    buffers.expect("D", D, (c,))
-    buffers.expect("state", state, (b, c, s))
-    return b, n, c, r, s
 
 
 def _flat(*arrays):

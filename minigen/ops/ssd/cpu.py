@@ -12,6 +12,7 @@ import numpy as np
 from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.scalar import exp
+from minigen.ops.states import expect_heads
 from minigen.target import kernel, prange, serial
 
 
@@ -120,16 +121,7 @@ def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
 
 
 def _prepare(x, delta, A_log, B, C, D, state):
-    b, n, h, p = x.shape
-    r, s = B.shape[-2:]
-    if h % r:
-        raise ShapeError(f"{h} heads do not divide into {r} groups")
-    buffers.expect("delta", delta, (b, n, h))
-    buffers.expect("A_log", A_log, (h,))
-    buffers.expect("B", B, (b, n, r, s))
-    buffers.expect("C", C, (b, n, r, s))
-    buffers.expect("D", D, (h,))
-    buffers.expect("state", state, (b, h, p, s))
+    expect_heads(x, delta, A_log, B, C, D, state)
     A = -np.exp(buffers.floats(A_log))
     given = tuple(buffers.floats(a) for a in (x, delta, A, B, C, D))
     return given, buffers.empty(x.shape), buffers.floats(state)

@@ -20,7 +20,6 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
-from minigen.ops import buffers
 from minigen.ops.intrinsics import widen
 from minigen.ops.scans import (
     OWN,
@@ -43,6 +42,7 @@ from minigen.ops.ssd.cuda_chunked import (
     _ssd_chunked_scores,
     _ssd_chunked_states,
 )
+from minigen.ops.states import expect_heads
 from minigen.ops.warps import ALL, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -251,7 +251,7 @@ def ssd(device, x, delta, A_log, B, C, D, state):
     its B and C: ShapeError where h does not divide into them. A single token has a
     kernel of its own.
     """
-    b, n, h, p, r, _ = _expect(x, delta, A_log, B, C, D, state)
+    b, n, h, p, r, _ = expect_heads(x, delta, A_log, B, C, D, state)
     y = device.empty(x.shape)
     if n == 1:
         return _step(device, x, delta, A_log, B, C, D, state, y)
@@ -266,7 +266,7 @@ def ssd_naive(device, x, delta, A_log, B, C, D, state):
     # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
     # -> (b n h p), (b h p s)
     """Return the same from a kernel whose threads loop over time: a first rung."""
-    b, n, h, p, _, s = _expect(x, delta, A_log, B, C, D, state)
+    b, n, h, p, _, s = expect_heads(x, delta, A_log, B, C, D, state)
     y = device.empty(x.shape)
     rows = [array.reshape((b, n, h * p)) for array in (x, y)]
     cells = state.reshape((b, h * p, s))
@@ -281,7 +281,7 @@ def ssd_chunked(device, x, delta, A_log, B, C, D, state, chunk):
     """Return the same as `ssd`, `chunk` tokens at a time."""
     if chunk < 1:
         raise ShapeError(f"chunk is {chunk}; a chunk has at least one token")
-    b, n, h, p, r, s = _expect(x, delta, A_log, B, C, D, state)
+    b, n, h, p, r, s = expect_heads(x, delta, A_log, B, C, D, state)
     y = device.empty(x.shape)
     if n == 0:
         return y, state
@@ -328,17 +328,3 @@ def _step(device, x, delta, A_log, B, C, D, state, y):
     )
     device.launch(_ssd_step, -(-b * h * p // WARPS), THREADS, *arguments)
     return y, state
-
-
-def _expect(x, delta, A_log, B, C, D, state):
-    b, n, h, p = x.shape
-    r, s = B.shape[-2:]
-    if h % r:
-        raise ShapeError(f"{h} heads do not divide into {r} groups")
-    buffers.expect("delta", delta, (b, n, h))
-    buffers.expect("A_log", A_log, (h,))
-    buffers.expect("B", B, (b, n, r, s))
-    buffers.expect("C", C, (b, n, r, s))
-    buffers.expect("D", D, (h,))
-    buffers.expect("state", state, (b, h, p, s))
-    return b, n, h, p, r, s

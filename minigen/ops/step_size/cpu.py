@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from minigen.ops import buffers
-from minigen.ops.scalar import exp
+from minigen.ops.scalar import softplus
 from minigen.target import serial
 
 
@@ -16,8 +14,7 @@ def _step_size(x, bias, lowest, highest, y):
     n, h = x.shape
     for i in range(n):
         for k in range(h):
-            v = x[i, k] + bias[k]
-            delta = v if v > np.float32(20) else np.float32(math.log1p(exp(v)))
+            delta = softplus(x[i, k] + bias[k])
             y[i, k] = min(max(delta, lowest), highest)
 
 
