@@ -1,4 +1,4 @@
-"""`python -m minigen.training vq|kl|arpg|gpt|aim|judge`: train a small model.
+"""`python -m minigen.training vq|kl|arpg|gpt|aim|arinar|judge`: train a model.
 
 The schedule is defined by --steps: a run that is stopped in any way and started again
 by the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds
@@ -23,6 +23,7 @@ TASKS = {
     "arpg": tasks.train_arpg,
     "gpt": tasks.train_gpt,
     "aim": tasks.train_aim,
+    "arinar": tasks.train_arinar,
     "judge": tasks.train_judge,
 }
 DEFAULTS = {
@@ -31,6 +32,7 @@ DEFAULTS = {
     "arpg": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "gpt": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "aim": {"steps": 4000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
+    "arinar": {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0},
     "judge": {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2},
 }
 
@@ -73,8 +75,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             )
         if name == "kl":
             add("--kl", type=float, default=1e-3, help="weight of the divergence")
-        if name in ("arpg", "gpt", "aim"):
-            add("--tokenizer", required=True, help="OUT/vq.pt, or vq-mnist")
+        if name in ("arpg", "gpt", "aim", "arinar"):
+            kind = "kl" if name == "arinar" else "vq"
+            given = f"OUT/{kind}.pt, or {kind}-mnist"
+            add("--tokenizer", required=True, help=given)
             add("--versions", type=int, default=1, help="stored versions of each digit")
             add(
                 "--dropout", type=float, default=0.0, help="of tokens, sums and hiddens"

@@ -60,14 +60,28 @@ def tokenize(vq, grey: Tensor, batch: int = 50) -> Tensor:
     return torch.cat(pieces).view(len(grey), -1)
 
 
-def tokenize_versions(vq, grey: Tensor, versions: int, most: int, seed: int) -> Tensor:
-    """(a b n) tokens: of the digits as they are, then of versions shifted at random.
+@torch.no_grad()
+def measure(kl, grey: Tensor, batch: int = 50) -> Tensor:
+    """(b y x) uint8 digits -> the moments (b 2c y x) that the KL tokenizer gives."""
+    kl.eval()
+    pieces = [
+        kl.moments(to_input(part).contiguous(memory_format=torch.channels_last))
+        for part in grey.split(batch)
+    ]
+    return torch.cat(pieces).contiguous()
+
+
+def tokenize_versions(
+    model, grey: Tensor, versions: int, most: int, seed: int, encode=tokenize
+) -> Tensor:
+    """(a b ..) what `encode` gives: for the digits as they are, then for versions
+    shifted at random. By default it is tokens (a b n), and `model` a VQ tokenizer.
 
     The original trains on stored crops of each image and draws one of them each time.
     """
     generator = torch.Generator().manual_seed(seed)
-    stored = [tokenize(vq, grey)]
+    stored = [encode(model, grey)]
     for _ in range(versions - 1):
         rows, columns = draw_shifts(len(grey), most, generator)
-        stored.append(tokenize(vq, shift(grey, rows, columns)))
+        stored.append(encode(model, shift(grey, rows, columns)))
     return torch.stack(stored)

@@ -44,6 +44,15 @@ class Posterior:
         return 0.5 * (math.log(2 * math.pi) + lv + far).flatten(1).sum(1)
 
 
+def posterior_of(moments: Tensor, variational: bool = True) -> Posterior:
+    """What the encoder's moments (b 2c y x) say; (b c y x) if not variational."""
+    if not variational:
+        # the original says so: not 0, the logarithm of 1
+        return Posterior(moments, torch.ones_like(moments))
+    mean, log_variance = moments.chunk(2, 1)
+    return Posterior(mean, log_variance.clamp(*LOG_VARIANCES))
+
+
 class Middle(nn.Module):
     """Two residual blocks with attention between them."""
 
@@ -142,11 +151,7 @@ class Kl(nn.Module):
         return self.quant_conv(self.encoder(images))
 
     def posterior(self, moments: Tensor) -> Posterior:
-        if not self.config.variational:
-            # the original says so: not 0, the logarithm of 1
-            return Posterior(moments, torch.ones_like(moments))
-        mean, log_variance = moments.chunk(2, 1)
-        return Posterior(mean, log_variance.clamp(*LOG_VARIANCES))
+        return posterior_of(moments, self.config.variational)
 
     def encode(self, images: Tensor) -> Posterior:
         return self.posterior(self.moments(images))

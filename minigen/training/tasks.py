@@ -17,17 +17,18 @@ from minigen.checkpoints import names as layout
 from minigen.config import PRESETS
 from minigen.errors import InputError
 from minigen.pipeline import find
-from minigen.training import aim, llamagen, trainer
+from minigen.training import aim, arinar, llamagen, mae, trainer
 from minigen.training.arpg import Arpg, Dropouts, training_loss
 from minigen.training.data import (
     draw_shifts,
+    measure,
     read_mnist,
     shift,
     to_input,
     tokenize_versions,
 )
 from minigen.training.judge import Judge
-from minigen.training.kl import Kl, training_losses
+from minigen.training.kl import Kl, posterior_of, training_losses
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
 
@@ -208,6 +209,62 @@ def train_raster(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Mod
     return train(model, loss, args)
 
 
+def train_arinar(args: argparse.Namespace) -> nn.Module:
+    average = train_masked(arinar.Arinar, "arinar-mnist", arinar.training_loss, args)
+    loss = loss_on_test(average, arinar.training_loss, args)
+    bits = arinar.bits_per_feature(loss, average.config.features)
+    if trainer.rank() == 0:
+        print(f"{bits:.4f} bits a feature of the test digits' hidden tokens")
+    return average
+
+
+def train_masked(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Module:
+    """Train a generator that draws latents, any set of them after any other."""
+    moments, labels = moments_of(args)
+    model, compiled = new_generator(twin, preset, args)
+    versions, digits = moments.shape[:2]
+
+    def loss(step, g):
+        index = torch.randint(digits, (args.batch,), generator=g)
+        version = torch.randint(versions, (args.batch,), generator=g)
+        tokens = draw_latents(moments[version, index], g)
+        uniforms = torch.rand(args.batch, generator=g)
+        told = mae.hidden_labels(model, labels[index], uniforms)
+        places = draw_masks(*tokens.shape[:2], g)
+        with autocast(args):
+            return {"loss": loss_of(compiled, tokens, told, *places)}
+
+    return train(model, loss, args)
+
+
+def draw_latents(moments: Tensor, g: torch.Generator) -> Tensor:
+    """Tokens (b n c) drawn of the moments (b 2c y x) of kl-mnist."""
+    config = PRESETS["kl-mnist"]
+    posterior = posterior_of(moments, config.variational)
+    noise = torch.randn(posterior.mean.shape, generator=g)
+    return mae.to_tokens(config.scale * posterior.sample(noise))
+
+
+def draw_masks(b: int, n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Positions that are known, and that are masked, as training draws them."""
+    order = torch.rand(b, n, generator=g).argsort(1)
+    return mae.hide(order, torch.rand((), generator=g))
+
+
+@torch.no_grad()
+def loss_on_test(model: nn.Module, loss_of, args: argparse.Namespace) -> float:
+    """The loss of at most 1000 test digits, masked as in training."""
+    model.eval()
+    grey, labels = (each[:1000] for each in read_mnist(args.data, "test"))
+    g, sums = torch.Generator().manual_seed(0), []
+    moments = measure(read_tokenizer(args.tokenizer, Kl), grey)
+    for part, told in zip(moments.split(50), labels.split(50), strict=True):
+        tokens = draw_latents(part, g)
+        places = draw_masks(*tokens.shape[:2], g)
+        sums.append(len(told) * loss_of(model, tokens, told, *places).item())
+    return sum(sums) / len(labels)
+
+
 def new_generator(twin, preset: str, args: argparse.Namespace):
     """A twin to be trained from scratch or on from --start, and the same compiled."""
     torch.manual_seed(args.seed)
@@ -232,47 +289,59 @@ def misplace(order: Tensor, most: float, g: torch.Generator) -> Tensor:
 
 
 def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """Tokens (a b n) of the training digits, made once and kept in the folder."""
+    """Tokens (a b n) of the training digits, and their labels."""
+    return encoded(
+        args, "tokens", Vq, lambda vq, *given: tokenize_versions(vq, *given).int()
+    )
+
+
+def moments_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Moments (a b 2c y x) of the training digits, and their labels."""
+    return encoded(args, "moments", Kl, partial(tokenize_versions, encode=measure))
+
+
+def encoded(args: argparse.Namespace, what: str, twin, encode) -> tuple[Tensor, Tensor]:
+    """What a tokenizer makes of the training digits, once, and keeps in the folder.
+
+    encode(tokenizer, grey, versions, shift, seed) gives (a b ..).
+    """
     grey, labels = read_mnist(args.data, "train")
-    path = Path(args.out) / "tokens.pt"
+    path = Path(args.out) / f"{what}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        vq = read_tokenizer(args.tokenizer)
-        vq.to(memory_format=torch.channels_last)
+        tokenizer = read_tokenizer(args.tokenizer, twin)
+        tokenizer.to(memory_format=torch.channels_last)
         first, count = trainer.rank(), args.workers
-        mine = tokenize_versions(
-            vq, grey[first::count], args.versions, args.shift, first
-        )
-        parts = trainer.gather(mine.int())
-        tokens = torch.stack(parts, 2).flatten(1, 2)
+        mine = encode(tokenizer, grey[first::count], args.versions, args.shift, first)
+        whole = torch.stack(trainer.gather(mine), 2).flatten(1, 2)
         if first == 0:
-            trainer.save(path, {"tokens": tokens})
-            print(f"tokenized {tokens.shape[:2]} digits into {path}", flush=True)
+            trainer.save(path, {what: whole})
+            print(f"{what} of {tuple(whole.shape[:2])} digits in {path}", flush=True)
         trainer.wait()
-    tokens = trainer.read(path)["tokens"]
-    if tokens.shape[:2] != (args.versions, len(labels)):
+    whole = trainer.read(path)[what]
+    if whole.shape[:2] != (args.versions, len(labels)):
         raise InputError(
-            f"{path} holds {tuple(tokens.shape[:2])} versions and digits, where "
+            f"{path} holds {tuple(whole.shape[:2])} versions and digits, where "
             f"{(args.versions, len(labels))} were asked for; remove it to make it again"
         )
-    return tokens, labels
+    return whole, labels
 
 
-def read_tokenizer(path: str) -> Vq:
+def read_tokenizer(path: str, twin=Vq) -> nn.Module:
     """The tokenizer of a training file, or one that ships: vq-mnist, X.safetensors."""
-    vq = Vq(PRESETS["vq-mnist"])
+    tokenizer = twin(PRESETS[{Vq: "vq-mnist", Kl: "kl-mnist"}[twin]])
     if Path(path).suffix not in ("", ".safetensors"):
-        vq.load_state_dict(trainer.read(path)["ema"])
-        return vq
+        tokenizer.load_state_dict(trainer.read(path)["ema"])
+        return tokenizer
     model = load_model(find(path))
     state = {
         name: torch.from_numpy(np.array(array, np.float32))
         for name, array in layout.to_upstream(model.config, model.weights).items()
     }
     # which codes training has used is no weight
-    rest = vq.load_state_dict(state, strict=False)
+    rest = tokenizer.load_state_dict(state, strict=False)
     assert not rest.unexpected_keys
-    return vq
+    return tokenizer
 
 
 def train_judge(args: argparse.Namespace) -> nn.Module:
