@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from minigen.checkpoints.arinar_names import outer_rows
 from minigen.checkpoints.tokenizer_names import count, pair
 from minigen.config import MarConfig
-
-WAVES = 256
-"""Cosines and sines that tell the head which step it is at."""
+from minigen.models.diffusion_head import WAVES
 
 
 def mar_rows(c: MarConfig):

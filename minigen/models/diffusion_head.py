@@ -24,6 +24,9 @@ EPS = 1e-6
 STEPS = 1000
 """Steps in which training brings noise into a token."""
 
+WAVES = 256
+"""Cosines and sines that tell the network which step it is at."""
+
 SLOWEST = 10000.0
 """How much longer the slowest wave that tells of a step is than the fastest."""
 
@@ -85,7 +88,12 @@ def schedule(count):
     )
 
 
-def waves(numbers, count):
+def table(config):
+    """Return the waves of all steps that a draw takes, on the host: (s w) float32."""
+    return waves(schedule(config.noise_steps).numbers)
+
+
+def waves(numbers, count=WAVES):
     """Return cosines and sines of step numbers (s), on the host: (s count) float32.
 
     >>> waves(np.array([0]), 4).tolist()
@@ -97,11 +105,9 @@ def waves(numbers, count):
     return np.concatenate([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
 
 
-def embed_steps(ops, w, numbers, watch=None):
-    """Return what the network is told of step numbers (s): (s d)."""
-    seen = waves(numbers, w["time1"]["w"].shape[1])
-    tell(watch, "t_freq", seen)
-    x = linear(ops, ops.put(seen[:, None]), w["time1"])
+def embed_steps(ops, w, table, watch=None):
+    """Return what the network is told of steps, given their waves: (s w) to (s d)."""
+    x = linear(ops, table.reshape(table.shape[0], 1, table.shape[1]), w["time1"])
     x = linear(ops, ops.silu(x), w["time2"])
     x = x.reshape(x.shape[0], x.shape[2])
     tell(watch, "t_emb", x)
@@ -137,17 +143,18 @@ def guided(ops, noise, between, guidance):
     return ops.guide(noise, guidance), between[: between.shape[0] // 2]
 
 
-def sample(ops, w, config, z, draws, guidance=1.0, temperature=1.0, watch=None):
+def sample(ops, w, config, z, draws, table, guidance=1.0, temperature=1.0, watch=None):
     """Draw the features of b tokens: (b 1 c).
 
     z (b 1 d), or (2b 1 d) where guidance is not 1: first the rows with a condition,
-    then the same without. draws: see `masked.Draws`; temperature: times the noise
-    that the steps add, not that which they begin with. watch: told every "step".
+    then the same without. draws: see `masked.Draws`; table: that of `table`, where
+    arrays live; temperature: times the noise that the steps add, not that which they
+    begin with. watch: told every "step".
     """
     c, rows, steps = config.features, z.shape[0], config.noise_steps
     plan = schedule(steps)
     # neither depends on the token: the first is the same for all, the second always
-    times = embed_steps(ops, w, plan.numbers)
+    times = embed_steps(ops, w, table)
     condition = linear(ops, z, w["condition"])
     x = _normals(ops, draws, 0, c)
     for i in reversed(range(steps)):

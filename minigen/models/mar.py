@@ -16,14 +16,17 @@ from minigen.models.masked import ask, begin, feed, guidance_weight, guides
 __all__ = ["ask", "begin", "decode", "draw", "feed", "guidance_weight", "guides"]
 
 
-def draw(ops, weights, config, z, draws, guidance, temperature, watch=None):
+def draw(ops, weights, config, z, draws, guidance, temperature, watch=None, table=None):
     """Draw the tokens (b m c) of which the outer model said z (w m d).
 
-    draws: of b m rows, those of an image together; guidance 1 where w is b.
+    draws: of b m rows, those of an image together; guidance 1 where w is b; table: of
+    `diffusion_head.table`, where arrays live, None to make it here.
     """
     w, m, d = z.shape
     rows = z.reshape(w * m, 1, d)
-    call = rows, draws, guidance, temperature, watch
+    if table is None:
+        table = ops.put(diffusion_head.table(config))
+    call = rows, draws, table, guidance, temperature, watch
     x = diffusion_head.sample(ops, weights["head"], config, *call)
     return x.reshape(-1, m, config.features)
 

@@ -46,26 +46,23 @@ class Condition:
     """All that follows from what the outer model says of b tokens, in arrays (b 1 d).
 
     first: what stands before the first feature; layers: for each layer two gates, two
-    scales, two shifts; last: scale, shift; share: `SHARE`, everywhere.
+    scales, two shifts; last: scale, shift.
     """
 
     first: object
     layers: tuple
     last: tuple
-    share: object
 
 
 def condition(ops, w, config, z):
     """Return the `Condition` of z (b 1 d), which is the same for all features."""
-    b, d = len(z), config.inner_width
     first = linear(ops, z, w["condition"])
-    first = ops.add(first, ops.embed(w["start"], ops.put(np.zeros((b, 1), np.int64))))
+    first = ops.add(first, ops.embed(w["start"], ops.full((len(z), 1), 0)))
     signal = ops.silu(z)
     made = [linear(ops, signal, layer["modulation"]) for layer in w["layers"]]
     layers = tuple(split_columns(ops, each, 6) for each in made)
     last = split_columns(ops, linear(ops, signal, w["out_modulation"]), 2)
-    share = ops.put(np.full((b, 1, d), SHARE, np.float32))
-    return Condition(first, layers, last, share)
+    return Condition(first, layers, last)
 
 
 def new_caches(ops, config, b):
@@ -89,7 +86,7 @@ def forward(ops, w, config, x, z, watch=None):
     if n > 1:
         before = ops.gather(x, ops.put(_every(b, n - 1)))
         parts.append(linear(ops, before, w["features"]))
-    h = _placed(ops, w, join(ops, *parts), _every(b, n))
+    h = _placed(ops, w, join(ops, *parts), ops.put(_every(b, n)))
 
     def attend(layer):
         return ops.attention_causal
@@ -103,7 +100,7 @@ def step(ops, w, config, x, i, given, caches):
     x (b 1 f): the group before it, None where i is 0.
     """
     h = given.first if i == 0 else linear(ops, x, w["features"])
-    h = _placed(ops, w, h, np.full((len(h), 1), i, np.int64))
+    h = _placed(ops, w, h, ops.full((len(h), 1), i))
     held = []
 
     def attend(layer):
@@ -126,7 +123,7 @@ def read(ops, w, config, h, given, attend, watch=None):
         gate1, gate2, scale1, scale2, shift1, shift2 = parts
         a = ops.modulate(ops.standardise(h, EPS), shift1, scale1)
         q, k, v = (linear(ops, a, part) for part in _queries_keys_values(layer, d))
-        q = ops.gate(q, given.share)
+        q = ops.scale(q, SHARE)
         o = attend(i)(q.reshape(heads), k.reshape(heads), v.reshape(heads))
         o = linear(ops, o.reshape(b, n, d), layer["proj"])
         h = ops.add(h, ops.gate(o, gate1))
@@ -267,7 +264,7 @@ def _queries_keys_values(layer, d):
 
 
 def _placed(ops, w, h, rows):
-    return ops.add(h, ops.embed(w["positions"], ops.put(rows)))
+    return ops.add(h, ops.embed(w["positions"], rows))
 
 
 def _every(b, n):

@@ -31,6 +31,7 @@ SMALL = MarConfig(
     noise_steps=10,
 )
 KEY = np.array([7, 0], np.uint32)
+WAVES = diffusion_head.table(SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +145,8 @@ def test_a_head_that_knows_the_density_draws_from_it(monkeypatch, ops, guidance)
         diffusion_head, "embed_steps", lambda *_: np.zeros((count, 4), np.float32)
     )
     z = np.zeros((n if guidance == 1 else 2 * n, 1, 4), np.float32)
-    x = np.asarray(diffusion_head.sample(ops, weights, config, z, draws(n), guidance))
+    call, waves = (ops, weights, config, z), ops.put(diffusion_head.table(config))
+    x = np.asarray(diffusion_head.sample(*call, draws(n), waves, guidance))
     # guided, the noise of mean 2 m_c - m_u: both densities have the same deviation
     expected = 3.0 if guidance == 1 else 4.0
     # within four deviations of a mean, and of a deviation, of so many
@@ -157,33 +159,35 @@ def test_a_token_ignores_the_others_drawn_with_it(weights):
     w, z = weights["head"], conditions(6)
     for guidance, whole in ((1, z[:3]), (2.5, z)):
         call = ops, w, SMALL
-        together = np.asarray(diffusion_head.sample(*call, whole, draws(3), guidance))
+        together = np.asarray(
+            diffusion_head.sample(*call, whole, draws(3), WAVES, guidance)
+        )
         for i in range(3):
             alone = diffusion_head.sample(
-                *call, np.ascontiguousarray(whole[i::3]), draws(1, i), guidance
+                *call, np.ascontiguousarray(whole[i::3]), draws(1, i), WAVES, guidance
             )
             assert_same(np.asarray(alone), together[i : i + 1])
 
 
 def test_guidance_away_from_the_same_changes_nothing(ops, weights):
     z, w = conditions(3), weights["head"]
-    plain = diffusion_head.sample(ops, w, SMALL, z, draws(3))
+    plain = diffusion_head.sample(ops, w, SMALL, z, draws(3), WAVES)
     twice = np.concatenate([z, z])
-    close(diffusion_head.sample(ops, w, SMALL, twice, draws(3), 3.0), plain)
+    close(diffusion_head.sample(ops, w, SMALL, twice, draws(3), WAVES, 3.0), plain)
     # and with other conditions it changes something
     other = np.concatenate([z, -z])
-    guided = diffusion_head.sample(ops, w, SMALL, other, draws(3), 3.0)
+    guided = diffusion_head.sample(ops, w, SMALL, other, draws(3), WAVES, 3.0)
     assert abs(np.asarray(guided) - plain).max() > 0.01
 
 
 def test_guidance_near_one_is_near_none(ops, weights):
     z, w = conditions(6), weights["head"]
-    plain = diffusion_head.sample(ops, w, SMALL, z[:3], draws(3))
-    close(diffusion_head.sample(ops, w, SMALL, z, draws(3), 1 + 2 * EPS), plain)
+    plain = diffusion_head.sample(ops, w, SMALL, z[:3], draws(3), WAVES)
+    close(diffusion_head.sample(ops, w, SMALL, z, draws(3), WAVES, 1 + 2 * EPS), plain)
 
 
 def test_temperature_is_that_of_the_noise_added(ops, weights):
-    call = ops, weights["head"], SMALL, conditions(2), draws(2)
+    call = ops, weights["head"], SMALL, conditions(2), draws(2), WAVES
     seen = {}
 
     def watch(name, step):

@@ -67,7 +67,8 @@ def replay_network(case: Case, ops) -> None:
         seen[name] = np.array(array)
 
     x, numbers, z = (take(case, name) for name in ("x", "t", "c"))
-    times = diffusion_head.embed_steps(ops, w, numbers, watch)
+    seen["t_freq"] = diffusion_head.waves(numbers)
+    times = diffusion_head.embed_steps(ops, w, ops.put(seen["t_freq"]), watch)
     condition = linear(ops, z[:, None], w["condition"])
     seen["c_emb"] = np.array(condition)
     told = ops.add(condition, times[:, None])
@@ -116,7 +117,8 @@ def replay_draw(case: Case, ops) -> None:
     table = SimpleNamespace(**{**vars(ops), "normals_at": rule.normals_at})
     rows = np.zeros(b, np.int64)
     draws = Draws(np.zeros(2, np.uint32), rows, rows, 0)
-    call = table, w, config, z, draws, guidance, heat, watch
+    waves = ops.put(diffusion_head.table(config))
+    call = table, w, config, z, draws, waves, guidance, heat, watch
     x = np.asarray(diffusion_head.sample(*call))[:, 0]
     note(case, "the last mean is drawn", np.abs(x - trace[0][1][:b]), 0.0)
     compare(case, "sample", trace[0][1])
@@ -153,6 +155,7 @@ class Half:
     def __init__(self, ops, w, z, config, guidance, heat, rule):
         self.ops, self.w, self.guidance, self.heat = ops, w, guidance, heat
         self.rule, self.plan = rule, diffusion_head.schedule(config.noise_steps)
+        self.table = ops.put(diffusion_head.table(config))
         self.condition = linear(ops, z, w["condition"])
         self.shape = len(z), config.features
         self.x = rule.normals(0, "init", (len(z) // 2, config.features))[:, None]
@@ -160,7 +163,7 @@ class Half:
     def step(self, i, first):
         """Return x, mean and log-variance at step i, given x of the first half."""
         ops, b, x = self.ops, len(first), self.x
-        times = diffusion_head.embed_steps(ops, self.w, self.plan.numbers[i : i + 1])
+        times = diffusion_head.embed_steps(ops, self.w, self.table[i : i + 1])
         told = ops.add(self.condition, times.repeat(2 * b, 0)[:, None])
         noise, between = diffusion_head.denoise(ops, self.w, ops.twice(first), told)
         noise = ops.guide(noise, self.guidance)
