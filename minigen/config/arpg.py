@@ -1,0 +1,95 @@
+"""The configuration of ARPG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minigen.config.checks import check_heads, from_upstream, hidden_width, positive
+from minigen.errors import ConfigError
+
+# constructor arguments of the original that change training only, never an array's
+# shape or a forward pass in evaluation mode: accepted, and they change nothing here
+TRAINING = {
+    "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
+    "ffn_dropout_p", "drop_path_rate", "class_dropout_prob",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ArpgConfig:
+    """ARPG: a self-decoder over content and a cross-decoder over positions.
+
+    Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py::ModelArgs.
+
+    >>> ArpgConfig().hidden  # int(2 * 4 * 1024 / 3) = 2730, rounded up to 11 * 256
+    2816
+    """
+
+    width: int = 1024
+    layers: int = 24
+    heads: int = 16
+    vocabulary: int = 16384
+    classes: int = 1000
+    tokens: int = 256
+    multiple_of: int = 256
+    hidden_multiplier: float | None = None
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-5
+
+    def __post_init__(self):
+        for name in ("width", "layers", "heads", "vocabulary", "classes", "tokens",
+                     "multiple_of"):  # fmt: skip
+            positive("ArpgConfig", name, getattr(self, name))
+        if self.layers < 2:
+            raise ConfigError(
+                f"ArpgConfig.layers is {self.layers}; half of them form each decoder, "
+                "so at least 2 are needed"
+            )
+        check_heads(self)
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def half(self) -> int:
+        """Layers of each of the two decoders (an odd `layers` loses one)."""
+        return self.layers // 2
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid the rotary table is made for."""
+        return math.isqrt(self.tokens)
+
+    @property
+    def hidden(self) -> int:
+        """Width of the SwiGLU: truncated, then rounded up to `multiple_of`."""
+        return hidden_width(self)
+
+    @property
+    def mask_id(self) -> int:
+        """Row of the embedding table that every query starts from."""
+        return self.vocabulary
+
+    @property
+    def no_class_id(self) -> int:
+        """Row of the embedding table that stands for "no condition"."""
+        return self.vocabulary + self.classes + 1
+
+    def class_id(self, label: int) -> int:
+        """Row of the embedding table of class `label`."""
+        return self.vocabulary + 1 + label
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> ArpgConfig:
+        """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
+        names = {
+            "dim": "width", "n_layer": "layers", "n_head": "heads",
+            "vocab_size": "vocabulary", "num_classes": "classes",
+            "block_size": "tokens", "multiple_of": "multiple_of",
+            "ffn_dim_multiplier": "hidden_multiplier",
+            "rope_base": "rope_base", "norm_eps": "norm_eps",
+        }  # fmt: skip
+        return from_upstream(cls, arguments, names, TRAINING)

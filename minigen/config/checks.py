@@ -1,0 +1,68 @@
+"""What the configurations check, and how they read the originals' arguments."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from minigen.errors import ConfigError
+
+
+def positive(where, name, value):
+    """Raise ConfigError unless the field `name` of class `where` is a count."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(
+            f"{where}.{name} is {value!r}; expected a whole number above 0"
+        )
+
+
+def check_heads(config):
+    """Raise ConfigError unless heads of a transformer can be rotated in a plane."""
+    if config.width % config.heads or config.head_size % 4:
+        raise ConfigError(
+            f"{type(config).__name__}.width {config.width} over {config.heads} heads "
+            "gives no head size divisible by 4, which two-dimensional rotation needs"
+        )
+
+
+def hidden_width(config):
+    """Return the width of a SwiGLU: truncated, then rounded up to `multiple_of`."""
+    h = int(2 * (4 * config.width) / 3)
+    if config.hidden_multiplier is not None:
+        h = int(config.hidden_multiplier * h)
+    return -(-h // config.multiple_of) * config.multiple_of
+
+
+def expect_fixed(arguments, fixed):
+    """Take out the arguments that can have one value only, or raise ConfigError."""
+    for name, value in fixed.items():
+        if arguments.pop(name, value) != value:
+            raise ConfigError(f"{name} is not {value!r}, which it is in every model")
+
+
+def from_upstream(cls, arguments, names, ignored):
+    """Build a configuration from an original's constructor arguments.
+
+    names: our field for each of them; ignored: those that change nothing here. The
+    argument `name` stands for all sizes of that preset. Raises ConfigError.
+    """
+    # the presets are made of the configurations that call this
+    from minigen.config.presets import PRESETS
+
+    arguments = dict(arguments)
+    values = {}
+    if "name" in arguments:
+        name = str(arguments.pop("name")).lower()
+        if not isinstance(PRESETS.get(name), cls):
+            raise ConfigError(
+                f"{name!r} is not a preset of {cls.__name__}; known: "
+                + ", ".join(n for n, c in PRESETS.items() if isinstance(c, cls))
+            )
+        values.update(asdict(PRESETS[name]))
+    unknown = set(arguments) - set(names) - ignored
+    if unknown:
+        raise ConfigError(
+            f"{cls.__name__}.from_upstream does not know {sorted(unknown)}; it takes "
+            f"{sorted(names)}"
+        )
+    values.update({names[k]: v for k, v in arguments.items() if k in names})
+    return cls(**values)

@@ -1,0 +1,96 @@
+"""The configuration of the KL tokenizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from minigen.config.checks import from_upstream, positive
+from minigen.errors import ConfigError
+
+# constructor arguments of the original that change training only, never an array's
+# shape or a forward pass in evaluation mode: accepted, and they change nothing here
+TRAINING = {"dropout", "ckpt_path"}
+
+
+@dataclass(frozen=True)
+class KlConfig:
+    """The KL tokenizer: an image as a grid of Gaussians, and back from their samples.
+
+    blocks: residual blocks of a level of the encoder, one fewer than of the decoder's;
+    channels: of a latent; attention, decoder_attention: the levels, 0 the finest, where
+    it follows the blocks, beside the middle, which always has it; variational: False
+    for an encoder that gives means alone; scale: what latents are multiplied by for a
+    generator, so that their deviation is about 1.
+
+    Source: arXiv 2112.10752 (latent diffusion), section 3.1; LTH14/mar
+    models/vae.py::AutoencoderKL.
+
+    >>> KlConfig().factor, KlConfig().widths  # five levels halve the image four times
+    (16, (128, 128, 256, 256, 512))
+    """
+
+    base: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    blocks: int = 2
+    channels: int = 16
+    attention: tuple[int, ...] = (4,)
+    decoder_attention: tuple[int, ...] = ()
+    variational: bool = True
+    scale: float = 0.2325
+
+    def __post_init__(self):
+        for name in ("multipliers", "attention", "decoder_attention"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("base", "blocks", "channels"):
+            positive("KlConfig", name, getattr(self, name))
+        for m in self.multipliers:
+            positive("KlConfig", "multipliers", m)
+        if not self.multipliers or self.base % 32:
+            raise ConfigError(
+                f"KlConfig.base is {self.base} with multipliers {self.multipliers}; "
+                "widths must be multiples of 32, the number of groups in a group norm"
+            )
+        if not {*self.attention, *self.decoder_attention} <= set(range(self.levels)):
+            raise ConfigError(
+                f"KlConfig has attention at the levels {self.attention} and "
+                f"{self.decoder_attention}; its levels are 0 .. {self.levels - 1}"
+            )
+        if not 0 < self.scale < math.inf:
+            raise ConfigError(
+                f"KlConfig.scale is {self.scale}; expected a number above 0"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels at each level, finest first."""
+        return tuple(self.base * m for m in self.multipliers)
+
+    @property
+    def levels(self) -> int:
+        return len(self.multipliers)
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent along each side."""
+        return 2 ** (self.levels - 1)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping) -> KlConfig:
+        """Build from the original's constructor arguments (`ch_mult`, ...)."""
+        arguments = {"ch": 128, **arguments}
+        levels = len(arguments.get("ch_mult", cls.multipliers))
+        side = arguments.pop("resolution", 256)
+        sides = [side >> i for i in range(levels)]
+        # the original's halves differ in what they do when nothing is said
+        for name, otherwise in (("attention", (16,)), ("decoder_attention", ())):
+            chosen = arguments.get("attn_resolutions", otherwise)
+            arguments[name] = tuple(i for i, side in enumerate(sides) if side in chosen)
+        arguments.pop("attn_resolutions", None)
+        names = {
+            "ch": "base", "ch_mult": "multipliers", "num_res_blocks": "blocks",
+            "embed_dim": "channels", "use_variational": "variational",
+            "attention": "attention", "decoder_attention": "decoder_attention",
+        }  # fmt: skip
+        return from_upstream(cls, arguments, names, TRAINING)
