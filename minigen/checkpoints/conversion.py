@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import minigen
 from minigen.checkpoints import load, safetensors_file
+from minigen.checkpoints.behaviour import MEANING, settle
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, open_checkpoint, release
 from minigen.checkpoints.values import DTYPES, name_dtype, pieces, weight_dtype
@@ -62,8 +63,10 @@ def convert(
     dtype: "float32", "bfloat16" or "float16" for all weights, rounded to nearest even;
     without it each keeps its own (float64 becomes float32). key: the dict to read, as
     for `read_checkpoint`. config, family: as for `load_model`. A piece of one array is
-    held in memory at a time. Raises CheckpointError where the names and shapes are not
-    exactly those of a model, InputError for another dtype.
+    held in memory at a time. behaviour: of an ARINAR model, where its file does not
+    show it (see `checkpoints.behaviour`). Raises CheckpointError where the names and
+    shapes are not exactly those of a model, InputError for another dtype, and where the
+    behaviour is neither shown nor given, or another one.
     """
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"the dtype {dtype!r} is not one of {', '.join(DTYPES)}")
@@ -95,19 +98,6 @@ def convert(
     )
 
 
-def shown_behaviour(checkpoint) -> str | None:
-    """Return the behaviour that an ARINAR file itself shows, None if it does not.
-
-    The first version of the code knew nothing of some arguments. So a file in which
-    they are recorded was written by a later one.
-    """
-    return "head" if LATER_ARGUMENTS & set(checkpoint.arguments) else None
-
-
-LATER_ARGUMENTS = {"bilevel_schedule", "feature_group", "head_type", "use_nf"}
-"""Arguments of ARINAR's training script that its first version did not have."""
-
-
 def _with_behaviour(checkpoint, config, unseen, behaviour):
     # nothing is assumed here: a wrong one loads, and gives wrong pictures
     if behaviour is None and "behaviour" not in unseen:
@@ -117,21 +107,17 @@ def _with_behaviour(checkpoint, config, unseen, behaviour):
             f"the behaviour {behaviour!r} is for ARINAR's files; {checkpoint.path} "
             f"holds a model of the family {load.family_of(config)}"
         )
-    chosen = behaviour or shown_behaviour(checkpoint)
-    if chosen is None:
+    if behaviour is None:
         raise InputError(
-            f"no weight of {checkpoint.path} shows which version of ARINAR's code it "
-            "is for, and a wrong one gives wrong pictures; say behaviour v1 for the "
-            "released weights, head for those of later code (heads of the inner "
-            "attention 4 and 16; temperatures above 1 narrow and widen)"
+            f"nothing in {checkpoint.path} shows which version of ARINAR's code it is "
+            f"for, and a wrong one gives wrong pictures; say behaviour {MEANING}"
         )
-    if chosen != config.behaviour and "behaviour" not in unseen:
+    if behaviour != config.behaviour and "behaviour" not in unseen:
         raise InputError(
             f"{checkpoint.path} holds a model of behaviour {config.behaviour}, not "
-            f"{chosen}"
+            f"{behaviour}"
         )
-    config = replace(config, behaviour=chosen)
-    return config, tuple(name for name in unseen if name != "behaviour")
+    return settle(config, unseen, behaviour)
 
 
 def _write(destination, checkpoint, config, weights, targets):

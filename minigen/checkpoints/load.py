@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from minigen.checkpoints import names
+from minigen.checkpoints import behaviour, names
 from minigen.checkpoints.hashing import hash_weights
 from minigen.checkpoints.reader import (
     Checkpoint,
@@ -19,7 +19,7 @@ from minigen.checkpoints.reader import (
     release,
 )
 from minigen.checkpoints.values import cast, weight_dtype
-from minigen.config import FAMILIES, PRESETS, from_dict
+from minigen.config import FAMILIES, PRESETS, ArinarConfig, from_dict
 from minigen.errors import CheckpointError, ConfigError
 
 
@@ -69,12 +69,14 @@ def load_model(path, key: str | None = None, config=None, family=None) -> Model:
     which model of a file that holds several, by default the generator. Weights stay
     mapped, so loading takes no time and no memory; those stored in another layout
     (the convolutions of an original file) or unaligned (legacy files) are copied.
-    Raises CheckpointError.
+    Raises CheckpointError; also where an original of ARINAR's does not show which
+    version of the code it is for.
     """
     checkpoint = open_checkpoint(path, key)
     config, unseen, ours = identify(checkpoint, config, family)
     weights = {}
     with naming(checkpoint.path):
+        _refuse_to_guess(checkpoint.path, unseen)
         for name, array in ours.items():
             kept = cast(name, array, weight_dtype(name, array.dtype))
             weights[name] = np.require(kept, None, ["C", "A"])
@@ -96,8 +98,9 @@ def identify(checkpoint: Checkpoint, config=None, family=None):
 
     A converted file says what it holds, and must hold it; an original is recognised, or
     held against `config`. Where a folder was opened, what shapes do not show is taken
-    from its config.json, if that agrees with all they show. family: as in `load_model`.
-    Raises CheckpointError.
+    from its config.json, if that agrees with all they show; the behaviour of an ARINAR
+    model, from the arguments of its training. family: as in `load_model`. Raises
+    CheckpointError.
     """
     with naming(checkpoint.path):
         stored = checkpoint.metadata.get("minigen.config")
@@ -106,6 +109,7 @@ def identify(checkpoint: Checkpoint, config=None, family=None):
             if config is None:
                 state = _state_of(checkpoint, family)
                 config, unseen = names.recognise_with_unseen(state)
+                config, unseen = _told(checkpoint.arguments, config, unseen)
                 if checkpoint.is_folder:
                     config, unseen = _described(checkpoint.path, config, unseen)
             return config, unseen, names.to_ours(config, checkpoint.state)
@@ -150,13 +154,21 @@ def _state_of(checkpoint, family):
     return names.part_of(FAMILIES[family], names.unwrap(checkpoint.state))
 
 
+def _told(arguments, config, unseen):
+    # the behaviour that the arguments of the training show, where no shape does
+    try:
+        return behaviour.settle(config, unseen, behaviour.shown(arguments))
+    except ConfigError as error:
+        raise CheckpointError(f"what its training was told is wrong: {error}") from None
+
+
 def _described(path, config, unseen):
     # what a config.json says is believed only of the fields that are unseen
     if not unseen or not hasattr(config, "from_upstream"):
         return config, unseen
     try:
-        text = (path.parent / "config.json").read_text()
-        said = type(config).from_upstream(json.loads(text))
+        arguments = json.loads((path.parent / "config.json").read_text())
+        said = type(config).from_upstream(arguments)
     except (OSError, ConfigError, ValueError, TypeError, AttributeError,
             ArithmeticError, RecursionError):  # fmt: skip
         return config, unseen
@@ -165,13 +177,31 @@ def _described(path, config, unseen):
         return config, unseen
     if names.manifest(said) != names.manifest(config):
         return config, unseen
+    if "behaviour" in unseen and not behaviour.DECISIVE & set(arguments):
+        return replace(said, behaviour=config.behaviour), ("behaviour",)
     return said, ()
+
+
+def _refuse_to_guess(path, unseen):
+    if "behaviour" in unseen:
+        raise CheckpointError(
+            "nothing in it shows which version of ARINAR's code it is for, and a wrong "
+            f"one gives wrong pictures; run `minigen convert {path} OUT.safetensors "
+            f"--behaviour NAME` and load what it writes: {behaviour.MEANING}"
+        )
 
 
 def _parse_config(text):
     try:
-        return from_dict(json.loads(text))
+        values = json.loads(text)
+        config = from_dict(values)
     except (ConfigError, ValueError, TypeError, RecursionError, ArithmeticError) as e:
         raise CheckpointError(
             f"its configuration is none ({str(e)[:200]}); convert the original again"
         ) from None
+    if type(config) is ArinarConfig and "behaviour" not in values:
+        raise CheckpointError(
+            "its configuration names no behaviour; convert the original again with "
+            f"--behaviour: {behaviour.MEANING}"
+        )
+    return config

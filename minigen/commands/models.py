@@ -178,7 +178,6 @@ def ask_behaviour(source, key, family):
     """Return what is answered on a terminal, where a file does not show which it is."""
     import sys
 
-    from minigen.checkpoints.conversion import shown_behaviour
     from minigen.checkpoints.load import identify
     from minigen.checkpoints.reader import open_checkpoint
 
@@ -186,7 +185,7 @@ def ask_behaviour(source, key, family):
         return None
     checkpoint = open_checkpoint(source, key)
     _, unseen, _ = identify(checkpoint, None, family)
-    if "behaviour" not in unseen or shown_behaviour(checkpoint):
+    if "behaviour" not in unseen:
         return None
     return typer.prompt(
         "Which version of ARINAR's code is it for, v1 (the released weights) or head?"

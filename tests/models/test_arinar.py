@@ -1,20 +1,17 @@
 """ARINAR: however its features are fed, it is the same model; and how a run goes."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigen import backends, plans, rng
-from minigen.checkpoints import convert, load_model, names
-from minigen.config import PRESETS, ArinarConfig, from_dict, to_dict
-from minigen.errors import ConfigError, InputError
+from minigen.checkpoints import names
+from minigen.config import PRESETS, ArinarConfig
+from minigen.errors import ConfigError
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.sample import Options
-from tests.checkpoints.writing import write_zip
-from tests.models.stand_in import stand_in, stand_in_state
+from tests.models.stand_in import stand_in
 from tests.ops.test_mixture import parameters
 from tests.tolerance import EPS, assert_same
 
@@ -349,52 +346,6 @@ def test_presets_have_the_sizes_of_the_paper():
     expected = {"arinar-b": 212949516, "arinar-l": 470673420, "arinar-h": 885868044}
     assert count == {name: n + 768 for name, n in expected.items()}
     assert len(names.manifest(PRESETS["arinar-b"])) == 374
-
-
-def test_behaviour_is_not_seen_in_weights_but_kept_in_a_converted_file(tmp_path):
-    config = ArinarConfig(**{**SMALL, "encoder_heads": 1, "decoder_heads": 1})
-    state = stand_in_state(config)
-    found, unseen = names.recognise_with_unseen(state)
-    assert found == config and "behaviour" in unseen
-    source, ours = tmp_path / "checkpoint-last.pth", tmp_path / "arinar.safetensors"
-    write_zip(source, {"model_ema": state})
-    head = from_dict({**to_dict(config), "behaviour": "head"})
-    report = convert(source, ours, config=head)
-    assert report.config["behaviour"] == "head"
-    model = load_model(ours)
-    assert model.config == head and model.config.inner_heads == 16
-    tree = stand_in(config)
-    for name, array in names.flatten(tree).items():
-        assert_same(np.asarray(names.flatten(model.weights)[name]), array)
-    assert json.loads(json.dumps(to_dict(head))) == to_dict(head)
-
-
-def test_no_behaviour_is_assumed_in_silence(tmp_path):
-    config = ArinarConfig(**{**SMALL, "encoder_heads": 1, "decoder_heads": 1})
-    state, ours = stand_in_state(config), tmp_path / "arinar.safetensors"
-    source = tmp_path / "checkpoint-last.pth"
-    write_zip(source, {"model_ema": state})
-    with pytest.raises(InputError, match="say behaviour v1 for the released weights"):
-        convert(source, ours)
-    assert not ours.exists()
-    with pytest.raises(ConfigError, match="behaviour is 'v2'"):
-        convert(source, ours, behaviour="v2")
-    for behaviour in ("v1", "head"):
-        report = convert(source, ours, behaviour=behaviour)
-        assert load_model(ours).config.behaviour == behaviour
-        assert "behaviour" not in report.unseen
-    # what a converted file says is not argued with
-    with pytest.raises(InputError, match="of behaviour head, not v1"):
-        convert(ours, tmp_path / "again.safetensors", behaviour="v1")
-    again = convert(ours, tmp_path / "again.safetensors")
-    assert again.config["behaviour"] == "head"
-
-
-def test_a_file_may_show_its_behaviour(golden, tmp_path):
-    """What later code recorded beside its weights, the first version did not know."""
-    source = golden / "arinar" / "mae_tiny" / "checkpoint-last.pth"
-    report = convert(source, tmp_path / "arinar.safetensors")
-    assert report.config["behaviour"] == "head" and report.key == "model_ema"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""Which version of ARINAR's code a file's weights are for: no weight shows it.
+
+Its first version, "v1", and what the code became, "head", take the same weights and
+compute other things with them. So a wrong guess loads, and gives wrong pictures; none
+is made here. A training file may record the arguments of the script that wrote it, and
+these tell. Else one must be told.
+
+Source: the history of Qinyu-Allen-Zhao/Arinar main_mar.py. Commit 0c7b434 (2025-03-19),
+which went from 4 heads to 16, brought the argument `model_type` too; each commit since
+has one of `LATER`, none before it has. From 2025-04-05 on temperatures above 1 widen:
+files of the days between are taken for "head", as their weights are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+OF_ARINAR = "num_gaussians"
+"""An argument that all versions of ARINAR's training script have, and MAR's has not."""
+
+LATER = {"bilevel_schedule", "feature_group", "head_type", "model_type", "use_nf"}
+"""Arguments of it that its first version did not have."""
+
+DECISIVE = {"head_type", "upstream_version"}
+"""What must stand in a config.json of a model for it to say the version."""
+
+MEANING = (
+    "v1 for the released weights (4 heads of the inner attention, temperatures above 1 "
+    "narrow), head for those of later code (16 heads, temperatures above 1 widen)"
+)
+
+
+def shown(arguments: Mapping) -> str | None:
+    """Return the behaviour that a training script's arguments show, None if they don't.
+
+    >>> shown({"num_gaussians": 4, "head_type": "ar_gmm"}), shown({"num_gaussians": 4})
+    ('head', 'v1')
+    >>> shown({"lr": 1e-4})
+    """
+    if LATER & set(arguments):
+        return "head"
+    return "v1" if OF_ARINAR in arguments else None
+
+
+def settle(config, unseen, behaviour):
+    """Return a configuration whose behaviour is known, and what of it still is not."""
+    if behaviour is None or "behaviour" not in unseen:
+        return config, unseen
+    rest = tuple(name for name in unseen if name != "behaviour")
+    return replace(config, behaviour=behaviour), rest
