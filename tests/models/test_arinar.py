@@ -12,7 +12,8 @@ from minigen.errors import ConfigError
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.sample import Options
 from tests.models.stand_in import stand_in
-from tests.ops.test_mixture import parameters
+from tests.ops.test_mixture import cdf, parameters
+from tests.ops.test_noise import distance
 from tests.tolerance import EPS, assert_same
 
 SMALL = {
@@ -259,6 +260,23 @@ def test_guidance_of_one_is_no_guidance(backend, model):
         mixture_head.choose(ops, made, 0, draws_of(2), 1.0, 1.0, watch)
         p = np.asarray(seen["candidates"][3])
         assert abs(p - 1 / mixture_head.CANDIDATES).max() < EPS
+
+
+@pytest.mark.parametrize("i", [0, 3])
+def test_draws_have_the_density_of_their_mixture(backend, i):
+    """One number of each of many rows: images and positions are all that differs."""
+    ops, rows, heat = backends.table(backend), 4096, 1.3
+    one = parameters(11, 1, 4, 1)
+    made = [np.repeat(part, rows, axis=0) for part in one]
+    key = np.array(rng.split_seed(5), np.uint32)
+    draws = masked.Draws(key, np.arange(rows) // 64, np.arange(rows) % 64, 2)
+    x = mixture_head.draw(ops, made, i, draws, heat)
+    weights, means, log_variances = (part.astype(float).ravel() for part in one)
+    spread = np.exp(0.5 * log_variances)
+    # the distance that one of a million samples of the density exceeds
+    far = np.sqrt(np.log(2e6) / 2 / rows)
+    assert distance(x, cdf(weights, means, heat * spread)) < far
+    assert distance(x, cdf(weights, means, spread / heat)) > far
 
 
 def test_the_grid_draws_what_candidates_come_near_to():

@@ -14,6 +14,7 @@ from minigen.ops.mixture import reference as mixture
 from tests import strategies as st
 from tests.ops.test_mixture import parameters
 from tests.ops.test_noise import distance
+from tests.tolerance import assert_same
 
 g = hs.integers(1, 5)
 
@@ -45,6 +46,14 @@ def test_a_larger_uniform_draws_a_larger_value(g, seed, weight):
     given = [np.repeat(each, rows, axis=0) for each in both(seed, 1, g)]
     y = cpu.draw_guided(*given, np.linspace(0, 1, rows), weight, 1.0)
     assert (np.diff(y) >= 0).all()
+
+
+@given(st.b, g, st.seeds, hs.sampled_from((0.7, 1.0, 1.3)))
+def test_guidance_away_from_the_same_changes_nothing(b, g, seed, stretch):
+    halves = 2 * both(seed, b, g)[:3]
+    u = np.random.default_rng(seed).random(b)
+    one, other = (cpu.draw_guided(*halves, u, weight, stretch) for weight in (1.0, 4.0))
+    assert_same(one, other)
 
 
 @pytest.mark.parametrize("weight", [1.0, 2.5])

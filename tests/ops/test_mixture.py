@@ -50,16 +50,22 @@ def test_densities(name, b, m, g, f, scale, seed):
     assert_close(getattr(cpu, name)(x, *given), expected, magnitude)
 
 
-def test_a_density_integrates_to_one():
-    given = parameters(3, 4, 4, 1)
-    x = np.linspace(-40, 40, 80001)
-    points = np.broadcast_to(x[None, :, None], (4, len(x), 1)).astype(np.float32)
-    for ops in (reference, cpu):
-        density = np.exp(ops.log_density(points, *given).astype(np.float64))
-        assert abs(density.sum(-1) * (x[1] - x[0]) - 1).max() < 1e-5
+@given(g, scales, st.seeds)
+def test_a_density_integrates_to_one(g, scale, seed):
+    given = parameters(seed, 2, g, 1, scale)
+    # as many points for each component, over nine deviations on both sides
+    wide, t = mixtures.wide(*given), np.linspace(-9, 9, 1201)
+    _, means, log_variances = wide
+    points = np.sort((means + np.exp(0.5 * log_variances) * t).reshape(2, -1))
+    exact = reference.log_density(points[..., None], *wide)
+    rounded = cpu.log_density(points[..., None].astype(np.float32), *given)
+    for density, allowed in ((exact, 1e-4), (rounded, 1e-3)):
+        height = np.exp(density.astype(np.float64))
+        areas = (height[:, 1:] + height[:, :-1]) / 2 * np.diff(points)
+        assert abs(areas.sum(axis=1) - 1).max() < allowed
     # what training maximises lacks the constant
-    off = cpu.log_likelihood(points, *given) - cpu.log_density(points, *given)
-    assert abs(off - 0.5 * math.log(2 * math.pi)).max() < 1e-3
+    off = reference.log_likelihood(points[..., None], *wide) - exact
+    assert abs(off - 0.5 * math.log(2 * math.pi)).max() < 1e-12
 
 
 def test_a_density_of_two_features_integrates_to_one():
@@ -132,6 +138,27 @@ def test_draws_have_the_density(stretch):
     # and not that of another temperature
     other = cdf(weights[0].tolist(), means[0, :, 0].tolist(), 1.5 * deviations)
     assert distance(x, other) > FAR
+
+
+@pytest.mark.parametrize("stretch", [0.7, 1.3])
+def test_each_component_has_its_share_and_its_density(stretch):
+    """Temperature widens or narrows the components; it does not weigh them."""
+    weights, means, log_variances = parameters(11, 1, 4, 1)
+    count, where = 16384, (KEY, np.array([3]), np.array([4]), 1, 0)
+    components = cpu.draw_component(weights, noise.uniforms_at(*where, count))
+    normals = noise.normals_at(*where, count)[..., None]
+    x = cpu.draw_value(components, means, log_variances, normals, stretch)[0, :, 0]
+    for k, p in enumerate(weights[0].tolist()):
+        of_this = x[components[0] == k]
+        n = len(of_this)
+        # five standard deviations of a count
+        assert abs(n - p * count) < 5 * math.sqrt(p * (1 - p) * count)
+        assert n > 500
+        mean = float(means[0, k, 0])
+        deviation = math.exp(0.5 * log_variances[0, k, 0]) * stretch
+        far = math.sqrt(math.log(2e6) / 2 / n)
+        assert distance(of_this, cdf([1.0], [mean], [deviation])) < far
+        assert distance(of_this, cdf([1.0], [mean], [deviation / stretch])) > far
 
 
 def test_chosen_candidates_have_nearly_the_guided_density():
