@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minigen.bench.compare import PARTS, Comparison, seconds
 from minigen.bench.growth import FLAT, Growth
+from minigen.bench.heads import REPORTED, Heads
 from minigen.commands.terminal import duration, gigabytes, table
 from minigen.config import PRESETS
 
@@ -55,6 +56,40 @@ def growth(found: Growth) -> str:
         f"flat (the last at most {FLAT} times the first): {', '.join(flat) or 'none'}",
         "no image was decoded up to a position: weights, and what the cache holds, are "
         "stand-ins",
+    ])  # fmt: skip
+
+
+def heads(found: Heads) -> str:
+    """Return what a token takes in each head, and by how much MAR's exceeds."""
+    of, whole = found.tokens, PRESETS[found.heads[0].model].tokens
+    rows = [("", "a token", f"{whole} tokens", "read", "products", "random", "passes")]
+    for head in found.heads:
+        cost, each = head.cost, head.median / of
+        rows.append((
+            f"{head.model}, {head.way}", f"{1000 * each:.1f} ms",
+            duration(whole * each), gigabytes(cost.bytes / of),
+            f"{cost.products / of / 1e6:.1f} M", f"{cost.numbers / of:,.0f}",
+            cost.passes,
+        ))  # fmt: skip
+    first, *_, last = (head.cost for head in found.heads)
+    theirs, ours = found.heads[-1].model, found.heads[0].model
+    reported = REPORTED["mar-b"] / REPORTED["arinar-b"]
+    return "\n".join([
+        f"heads of {ours} and {theirs}, {found.dtype}, {found.backend}, {of} tokens a "
+        f"call, guidance {found.guidance}, medians of {len(found.heads[0].seconds)}\n",
+        table(rows, right=range(1, 7)),
+        "",
+        f"{theirs} takes {found.slower(0):.1f} times as long as {ours} with "
+        f"candidates, {found.slower(1):.1f} times as long as {ours} on a grid",
+        f"it reads {last.bytes / first.bytes:.1f} times the bytes and makes "
+        f"{last.products / first.products:.1f} times the products",
+        f"reported by ARINAR's authors: {REPORTED['mar-b']} s by "
+        f"{REPORTED['arinar-b']} s, {reported:.2f} times; that is a whole image, the "
+        "outer model and all",
+        "",
+        "read: matrices, keys and values, shared by the tokens of a call; products: of "
+        "two numbers, each with an addition; random: numbers drawn; passes: one after "
+        "the other; ratios of times: medians of paired calls",
     ])  # fmt: skip
 
 

@@ -16,9 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from minigen.checkpoints import Model, names, safetensors_file
+from minigen.checkpoints.arinar_names import head_rows
+from minigen.checkpoints.mar_names import diffusion_rows
 from minigen.checkpoints.values import DTYPES
+from minigen.config import ArinarConfig, MarConfig
 from minigen.errors import InputError
 from minigen.show.files import check_file
+
+LAYERS = ("decoder_embed.", "cond_embed.", "time_embed.")
+"""Names of matrices that embed no table, but vectors: of MAR and ARINAR."""
 
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -32,7 +38,7 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) == 1:
         x *= np.float32(0.1)
         return x + np.float32(name.endswith("weight"))
-    if "embed" in name:
+    if "embed" in name and not any(layer in name for layer in LAYERS):
         return x
     x *= np.float32(1 / math.sqrt(math.prod(shape[1:])))
     return x
@@ -49,6 +55,21 @@ def model(config, dtype: str = "float32") -> Model:
     """Return a model of stand-in weights, as if loaded from a file."""
     tree = names.to_tree(config, dict(state(config, dtype)))
     return Model(config, tree, Path("stand-in"))
+
+
+def head(config: ArinarConfig | MarConfig, dtype: str = "float32") -> dict:
+    """Return the weights of the head alone: those it has in the whole model."""
+    kind = pick(dtype)
+    if isinstance(config, ArinarConfig):
+        rows = list(head_rows(config, "", "arhead."))
+    else:
+        sizes = config.features, config.width, config.head_width, config.head_layers
+        rows = list(diffusion_rows(*sizes, "", "diffloss.net."))
+    drawn = {
+        name: draw(name, shape).astype(kind, copy=False) for _, name, shape in rows
+    }
+    arrays = names.arrange(rows, drawn).items()
+    return names.unflatten({name: np.ascontiguousarray(a) for name, a in arrays})
 
 
 def pick(dtype: str) -> np.dtype:

@@ -126,6 +126,48 @@ def growth(
 
 @app.command()
 @reported
+def heads(
+    mixture: Annotated[str, typer.Argument(metavar="ARINAR")] = "arinar-b",
+    diffusion: Annotated[str, typer.Argument(metavar="MAR")] = "mar-b",
+    tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Tokens drawn in a call.")
+    ] = 4,
+    dtype: Dtype = "float32",
+    runs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Calls of each head.")
+    ] = 10,
+    guidance: o.Guidance = 4.5,
+    backend: o.Backend = "auto",
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+):
+    """Time a token in ARINAR's head, which draws mixtures, and in MAR's, by diffusion.
+
+    ARINAR's head draws in two ways: among candidates, as the original, and exactly.
+    Weights are stand-ins, both halves of guidance run, heads take turns. By default a
+    call draws 4 tokens, as a step does on average of 64 that draw 256.
+    """
+    from minigen import backends
+    from minigen.bench import heads as measuring
+
+    names = mixture, diffusion
+    measuring.check(names)
+    o.warn_of(backend)
+    o.use_threads(threads, backends.pick(backend)[0])
+    found = measuring.measure(
+        names, tokens, runs, dtype=dtype, guidance=guidance, backend=backend, say=_tell
+    )
+    _clear()
+    if as_json:
+        say_json(measuring.to_json(found))
+    else:
+        from minigen.bench import report
+
+        say(report.heads(found))
+
+
+@app.command()
+@reported
 def gpu(
     out: Annotated[
         Path | None,
