@@ -99,8 +99,8 @@ PRESETS = {
     "arinar-mnist": ArinarConfig(
         width=128,
         encoder_width=128,
-        encoder_layers=2,
-        decoder_layers=2,
+        encoder_layers=3,
+        decoder_layers=3,
         encoder_heads=4,
         decoder_heads=4,
         buffer=8,
@@ -110,6 +110,21 @@ PRESETS = {
         inner_width=128,
         # here a temperature does what it does in all other models
         behaviour="head",
+    ),
+    "mar-mnist": MarConfig(
+        width=128,
+        encoder_width=128,
+        encoder_layers=3,
+        decoder_layers=3,
+        encoder_heads=4,
+        decoder_heads=4,
+        buffer=8,
+        classes=10,
+        tokens=64,
+        channels=4,
+        head_width=128,
+        head_layers=3,
+        noise_steps=50,
     ),
     "kl-mnist": KlConfig(
         base=32, multipliers=(1, 1, 2), channels=4, attention=(2,), scale=1.0
