@@ -20,7 +20,14 @@ from minigen.bench.gpu import cases, kernels, parts, report, results, timing
 from minigen.bench.gpu.cases import Array
 from minigen.checking.specs.spec import several
 from minigen.cli import app
-from minigen.config import AimConfig, ArpgConfig, VqConfig
+from minigen.config import (
+    AimConfig,
+    ArinarConfig,
+    ArpgConfig,
+    KlConfig,
+    MarConfig,
+    VqConfig,
+)
 from minigen.errors import InputError
 from minigen.sample import Options
 from tests.models.stand_in import stand_in
@@ -32,6 +39,13 @@ AIM = AimConfig(
     width=16, layers=2, vocabulary=40, classes=3, tokens=16, state_size=8, head_size=8
 )
 VQ = VqConfig(base=32, multipliers=(1, 1), latent=8, codes=24, code_size=4)
+OUTER = dict(
+    width=32, encoder_width=24, encoder_layers=1, decoder_layers=1, encoder_heads=2,
+    decoder_heads=2, ratio=2, buffer=4, classes=3, tokens=16, channels=6,
+)  # fmt: skip
+ARINAR = ArinarConfig(**OUTER, mixtures=3, inner_width=16)
+MAR = MarConfig(**OUTER, head_width=16, head_layers=1, noise_steps=4)
+KL = KlConfig(base=32, multipliers=(1, 1), channels=6, attention=())
 
 FOLDERS = {name: folder for folder, names in backends.OPS.items() for name in names}
 
@@ -42,6 +56,11 @@ SMALL |= {
     case.name: case
     for case in {c.function: c for c in cases.tokenizer(VQ, 2)[::-1]}.values()
 }
+# 6 tokens and the class are read of 20: two images fill the sequence
+SMALL |= {case.name: case for case in cases.masked(ARINAR, 1, 5, 6)}
+SMALL |= {case.name: case for case in cases.mixture_head(ARINAR, 3, candidates=20)}
+SMALL |= {case.name: case for case in cases.diffusion_head(MAR, 3)}
+SMALL |= {case.name: case for case in cases.latents(KL, 3, 2)}
 # weights of two bytes count as two
 SMALL |= {
     f"{case.name}, bfloat16": case
@@ -160,12 +179,17 @@ def test_sizes_of_the_full_models_are_timed():
         for case in (*cases.generator(found[0], 64, 8, 128),
                      *cases.state_space(gpu.PRESETS[gpu.MAMBA], 1, 1),
                      *cases.state_space(gpu.PRESETS[gpu.MAMBA], 1, 256),
-                     *cases.tokenizer(found[1], 16))
+                     *cases.tokenizer(found[1], 16),
+                     *cases.masked(gpu.PRESETS[gpu.MASKED], 1, 4, 96),
+                     *cases.mixture_head(gpu.PRESETS[gpu.MASKED], 4),
+                     *cases.diffusion_head(gpu.PRESETS[gpu.DIFFUSION], 4),
+                     *cases.latents(gpu.PRESETS[gpu.LATENTS], 16))
     }  # fmt: skip
     # not timed: what no run of a generator needs, and what writes no more than it has
     assert {*FOLDERS} - names == {
         "attention_causal", "causal_conv", "cross_entropy", "distances", "full",
-        "gated_silu", "rms_norm_gate", "zeros",
+        "gated_silu", "log_likelihood", "normal_kl", "normal_nll", "rms_norm_gate",
+        "zeros",
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ PARTS = ("kernels", "launch", "images")
 
 GENERATOR, TOKENIZER = "arpg-l", "vq-16"
 MAMBA = "aim-l"
+MASKED, DIFFUSION, LATENTS = "arinar-b", "mar-b", "kl-16"
 BATCHES = (1, 8, 64)
 STEPS = 64
 
@@ -98,5 +99,12 @@ def _kernels(dtype, say):
         *cases.state_space(PRESETS[MAMBA], 64, 1, dtype),
         *cases.state_space(PRESETS[MAMBA], 1, 256, dtype),
         *cases.tokenizer(tokenizer, 16, 1, dtype),
+        # a step in the middle of a run: 96 tokens and the class are read of 320
+        *cases.masked(PRESETS[MASKED], 1, 4, 96, dtype),
+        *cases.masked(PRESETS[MASKED], 8, 4, 96, dtype),
+        *cases.mixture_head(PRESETS[MASKED], 4, dtype),
+        *cases.mixture_head(PRESETS[MASKED], 256, dtype),
+        *cases.diffusion_head(PRESETS[DIFFUSION], 256),
+        *cases.latents(PRESETS[LATENTS], 16, 8),
     ]
     return parts.measure_kernels(_fresh, chosen, top, say)

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.checkpoints.values import DTYPES
-from minigen.config import AimConfig, ArpgConfig, VqConfig
+from minigen.config import (
+    AimConfig,
+    ArinarConfig,
+    ArpgConfig,
+    KlConfig,
+    MarConfig,
+    VqConfig,
+)
+from minigen.models.mixture_head import CANDIDATES
 
 MOVED_ON = {
     "causal_conv_silu": (3,),
@@ -100,11 +108,17 @@ def traffic(function: str, result: Array, *arguments) -> int:
         return q.bytes + known + result.bytes
     if function == "append":
         return 2 * arrays[1].bytes
-    if function == "place":
-        _, tokens, positions = arrays
-        return 2 * tokens.bytes + positions.bytes
-    if function == "columns":
-        return 2 * result.bytes
+    if function in ("place", "scatter"):
+        _, new, places = arrays
+        return 2 * new.bytes + places.bytes
+    if function in ("columns", "gather", "take"):
+        # of the first array only what is copied
+        return 2 * result.bytes + sum(a.bytes for a in arrays[1:])
+    if function == "draw_component":
+        weights, uniforms = arrays
+        # whoever is past all others has the last component, whatever its weight
+        needed = weights.bytes - weights.bytes // weights.shape[-1]
+        return needed + uniforms.bytes + result.bytes
     anew = [arguments[i] for i in MOVED_ON.get(function, ())]
     moved = sum(a.bytes for a in (*arrays, *anew)) + result.bytes
     if function in ("causal_conv_silu", "mamba2_step"):
@@ -244,6 +258,114 @@ def state_space(
              eps),
         case(f"selective_scan, {scope}", "selective_scan", inner, inner, one[0], one[1],
              one[2], one[2], norm, Array((b, h * p, 16))),
+    ]  # fmt: skip
+
+
+def masked(
+    config: ArinarConfig | MarConfig,
+    batch: int,
+    asked: int,
+    known: int,
+    dtype: str = "float32",
+) -> list[Case]:
+    """Return the calls of a step of the outer model of ARINAR and MAR.
+
+    asked: tokens of an image that are drawn; known: those that are read, of which those
+    before and with them should fill the sequence some times over, so that the rows they
+    are copied to differ. Both halves of guidance run.
+    """
+    b, n, s = 2 * batch, config.buffer + config.tokens, config.buffer + known
+    d, e, h = config.width, config.encoder_width, config.decoder_heads
+    f, pixels = config.ratio * d, Array((b, 1, n, d))
+    read, whole, hidden = Array((b, s, e)), Array((b, n, d)), Array((b, n, f))
+    heads, few = Array((b, n, h, d // h)), Array((b, asked, d))
+    up, down = (Array(shape, dtype) for shape in ((f, d), (d, f)))
+    bias, wide, thin = (Array((size,), dtype) for size in (d, f, e))
+    places, rows = Array((b, s), "int64", n), Array((b, asked), "int64", n)
+    deep, eps = Array((b, 1, n, f)), 1e-6
+    return [
+        case(f"layer_norm, {b} x {s} x {e}", "layer_norm", read, read, thin, thin, eps),
+        case(f"layer_norm, {b} x {n} x {d}", "layer_norm", whole, whole, bias, bias,
+             eps),
+        case(f"gelu, {b} x {n} x {f}", "gelu", hidden, hidden),
+        case(f"conv1x1 to {f}, {b} x {n} x {d}", "conv1x1", deep, pixels, up, wide),
+        case(f"conv1x1_add to {d}, {b} x {n} x {f}", "conv1x1_add", pixels, deep, down,
+             bias, pixels),
+        case(f"attention, {b} x {n} rows over {n}", "attention", heads, heads, heads,
+             heads, n),
+        case(f"scatter, {b} x {s} of {n} x {d}", "scatter", whole, whole,
+             Array((b, s, d)), places),
+        case(f"gather, {b} x {asked} of {n} x {d}", "gather", few, whole, rows),
+    ]  # fmt: skip
+
+
+def mixture_head(
+    config: ArinarConfig,
+    tokens: int,
+    dtype: str = "float32",
+    candidates: int = CANDIDATES,
+) -> list[Case]:
+    """Return the calls in which ARINAR's head draws a feature of `tokens` tokens.
+
+    Both ways of a guided draw are there: among candidates, and on a grid.
+    """
+    r, t, m, w = 2 * tokens, tokens, candidates, config.inner_width
+    g, f = config.mixtures, config.group
+    x, hidden, out = Array((r, 1, w)), Array((r, 1, 4 * w)), g * (2 * f + 1)
+    made = Array((r, 1, out))
+    shares, centres = Array((t, g), low=0.0), Array((t, g, f))
+    uniforms, normals = Array((t, m), low=0.0), Array((t, m, f))
+    components, logs = Array((t, m), "int64", g), Array((t, m))
+    key, images = Array((2,), "uint32", 2**16), Array((t,), "int64", t)
+    where, row = (key, images, images, 3, 1), Array((t, g), low=0.0)
+    one = row, Array((t, g)), Array((t, g))
+    scope = f"{t} x {m}"
+    return [
+        case(f"standardise, {r} x {w}", "standardise", x, x, 1e-6),
+        case(f"conv1x1 to {4 * w}, {r} x {w}", "conv1x1", Array((r, 1, 1, 4 * w)),
+             Array((r, 1, 1, w)), Array((4 * w, w), dtype), Array((4 * w,), dtype)),
+        case(f"gelu_tanh, {r} x {4 * w}", "gelu_tanh", hidden, hidden),
+        case(f"mixture, {r} x {out}", "mixture", made, made, g),
+        case(f"uniforms_at, {scope}", "uniforms_at", uniforms, *where, m),
+        case(f"normals_at, {scope}", "normals_at", uniforms, *where, m),
+        case(f"draw_component, {scope} of {g}", "draw_component", components, shares,
+             uniforms),
+        case(f"draw_value, {scope} of {g}", "draw_value", normals, components, centres,
+             centres, normals, 1.0),
+        case(f"log_density, {scope} of {g}", "log_density", logs, normals, shares,
+             centres, centres),
+        case(f"candidate_probabilities, {scope}", "candidate_probabilities", logs, logs,
+             logs, 2.0),
+        case(f"take, {t} of {m}", "take", Array((t, f)), normals,
+             Array((t,), "int64", m)),
+        case(f"draw_guided, {t} of {g}", "draw_guided", Array((t,)), *one, *one,
+             Array((t,), low=0.0), 2.0, 1.0),
+    ]  # fmt: skip
+
+
+def diffusion_head(config: MarConfig, tokens: int) -> list[Case]:
+    """Return the calls in which MAR's head takes noise out of `tokens` tokens."""
+    x = Array((tokens, 1, config.features))
+    numbers = f"{tokens} x {config.features}"
+    return [
+        case(f"reverse_step, {numbers}", "reverse_step", Array((2, *x.shape)), x, x, x,
+             1.1, -0.3, -4.0, -3.0),
+        case(f"scale, {numbers}", "scale", x, x, 0.9),
+        case(f"sample_normal, {numbers}", "sample_normal", x, x, x, x),
+    ]  # fmt: skip
+
+
+def latents(config: KlConfig, side: int, batch: int = 1) -> list[Case]:
+    """Return the calls between latents of side x side and images, and back, which a VQ
+    tokenizer does not have."""
+    moments = Array((batch, side, side, 2 * config.channels))
+    pixels = side * config.factor
+    colours = Array((batch, pixels, pixels, 3))
+    image, sized = Array(colours.shape, "uint8"), f"{batch} x {pixels} x {pixels} x 3"
+    return [
+        case(f"split_moments, {batch} x {side} x {side} x {moments.shape[-1]}",
+             "split_moments", moments, moments),
+        case(f"to_rounded_pixels, {sized}", "to_rounded_pixels", image, colours),
     ]  # fmt: skip
 
 
