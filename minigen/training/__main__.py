@@ -1,4 +1,4 @@
-"""`python -m minigen.training vq|kl|arpg|gpt|aim|arinar|judge`: train a model.
+"""`python -m minigen.training vq|kl|arpg|gpt|aim|arinar|mar|judge`: train a model.
 
 The schedule is defined by --steps: a run that is stopped in any way and started again
 by the same command takes the same steps. The file it leaves, `OUT/NAME.pt`, holds
@@ -24,8 +24,10 @@ TASKS = {
     "gpt": tasks.train_gpt,
     "aim": tasks.train_aim,
     "arinar": tasks.train_arinar,
+    "mar": tasks.train_mar,
     "judge": tasks.train_judge,
 }
+MASKED = "arinar", "mar"
 DEFAULTS = {
     "vq": {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
     "kl": {"steps": 6000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
@@ -33,6 +35,7 @@ DEFAULTS = {
     "gpt": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "aim": {"steps": 4000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
     "arinar": {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0},
+    "mar": {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0},
     "judge": {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2},
 }
 
@@ -75,8 +78,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             )
         if name == "kl":
             add("--kl", type=float, default=1e-3, help="weight of the divergence")
-        if name in ("arpg", "gpt", "aim", "arinar"):
-            kind = "kl" if name == "arinar" else "vq"
+        if name in ("arpg", "gpt", "aim", "arinar", "mar"):
+            kind = "kl" if name in MASKED else "vq"
             given = f"OUT/{kind}.pt, or {kind}-mnist"
             add("--tokenizer", required=True, help=given)
             add("--versions", type=int, default=1, help="stored versions of each digit")
@@ -85,6 +88,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             )
             add("--compile", action="store_true", help="let torch.compile fuse passes")
             add("--label-dropout", type=float, default=0.1, help="hides the class")
+        if name in MASKED:
+            share = "share of the tokens that a step hides"
+            add("--fewest", type=float, default=0.7, help=f"least {share}")
+            add("--spread", type=float, default=0.25, help=f"deviation of the {share}")
         if name == "arpg":
             add("--misplace", type=float, default=0.0, help="of early content tokens")
         command.set_defaults(**defaults)

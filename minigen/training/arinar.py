@@ -12,7 +12,6 @@ model_head/arhead_gmm.py, module/adaln.py. minigen's own forward pass is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +20,7 @@ from torch import Tensor, nn
 
 from minigen.config import ArinarConfig
 from minigen.errors import InputError
-from minigen.models.masked import guidance_weight
 from minigen.models.mixture_head import BEHAVIOURS, CANDIDATES, EPS, SHARE, inner_weight
-from minigen.sample import Options
 from minigen.training import mae
 from minigen.training.arpg import Cache, Dropouts, attend, widen
 
@@ -269,6 +266,10 @@ class Arinar(nn.Module):
         of_groups = self.arhead(x, z.flatten(0, 1)).likelihood(x)
         return of_groups.sum(1).view(masked.shape)
 
+    def draw(self, z: Tensor, guidance: float, temperature: float, generator=None):
+        """Draw tokens (r c) of which was said z (r d), or (2r d): see `Head.sample`."""
+        return self.arhead.sample(z, guidance, temperature, generator)
+
 
 def training_loss(
     model: Arinar, tokens: Tensor, labels: Tensor, known: Tensor, masked: Tensor
@@ -283,69 +284,3 @@ def bits_per_feature(loss: float, features: int) -> float:
     The density is that of continuous numbers, so it may well be below 0.
     """
     return (loss / features + 0.5 * math.log(2 * math.pi)) / math.log(2)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A step: what the outer model said z (w m d), tokens (b m c) at positions."""
-
-    z: Tensor
-    guidance: float
-    tokens: Tensor
-    positions: Tensor
-
-
-@torch.no_grad()
-def decode(
-    model: nn.Module,
-    labels: Tensor,
-    groups: Sequence[Tensor],
-    *,
-    guidance: float = 1.0,
-    guidance_schedule: str = "linear",
-    temperature: float = 1.0,
-    generator: torch.Generator | None = None,
-    forced: Tensor | None = None,
-) -> Iterator[Drawn]:
-    """Draw the tokens of one group of positions (b m) after the other.
-
-    labels (b), -1 for no class; guidance: of 1 is none; `forced` (b n c) tokens stand
-    in for drawn ones. The whole outer model runs in every step.
-    """
-    config, b = model.config, len(labels)
-    options = Options(guidance=guidance, guidance_schedule=guidance_schedule)
-    two = guidance != 1
-    told = torch.cat([labels, torch.full_like(labels, -1)]) if two else labels
-    canvas = torch.zeros(b, config.tokens, config.features)
-    known = torch.empty(b, 0, dtype=torch.int64)
-    for positions in groups:
-        positions = positions.sort(1).values
-        m = positions.shape[1]
-        done = known.shape[1] + m
-        weight = guidance_weight(options, done, config.tokens) if two else 1.0
-        call = canvas, known, positions
-        if two:
-            call = (torch.cat([each, each]) for each in call)
-        tokens, seen, asked = call
-        z = mae.conditions(model, tokens, told, seen, asked)
-        kept = None
-        if forced is not None:
-            kept = mae.take(forced, positions).flatten(0, 1)
-        head = model.arhead
-        drawn = head.sample(z.flatten(0, 1), weight, temperature, generator, kept)
-        drawn = drawn.view(b, m, -1)
-        yield Drawn(z, weight, drawn, positions)
-        canvas = canvas.scatter(1, positions[..., None].expand_as(drawn), drawn)
-        known = torch.cat([known, positions], 1).sort(1).values
-
-
-def generate(
-    model: nn.Module, labels: Tensor, groups: Sequence[Tensor], **options
-) -> Tensor:
-    """Tokens (b n c) in raster order, drawn by `decode` with its options."""
-    c = model.config
-    tokens = torch.zeros(len(labels), c.tokens, c.features)
-    for step in decode(model, labels, groups, **options):
-        rows = step.positions[..., None].expand_as(step.tokens)
-        tokens.scatter_(1, rows, step.tokens)
-    return tokens

@@ -12,12 +12,29 @@ import torch.nn.functional as F
 
 from minigen import plans
 from minigen.bench import weights
-from minigen.bench.worker import Job, serve, timed
-from minigen.config import PRESETS, AimConfig, ArpgConfig, GptConfig
-from minigen.training import aim, arpg, llamagen
+from minigen.bench.worker import Job, latents, samples, serve, timed
+from minigen.config import (
+    PRESETS,
+    AimConfig,
+    ArinarConfig,
+    ArpgConfig,
+    GptConfig,
+    KlConfig,
+    MarConfig,
+    VqConfig,
+)
+from minigen.training import aim, arinar, arpg, llamagen, mae, mar, masked
+from minigen.training.kl import Kl
 from minigen.training.vq import Vq
 
-GENERATORS = {ArpgConfig: arpg.Arpg, GptConfig: llamagen.Gpt, AimConfig: aim.Aim}
+GENERATORS = {
+    ArpgConfig: arpg.Arpg,
+    GptConfig: llamagen.Gpt,
+    AimConfig: aim.Aim,
+    ArinarConfig: arinar.Arinar,
+    MarConfig: mar.Mar,
+}
+TOKENIZERS = {VqConfig: Vq, KlConfig: Kl}
 
 
 def stand_in(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
@@ -36,10 +53,13 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def drawer(job: Job, model: torch.nn.Module):
-    """Return draw(count): tokens (b n) made in so many steps, 0 where none is drawn."""
+    """Return draw(count): tokens (b n) made in so many steps, 0 where none is drawn.
+
+    Of a masked model they are (b n f).
+    """
     config = model.config
     labels = torch.arange(job.batch) % config.classes
-    if not isinstance(config, ArpgConfig):
+    if isinstance(config, GptConfig | AimConfig):
         twin = aim if isinstance(config, AimConfig) else llamagen
 
         def draw_first(count):
@@ -47,39 +67,90 @@ def drawer(job: Job, model: torch.nn.Module):
             return F.pad(tokens, (0, config.tokens - count))
 
         return draw_first
-    plan = plans.plan((config.side, config.side), "random", "one")
-    order = torch.tensor(plan.order)
+    grid = config.side, config.side
+    if isinstance(config, ArpgConfig):
+        order = torch.tensor(plans.plan(grid, "random", "one").order)
 
-    def draw_all(steps):
-        counts = list(plans.counts(job.schedule, config.tokens, steps))
-        return arpg.generate(model, labels, order, counts, guidance=job.guidance)
+        def draw_all(steps):
+            counts = list(plans.counts(job.schedule, config.tokens, steps))
+            return arpg.generate(model, labels, order, counts, guidance=job.guidance)
 
-    return draw_all
+        return draw_all
+    if job.every > 1:
+        return sampled(job, model, labels)
+
+    def draw_masked(steps):
+        plan = plans.plan(grid, "random", job.schedule, steps)
+        groups = [torch.tensor(g).expand(job.batch, -1) for g in plan.groups]
+        return masked.generate(model, labels, groups, guidance=job.guidance)
+
+    return draw_masked
+
+
+def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
+    """Return draw(count): so many of the steps that stand for all of a masked model's.
+
+    What is known before them is given, and what they draw is left.
+    """
+    config, b = model.config, job.batch
+    plan = plans.plan((config.side, config.side), "random", job.schedule, job.steps)
+    given = torch.from_numpy(latents(config, b)).flatten(1, 2)
+    told = torch.cat([labels, torch.full_like(labels, -1)])
+    both = torch.cat([given, given])
+
+    def draw(count):
+        for part in samples(plan, job.every)[:count]:
+            known, asked = (
+                torch.tensor(sorted(where), dtype=torch.int64).expand(2 * b, -1)
+                for where in (part.known, part.groups[0])
+            )
+            z = mae.conditions(model, both, told, known, asked)
+            model.draw(z.flatten(0, 1), job.guidance, 1.0)
+        return given
+
+    return draw
 
 
 @torch.inference_mode()
 def main(job: Job) -> None:
     """Serve with the twins."""
     torch.set_num_threads(job.threads)
-    config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
+    config, decoding = PRESETS[job.generator], PRESETS[job.tokenizer]
     with torch.device("meta"):
-        generator, vq = GENERATORS[type(config)](config), Vq(tokenizer)
-    generator, vq = stand_in(generator, job.dtype), stand_in(vq, job.dtype)
+        generator = GENERATORS[type(config)](config)
+        tokenizer = TOKENIZERS[type(decoding)](decoding)
+    generator, tokenizer = (
+        stand_in(model, job.dtype) for model in (generator, tokenizer)
+    )
     if hasattr(generator, "table"):
         generator.table = arpg.rotary_table(config)
     draw_tokens, grid = drawer(job, generator), (config.side, config.side)
+    steps, share = job.tokens or job.steps, 1.0
+    if job.every is not None and job.every > 1:
+        plan = plans.plan(grid, "random", job.schedule, job.steps)
+        steps = len(samples(plan, job.every))
+        share = 1 / len(plan.groups)
+
+    def pixels(tokens):
+        if isinstance(decoding, VqConfig):
+            images = (tokenizer.decode_code(t[None], grid) for t in tokens)
+            return [to_pixels(image) for image in images]
+        z = mae.to_latents(tokens, config.patch, config.side) / decoding.scale
+        return [to_rounded_pixels(tokenizer.decode(one[None])) for one in z]
 
     def draw(count):
-        return timed(
-            lambda: draw_tokens(count),
-            lambda tokens: [to_pixels(vq.decode_code(t[None], grid)) for t in tokens],
-        )
+        whole = 1.0 if share == 1 else share * count
+        return timed(lambda: draw_tokens(count), pixels, whole)
 
-    serve(draw, job.tokens or job.steps, torch=torch.__version__)
+    serve(draw, steps, torch=torch.__version__)
 
 
 def to_pixels(image: torch.Tensor) -> torch.Tensor:
     return (127.5 * image + 128).clamp(0, 255).to(torch.uint8)
+
+
+def to_rounded_pixels(image: torch.Tensor) -> torch.Tensor:
+    return (127.5 * image + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from minigen.models.mae import EPS
 from minigen.training.arpg import Dropouts, attend
 
 FEWEST, SPREAD = 0.7, 0.25
-"""The share of tokens that training hides: a normal number of mean 1 and deviation
-`SPREAD`, between `FEWEST` and 1."""
+"""What share of the tokens the original's training hides: a normal number of mean 1 and
+deviation `SPREAD`, between `FEWEST` and 1."""
 
 
 class Attention(nn.Module):
@@ -141,18 +141,21 @@ def take(x: Tensor, rows: Tensor) -> Tensor:
     return x.gather(1, rows[..., None].expand(-1, -1, x.shape[-1]))
 
 
-def hide(order: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+def hide(
+    order: Tensor, uniform: Tensor, fewest: float = FEWEST, spread: float = SPREAD
+) -> tuple[Tensor, Tensor]:
     """Positions that are known (b k) and masked (b m), rising, of a training step.
 
     order (b n): a permutation for each image, of which the first m are masked; uniform:
-    a number in [0, 1) that says how many, as the quantile of the share hidden.
+    a number in [0, 1) that says how many, as the quantile of the share hidden; fewest,
+    spread: of that share, as `FEWEST` and `SPREAD`.
 
     >>> hide(torch.tensor([[2, 0, 1, 3]]), torch.tensor(0.0))
     (tensor([[3]]), tensor([[0, 1, 2]]))
     """
-    low = math.erf((FEWEST - 1) / SPREAD / math.sqrt(2))
-    # the part of a normal number's distribution between `FEWEST` and its mean
-    share = 1 + SPREAD * math.sqrt(2) * torch.erfinv(low * (1 - uniform.double()))
+    low = math.erf((fewest - 1) / spread / math.sqrt(2))
+    # the part of a normal number's distribution between the fewest and its mean
+    share = 1 + spread * math.sqrt(2) * torch.erfinv(low * (1 - uniform.double()))
     n = order.shape[1]
     m = min(n, max(1, math.ceil(n * share.item())))
     return order[:, m:].sort(1).values, order[:, :m].sort(1).values

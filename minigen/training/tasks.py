@@ -1,5 +1,5 @@
-"""What each trainer does in a step: the losses of the tokenizer, ARPG, LlamaGen's GPT,
-AiM and the judge."""
+"""What each trainer does in a step: the losses of the tokenizers, of the generators,
+and of the judge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minigen.checkpoints import names as layout
 from minigen.config import PRESETS
 from minigen.errors import InputError
 from minigen.pipeline import find
-from minigen.training import aim, arinar, llamagen, mae, trainer
+from minigen.training import aim, arinar, llamagen, mae, mar, trainer
 from minigen.training.arpg import Arpg, Dropouts, training_loss
 from minigen.training.data import (
     draw_shifts,
@@ -33,6 +33,7 @@ from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
 
 RESTART = 100  # steps between the restarts of unused codes
+HEADS = "arhead", "diffloss"  # of the generators that have one
 RARE = 16  # a code seen less often than this among the last 65536 is unused
 
 
@@ -210,16 +211,33 @@ def train_raster(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Mod
 
 
 def train_arinar(args: argparse.Namespace) -> nn.Module:
-    average = train_masked(arinar.Arinar, "arinar-mnist", arinar.training_loss, args)
-    loss = loss_on_test(average, arinar.training_loss, args)
-    bits = arinar.bits_per_feature(loss, average.config.features)
+    def loss(model, *given, generator):
+        return arinar.training_loss(model, *given)
+
+    average = train_masked(arinar.Arinar, "arinar-mnist", loss, args)
+    bits = arinar.bits_per_feature(
+        loss_on_test(average, loss, args), average.config.features
+    )
     if trainer.rank() == 0:
-        print(f"{bits:.4f} bits a feature of the test digits' hidden tokens")
+        print(
+            f"{bits:.4f} bits a feature of the test digits, one token after the other"
+        )
+    return average
+
+
+def train_mar(args: argparse.Namespace) -> nn.Module:
+    average = train_masked(mar.Mar, "mar-mnist", mar.training_loss, args)
+    loss = loss_on_test(average, mar.training_loss, args)
+    if trainer.rank() == 0:
+        print(f"loss of the test digits, one token after the other: {loss:.4f}")
     return average
 
 
 def train_masked(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Module:
-    """Train a generator that draws latents, any set of them after any other."""
+    """Train a generator that draws latents, any set of them after any other.
+
+    loss_of(model, tokens, labels, known, masked, generator=..)
+    """
     moments, labels = moments_of(args)
     model, compiled = new_generator(twin, preset, args)
     versions, digits = moments.shape[:2]
@@ -230,9 +248,11 @@ def train_masked(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Mod
         tokens = draw_latents(moments[version, index], g)
         uniforms = torch.rand(args.batch, generator=g)
         told = mae.hidden_labels(model, labels[index], uniforms)
-        places = draw_masks(*tokens.shape[:2], g)
+        order = torch.rand(tokens.shape[:2], generator=g).argsort(1)
+        uniform = torch.rand((), generator=g)
+        places = mae.hide(order, uniform, args.fewest, args.spread)
         with autocast(args):
-            return {"loss": loss_of(compiled, tokens, told, *places)}
+            return {"loss": loss_of(compiled, tokens, told, *places, generator=g)}
 
     return train(model, loss, args)
 
@@ -245,24 +265,25 @@ def draw_latents(moments: Tensor, g: torch.Generator) -> Tensor:
     return mae.to_tokens(config.scale * posterior.sample(noise))
 
 
-def draw_masks(b: int, n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Positions that are known, and that are masked, as training draws them."""
-    order = torch.rand(b, n, generator=g).argsort(1)
-    return mae.hide(order, torch.rand((), generator=g))
-
-
 @torch.no_grad()
 def loss_on_test(model: nn.Module, loss_of, args: argparse.Namespace) -> float:
-    """The loss of at most 1000 test digits, masked as in training."""
+    """The mean loss of at most 1024 test digits' tokens, drawn one after the other.
+
+    It is over random orders, and a part of the digits for each number of tokens known.
+    """
     model.eval()
-    grey, labels = (each[:1000] for each in read_mnist(args.data, "test"))
-    g, sums = torch.Generator().manual_seed(0), []
+    n = model.config.tokens
+    grey, labels = (each[: 1024 // n * n] for each in read_mnist(args.data, "test"))
+    g, losses = torch.Generator().manual_seed(0), []
     moments = measure(read_tokenizer(args.tokenizer, Kl), grey)
-    for part, told in zip(moments.split(50), labels.split(50), strict=True):
-        tokens = draw_latents(part, g)
-        places = draw_masks(*tokens.shape[:2], g)
-        sums.append(len(told) * loss_of(model, tokens, told, *places).item())
-    return sum(sums) / len(labels)
+    for k in range(n):
+        tokens = draw_latents(moments[k::n], g)
+        order = torch.rand(tokens.shape[:2], generator=g).argsort(1)
+        places = order[:, :k].sort(1).values, order[:, k:].sort(1).values
+        if len(tokens):
+            call = model, tokens, labels[k::n], *places
+            losses.append(loss_of(*call, generator=g).item())
+    return sum(losses) / len(losses)
 
 
 def new_generator(twin, preset: str, args: argparse.Namespace):
@@ -271,8 +292,28 @@ def new_generator(twin, preset: str, args: argparse.Namespace):
     dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
     model = twin(PRESETS[preset], dropouts)
     if args.start:
-        model.load_state_dict(trainer.read(args.start)["ema"])
+        begin_with(model, trainer.read(args.start)["ema"], args.start)
     return model, torch.compile(model) if args.compile else model
+
+
+def begin_with(model: nn.Module, state: dict[str, Tensor], path: str):
+    """Give a generator the weights of another, of which only the head may differ."""
+    own = model.state_dict()
+    odd = [
+        name
+        for name in own.keys() | state.keys()
+        if name.partition(".")[0] not in HEADS
+        and (
+            name not in own or name not in state or own[name].shape != state[name].shape
+        )
+    ]
+    if odd:
+        raise InputError(
+            f"{path} is of another model: {min(odd)} is missing in one of them, or has "
+            "another shape; train without --start, or choose another file"
+        )
+    alike = own.keys() & state.keys()
+    model.load_state_dict({name: state[name] for name in alike}, strict=False)
 
 
 def misplace(order: Tensor, most: float, g: torch.Generator) -> Tensor:
