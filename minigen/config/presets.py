@@ -127,7 +127,7 @@ PRESETS = {
         noise_steps=50,
     ),
     "kl-mnist": KlConfig(
-        base=32, multipliers=(1, 1, 2), channels=4, attention=(2,), scale=1.0
+        base=32, multipliers=(1, 1, 2), channels=4, attention=(2,), scale=1.0072
     ),
     "judge-mnist": JudgeConfig(),
 }
