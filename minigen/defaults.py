@@ -29,9 +29,25 @@ GENERAL = {
         "guidance_schedule": "constant",
         "temperature": 1.0,
     },
+    "arinar": {
+        "order": "random",
+        "schedule": "cosine",
+        "guidance": 3.9,
+        "guidance_schedule": "linear",
+        "temperature": 1.1,
+    },
+    "mar": {
+        "order": "random",
+        "schedule": "cosine",
+        "guidance": 2.9,
+        "guidance_schedule": "linear",
+        "temperature": 1.0,
+    },
 }
 """The defaults of each family's own sampling: LlamaGen's are those of sample_c2i.py,
-AiM's those of models/aim.py::generate."""
+AiM's those of models/aim.py::generate. ARINAR's are those of its README for the
+released weights (where a temperature above 1 narrows), MAR's those of its README for
+MAR-B."""
 
 OWN = {
     "arpg-mnist": {

@@ -21,8 +21,8 @@ import numpy as np
 from minigen import backends
 from minigen.checkpoints import Model, load_model
 from minigen.errors import InputError
-from minigen.models import judge, vq
-from minigen.pipeline import WEIGHTS, find
+from minigen.models import judge
+from minigen.pipeline import DECODERS, WEIGHTS, find
 from minigen.show.files import write_beside
 
 BATCH = 64
@@ -179,29 +179,29 @@ def evaluate_tokenizer(
     """Encode and decode digits; compare what the judge sees before and after.
 
     Returns accuracy_originals and accuracy_reconstructions (share seen as the true
-    class), distance (Frechet, originals to reconstructions), codes_used and images.
+    class), distance (Frechet, originals to reconstructions), images, and for a VQ
+    tokenizer codes_used and codes. A KL tokenizer's means are decoded.
     """
     rebuilt, used = [], set()
-    weights = backends.move(ops, model.weights)
+    weights, module = backends.move(ops, model.weights), DECODERS[type(model.config)]
+    codes = getattr(model.config, "codes", None)
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
-        x = ops.from_pixels(ops.put(part))
-        h = vq.encode(ops, weights, model.config, x)
-        tokens = vq.quantise(ops, weights, model.config, h)
-        decoded = vq.decode(ops, weights, model.config, tokens)
-        rebuilt.append(ops.get(ops.to_pixels(decoded)))
-        used.update(np.unique(ops.get(tokens)).tolist())
+        tokens = module.from_images(ops, weights, model.config, ops.put(part))
+        decoded = module.to_images(ops, weights, model.config, tokens)
+        rebuilt.append(ops.get(decoded))
+        if codes:
+            used.update(np.unique(ops.get(tokens)).tolist())
         watch(len(part))
     before, seen = look(judge_, images)
     after, seen_again = look(judge_, np.concatenate(rebuilt))
-    return {
+    found = {
         "accuracy_originals": share(seen, labels),
         "accuracy_reconstructions": share(seen_again, labels),
         "distance": frechet(statistics(before), statistics(after)),
-        "codes_used": len(used),
-        "codes": model.config.codes,
-        "images": len(images),
     }
+    counted = {"codes_used": len(used), "codes": codes} if codes else {}
+    return {**found, **counted, "images": len(images)}
 
 
 def share(seen, asked) -> float:

@@ -12,16 +12,40 @@ import numpy as np
 from minigen import backends, plans, recorded
 from minigen import sample as loop
 from minigen.checkpoints import Model, has_tokenizer, load_model
-from minigen.config import PRESETS, AimConfig, ArpgConfig, GptConfig, VqConfig
+from minigen.config import (
+    PRESETS,
+    AimConfig,
+    ArinarConfig,
+    ArpgConfig,
+    GptConfig,
+    KlConfig,
+    MarConfig,
+    VqConfig,
+)
 from minigen.defaults import settle
 from minigen.errors import InputError, ShapeError
-from minigen.models import vq
+from minigen.models import codes, kl, vq
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the small models that ship."""
 
-TOKENIZERS = {name: "vq-mnist" for name in ("arpg-mnist", "aim-mnist", "gpt-mnist")}
+TOKENIZERS = {
+    "arpg-mnist": "vq-mnist",
+    "aim-mnist": "vq-mnist",
+    "gpt-mnist": "vq-mnist",
+    "arinar-mnist": "kl-mnist",
+    "mar-mnist": "kl-mnist",
+}
 """The tokenizer that each generator that ships was trained with."""
+
+DECODERS = {VqConfig: vq, KlConfig: kl}
+"""The module of each tokenizer, by its configuration."""
+
+BESIDE = {
+    VqConfig: ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"),
+    KlConfig: ("kl-16.safetensors", "kl.safetensors"),
+}
+"""Names of the files that are looked for beside a generator's: converted tokenizers."""
 
 GREY = 127
 """The grey that a picture shows where no token is known yet."""
@@ -49,12 +73,17 @@ class Pipeline:
     recorded: dict = field(default_factory=dict, repr=False)
 
     @property
-    def config(self) -> ArpgConfig | GptConfig | AimConfig:
+    def config(self) -> ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig:
         return self.generator.config
 
     @property
-    def tokenizer_config(self) -> VqConfig:
+    def tokenizer_config(self) -> VqConfig | KlConfig:
         return self.tokenizer.config
+
+    @property
+    def kind(self):
+        """What its tokens are: `models.codes`, numbers, or `models.masked`, vectors."""
+        return loop.KINDS[type(self.config)]
 
     @property
     def hash(self) -> str:
@@ -96,7 +125,7 @@ class Pipeline:
 
         order, schedule, guidance, temperature, as the option guidance_schedule: None
         for the model's own (`defaults`); other options: guided_steps, top_k, top_p,
-        positions (`sample.Options`).
+        positions, guided_draw (`sample.Options`).
         The order of a run follows from its seed; image number i (counted from `first`)
         is the same whether it is drawn alone or among others. Raises InputError.
         """
@@ -152,36 +181,28 @@ class Pipeline:
         return np.concatenate(images)
 
     def decode(self, tokens) -> np.ndarray:
-        """Turn tokens (b y x) into images, uint8 (b y x c)."""
-        tokens = np.asarray(tokens)
-        codes = self.tokenizer_config.codes
-        if tokens.ndim != 3 or not tokens.size:
-            raise ShapeError(f"tokens of shape {tokens.shape}; expected (b, y, x)")
-        if tokens.min() < 0 or tokens.max() >= codes:
-            raise InputError(
-                f"tokens lie in {tokens.min()} .. {tokens.max()}; this tokenizer's are "
-                f"0 .. {codes - 1}"
-            )
-        return self.download(self.images(self.ops.put(tokens.astype(np.int64))))
+        """Turn tokens (b y x), or latents (b y x f), into images, uint8 (b y x c)."""
+        config = self.tokenizer_config
+        tokens = DECODERS[type(config)].check_tokens(config, tokens)
+        return self.download(self.images(self.ops.put(tokens)))
 
     def images(self, tokens) -> list:
         """Return uint8 images (b y x c) where the backend's arrays live, some together.
 
-        tokens (b y x) int64, there too. Activations of a full-size decoder are large.
+        tokens (b y x), there too. Activations of a full-size decoder are large.
         """
         together = 1 if self.ops.device is None else TOGETHER
         w, config = self.tokenizer.weights, self.tokenizer_config
         parts = (tokens[i : i + together] for i in range(0, tokens.shape[0], together))
-        return [
-            self.ops.to_pixels(vq.decode(self.ops, w, config, part)) for part in parts
-        ]
+        to_images = DECODERS[type(config)].to_images
+        return [to_images(self.ops, w, config, part) for part in parts]
 
     def download(self, images) -> np.ndarray:
         """Return what `images` gave as one array of the host."""
         return np.concatenate([self.ops.get(part) for part in images])
 
     def encode(self, images) -> np.ndarray:
-        """Turn images, uint8 (b y x c), into tokens (b y x) int64."""
+        """Turn images, uint8 (b y x c), into tokens (b y x), or latents (b y x f)."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
             raise ShapeError(
@@ -189,18 +210,19 @@ class Pipeline:
                 "(b, y, x, 3) of uint8"
             )
         w, config = self.tokenizer.weights, self.tokenizer_config
-        h = vq.encode(self.ops, w, config, self.ops.from_pixels(self.ops.put(images)))
-        return self.ops.get(vq.quantise(self.ops, w, config, h))
+        from_images = DECODERS[type(config)].from_images
+        return self.ops.get(from_images(self.ops, w, config, self.ops.put(images)))
 
     def picture(self, canvas) -> np.ndarray:
-        """Show a canvas (b y x) of which not all is known: uint8 (b y x c), else GREY.
+        """Show a canvas of a `Step`, of which not all is known: uint8 (b y x c).
 
-        Unknown tokens are decoded as token 0 and then painted over, so a known patch's
-        rim is not yet what it will be.
+        What is unknown is GREY: it is decoded as token 0, or as latents of 0, and then
+        painted over, so a known patch's rim is not yet what it will be.
         """
-        canvas = np.asarray(canvas)
-        unknown = canvas == loop.UNKNOWN
-        images = self.decode(np.where(unknown, 0, canvas))
+        canvas = np.array(canvas)
+        unknown = ~self.kind.is_known(canvas)
+        canvas[unknown] = 0
+        images = self.decode(canvas)
         scale = self.tokenizer_config.factor
         images[unknown.repeat(scale, axis=1).repeat(scale, axis=2)] = GREY
         return images
@@ -211,8 +233,8 @@ def load(model, tokenizer=None, backend="auto") -> Pipeline:
 
     model: name, file, or a folder as Hugging Face's hub has them; tokenizer: name or
     file; without it, the one the generator was trained with if it ships, else the one
-    in the generator's file, else a VQ file beside it. Raises InputError, BackendError,
-    CheckpointError.
+    in the generator's file, else a file beside it (BESIDE). Raises InputError,
+    BackendError, CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)
@@ -224,17 +246,35 @@ def load(model, tokenizer=None, backend="auto") -> Pipeline:
             f"{model} holds a {generator.family} model; a generator was expected: give "
             "the generator's file, and this one as its tokenizer"
         )
-    decoder = load_model(find(tokenizer)) if tokenizer else _tokenizer_of(path)
-    if not isinstance(decoder.config, VqConfig):
-        raise InputError(
-            f"{tokenizer} holds a {decoder.family} model; expected a VQ tokenizer"
-        )
-    if decoder.config.codes != generator.config.vocabulary:
-        raise InputError(
-            f"the generator's vocabulary has {generator.config.vocabulary} tokens, the "
-            f"tokenizer {decoder.config.codes} codes; they must be the same"
-        )
+    kind = VqConfig if loop.KINDS[type(generator.config)] is codes else KlConfig
+    decoder = load_model(find(tokenizer)) if tokenizer else _tokenizer_of(path, kind)
+    check_fit(generator, decoder, kind)
     return assemble(generator, decoder, backend)
+
+
+def check_fit(generator: Model, tokenizer: Model, kind: type) -> None:
+    """Raise InputError unless a generator's tokens are a tokenizer's.
+
+    kind: VqConfig or KlConfig, the tokenizers of such a generator.
+    """
+    ours, theirs = generator.config, tokenizer.config
+    if not isinstance(theirs, kind):
+        raise InputError(
+            f"the tokenizer's file holds a {tokenizer.family} model; a generator of "
+            f"family {generator.family} needs a {NAMES[kind]} tokenizer"
+        )
+    if kind is VqConfig and theirs.codes != ours.vocabulary:
+        raise InputError(
+            f"the generator's vocabulary has {ours.vocabulary} tokens, the tokenizer "
+            f"{theirs.codes} codes; they must be the same"
+        )
+    if kind is KlConfig and (ours.patch != 1 or theirs.channels != ours.channels):
+        raise InputError(
+            f"the generator draws {ours.patch} x {ours.patch} latents of "
+            f"{ours.channels} channels at a time, and the tokenizer has "
+            f"{theirs.channels}; the channels must be the same, and a pipeline takes "
+            "tokens of 1 x 1 only"
+        )
 
 
 def assemble(generator: Model, tokenizer: Model, backend="auto") -> Pipeline:
@@ -276,16 +316,20 @@ def find(model) -> Path:
     )
 
 
-def _tokenizer_of(path):
+NAMES = {VqConfig: "VQ", KlConfig: "KL"}
+
+
+def _tokenizer_of(path, kind):
     if path.stem in TOKENIZERS and path.parent == WEIGHTS:
         return load_model(WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors")
     if has_tokenizer(path):
         return load_model(path, family="vq")
     folder = path if path.is_dir() else path.parent
-    for name in ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"):
+    for name in BESIDE[kind]:
         if (folder / name).is_file():
             return load_model(folder / name)
     raise InputError(
         f"no tokenizer was given for {path.name} and none lies beside it; give one "
-        "with tokenizer= (in the shell --tokenizer FILE), such as a converted VQ-16"
+        "with tokenizer= (in the shell --tokenizer FILE), such as a converted "
+        f"{NAMES[kind]}-16"
     )

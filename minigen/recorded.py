@@ -75,10 +75,10 @@ def keep(runs, shape, run) -> None:
 def launch(pipe, grid, counts, options, given) -> list:
     """Run the loop and the tokenizer; return images where the backend's arrays live."""
     ops, w, config = pipe.ops, pipe.generator.weights, pipe.config
-    canvas = loop.new_canvas(ops, grid, given)
+    canvas = loop.KINDS[type(config)].new_canvas(ops, config, grid, given)
     for _ in loop.decode(ops, w, config, counts, options, given, canvas):
         pass
-    return pipe.images(canvas.reshape(-1, *grid))
+    return pipe.images(canvas.reshape(canvas.shape[0], *grid, *canvas.shape[2:]))
 
 
 def record(pipe, grid, counts, options, given) -> Run:

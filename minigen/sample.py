@@ -11,15 +11,42 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigen import plans, rng
-from minigen.config import AimConfig, ArpgConfig, GptConfig
+from minigen.config import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
 from minigen.errors import InputError
-from minigen.models import aim, arpg, llamagen
+from minigen.models import aim, arinar, arpg, codes, llamagen, mar, masked
+from minigen.models.codes import UNKNOWN
 
-MODELS = {ArpgConfig: arpg, GptConfig: llamagen, AimConfig: aim}
+__all__ = [
+    "KINDS",
+    "MODELS",
+    "UNKNOWN",
+    "Inputs",
+    "Options",
+    "Step",
+    "arrays",
+    "check_labels",
+    "decode",
+    "inputs",
+    "put",
+    "sample",
+    "steps",
+]
+
+MODELS = {
+    ArpgConfig: arpg,
+    GptConfig: llamagen,
+    AimConfig: aim,
+    ArinarConfig: arinar,
+    MarConfig: mar,
+}
 """The module of each generator, by its configuration."""
 
-UNKNOWN = -1
-"""What a canvas holds where no token is known yet."""
+KINDS = {config: codes for config in (ArpgConfig, GptConfig, AimConfig)}
+KINDS |= {config: masked for config in (ArinarConfig, MarConfig)}
+"""The module of what a generator's tokens are, by its configuration: codes, vectors."""
+
+GUIDED_DRAWS = tuple(arinar.GUIDED)
+"""How a guided feature of ARINAR may be drawn."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +56,8 @@ class Options:
     guidance 1 turns guidance off in effect; guided_steps: how many of the first steps
     are guided, None for all (in LlamaGen's terms two more than cfg_interval);
     temperature 0 is greedy but for near-ties; top_k 0 and top_p 1 keep every token;
-    positions: a name of `aim.POSITIONS`, which no other model asks for.
+    positions: a name of `aim.POSITIONS`, which no other model asks for; guided_draw: of
+    GUIDED_DRAWS, for ARINAR.
     """
 
     guidance: float = 4.0
@@ -39,6 +67,7 @@ class Options:
     top_k: int = 0
     top_p: float = 1.0
     positions: str = "released"
+    guided_draw: str = "candidates"
 
     def __post_init__(self):
         if not np.isfinite(self.guidance):
@@ -61,6 +90,11 @@ class Options:
                 f"positions {self.positions!r} are not known; choose "
                 + ", ".join(aim.POSITIONS)
             )
+        if self.guided_draw not in GUIDED_DRAWS:
+            raise InputError(
+                f"guided_draw {self.guided_draw!r} is not known; choose "
+                + ", ".join(GUIDED_DRAWS)
+            )
         plans.guidance_weight(self.guidance_schedule, self.guidance, 1, 1)
 
 
@@ -68,17 +102,20 @@ class Options:
 class Step:
     """One decoding step of b images: m positions were asked for and drawn.
 
-    positions (m) int64; tokens (b m) int64; probabilities (b m v) float32, after
-    guidance, temperature and filters: what the tokens were drawn from; weight: of
-    guidance, 1 where there was none; canvas (b y x) int64, every token so far, UNKNOWN
-    elsewhere.
+    positions (m) int64, in the order of the plan; tokens (b m) int64; probabilities
+    (b m v) float32, after guidance, temperature and filters: what the tokens were drawn
+    from; weight: of guidance, 1 where there was none; canvas (b y x) int64, every token
+    so far, UNKNOWN elsewhere.
+
+    Where tokens are vectors, they are (b m f) float32, their positions rise, there are
+    no probabilities, and the canvas is (b y x f), NaN where nothing is known.
     """
 
     index: int
     steps: int
     positions: np.ndarray = field(repr=False)
     tokens: np.ndarray = field(repr=False)
-    probabilities: np.ndarray = field(repr=False)
+    probabilities: np.ndarray | None = field(repr=False)
     weight: float
     canvas: np.ndarray = field(repr=False)
 
@@ -89,11 +126,11 @@ class Inputs:
 
     key (2) uint32: the words of the seed; images (b): their numbers; positions (n):
     raster positions in the order of the plan; known_positions (k), known (b k): what is
-    known; ids, rows: what the model is told first, as its `prompt` lays it out;
-    queries: of each step the rows (w m) of the model's table that it asks for, all of
-    them flat, one after the other; table (t e/2 2): the rotary table, None for a model
-    that has none. Indices are int64. w is 2b, or b without guidance: then nobody needs
-    the unconditional half.
+    known; ids, rows: what the model is told first; queries: all the indices that its
+    steps ask with, flat, one after the other (`lay_out` of its kind); table: what it
+    reads at every step beside its weights, such as a rotary table, or None. Indices are
+    int64. Where tokens are vectors, known is (b k f) float32. w of the models is 2b, or
+    b without guidance: then nobody needs the unconditional half.
     """
 
     key: np.ndarray
@@ -111,25 +148,24 @@ def inputs(
     ops, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> Inputs:
     """Return what a run reads, still on the host. Arguments as for `steps`."""
-    model, options = MODELS[type(config)], options or Options()
+    model, kind = MODELS[type(config)], KINDS[type(config)]
+    options = options or Options()
     labels = check_labels(config, labels)
-    known = check_known(config, plan, len(labels), known)
+    known = kind.check_known(config, plan, len(labels), known)
     model.check_plan(config, plan)
-    guided = model.guides(options.guidance)
-    known_rows = model.table_rows(plan.known, options)
-    ids, rows = model.prompt(config, labels, known_rows, known, guided)
-    times = len(labels) * (2 if guided else 1)
-    asked = [np.tile(model.table_rows(g, options), times) for g in plan.groups]
+    kind.check_options(model, options)
+    ids, rows = kind.prompt(model, config, labels, plan, known, options)
+    images = np.arange(first, first + len(labels))
     return Inputs(
         key=np.array(rng.split_seed(seed), np.uint32),
-        images=np.arange(first, first + len(labels)),
+        images=images,
         positions=np.array(plan.order, np.int64),
         known_positions=np.array(plan.known, np.int64),
         known=known,
         ids=ids,
         rows=rows,
-        queries=np.concatenate([*asked, np.empty(0, np.int64)]),
-        table=model.rotary_table(ops, config, plan.grid),
+        queries=kind.lay_out(model, config, plan, images, options),
+        table=kind.table(model, ops, config, plan.grid),
     )
 
 
@@ -147,38 +183,37 @@ def decode(ops, weights, config, counts, options, given: Inputs, canvas, watch=N
     """Decode counts[i] tokens in step i, write them on the canvas, and yield them.
 
     given, canvas (b y*x): where the backend's arrays live, and so is what is yielded:
-    the tokens (b m), the probabilities (b m v) they were drawn from; and guidance's
-    weight. Nothing here looks into an array, so nothing waits for one either; what is
-    launched depends on the shapes alone. watch: told of the model's "state" before
-    each question.
+    the tokens (b m), the probabilities (b m v) they were drawn from (None where tokens
+    are vectors); and guidance's weight. Nothing here looks into an array, so nothing
+    waits for one either; what is launched depends on the shapes alone. watch: told of
+    the model's "state" before each question, and of what a head that draws tells.
     """
-    model = MODELS[type(config)]
+    model, kind = MODELS[type(config)], KINDS[type(config)]
     guided = model.guides(options.guidance)
-    b, n = given.images.shape[0], sum(counts)
-    w = 2 * b if guided else b
+    b, n, k = given.images.shape[0], sum(counts), given.known_positions.shape[0]
     call, table = (ops, weights, config), given.table
-    room = 1 + given.known_positions.shape[0] + n
-    state = model.begin(*call, given.ids, given.rows, table, room)
+    state = model.begin(*call, given.ids, given.rows, table, 1 + k + n)
+    state = kind.remember(model, call, state, given)
     decoded = 0
     for index, m in enumerate(counts):
-        positions = given.positions[decoded : decoded + m]
-        queries = given.queries[w * decoded : w * (decoded + m)].reshape(w, m)
+        place = kind.place(config, given, counts, index)
         decoded += m
         if watch is not None:
             watch("state", state)
-        logits = model.ask(*call, state, queries, table)
-        weight = _weight(options, index, decoded, n) if guided else None
+        answer = model.ask(*call, state, place.query, table)
+        weight = None
+        if guided and (options.guided_steps is None or index < options.guided_steps):
+            weight = kind.guidance_weight(options, k, decoded, n)
         # without guidance the conditional half stays as it is
-        logits = logits[:b] if weight is None else ops.guide(logits, weight)
-        how = options.temperature, options.top_k, options.top_p
-        p = ops.probabilities(logits, *how)
-        tokens = ops.draw(p, ops.uniforms(given.key, given.images, positions, index, 0))
-        ops.place(canvas, tokens, positions)
+        answer = answer[:b] if weight is None else answer
+        how = place, given, weight, options, watch
+        tokens, p = kind.draw(model, call, answer, *how)
+        kind.write(ops, canvas, tokens, place)
         yield tokens, p, 1.0 if weight is None else weight
         if decoded < n:
             # the same tokens go to both halves of guidance
-            ids = ops.twice(tokens) if guided else tokens
-            state = model.feed(*call, state, ids, queries, table)
+            read = ops.twice(tokens) if guided else tokens
+            state = model.feed(*call, state, read, place.query, table)
 
 
 def steps(
@@ -195,9 +230,9 @@ def steps(
 ) -> Iterator[Step]:
     """Decode `plan` for each of `labels` and yield every step.
 
-    ops: a table of `minigen.backends`; labels: b class numbers; known (b k) int64: the
-    tokens at plan.known; first: the number of the first image, which its draws depend
-    on; watch: as for `decode`. Raises InputError.
+    ops: a table of `minigen.backends`; labels: b class numbers; known (b k) or (b k f):
+    the tokens at plan.known; first: the number of the first image, which its draws
+    depend on; watch: as for `decode`. Raises InputError.
 
     Source: hp-l33/ARPG models/arpg.py::generate; with known tokens, its cache holds the
     class and them before the first question. FoundationVision/LlamaGen
@@ -205,37 +240,33 @@ def steps(
     """
     options = options or Options()
     given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
-    canvas = new_canvas(ops, plan.grid, given)
+    kind, known_now = KINDS[type(config)], list(plan.known)
+    canvas = kind.new_canvas(ops, config, plan.grid, given)
     run = decode(ops, weights, config, plan.counts, options, given, canvas, watch)
     for index, (tokens, p, weight) in enumerate(run):
+        positions = kind.positions(plan.groups[index])
+        known_now += plan.groups[index]
         # the canvas will be written again
-        picture = np.array(ops.get(canvas)).reshape(-1, *plan.grid)
-        positions = np.array(plan.groups[index], np.int64)
-        drawn = ops.get(tokens), ops.get(p), weight
+        picture = kind.show(np.array(ops.get(canvas)), plan.grid, known_now)
+        drawn = ops.get(tokens), None if p is None else ops.get(p), weight
         yield Step(index, len(plan.groups), positions, *drawn, picture)
 
 
 def sample(
     ops, weights, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> np.ndarray:
-    """Decode `plan` for each of `labels`; return tokens (b y x) int64. See `steps`.
+    """Decode `plan` for each of `labels`; return tokens (b y x), or (b y x f). See
+    `steps`.
 
     Only the last canvas comes back from where the backend's arrays live.
     """
     options = options or Options()
     given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
-    canvas = new_canvas(ops, plan.grid, given)
+    canvas = KINDS[type(config)].new_canvas(ops, config, plan.grid, given)
     for _ in decode(ops, weights, config, plan.counts, options, given, canvas):
         pass
-    return ops.get(canvas).reshape(-1, *plan.grid)
-
-
-def new_canvas(ops, grid, given: Inputs):
-    """Return a canvas (b y*x) on which nothing stands but what is known."""
-    canvas = ops.full((given.images.shape[0], grid[0] * grid[1]), UNKNOWN)
-    if given.known_positions.shape[0]:
-        ops.place(canvas, given.known, given.known_positions)
-    return canvas
+    canvas = ops.get(canvas)
+    return canvas.reshape(len(canvas), *plan.grid, *canvas.shape[2:])
 
 
 def check_labels(config, labels):
@@ -252,28 +283,3 @@ def check_labels(config, labels):
                 f"0 .. {config.classes - 1}"
             )
     return labels
-
-
-def check_known(config, plan, b, known):
-    """Return the known tokens as (b k) int64, or raise InputError."""
-    k = len(plan.known)
-    known = np.empty((b, 0), np.int64) if known is None else np.asarray(known, np.int64)
-    if known.shape != (b, k):
-        raise InputError(
-            f"known tokens of shape {known.shape} were given; the plan knows {k} "
-            f"positions of {b} images, so ({b}, {k}) was expected"
-        )
-    if k and (known.min() < 0 or known.max() >= config.vocabulary):
-        raise InputError(
-            f"known tokens lie in {known.min()} .. {known.max()}; this model's tokens "
-            f"are 0 .. {config.vocabulary - 1}"
-        )
-    return known
-
-
-def _weight(options, index, decoded, n):
-    # of guidance in a step that brings `decoded` of n tokens, None for none
-    if options.guided_steps is not None and index >= options.guided_steps:
-        return None
-    schedule, guidance = options.guidance_schedule, options.guidance
-    return plans.guidance_weight(schedule, guidance, decoded, n)

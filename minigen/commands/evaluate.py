@@ -50,6 +50,7 @@ def evaluate(
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     positions: o.Positions = "released",
+    guided_draw: o.GuidedDraw = "candidates",
     first: o.First = 0,
     batch: o.Batch = None,
     tokenizer: o.Tokenizer = None,
@@ -94,7 +95,7 @@ def evaluate(
         )
         options = dict(
             steps=steps, seed=seed, top_k=top_k, top_p=top_p, positions=positions,
-            **settings,
+            guided_draw=guided_draw, **settings,
         )  # fmt: skip
         judge = load_judge(backend=name)
         rows = _generator(
@@ -102,7 +103,7 @@ def evaluate(
         )
     elif data is None:
         raise InputError(f"{model} is measured on digits; give --data DIR with MNIST's")
-    elif loaded.family == "vq":
+    elif loaded.family in ("vq", "kl"):
         rows = [_tokenizer(loaded, ops, name, data, count)]
     else:
         rows = [_judge(model, name, data, count, write_statistics)]

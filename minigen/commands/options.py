@@ -74,9 +74,17 @@ Positions = Annotated[
         help="Of AiM: released, as its samples were drawn, or trained, a row earlier.",
     ),
 ]
+GuidedDraw = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Of ARINAR: candidates, as the original draws under guidance, or grid, "
+        "the exact density.",
+    ),
+]
 Tokenizer = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="The generator's VQ tokenizer, if none ships."),
+    typer.Option(metavar="FILE", help="The generator's tokenizer, if none ships."),
 ]
 Backend = Annotated[
     str,

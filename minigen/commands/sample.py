@@ -33,6 +33,7 @@ def sample(
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     positions: o.Positions = "released",
+    guided_draw: o.GuidedDraw = "candidates",
     first: o.First = 0,
     batch: o.Batch = None,
     columns: Annotated[
@@ -61,7 +62,8 @@ def sample(
         steps=steps, order=order, schedule=schedule, guidance=guidance,
         guidance_schedule=guidance_schedule, guided_steps=guided_steps,
         temperature=temperature, top_k=top_k, top_p=top_p, positions=positions,
-        columns=columns or columns_for(len(labels), len(wanted)), scale=scale,
+        guided_draw=guided_draw, scale=scale,
+        columns=columns or columns_for(len(labels), len(wanted)),
     )  # fmt: skip
     _check_places(out, steps_dir, gif)
     start = time.perf_counter()
@@ -101,6 +103,7 @@ def steps(
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     positions: o.Positions = "released",
+    guided_draw: o.GuidedDraw = "candidates",
     first: o.First = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Draw the canvas in the terminal.")
@@ -123,16 +126,17 @@ def steps(
         seed=seed, first=first, steps=steps, order=order, schedule=schedule,
         guidance=guidance, guidance_schedule=guidance_schedule,
         guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
-        positions=positions, scale=scale,
+        positions=positions, guided_draw=guided_draw, scale=scale,
     )  # fmt: skip
     _check_places(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)
     seen = pictures or steps_dir or gif
     rows, sheets = [], []
     speak = (lambda line: None) if as_json else say
-    speak(_HEADER)
     for step in _compiled(steps_of(pipe, recipe), pipe.backend):
-        rows.append(_row(step))
+        rows.append(_row(step, pipe.kind.is_known(step.canvas)))
+        if step.index == 0:
+            speak(_header(rows[0]))
         speak(_line(rows[-1]))
         if seen:
             sheets.append(sheet(pipe, recipe, step.canvas))
@@ -143,9 +147,6 @@ def steps(
         say_json({"steps": rows, "files": files, "recipe": to_json(recipe)})
     for file in files:
         speak(str(file))
-
-
-_HEADER = "step   new  known  guidance  probability  entropy"
 
 
 def prepare(recipe, backend, threads):
@@ -215,26 +216,33 @@ def _write_steps(recipe, sheets, folder, gif):
     return written
 
 
-def _row(step):
+def _row(step, known):
     """Describe a step in numbers: means over its images and positions."""
     import numpy as np
 
-    p = step.probabilities.astype(np.float64)
-    drawn = np.take_along_axis(p, step.tokens[..., None], -1)
-    entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(-1)
-    return {
+    row = {
         "step": step.index + 1,
         "positions": step.positions.tolist(),
         "tokens": step.tokens.tolist(),
-        "known": int((step.canvas[0] >= 0).sum()),
+        "known": int(known[0].sum()),
         "guidance": step.weight,
-        "probability": float(drawn.mean()),
-        "entropy": float(entropy.mean()),
     }
+    if step.probabilities is None:
+        x = step.tokens.astype(np.float64)
+        return {**row, "mean": float(x.mean()), "deviation": float(x.std())}
+    p = step.probabilities.astype(np.float64)
+    drawn = np.take_along_axis(p, step.tokens[..., None], -1)
+    entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(-1)
+    return {**row, "probability": drawn.mean().item(), "entropy": entropy.mean().item()}
+
+
+def _header(row):
+    return "step   new  known  guidance" + "".join(f"  {n:>11}" for n in list(row)[5:])
 
 
 def _line(row):
     return (
         f"{row['step']:4}  {len(row['positions']):4}  {row['known']:5}  "
-        f"{row['guidance']:8.2f}  {row['probability']:11.3f}  {row['entropy']:7.2f}"
+        f"{row['guidance']:8.2f}"
+        + "".join(f"  {value:11.3f}" for value in list(row.values())[5:])
     )

@@ -9,68 +9,59 @@ Source: arXiv 2503.02883; Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from minigen.models import masked as run
 from minigen.models import mixture_head
-from minigen.models.masked import (
-    ask,
-    begin,
-    feed,
-    guidance_weight,
-    guides,
-    to_latent,
-    to_tokens,
-)
+from minigen.models.masked import ask, begin, check_plan, feed, guides
 
-__all__ = [
-    "ask",
-    "begin",
-    "decode",
-    "draw",
-    "feed",
-    "guidance_weight",
-    "guides",
-    "loss",
-    "to_latent",
-    "to_tokens",
-]
+__all__ = ["ask", "begin", "check_plan", "draw", "feed", "guides", "loss", "table"]
+
+GUIDED = {"candidates": mixture_head.choose, "grid": mixture_head.draw_on_grid}
+"""How a guided feature is drawn: as the original does, or from the exact density."""
+
+
+def table(config):
+    """Return what the head reads at every step beside its weights: nothing."""
 
 
 def draw(
-    ops, weights, config, z, draws, guidance, temperature, watch=None, guided=None
+    ops,
+    weights,
+    config,
+    z,
+    draws,
+    guidance,
+    temperature,
+    table=None,
+    way="candidates",
+    watch=None,
 ):
-    """Draw the tokens (b m c) of which the outer model said z (w m d).
+    """Draw the tokens (b m f) of which the outer model said z (w m d).
 
-    draws: of b m rows, those of an image together; guidance 1 where w is b; guided: as
-    of `mixture_head.sample`.
+    draws: of b m rows, those of an image together; guidance 1 where w is b; way: a name
+    of GUIDED; watch: told of what `mixture_head.sample` tells.
     """
     w, m, d = z.shape
     rows = z.reshape(w * m, 1, d)
-    call = rows, draws, guidance, temperature, watch, guided
+    call = rows, draws, guidance, temperature, watch, GUIDED[way]
     x = mixture_head.sample(ops, weights["head"], config, *call)
     return x.reshape(-1, m, config.features)
 
 
-decode = partial(run.decode, draw)
-"""Draw the tokens of one group of positions after the other: see `masked.decode`."""
-
-
-def loss(ops, weights, config, latents, labels, masked, watch=None):
+def loss(ops, weights, config, tokens, labels, masked, watch=None):
     """Return the mean negative log-likelihood of the masked tokens, less a constant.
 
-    latents (b n c): all tokens; labels (b); masked (b m): positions to be told from the
-    others. The mean is over tokens; features of a token are added up.
+    On the host: tokens (b n f), all of them; labels (b); masked (b m): positions to be
+    told from the others. The mean is over tokens; features of a token are added up.
     """
     b, m = masked.shape
     rest = np.ones((b, config.tokens), bool)
     np.put_along_axis(rest, masked, False, axis=1)
     known = np.nonzero(rest)[1].reshape(b, -1)
-    memory = begin(ops, weights, config, labels, ops.put(latents), known)
-    z = ask(ops, weights, config, memory, masked, watch)
-    x = ops.gather(memory.canvas, ops.put(masked))
+    told = labels, tokens, known, masked
+    z = run.said(ops, weights, config, *told, watch=watch)
+    x = ops.put(np.take_along_axis(tokens, masked[..., None], axis=1))
     x = x.reshape(b * m, config.groups, config.group)
     rows = z.reshape(b * m, 1, z.shape[-1])
     of_groups = mixture_head.likelihoods(ops, weights["head"], config, x, rows)

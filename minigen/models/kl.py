@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigen.errors import InputError, ShapeError
 from minigen.models import pyramid
 from minigen.models.watching import tell
 
@@ -57,6 +58,35 @@ def decode(ops, weights, config, samples, watch=None):
     x = ops.conv1x1(samples, **weights["post_quant_conv"])
     tell(watch, "post_quant_conv", x)
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
+
+
+def check_tokens(config, tokens):
+    """Return latents of the host (b y x c) as float32.
+
+    Raises ShapeError, InputError.
+    """
+    tokens = np.asarray(tokens, np.float32)
+    if tokens.ndim != 4 or not tokens.size or tokens.shape[-1] != config.channels:
+        raise ShapeError(
+            f"latents of shape {tokens.shape}; expected (b, y, x, {config.channels})"
+        )
+    if not np.isfinite(tokens).all():
+        raise InputError(
+            "latents hold numbers that are not finite; draw them all first"
+        )
+    return tokens
+
+
+def to_images(ops, weights, config, latents):
+    """Return the pixels of latents (b y x c): uint8 (b Y X 3)."""
+    x = decode(ops, weights, config, from_latents(ops, config, latents))
+    return ops.to_rounded_pixels(x)
+
+
+def from_images(ops, weights, config, images):
+    """Return the latents (b y x c) of images, uint8 (b Y X 3): of their means."""
+    moments = encode(ops, weights, config, ops.from_pixels(images))
+    return to_latents(ops, config, posterior(ops, config, moments)[0])
 
 
 def _names(config):

@@ -14,6 +14,8 @@ Source: arXiv 2406.11838 (MAR), section 3.4; Qinyu-Allen-Zhao/Arinar backbone/ma
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from minigen.models.layers import join, layer_norm, linear, linear_add
@@ -22,29 +24,49 @@ from minigen.models.watching import tell
 EPS = 1e-6
 
 
-def class_vectors(ops, weights, labels):
-    """Return the vectors (b 1 d) of labels (b); -1 stands for "no condition"."""
+@dataclass(frozen=True)
+class Query:
+    """What is asked of the outer model: int64, where the backend's arrays live.
+
+    known (w n): the rows of what it reads, rising, the buffer's among them; rows (w m):
+    those asked for; positions (w m): the same, counted from the first token and not
+    from the first row of the buffer; everywhere (w n): all rows.
+    """
+
+    known: object
+    rows: object
+    positions: object
+    everywhere: object
+
+
+def class_rows(config, labels):
+    """Return the rows (b 1) of the table of classes, on the host; -1 is no class."""
+    ids = np.asarray(labels, np.int64).reshape(-1, 1)
+    return np.where(ids < 0, config.classes, ids)
+
+
+def class_vectors(ops, weights, ids):
+    """Return the vectors (b 1 d) of classes: ids (b 1), see `class_rows`."""
     table = weights["classes"]
     t, d = table.shape
     whole = join(ops, table.reshape(1, t, d), weights["no_class"].reshape(1, 1, d))
-    ids = np.asarray(labels, np.int64).reshape(-1, 1)
-    return ops.embed(whole.reshape(t + 1, d), ops.put(np.where(ids < 0, t, ids)))
+    return ops.embed(whole.reshape(t + 1, d), ids)
 
 
-def buffer(ops, weights, config, vectors):
-    """Return what the encoder reads before all tokens, of classes (b 1 d): (b n d).
+def begin(ops, weights, config, ids, everywhere):
+    """Return all that the encoder reads while no token is known: (b n d).
 
-    Every position of the buffer holds the class. It is the same at every step.
+    Every position of the buffer holds the class. So does each of the others, until a
+    token is written there; nobody reads it before. ids (b 1), everywhere (b n): rows.
     """
-    rows = _every(len(vectors), config.buffer)
-    x = ops.gather(vectors, ops.put(np.zeros_like(rows)))
-    return _placed(ops, weights, x, rows)
+    vectors = class_vectors(ops, weights, ids)
+    x = ops.gather(vectors, ops.full(everywhere.shape, 0))
+    return _placed(ops, weights, x, everywhere)
 
 
-def embed(ops, weights, config, tokens, positions):
-    """Return tokens (b n c) at raster positions (b n) as the encoder reads them."""
-    x = linear(ops, tokens, weights["tokens"])
-    return _placed(ops, weights, x, positions + config.buffer)
+def embed(ops, weights, tokens, rows):
+    """Return tokens (b m c) at rows (b m) as the encoder reads them: (b m d)."""
+    return _placed(ops, weights, linear(ops, tokens, weights["tokens"]), rows)
 
 
 def encode(ops, weights, config, x, watch=None):
@@ -57,38 +79,34 @@ def encode(ops, weights, config, x, watch=None):
     return x
 
 
-def decode(ops, weights, config, x, known, rows, watch=None):
-    """Run the decoder and return what it says of `rows`: (b n d) to (b m f).
+def decode(ops, weights, config, x, query, watch=None):
+    """Run the decoder and return what it says of the rows asked for: (b m f).
 
-    x: what the encoder gave; known (b n - buffer): positions of its tokens; rows (b m):
-    the rows that are asked for, counted from the first of the buffer. int64, on the
-    host.
+    x (b n d): what the encoder gave of query.known; query: a `Query`.
     """
-    b, n = len(x), config.buffer + config.tokens
     x = linear(ops, x, weights["decoder_embed"])
     tell(watch, "dec_embed", x)
-    everywhere = _every(b, n)
-    seen = np.concatenate([_every(b, config.buffer), known + config.buffer], axis=1)
-    whole = ops.embed(weights["mask"], ops.put(np.zeros_like(everywhere)))
-    x = ops.scatter(whole, x, ops.put(seen))
-    x = ops.add(x, ops.embed(weights["decoder_positions"], ops.put(everywhere)))
+    whole = ops.embed(weights["mask"], ops.full(query.everywhere.shape, 0))
+    x = ops.scatter(whole, x, query.known)
+    x = ops.add(x, ops.embed(weights["decoder_positions"], query.everywhere))
     last = len(weights["decoder"]) - 1
-    rows = ops.put(rows)
     for i, w in enumerate(weights["decoder"]):
-        x = block(ops, w, config.decoder_heads, x, rows if i == last else None)
+        rows = query.rows if i == last else None
+        x = block(ops, w, config.decoder_heads, x, rows)
         tell(watch, f"dec_block{i}", x)
     x = layer_norm(ops, x, weights["decoder_norm"], EPS)
     tell(watch, "dec_norm", x)
     return x
 
 
-def conditions(ops, weights, config, x, known, positions, watch=None):
-    """Return what the head is told of positions (b m): (b m f). x, known: of `decode`.
+def conditions(ops, weights, config, x, query, watch=None):
+    """Return what the head is told of the positions asked for: (b m f).
 
-    Their place is added once more: it is all that the head knows of it.
+    x, query: of `decode`. Their place is added once more: it is all that the head knows
+    of it.
     """
-    z = decode(ops, weights, config, x, known, positions + config.buffer, watch)
-    return ops.add(z, ops.embed(weights["head_positions"], ops.put(positions)))
+    z = decode(ops, weights, config, x, query, watch)
+    return ops.add(z, ops.embed(weights["head_positions"], query.positions))
 
 
 def block(ops, w, heads, x, rows=None):
@@ -121,9 +139,5 @@ def thirds(qkv, d):
 
 
 def _placed(ops, weights, x, rows):
-    x = ops.add(x, ops.embed(weights["positions"], ops.put(rows)))
+    x = ops.add(x, ops.embed(weights["positions"], rows))
     return layer_norm(ops, x, weights["tokens_norm"], EPS)
-
-
-def _every(b, n):
-    return np.ascontiguousarray(np.broadcast_to(np.arange(n), (b, n)))

@@ -8,28 +8,35 @@ Source: arXiv 2406.11838; LTH14/mar models/mar.py::MAR.
 
 from __future__ import annotations
 
-from functools import partial
+from minigen.models import diffusion_head
+from minigen.models.diffusion_head import table
+from minigen.models.masked import ask, begin, check_plan, feed, guides
 
-from minigen.models import diffusion_head, masked
-from minigen.models.masked import ask, begin, feed, guidance_weight, guides
+__all__ = ["ask", "begin", "check_plan", "draw", "feed", "guides", "table"]
 
-__all__ = ["ask", "begin", "decode", "draw", "feed", "guidance_weight", "guides"]
+GUIDED = ()
+"""Ways of a guided draw beside the only one: see `arinar.GUIDED`."""
 
 
-def draw(ops, weights, config, z, draws, guidance, temperature, watch=None, table=None):
-    """Draw the tokens (b m c) of which the outer model said z (w m d).
+def draw(
+    ops,
+    weights,
+    config,
+    z,
+    draws,
+    guidance,
+    temperature,
+    table,
+    way="candidates",
+    watch=None,
+):
+    """Draw the tokens (b m f) of which the outer model said z (w m d).
 
     draws: of b m rows, those of an image together; guidance 1 where w is b; table: of
-    `diffusion_head.table`, where arrays live, None to make it here.
+    `diffusion_head.table`, where arrays live; way: of ARINAR alone.
     """
     w, m, d = z.shape
     rows = z.reshape(w * m, 1, d)
-    if table is None:
-        table = ops.put(diffusion_head.table(config))
     call = rows, draws, table, guidance, temperature, watch
     x = diffusion_head.sample(ops, weights["head"], config, *call)
     return x.reshape(-1, m, config.features)
-
-
-decode = partial(masked.decode, draw)
-"""Draw the tokens of one group of positions after the other: see `masked.decode`."""

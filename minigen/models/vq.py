@@ -11,6 +11,9 @@ tokenizer/tokenizer_image/vq_model.py. Images and activations are (b y x c), flo
 
 from __future__ import annotations
 
+import numpy as np
+
+from minigen.errors import InputError, ShapeError
 from minigen.models import pyramid
 from minigen.models.watching import tell
 
@@ -53,6 +56,30 @@ def decode_latent(ops, weights, config, z, watch=None):
     x = ops.conv1x1(z, **weights["post_quant_conv"])
     tell(watch, "post_quant_conv", x)
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
+
+
+def check_tokens(config, tokens):
+    """Return tokens of the host (b y x) as int64, or raise ShapeError, InputError."""
+    tokens = np.asarray(tokens)
+    if tokens.ndim != 3 or not tokens.size:
+        raise ShapeError(f"tokens of shape {tokens.shape}; expected (b, y, x)")
+    if tokens.min() < 0 or tokens.max() >= config.codes:
+        raise InputError(
+            f"tokens lie in {tokens.min()} .. {tokens.max()}; this tokenizer's are "
+            f"0 .. {config.codes - 1}"
+        )
+    return tokens.astype(np.int64)
+
+
+def to_images(ops, weights, config, tokens):
+    """Return the pixels of tokens (b y x): uint8 (b Y X 3)."""
+    return ops.to_pixels(decode(ops, weights, config, tokens))
+
+
+def from_images(ops, weights, config, images):
+    """Return the tokens (b y x) of images, uint8 (b Y X 3)."""
+    h = encode(ops, weights, config, ops.from_pixels(images))
+    return quantise(ops, weights, config, h)
 
 
 def _names(config):

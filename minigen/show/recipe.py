@@ -41,6 +41,7 @@ class Recipe:
     top_k: int = 0
     top_p: float = 1.0
     positions: str = "released"
+    guided_draw: str = "candidates"
     columns: int | None = None
     scale: int = 1
     step: int | None = None
@@ -52,6 +53,7 @@ class Recipe:
         names = (
             "seed", "steps", "order", "schedule", "guidance", "guidance_schedule",
             "guided_steps", "temperature", "top_k", "top_p", "positions",
+            "guided_draw",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
@@ -109,7 +111,7 @@ def steps(pipe, recipe: Recipe, batch: int | None = None) -> Iterator:
 def canvases(
     pipe, recipe: Recipe, batch: int | None = None, watch: Callable = lambda step: None
 ) -> list[np.ndarray]:
-    """Return the canvas (b y x) after each step; `watch(step)` sees every step."""
+    """Return the canvas (b ..) after each step; `watch(step)` sees every step."""
     after = {}
     for step in steps(pipe, recipe, batch):
         after.setdefault(step.index, []).append(step.canvas)
@@ -118,5 +120,5 @@ def canvases(
 
 
 def sheet(pipe, recipe: Recipe, canvas: np.ndarray) -> np.ndarray:
-    """Show a canvas (b y x) as the recipe's PNG does: one sheet, uint8 (y, x, 3)."""
+    """Show a canvas (b ..) as the recipe's PNG does: one sheet, uint8 (y, x, 3)."""
     return enlarge(grid(pipe.picture(canvas), recipe.columns), recipe.scale)

@@ -11,6 +11,7 @@ from minigen.config import PRESETS, ArinarConfig
 from minigen.errors import ConfigError
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.sample import Options
+from tests import masked_runs
 from tests.models.stand_in import stand_in
 from tests.ops.test_mixture import cdf, parameters
 from tests.ops.test_noise import distance
@@ -72,20 +73,16 @@ def draws_of(b, seed=0, step=0):
 def run(ops, model, labels, options, steps=4, seed=0, images=None, orders=None):
     """Return the tokens (b n c) of a run, and its guidance at every step."""
     config, weights = model
-    call = ops, weights, config
     b = len(labels)
     images = np.arange(b) if images is None else images
-    guided = arinar.guides(options.guidance)
-    memory = arinar.begin(*call, np.array(labels), guided=guided)
     order = rng.permutation(seed, config.tokens)[None]
     orders = np.repeat(order, b, 0) if orders is None else orders
     counts = plans.counts("cosine", config.tokens, steps)
     groups = np.split(orders, np.cumsum(counts)[:-1], axis=1)
     numbers = np.array(rng.split_seed(seed), np.uint32), images
-    steps = list(arinar.decode(*call, memory, groups, options, numbers))
-    _, _, memory = steps[-1]
-    assert (memory.known == np.arange(config.tokens)).all()
-    return np.array(memory.canvas), [weight for _, weight, _ in steps]
+    call = ops, weights, config, labels, groups, options, numbers
+    steps = list(masked_runs.run(*call))
+    return steps[-1][2], [weight for _, weight, _ in steps]
 
 
 def cached(ops, w, config, x, z):
@@ -188,29 +185,32 @@ def test_a_step_may_ask_for_any_positions(backend, model):
     """What is said of a position depends on what is known, not on what is asked."""
     ops, (config, weights) = backends.table(backend), model
     tokens, known = normals(0, 2, 9, config.features), np.array([[1, 4], [0, 8]])
-    call = ops, weights, config
-    memory = arinar.begin(*call, np.array([1, -1]), tokens, known)
+    call, labels = (ops, weights, config), np.array([1, -1])
     everywhere = np.tile(np.arange(9), (2, 1))
-    expected = arinar.ask(*call, memory, everywhere)
+    expected = masked.said(*call, labels, tokens, known, everywhere)
     asked = np.array([[8, 2, 5], [3, 1, 2]])
     said = np.take_along_axis(np.asarray(expected), asked[..., None], axis=1)
-    close(arinar.ask(*call, memory, asked), said)
+    close(masked.said(*call, labels, tokens, known, asked), said)
     # what is not known yet has no say, and the order of what is has none either
     changed = tokens + 1
     np.put_along_axis(
         changed, known[..., None], np.take_along_axis(tokens, known[..., None], 1), 1
     )
-    other = arinar.begin(*call, np.array([1, -1]), changed, known[:, ::-1])
-    assert_same(arinar.ask(*call, other, everywhere), expected)
+    turned = known[:, ::-1]
+    assert_same(masked.said(*call, labels, changed, turned, everywhere), expected)
 
 
 def test_no_class_is_a_class_of_its_own(backend, model):
     ops, (config, weights) = backends.table(backend), model
-    vectors = np.asarray(mae.class_vectors(ops, weights, [3, -1, 0]))[:, 0]
+    ids = mae.class_rows(config, [3, -1, 0])
+    vectors = np.asarray(mae.class_vectors(ops, weights, ids))[:, 0]
     assert_same(vectors[[0, 2]], weights["classes"][[3, 0]])
     assert_same(vectors[1], weights["no_class"][0])
-    memory = arinar.begin(ops, weights, config, np.array([2]), guided=True)
-    assert memory.buffer.shape == (2, config.buffer, config.encoder_width)
+    told = masked.prompt(arinar, config, [2], None, None, Options(guidance=2.0))
+    assert told[0].tolist() == [[2], [config.classes]]
+    memory = arinar.begin(ops, weights, config, *told)
+    n = config.buffer + config.tokens
+    assert memory.rows.shape == (2, n, config.encoder_width)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
@@ -245,8 +245,8 @@ def test_guidance_of_one_is_no_guidance(backend, model):
     """The halves are not doubled at 1; and were they, the choice would be by chance."""
     ops, (config, weights) = backends.table(backend), model
     assert not arinar.guides(1.0) and arinar.guides(0.0) and arinar.guides(1.5)
-    memory = arinar.begin(ops, weights, config, np.array([2]))
-    assert len(memory.buffer) == 1
+    ids, _ = masked.prompt(arinar, config, [2], None, None, Options(guidance=1.0))
+    assert ids.tolist() == [[2]]
     if config.group == 1:
         mixtures = cached(
             ops, weights["head"], config,
@@ -311,12 +311,16 @@ def test_a_run_may_draw_on_the_grid(model):
 
 def test_guidance_rises_but_never_arrives():
     options = Options(guidance=4.5)
-    rising = [arinar.guidance_weight(options, known, 16) for known in range(1, 17)]
+    rising = [masked.guidance_weight(options, 0, k, 16) for k in range(1, 17)]
     assert rising[0] == 1 + 3.5 / 16
     assert rising[-1] == rising[-2] == 1 + 3.5 * 15 / 16
     assert rising[:-1] == sorted(set(rising))
     constant = Options(guidance=4.5, guidance_schedule="constant")
-    assert {arinar.guidance_weight(constant, k, 16) for k in range(17)} == {4.5}
+    assert {masked.guidance_weight(constant, 0, k, 16) for k in range(17)} == {4.5}
+    # what is known from the first counts too
+    assert [masked.guidance_weight(options, 4, k, 12) for k in range(1, 13)] == (
+        rising[4:]
+    )
 
 
 def test_schedules_within_a_token():
@@ -339,8 +343,9 @@ def test_the_loss_is_the_mean_of_the_masked_tokens(backend, model):
     total = 0.0
     for b in range(2):
         known = np.setdiff1d(np.arange(9), hidden[b])[None]
-        memory = arinar.begin(*call, labels[b : b + 1], tokens[b : b + 1], known)
-        z = np.asarray(arinar.ask(*call, memory, hidden[b : b + 1]))
+        one = slice(b, b + 1)
+        told = labels[one], tokens[one], known, hidden[one]
+        z = np.asarray(masked.said(*call, *told))
         x = tokens[b, hidden[b]].reshape(3, config.groups, config.group)
         rows = np.ascontiguousarray(z[0][:, None])
         total -= mixture_head.likelihoods(ops, weights["head"], config, x, rows).sum()
@@ -349,10 +354,10 @@ def test_the_loss_is_the_mean_of_the_masked_tokens(backend, model):
 
 def test_latents_are_cut_into_tokens_and_put_together_again():
     latent = normals(0, 2, 3, 4, 6)
-    tokens = arinar.to_tokens(latent, 2)
+    tokens = masked.to_tokens(latent, 2)
     assert tokens.shape == (2, 6, 12)
     assert_same(tokens[1, 4].reshape(3, 2, 2), latent[1, :, 2:4, 2:4])
-    assert_same(arinar.to_latent(tokens, 2, (2, 3)), latent)
+    assert_same(masked.to_latent(tokens, 2, (2, 3)), latent)
 
 
 def test_presets_have_the_sizes_of_the_paper():

@@ -9,9 +9,10 @@ from minigen import backends, plans
 from minigen.checkpoints import names
 from minigen.config import PRESETS, MarConfig, from_dict, to_dict
 from minigen.errors import ConfigError
-from minigen.models import diffusion_head, mar
+from minigen.models import diffusion_head
 from minigen.models.masked import Draws
 from minigen.sample import Options
+from tests import masked_runs
 from tests.models.stand_in import stand_in_state
 from tests.tolerance import EPS, assert_same
 
@@ -211,21 +212,15 @@ def test_temperature_is_that_of_the_noise_added(ops, weights):
 def test_a_run_draws_every_token_once(ops, weights):
     plan = plans.plan((3, 3), "random", "cosine", steps=4, seed=5)
     groups = [np.tile(group, (2, 1)) for group in plan.groups]
-    memory = mar.begin(ops, weights, SMALL, np.array([1, 4]), guided=True)
     options = Options(guidance=2.0, guidance_schedule="linear")
-    numbers = KEY, np.arange(2)
-    drawn = []
-    for tokens, weight, after in mar.decode(
-        ops, weights, SMALL, memory, groups, options, numbers
-    ):
-        drawn.append((np.array(tokens), weight))
-        memory = after
-    assert memory.known.tolist() == [list(range(9))] * 2
-    canvas = np.asarray(memory.canvas)
-    for positions, (tokens, _) in zip(groups, drawn, strict=True):
+    call = ops, weights, SMALL, [1, 4], groups, options, (KEY, np.arange(2))
+    drawn = list(masked_runs.run(*call))
+    canvas = drawn[-1][2]
+    assert sorted(np.concatenate(groups, 1)[0].tolist()) == list(range(9))
+    for positions, (tokens, _, _) in zip(groups, drawn, strict=True):
         for i in range(2):
             assert (canvas[i, np.sort(positions[i])] == tokens[i]).all()
-    heights = [weight for _, weight in drawn]
+    heights = [weight for _, weight, _ in drawn]
     assert heights == sorted(heights) and heights[0] > 1 and heights[-1] < 2
 
 
@@ -236,12 +231,9 @@ def test_an_image_of_a_run_ignores_the_others(weights):
 
     def run(labels, images):
         groups = [np.tile(group, (len(labels), 1)) for group in plan.groups]
-        memory = mar.begin(ops, weights, SMALL, np.array(labels), guided=True)
         numbers = KEY, np.array(images)
-        steps = mar.decode(ops, weights, SMALL, memory, groups, options, numbers)
-        for _, _, after in steps:
-            memory = after
-        return np.array(memory.canvas)
+        steps = masked_runs.run(ops, weights, SMALL, labels, groups, options, numbers)
+        return list(steps)[-1][2]
 
     together = run([1, 4, 0], [0, 1, 2])
     assert_same(run([4], [1]), together[1:2])

@@ -16,7 +16,7 @@ import numpy as np
 from minigen import plans, sample
 from minigen.checkpoints import names, read_checkpoint
 from minigen.config import AimConfig, VqConfig
-from minigen.models import aim, vq
+from minigen.models import aim, codes, vq
 from tests.parity.case import (
     FACTOR,
     Case,
@@ -170,7 +170,7 @@ def replay_run(case: Case, ops, config, tree, run: dict) -> None:
     plan = plans.plan((config.side, config.side), "raster", "one")
     given = sample.inputs(ops, config, plan, labels.tolist(), options=options)
     given = sample.put(ops, given)
-    canvas = sample.new_canvas(ops, plan.grid, given)
+    canvas = codes.new_canvas(ops, config, plan.grid, given)
     table = wrap(ops, tape, tokens, uniforms)
     steps = sample.decode(
         table, tree, config, plan.counts, options, given, canvas, watch=keep_in(tape)

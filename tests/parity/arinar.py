@@ -9,8 +9,7 @@ import numpy as np
 
 from minigen.checkpoints import arinar_names, names, read_checkpoint
 from minigen.config import ArinarConfig
-from minigen.models import arinar, mae
-from minigen.models.layers import join
+from minigen.models import arinar, mae, masked
 from tests.parity.case import (
     FACTOR,
     Case,
@@ -77,37 +76,40 @@ def is_outer(case: Case) -> bool:
 def replay_outer(case: Case, ops) -> None:
     """patchify, forward_mae_encoder, forward_mae_decoder."""
     config, weights = configuration(case), tree(case)
-    latent, masked = take(case, "latent"), take(case, "mask") != 0
-    tokens = arinar.to_tokens(latent, config.patch)
+    latent, hidden = take(case, "latent"), take(case, "mask") != 0
+    tokens = masked.to_tokens(latent, config.patch)
     equal_bits(case, "tokens", tokens)
-    back = arinar.to_latent(tokens, config.patch, (config.side, config.side))
+    back = masked.to_latent(tokens, config.patch, (config.side, config.side))
     note(case, "unpatchify", (back != latent) * 1.0, 0.0)
-    known = np.nonzero(~masked)[1].reshape(len(masked), -1)
+    known = np.nonzero(~hidden)[1].reshape(len(hidden), -1)
     assert known.shape[1] == case.about["known_tokens"]
     labels = take(case, "labels")
     call = ops, weights, config
-    memory = arinar.begin(*call, labels, tokens, known)
     everywhere = np.tile(np.arange(config.tokens), (len(labels), 1))
-    whole = mae.embed(*call, tokens, everywhere)
-    compare(case, "enc_in", join(ops, memory.buffer, whole))
+    # the last layer of the decoder is asked for the buffer too
+    rows = np.tile(np.arange(config.buffer + config.tokens), (len(labels), 1))
+    memory = mae.begin(*call, mae.class_rows(config, labels), rows)
+    whole = mae.embed(ops, weights, tokens, rows[:, config.buffer :])
+    compare(case, "enc_in", ops.scatter(memory, whole, rows[:, config.buffer :]))
     seen = {}
 
     def watch(name, array):
         seen[name] = np.array(array)
 
-    compare(case, "z", arinar.ask(*call, memory, everywhere, watch))
-    # the last layer of the decoder is asked for the buffer too
-    rows = np.tile(np.arange(config.buffer + config.tokens), (len(labels), 1))
-    mae.decode(*call, seen["enc_out"], known, rows, watch)
+    told = labels, tokens, known, everywhere
+    compare(case, "z", masked.said(*call, *told, watch=watch))
+    read, _, _ = masked.indices(config, known, everywhere)
+    query = mae.Query(read, rows, None, rows)
+    mae.decode(*call, seen["enc_out"], query, watch)
     for name in case.arrays:
         if name in seen:
             compare(case, name, seen[name])
     for path in sorted(case.folder.iterdir()):
         if path.suffix in (".pth", ".safetensors"):
-            replay_file(case, ops, config, path, memory)
+            replay_file(case, ops, config, path, told)
 
 
-def replay_file(case: Case, ops, config, path, memory) -> None:
+def replay_file(case: Case, ops, config, path, told) -> None:
     """A file must be recognised and hold the drawn weights, and its average of them."""
     state = draw_state(case, arinar_names.arinar_rows(config))
     average = read_checkpoint(path)
@@ -132,11 +134,8 @@ def replay_file(case: Case, ops, config, path, memory) -> None:
         note(case, f"file {path.name}", (np.asarray(ours[name]) != rounded) * 1.0, 0.0)
     kind = path.stem.removeprefix("weights_")
     if f"z_{kind}w" in case.arrays:
-        call, labels = (ops, weights, config), case.arrays["labels"]
-        memory = arinar.begin(*call, labels, memory.canvas, memory.known)
-        everywhere = np.tile(np.arange(config.tokens), (len(labels), 1))
         within = FACTOR * recorded_error(case, "z")
-        z = arinar.ask(*call, memory, everywhere)
+        z = masked.said(ops, weights, config, *told)
         compare(case, f"z_{kind}w", z, within)
 
 
@@ -147,7 +146,7 @@ def has_loss(case: Case) -> bool:
 def replay_loss(case: Case, ops) -> None:
     """MAR.forward(): the masked tokens told from the others."""
     config, weights = configuration(case), tree(case)
-    tokens = arinar.to_tokens(take(case, "latent"), config.patch)
+    tokens = masked.to_tokens(take(case, "latent"), config.patch)
     equal_bits(case, "target", tokens)
     labels, mask = take(case, "labels"), take(case, "mask")
     stream = np.random.RandomState(case.about["numpy_seed"])
@@ -157,13 +156,13 @@ def replay_loss(case: Case, ops) -> None:
     ours = np.zeros_like(mask)
     np.put_along_axis(ours, orders[:, :count], 1, axis=1)
     note(case, "masked", (ours != mask) * 1.0, 0.0)
-    masked = np.nonzero(mask)[1].reshape(len(labels), -1)
+    hidden = np.nonzero(mask)[1].reshape(len(labels), -1)
     call = ops, weights, config
     known = np.nonzero(mask == 0)[1].reshape(len(labels), -1)
-    memory = arinar.begin(*call, labels, tokens, known)
     everywhere = np.tile(np.arange(config.tokens), (len(labels), 1))
-    compare(case, "z", arinar.ask(*call, memory, everywhere))
-    loss = arinar.loss(*call, tokens, labels, masked)
+    z = masked.said(*call, labels, tokens, known, everywhere)
+    compare(case, "z", z)
+    loss = arinar.loss(*call, tokens, labels, hidden)
     compare(case, "loss", np.float64(loss))
 
 

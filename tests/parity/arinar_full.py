@@ -9,7 +9,7 @@ import numpy as np
 from minigen import plans
 from minigen.checkpoints import names
 from minigen.config import KlConfig
-from minigen.models import arinar, kl, masked, mixture_head
+from minigen.models import kl, masked, mixture_head
 from minigen.sample import Options
 from tests.parity import arinar as outer
 from tests.parity.arinar_head import force
@@ -66,7 +66,6 @@ def replay_outer(case: Case, ops, config, weights) -> np.ndarray:
     known = np.nonzero(~masked)[0][None]
     labels = np.array([about["label"]])
     call = ops, weights, config
-    memory = arinar.begin(*call, labels, tokens, known, guided=True)
     seen = {}
 
     def watch(name, array):
@@ -74,7 +73,8 @@ def replay_outer(case: Case, ops, config, weights) -> np.ndarray:
             seen[name] = np.array(array)
 
     everywhere = np.arange(config.tokens)[None]
-    z = np.asarray(arinar.ask(*call, memory, everywhere, watch))
+    told = labels, tokens, known, everywhere
+    z = np.asarray(masked.said(*call, *told, guided=True, watch=watch))
     channels = np.arange(0, config.width, 12)
     ours = seen["enc_out"][:, [0, 63, 64, -1]]
     compare(case, "enc_out", ours[..., channels])

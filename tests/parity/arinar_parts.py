@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 
 from minigen import plans
-from minigen.models import arinar, mixture_head
+from minigen.models import masked, mixture_head
 from minigen.sample import Options
 from tests.parity.case import EPS, Case, compare, decide, equal, note, take
 
@@ -139,7 +139,7 @@ def replay_schedule(case: Case, ops) -> None:
             sizes = plans.counts("cosine", n, total)
             counts[row, :total] = sizes
             weights[row, :total] = [
-                arinar.guidance_weight(options, known, n) for known in np.cumsum(sizes)
+                masked.guidance_weight(options, 0, k, n) for k in np.cumsum(sizes)
             ]
         equal(case, f"n_{n}", counts)
         compare(case, f"cfg_{n}", weights, EPS * case.arrays[f"cfg_{n}"])

@@ -1,6 +1,6 @@
 """ARINAR's runs: every step's conditions, mixtures, choices, and what was drawn.
 
-The steps of `arinar.decode` run on an op table whose random numbers are those of the
+The steps of `minigen.sample` run on an op table whose random numbers are those of the
 cases, and which hands on the recorded component, or candidate, whatever we drew: so
 each step sees the recorded past, and what must be equal but is not fails where it was
 drawn.
@@ -15,8 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from minigen import plans
-from minigen.models import arinar, mixture_head
+from minigen.models import masked, mixture_head
 from minigen.sample import Options
+from tests import masked_runs
 from tests.parity import arinar as outer
 from tests.parity import arinar_parts as noise
 from tests.parity.case import (
@@ -135,16 +136,12 @@ def new_tape(case: Case, first_step=0, comp="comp", sel="sel", comp_sel="comp_se
 def play(ops, weights, config, labels, groups, options, tape):
     """Run all steps; return the latents (b c y x) and the guidance of each step."""
     table, watch = wrap(ops, config, tape)
-    call = table, weights, config
-    memory = arinar.begin(*call, labels, guided=arinar.guides(options.guidance))
-    numbers = np.zeros(2, np.uint32), np.arange(len(labels))
-    given = memory, groups, options, numbers, watch
-    weight = []
-    for drawn, each, memory in arinar.decode(*call, *given):  # noqa: B007
-        weight.append(each)
-        tape.tokens.append(np.array(drawn).reshape(-1, config.features))
-    tokens, grid = np.array(memory.canvas), (config.side, config.side)
-    return arinar.to_latent(tokens, config.patch, grid), np.array(weight)
+    numbers = masked_runs.KEY, np.arange(len(labels))
+    call = table, weights, config, labels, groups, options, numbers, watch
+    drawn, weight, canvas = zip(*masked_runs.run(*call), strict=True)
+    tape.tokens += [tokens.reshape(-1, config.features) for tokens in drawn]
+    grid = config.side, config.side
+    return masked.to_latent(canvas[-1], config.patch, grid), np.array(weight)
 
 
 def wrap(ops, config, tape: Tape):

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from minigen import plans, sample
-from minigen.models import arpg
+from minigen.models import arpg, codes
 from tests.parity import arpg_forward, weights
 from tests.parity.arpg_draws import choose_with, margin
 from tests.parity.case import (
@@ -181,7 +181,7 @@ def decode(
     cache of every step in.
     """
     table = arpg.rotary_table(ops, config, plan.grid)
-    known = sample.check_known(config, plan, len(labels), known)
+    known = codes.check_known(config, plan, len(labels), known)
     n = len(plan.order)
     cache = arpg.new_cache(ops, config, 2 * len(labels), 1 + len(plan.known) + n)
     ids, rows = arpg.prompt(config, labels, arpg.table_rows(plan.known), known)

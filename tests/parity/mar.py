@@ -18,10 +18,11 @@ from minigen import plans
 from minigen.checkpoints import mar_names, read_checkpoint
 from minigen.checkpoints import names as layout
 from minigen.config import MarConfig
-from minigen.models import arinar, diffusion_head, mar
+from minigen.models import diffusion_head, masked
 from minigen.models.layers import linear
 from minigen.models.masked import Draws
 from minigen.sample import Options
+from tests import masked_runs
 from tests.parity.case import EPS, Case, compare, equal, note, take
 from tests.synth import synth
 
@@ -200,7 +201,6 @@ def replay_run(case: Case, ops) -> None:
         guidance_schedule=run["cfg_schedule"],
         temperature=run["temperature"],
     )
-    memory = mar.begin(*call, np.array(run["labels"]), guided=True)
     numbers = np.zeros(2, np.uint32), np.arange(b)
     conditions, drawn, weights = [], [], []
 
@@ -208,18 +208,16 @@ def replay_run(case: Case, ops) -> None:
         if name == "conditions":
             conditions.append(np.array(seen[1]).reshape(-1, config.width))
 
-    for tokens, weight, after in mar.decode(
-        *call, memory, groups, options, numbers, watch
-    ):
-        drawn.append(np.array(tokens).reshape(-1, config.features))
+    call = *call, run["labels"], groups, options, numbers, watch
+    for tokens, weight, canvas in masked_runs.run(*call):  # noqa: B007
+        drawn.append(tokens.reshape(-1, config.features))
         weights.append(weight)
-        memory = after
     recorded = case.arrays["cfg_iter"]
     compare(case, "cfg_iter", np.array(weights), EPS * np.abs(recorded))
     compare(case, "z", np.concatenate(conditions))
     compare(case, "sampled", np.concatenate(drawn))
     grid = config.side, config.side
-    latent = arinar.to_latent(np.array(memory.canvas), config.patch, grid)
+    latent = masked.to_latent(canvas, config.patch, grid)
     compare(case, "latent", latent)
 
 

@@ -93,6 +93,11 @@ FAMILIES = {
 
 TINY = {
     "aim/sampling_filters",
+    "arinar/gmm_sampling",
+    "arinar/gmm_sampling_fg2",
+    "arinar/gmm_sampling_v1",
+    "arinar/guidance",
+    "arinar/head_g4",
     "mamba_ops/add_rmsnorm",
     "mamba_ops/causal_conv1d",
     "mamba_ops/gated_rmsnorm",
@@ -103,6 +108,7 @@ TINY = {
     "mamba_ops/selective_scan",
     "mamba_ops/selective_state_update",
     "mamba_ops/ssd",
+    "mar_diffloss/denoiser_tiny",
 }
 """Cases that take seconds through the interpreter of CUDA kernels."""
 
