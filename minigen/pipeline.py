@@ -260,8 +260,8 @@ def check_fit(generator: Model, tokenizer: Model, kind: type) -> None:
     ours, theirs = generator.config, tokenizer.config
     if not isinstance(theirs, kind):
         raise InputError(
-            f"the tokenizer's file holds a {tokenizer.family} model; a generator of "
-            f"family {generator.family} needs a {NAMES[kind]} tokenizer"
+            f"the tokenizer's file holds the family {tokenizer.family}; expected a "
+            f"{NAMES[kind]} tokenizer, for a generator of family {generator.family}"
         )
     if kind is VqConfig and theirs.codes != ours.vocabulary:
         raise InputError(

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from minigen import defaults, doctor, evaluate, plans, target
 from minigen import sample as loop
 from minigen.bench import ceilings, limit, weights
-from minigen.checkpoints import names, read_checkpoint
+from minigen.checkpoints import convert, names, read_checkpoint
 from minigen.checkpoints.load import family_of
 from minigen.cli import app
 from minigen.commands.models import parameters
@@ -25,21 +25,29 @@ from minigen.config import PRESETS
 from minigen.pipeline import Pipeline
 from minigen.show import files
 
+NAMES = {
+    "G": "arpg-mnist", "R": "gpt-mnist", "M": "aim-mnist", "A": "arinar-mnist",
+    "D": "mar-mnist", "T": "vq-mnist", "K": "kl-mnist",
+}  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """Stand-in weights of the small models, in files as the originals write them."""
     folder = tmp_path_factory.mktemp("models")
     paths = {}
-    for name in ("arpg-mnist", "gpt-mnist", "aim-mnist", "vq-mnist"):
+    for name in NAMES.values():
         paths[name] = folder / f"{name}.safetensors"
         weights.write(PRESETS[name], paths[name])
-    return paths
+    # no shape tells which code such a model was trained by
+    original, path = paths["arinar-mnist"], folder / "converted.safetensors"
+    convert(original, path, behaviour="head")
+    return {**paths, "arinar-mnist": path}
 
 
 @pytest.fixture
 def minigen(models, tmp_path, monkeypatch):
-    """Run the command line in an empty folder; G and T stand for the models' files."""
+    """Run the command line in an empty folder; NAMES' letters stand for files."""
     monkeypatch.chdir(tmp_path)
     # the width of help and errors does not depend on where the tests run, and a worker
     # finds the package that is under test
@@ -47,8 +55,7 @@ def minigen(models, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(doctor.Path(doctor.__file__).parents[1]))
 
     def run(*arguments, status=0):
-        names = {"G": models["arpg-mnist"], "T": models["vq-mnist"]}
-        names |= {"R": models["gpt-mnist"], "M": models["aim-mnist"]}
+        names = {letter: models[name] for letter, name in NAMES.items()}
         arguments = [str(names.get(a, a)) for a in arguments]
         result = CliRunner().invoke(app, arguments)
         if result.exception and not isinstance(result.exception, SystemExit):
@@ -257,6 +264,40 @@ def test_the_positions_of_aim_have_names(minigen):
     assert not np.array_equal(*images)
     said = minigen("sample", *one, "--positions", "learned", status=2)
     assert "choose trained, released" in said
+
+
+@pytest.mark.parametrize("model", ["arinar-mnist", "mar-mnist"])
+def test_a_model_of_latents_is_drawn_from_as_any_other(minigen, model):
+    letter = {"arinar-mnist": "A", "mar-mnist": "D"}[model]
+    one = (letter, "--tokenizer", "K", "--backend", "numpy", "-c", "7", "--steps", "2")
+    found = json.loads(minigen("sample", *one, "--json"))["recipe"]
+    family = family_of(PRESETS[model])
+    general = {**defaults.GENERAL[family], **defaults.OWN.get(model, {})}
+    assert {name: found[name] for name in general} == general
+    assert "agrees" in minigen("replay", "sample.png", "--backend", "numpy")
+    lines = minigen("steps", *one, "--guidance", "1", "--pictures").splitlines()
+    assert lines[0].split() == ["step", "new", "known", "guidance", "mean", "deviation"]
+    assert lines[1].split()[:4] == ["1", "19", "19", "1.00"]
+    said = minigen("sample", *one, "--top-k", "5", status=2)
+    assert "leave them at 0 and 1" in said.replace("\n", " ")
+    said = minigen("sample", letter, "--tokenizer", "T", "-c", "7", status=2)
+    assert "expected a KL tokenizer" in said.replace("\n", " ")
+
+
+def test_a_guided_feature_may_be_drawn_in_two_ways(minigen):
+    one = ("--tokenizer", "K", "--backend", "numpy", "-c", "7", "--steps", "1")
+    one += ("--guidance", "3")
+    images = []
+    for way in ("candidates", "grid"):
+        minigen("sample", "A", *one, "--guided-draw", way, "--out", f"{way}.png")
+        image, recipe = files.read_png(f"{way}.png")
+        assert recipe["guided_draw"] == way
+        images.append(image)
+    assert not np.array_equal(*images)
+    for letter, tokenizer in (("D", "K"), ("G", "T")):
+        given = (letter, "--tokenizer", tokenizer, "-c", "7", "--guided-draw", "grid")
+        said = minigen("sample", *given, status=2)
+        assert "as ARINAR's are" in said.replace("\n", " ")
 
 
 def test_what_no_shape_shows_can_be_said(minigen):

@@ -140,3 +140,7 @@ def test_a_tokenizer_is_judged_on_what_comes_back():
     assert 0 <= found["accuracy_reconstructions"] <= 1
     assert 1 <= found["codes_used"] <= found["codes"] == model.config.codes
     assert found["distance"] > 0 and found["images"] == 6
+    model = weights.model(PRESETS["kl-mnist"])
+    found = evaluate.evaluate_tokenizer(model, ops, judge, images, seen)
+    assert 0 <= found["accuracy_reconstructions"] <= 1 and found["distance"] > 0
+    assert not {"codes", "codes_used"} & set(found)
