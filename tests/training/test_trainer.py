@@ -72,11 +72,11 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("name", ["vq", "kl", "arpg", "gpt", "arinar", "judge"])
+@pytest.mark.parametrize("name", ["vq", "kl", "arpg", "gpt", "arinar", "mar", "judge"])
 def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, kl_tokenizer, tmp_path, monkeypatch
 ):
-    tokenizer = kl_tokenizer if name == "arinar" else tokenizer
+    tokenizer = kl_tokenizer if name in ("arinar", "mar") else tokenizer
     monkeypatch.setattr(tasks, "RESTART", 3)
     monkeypatch.setitem(
         tasks.PRESETS, "judge-mnist", JudgeConfig(widths=(32, 32, 32, 32))
