@@ -97,7 +97,7 @@ TINY = {
     "arinar/gmm_sampling_fg2",
     "arinar/gmm_sampling_v1",
     "arinar/guidance",
-    "arinar/head_g4",
+    "arinar/head_g4_fg2",
     "mamba_ops/add_rmsnorm",
     "mamba_ops/causal_conv1d",
     "mamba_ops/gated_rmsnorm",
