@@ -59,7 +59,7 @@ def tile(rows, columns):
                 return [_fma(builder, *p, s) for p, s in zip(pairs, sums, strict=True)]
 
             sums = _loop(builder, size, LANES, zeros, step)
-            totals = [_total(builder, s) for s in sums]
+            totals = _totals(builder, sums)
             return context.make_tuple(builder, signature.return_type, totals)
 
         return result(x, i, w, j, ahead), build
@@ -174,19 +174,53 @@ def _fma(builder, a, b, c):
     return builder.call(fma, [a, b, c])
 
 
-def _total(builder, vector):
-    # the upper half onto the lower: eight sums, four, two, one
-    width = LANES
+def _totals(builder, vectors):
+    # of each vector its sixteen numbers added up: the upper half onto the lower, which
+    # leaves eight sums, then four, two, one. Two vectors share what would be half empty
+    count, width = len(vectors), LANES
+    places = [[n] for n in range(count)]
     while width > 1:
-        width //= 2
-        numbers = ir.VectorType(_WORD, width)
-        low = numbers(list(range(width)))
-        high = numbers(list(range(width, 2 * width)))
-        vector = builder.fadd(
-            builder.shuffle_vector(vector, vector, low),
-            builder.shuffle_vector(vector, vector, high),
-        )
-    return builder.extract_element(vector, _WORD(0))
+        pairs = range(0, len(vectors), 2)
+        low, high, order = _halves(width)
+        halved, placed = [], []
+        for n in pairs:
+            alone = n + 1 == len(vectors)
+            one, other = vectors[n], _FLOATS(ir.Undefined) if alone else vectors[n + 1]
+            halved.append(
+                builder.fadd(
+                    builder.shuffle_vector(one, other, _WORDS(low)),
+                    builder.shuffle_vector(one, other, _WORDS(high)),
+                )
+            )
+            both = places[n] + ([None] * len(places[n]) if alone else places[n + 1])
+            placed.append([both[group] for group in order])
+        vectors, places, width = halved, placed, width // 2
+    totals = [None] * count
+    for vector, order in zip(vectors, places, strict=True):
+        for lane, n in enumerate(order):
+            if n is not None:
+                totals[n] = builder.extract_element(vector, _WORD(lane))
+    return totals
+
+
+def _halves(width):
+    # lanes of two vectors that hold the lower, and the upper halves of their groups of
+    # `width` numbers; and which group the halves stand for. No half of less than four
+    # leaves its four lanes: on x86 each of these is a single instruction
+    half = width // 2
+    order = [
+        (vector * LANES + start) // width
+        for lanes in ([range(LANES)] if half >= 4 else _fours())
+        for vector in (0, 1)
+        for start in lanes
+        if start % width == 0
+    ]
+    low = [group * width + k for group in order for k in range(half)]
+    return low, [lane + half for lane in low], order
+
+
+def _fours():
+    return [range(start, start + 4) for start in range(0, LANES, 4)]
 
 
 def _prefetch(builder, pointer):
