@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from minigen import backends
-from minigen.bench import heads, report, weights
-from minigen.bench.heads import Cost, Head, Heads
+from minigen.bench import costs, heads, report, weights
+from minigen.bench.costs import Cost
+from minigen.bench.heads import Head, Heads
 from minigen.checkpoints import names
 from minigen.cli import app
 from minigen.config import PRESETS, ArinarConfig, MarConfig
-from minigen.models import mixture_head
 
 OUTER = dict(
     width=24, encoder_width=16, encoder_layers=1, decoder_layers=1, encoder_heads=2,
@@ -83,9 +83,9 @@ COUNTED = {
 def test_a_cost_is_what_the_op_table_is_asked_for(sizes, tokens, monkeypatch):
     counted = []
 
-    def call(draw, ops, *arguments, **how):
+    def call(model, ops, *arguments):
         counted.append(Counted())
-        return plain(draw, counted[-1].ops, *arguments, **how)
+        return plain(model, counted[-1].ops, *arguments)
 
     plain = heads._call
     monkeypatch.setattr(heads, "_call", call)
@@ -104,25 +104,25 @@ def test_a_cost_is_what_the_op_table_is_asked_for(sizes, tokens, monkeypatch):
 
 def test_weights_of_two_bytes_count_as_two():
     config = CONFIGS["arinar-tiny"]
-    whole, half = (heads.mixture_cost(config, 1, size, 1) for size in (4, 2))
+    whole, half = (costs.head(config, 1, size) for size in (4, 2))
     # keys and values stay float32: of two rows, two layers, and 1 + 2 + 3 features
     kept = 4 * 2 * 2 * 2 * 16 * 6
     assert whole.bytes - kept == 2 * (half.bytes - kept)
-    config = CONFIGS["mar-tiny"]
-    whole, half = (heads.diffusion_cost(config, 1, size) for size in (4, 2))
+    whole, half = (costs.head(CONFIGS["mar-tiny"], 1, size) for size in (4, 2))
     assert whole.bytes == 2 * half.bytes and whole.products == half.products
 
 
-def test_the_full_heads_cost_what_their_papers_say():
+def test_the_full_heads_cost_what_was_counted_of_the_originals():
     """Of a row: 118.9 million products, and 33.6 million in each of 100 steps."""
     arinar, mar = PRESETS["arinar-b"], PRESETS["mar-b"]
-    candidates = 1 + 2 * mixture_head.CANDIDATES
-    cost = heads.mixture_cost(arinar, 4, 4, candidates)
+    cost = costs.head(arinar, 4, 4)
     assert round(cost.products / 8 / 1e6, 1) == 118.9
     assert cost.numbers == 4 * 16 * 2001 and cost.passes == 16
-    cost = heads.diffusion_cost(mar, 4, 4)
-    assert round(cost.products / 8 / 100 / 1e6, 1) == 33.8
-    assert cost.numbers == 4 * 16 * 100 and cost.passes == 100
+    assert costs.head(arinar, 4, 4, "grid").numbers == 4 * 16
+    one, two = (costs.head(mar, tokens, 4) for tokens in (1, 2))
+    # of a token more: what all tokens share is not made again
+    assert round((two.products - one.products) / 2 / 100 / 1e6, 1) == 33.6
+    assert one.numbers == 16 * 100 and one.passes == 100
     counts = [
         sum(np.prod(s) for n, s in names.manifest(config).items() if n.startswith(part))
         for config, part in ((arinar, "arhead."), (mar, "diffloss."))
@@ -146,8 +146,8 @@ def test_a_head_has_the_weights_it_has_in_the_whole_model(name):
 def test_every_head_draws_as_often_and_all_numbers_are_finite(backend, monkeypatch):
     drawn = []
 
-    def call(*arguments, **how):
-        drawn.append(plain(*arguments, **how))
+    def call(*arguments):
+        drawn.append(plain(*arguments))
         return drawn[-1]
 
     plain = heads._call

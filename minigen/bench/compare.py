@@ -15,16 +15,31 @@ from statistics import median
 from minigen import defaults, plans, target
 from minigen.bench import ceilings, limit
 from minigen.bench.weights import pick
-from minigen.bench.worker import Job
-from minigen.config import PRESETS, AimConfig, ArpgConfig, GptConfig, VqConfig, to_dict
+from minigen.bench.worker import Job, chosen
+from minigen.config import (
+    PRESETS,
+    AimConfig,
+    ArinarConfig,
+    ArpgConfig,
+    GptConfig,
+    KlConfig,
+    MarConfig,
+    VqConfig,
+    to_dict,
+)
 from minigen.errors import InputError, MinigenError
 
 OURS, TWIN = "minigen.bench.worker", "minigen.training.bench"
 PARTS = ("tokens", "pixels", "image")
-GENERATORS = (ArpgConfig, GptConfig, AimConfig)
+MASKED = (ArinarConfig, MarConfig)
+GENERATORS = (ArpgConfig, GptConfig, AimConfig, *MASKED)
 
 TOKENS = 64
 """Tokens that are drawn where each is a step: a quarter of an image of 256."""
+
+EVERY = 8
+"""Of the steps of a masked model, which take a minute or two, each so many-th is run.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,12 @@ class Comparison:
         return "tokens" if self.job.tokens else "image"
 
     @property
+    def ran(self) -> tuple[int, int]:
+        """The decoding steps that ran, and those of which their time is an estimate."""
+        steps = len(self.work["tokens"])
+        return len(chosen(steps, self.job.every or 1)), steps
+
+    @property
     def ratio(self) -> float | None:
         """The median over paired runs of the twin's time by ours: above 1, we win."""
         if self.twin is None:
@@ -64,35 +85,74 @@ class Comparison:
         return median(twin[part] / ours[part] for ours, twin in pairs)
 
 
+def decoder_of(generator: str) -> str:
+    """Return the preset of the tokenizer that a full-size generator goes with."""
+    return "kl-16" if isinstance(PRESETS.get(generator), MASKED) else "vq-16"
+
+
 def settle(job: Job) -> Job:
     """Return the job with all that was left open.
 
     Raises InputError if there is no such model, dtype or plan.
     """
-    for name, family in ((job.generator, GENERATORS), (job.tokenizer, VqConfig)):
+    masked = isinstance(PRESETS.get(job.generator), MASKED)
+    decoders = KlConfig if masked else VqConfig
+    for name, family in ((job.generator, GENERATORS), (job.tokenizer, decoders)):
         if not isinstance(PRESETS.get(name), family):
             known = ", ".join(n for n, c in PRESETS.items() if isinstance(c, family))
             raise InputError(f"{name!r} is not one of {known}")
-    codes, vocabulary = PRESETS[job.tokenizer].codes, PRESETS[job.generator].vocabulary
-    if codes != vocabulary:
-        raise InputError(
-            f"{job.generator} has {vocabulary} tokens and {job.tokenizer} {codes} "
-            "codes; name a pair that belongs together"
-        )
+    _check_pair(job, PRESETS[job.generator], PRESETS[job.tokenizer])
     pick(job.dtype)
     config = PRESETS[job.generator]
     family = to_dict(config)["family"]
     own = defaults.settle(family, job.generator, schedule=job.schedule)
     job = replace(job, **own)
-    if not isinstance(config, ArpgConfig):
+    if job.every is not None and not masked:
+        raise InputError(
+            f"{job.generator} does not read all again in every step, so none of its "
+            "steps can stand for others; do not say which to run"
+        )
+    if not isinstance(config, ArpgConfig | ArinarConfig | MarConfig):
         return _settle_raster(job, config.tokens)
     if job.tokens is not None:
         raise InputError(
             f"{job.generator} draws several tokens in a step, so it is timed by the "
             "image; ask for fewer steps, or for no number of tokens"
         )
-    plans.counts(job.schedule, config.tokens, job.steps)
-    return job
+    steps = len(_counts(job, config))
+    if not masked:
+        return job
+    _check_guidance(job)
+    every = min(EVERY, steps) if job.every is None else job.every
+    if not 1 <= every <= steps:
+        raise InputError(f"every {every}th step was asked for; there are {steps}")
+    return replace(job, every=every)
+
+
+def _check_pair(job, config, tokenizer):
+    if isinstance(tokenizer, VqConfig):
+        what, ours, theirs = "codes", config.vocabulary, tokenizer.codes
+    else:
+        # latents, each of them a token
+        what, ours, theirs = "channels", config.features, tokenizer.channels
+    if ours != theirs:
+        raise InputError(
+            f"{job.generator} draws tokens of {ours} {what} and {job.tokenizer} has "
+            f"{theirs}; name a pair that belongs together"
+        )
+
+
+def _check_guidance(job):
+    if not job.guidance > 1:
+        raise InputError(
+            f"guidance {job.guidance} leaves a half of guidance out on one side; give "
+            "one above 1"
+        )
+
+
+def _counts(job, config):
+    number = job.tokens or config.tokens
+    return [n for n in plans.counts(job.schedule, number, job.steps) if n]
 
 
 def _settle_raster(job, most):
@@ -100,11 +160,7 @@ def _settle_raster(job, most):
         raise InputError(
             f"{job.generator} draws one token a step; ask for no schedule but one"
         )
-    if not job.guidance > 1:
-        raise InputError(
-            f"guidance {job.guidance} leaves a half of guidance out on one side; give "
-            "one above 1"
-        )
+    _check_guidance(job)
     tokens = min(TOKENS, most) if job.tokens is None else job.tokens
     if not 1 <= tokens <= most:
         raise InputError(f"{tokens} tokens were asked for; an image has 1 .. {most}")
@@ -140,7 +196,9 @@ def compare(
 def to_json(found: Comparison) -> dict:
     """Return everything that was measured, ready for JSON."""
     least = {part: seconds(found, part) for part in PARTS}
+    ran, steps = found.ran
     about = {"ratio": found.ratio, "judged": found.judged, "limit": least}
+    about |= {"steps_ran": ran, "steps": steps, "estimated": ran < steps}
     return {**asdict(found), **about}
 
 
@@ -155,11 +213,9 @@ def seconds(found: Comparison, part: str) -> float:
 def _work(job):
     config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
     size = pick(job.dtype).itemsize
-    number = job.tokens or config.tokens
-    counts = [n for n in plans.counts(job.schedule, number, job.steps) if n]
     grid = (config.side, config.side)
     return {
-        "tokens": limit.generator(config, counts, size, job.batch),
+        "tokens": limit.generator(config, _counts(job, config), size, job.batch),
         "pixels": limit.decoder(tokenizer, grid, size, job.batch),
     }
 

@@ -18,12 +18,12 @@ from statistics import median
 import numpy as np
 
 from minigen import backends, rng
-from minigen.bench import weights
-from minigen.bench.limit import FLOAT
+from minigen.bench import costs, weights
 from minigen.config import PRESETS, ArinarConfig, MarConfig
 from minigen.errors import InputError
-from minigen.models import arinar, diffusion_head, mar, mixture_head
+from minigen.models import arinar, mar
 from minigen.models.masked import Draws
+from minigen.models.mixture_head import CANDIDATES
 
 TOKENS = 4
 """Tokens of a call: what a step draws on average, of 64 that draw 256."""
@@ -35,27 +35,12 @@ many steps it does not say."""
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What a call cannot do without, counted from the sizes of its arrays.
-
-    bytes: of the matrices, each time that a pass reads them, and of the keys and values
-    it reads; products: multiplications, each with an addition; numbers: random ones;
-    passes: of a network, each of which must wait for the one before.
-    """
-
-    bytes: int
-    products: int
-    numbers: int
-    passes: int
-
-
-@dataclass(frozen=True)
 class Head:
     """A head's way of drawing: preset, name, cost and seconds of every call."""
 
     model: str
     way: str
-    cost: Cost
+    cost: costs.Cost
     seconds: list
 
     @property
@@ -115,24 +100,23 @@ def measure(
             "guidance 1 leaves nothing to choose among; give another, such as 4.5"
         )
     backend, ops = backends.pick(backend)
-    configs, many = [PRESETS[name] for name in names], mixture_head.CANDIDATES
-    made = []
-    for name, config in zip(names, configs, strict=True):
+    found = []
+    for name, model in zip(names, (arinar, mar), strict=True):
         say(f"{name}: drawing stand-in weights")
-        made.append({"head": backends.move(ops, weights.head(config, dtype))})
-    of_arinar, of_mar = (
-        partial(_call, draw, ops, w, config, tokens, guidance)
-        for draw, w, config in zip((arinar.draw, mar.draw), made, configs, strict=True)
-    )
-    on_grid = partial(of_arinar, guided=mixture_head.draw_on_grid)
-    calls = of_arinar, on_grid, of_mar
-    sizes = configs[0], tokens, size
+        config = PRESETS[name]
+        w = {"head": backends.move(ops, weights.head(config, dtype))}
+        call = partial(_call, model, ops, w, config, tokens, guidance)
+        found.append((config, call))
+    (mixtures, draw_features), (diffusion, draw_tokens) = found
+    ways = {"candidates": f"{CANDIDATES} candidates", "grid": "on a grid"}
     heads = [
-        Head(names[0], f"{many} candidates", mixture_cost(*sizes, 1 + 2 * many), []),
-        Head(names[0], "on a grid", mixture_cost(*sizes, 1), []),
-        Head(names[1], f"{configs[1].noise_steps} steps",
-             diffusion_cost(configs[1], tokens, size), []),
-    ]  # fmt: skip
+        Head(names[0], text, costs.head(mixtures, tokens, size, way), [])
+        for way, text in ways.items()
+    ]
+    calls = [partial(draw_features, way) for way in ways]
+    cost = costs.head(diffusion, tokens, size)
+    heads.append(Head(names[1], f"{diffusion.noise_steps} steps", cost, []))
+    calls.append(draw_tokens)
     for head, call in zip(heads, calls, strict=True):
         say(f"{head.model}, {head.way}: compiling")
         call()
@@ -144,47 +128,6 @@ def measure(
             calls[i]()
             heads[i].seconds.append(time.perf_counter() - start)
     return Heads(heads, tokens, guidance, dtype, backend)
-
-
-def mixture_cost(config: ArinarConfig, tokens: int, size: int, numbers: int) -> Cost:
-    """Return what ARINAR's head needs for a guided call.
-
-    size: bytes of a stored weight; numbers: random ones for each feature.
-
-    >>> cost = mixture_cost(PRESETS["arinar-b"], 1, 4, 1)
-    >>> cost.products  # 118.9 million for each of two rows
-    237844992
-    """
-    d, w, n = config.width, config.inner_width, config.groups
-    layers, out = config.inner_layers, config.mixtures * (2 * config.group + 1)
-    # condition and modulations are the same for all features: they are made once
-    matrices = w * d + (6 * layers + 2) * w * d
-    matrices += n * (12 * layers * w * w + out * w) + (n - 1) * config.group * w
-    rows, read = 2 * tokens, layers * 2 * w * n * (n + 1) // 2
-    return Cost(
-        bytes=matrices * size + rows * read * FLOAT,
-        products=rows * (matrices + read),
-        numbers=tokens * n * numbers,
-        passes=n,
-    )
-
-
-def diffusion_cost(config: MarConfig, tokens: int, size: int) -> Cost:
-    """Return what MAR's head needs for a guided call. size: bytes of a stored weight.
-
-    >>> diffusion_cost(PRESETS["mar-b"], 1, 4).passes
-    100
-    """
-    w, c, steps = config.head_width, config.features, config.noise_steps
-    # the steps are told of by vectors that all tokens share, made in one pass
-    once, told = w * config.width, diffusion_head.WAVES * w + w * w
-    each = 3 * c * w + (5 * config.head_layers + 2) * w * w
-    return Cost(
-        bytes=(once + told + steps * each) * size,
-        products=2 * tokens * (once + steps * each) + steps * told,
-        numbers=tokens * steps * c,
-        passes=steps,
-    )
 
 
 def to_json(found: Heads) -> dict:
@@ -219,13 +162,14 @@ def to_json(found: Heads) -> dict:
     }
 
 
-def _call(draw, ops, w, config, tokens, guidance, **how):
+def _call(model, ops, w, config, tokens, guidance, way="candidates"):
     # what the outer model says has about unit variance: its last norm sees to it
     said = np.random.default_rng(tokens).standard_normal(
         (2, tokens, config.width), np.float32
     )
     where = np.zeros(2, np.uint32), np.zeros(tokens, np.int64), np.arange(tokens)
-    draws = Draws(*map(ops.put, where), 0)
-    x = draw(ops, w, config, ops.put(said), draws, guidance, 1.0, **how)
+    draws, table = Draws(*map(ops.put, where), 0), model.table(config)
+    table = table if table is None else ops.put(table)
+    x = model.draw(ops, w, config, ops.put(said), draws, guidance, 1.0, table, way)
     # on a device, this waits until all is done
     return ops.get(x)

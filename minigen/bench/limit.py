@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
+from minigen.bench import costs
 from minigen.bench.ceilings import Ceilings
+from minigen.bench.costs import FLOAT
 from minigen.checkpoints.aim_names import mixer_rows
-from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
-
-FLOAT = 4  # bytes of a number that is kept from token to token
+from minigen.config import (
+    AimConfig,
+    ArinarConfig,
+    ArpgConfig,
+    GptConfig,
+    KlConfig,
+    MarConfig,
+    VqConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -30,15 +39,22 @@ class Work:
 
 
 def generator(
-    config: ArpgConfig | GptConfig | AimConfig, counts, size: int, batch: int = 1
+    config: ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig,
+    counts,
+    size: int,
+    batch: int = 1,
 ) -> list[Work]:
     """Return the work of each decoding step, with both halves of guidance.
 
-    counts: tokens decoded at each step, one each but for ARPG; size: bytes of a stored
-    weight.
+    counts: tokens decoded at each step, one each for LlamaGen and AiM; size: bytes of a
+    stored weight.
     """
     if isinstance(config, ArpgConfig):
         return _arpg(config, counts, size, 2 * batch)
+    if isinstance(config, ArinarConfig | MarConfig):
+        ends = accumulate(counts, initial=0)
+        steps = zip(ends, (0, *counts), counts, strict=False)
+        return [_masked(config, *step, size, batch) for step in steps]
     work = _gpt if isinstance(config, GptConfig) else _aim
     return [work(config, token + 1, size, 2 * batch) for token in range(len(counts))]
 
@@ -94,8 +110,33 @@ def _aim(config, known, size, rows):
     )
 
 
-def decoder(config: VqConfig, grid: tuple[int, int], size: int, batch: int = 1) -> Work:
-    """Return the work of turning a grid of codes into an image."""
+def _masked(config, known, fed, asked, size, batch):
+    # all is read again: the encoder's rows by each of them, the decoder's by each of
+    # all, but for its last layer, of which only those asked for are needed
+    e, d, r = config.encoder_width, config.width, config.ratio
+    s, n, m = config.buffer + known, config.buffer + config.tokens, asked
+    encoder = config.encoder_layers * (4 + 2 * r) * e * e
+    layer = (4 + 2 * r) * d * d
+    before = config.decoder_layers - 1
+    a_row = encoder * s + d * e * s + before * layer * n
+    # of the last layer, keys and values are made of all rows
+    a_row += 2 * d * d * n + (layer - 2 * d * d) * m
+    meetings = config.encoder_layers * e * s * s + d * n * (before * n + m)
+    head = costs.head(config, asked * batch, size)
+    weights = encoder + d * e + config.decoder_layers * layer
+    # a token is made a row once, after the step that drew it
+    a_row += config.features * e * fed
+    weights += config.features * e * bool(fed)
+    return Work(
+        bytes=weights * size + head.bytes,
+        operations=2 * (2 * batch * (a_row + 2 * meetings) + head.products),
+    )
+
+
+def decoder(
+    config: VqConfig | KlConfig, grid: tuple[int, int], size: int, batch: int = 1
+) -> Work:
+    """Return the work of turning a grid of codes or latents into an image."""
     pixels = grid[0] * grid[1]
     widths = config.widths
     weights = operations = 0
@@ -117,17 +158,22 @@ def decoder(config: VqConfig, grid: tuple[int, int], size: int, batch: int = 1) 
             convolve(width, width, 1, pixels)
         operations += 4 * width * pixels * pixels
 
-    width = widths[-1]
-    convolve(config.code_size, config.latent, 1, pixels)
-    convolve(config.latent, width, 9, pixels)
+    width, last = widths[-1], config.levels - 1
+    if isinstance(config, VqConfig):
+        given, inner, blocks, attending = config.code_size, config.latent, 3, (last,)
+    else:
+        given = inner = config.channels
+        blocks, attending = config.blocks + 1, config.decoder_attention
+    convolve(given, inner, 1, pixels)
+    convolve(inner, width, 9, pixels)
     residual(width, width, pixels)
     attend(width, pixels)
     residual(width, width, pixels)
     for level in reversed(range(config.levels)):
-        for _ in range(3):
+        for _ in range(blocks):
             residual(width, widths[level], pixels)
             width = widths[level]
-            if level == config.levels - 1:
+            if level in attending:
                 attend(width, pixels)
         if level:
             pixels *= 4

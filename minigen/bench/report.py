@@ -21,11 +21,22 @@ def comparison(found: Comparison) -> str:
         f"guidance {job.guidance}, batch {job.batch}, {job.threads} threads, "
         f"medians of {len(ours.runs)}\n",
         _sides(found),
-        "",
+        *_estimate(found),
         _verdict(found),
         "",
         _limit(found),
     ])  # fmt: skip
+
+
+def _estimate(found):
+    ran, steps = found.ran
+    if ran == steps:
+        return [""]
+    return [
+        f"\nestimated: {ran} of {steps} steps ran, one in {found.job.every}, with "
+        "stand-ins of the tokens",
+        f"before it; the times of tokens and image are what all {steps} would take\n",
+    ]
 
 
 def growth(found: Growth) -> str:

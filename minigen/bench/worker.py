@@ -13,7 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
+
+from minigen import sample as loop
+from minigen.plans import Plan
 
 WARM = 4
 """Steps of the image that is drawn before the first timing."""
@@ -24,7 +30,9 @@ class Job:
     """What is drawn: presets by name, stand-in weights, one batch of images.
 
     schedule: None for the family's own; tokens: how many of an image are drawn where
-    each is a step, None for models that draw several in a step.
+    each is a step, None for models that draw several in a step; every: for models that
+    read all again in each step, that only every so many-th is run; 1 for all, None for
+    models that keep something from step to step.
     """
 
     generator: str = "arpg-l"
@@ -37,6 +45,36 @@ class Job:
     threads: int = 2
     backend: str = "auto"
     tokens: int | None = None
+    every: int | None = None
+
+
+def chosen(steps: int, every: int) -> range:
+    """Return the numbers of the steps that stand for all: in the middle of equal parts.
+
+    >>> list(chosen(64, 8)), list(chosen(3, 1))
+    ([4, 12, 20, 28, 36, 44, 52, 60], [0, 1, 2])
+    """
+    return range(every // 2, steps, every)
+
+
+def samples(plan: Plan, every: int) -> list[Plan]:
+    """Return the `chosen` steps of a plan, each a plan that knows those before it.
+
+    >>> whole = Plan((2, 3), ((4,), (2, 5), (0, 1, 3)))
+    >>> samples(whole, 2)
+    [Plan(grid=(2, 3), groups=((2, 5),), known=(4,))]
+    """
+    return [
+        Plan(plan.grid, (plan.groups[i],), plan.order[: sum(plan.counts[:i])])
+        for i in chosen(len(plan.groups), every)
+    ]
+
+
+def latents(config, batch: int) -> np.ndarray:
+    """Return the stand-ins of tokens that are vectors: (b y x f) float32."""
+    grid = config.side, config.side
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, *grid, config.features), np.float32)
 
 
 def serve(draw: Callable[[int], dict], steps: int, **about) -> None:
@@ -51,14 +89,18 @@ def serve(draw: Callable[[int], dict], steps: int, **about) -> None:
     _answer({"peak_bytes": peak_bytes()})
 
 
-def timed(tokens: Callable, pixels: Callable) -> dict:
-    """Time the two halves of drawing: tokens(), then pixels(of them)."""
+def timed(tokens: Callable, pixels: Callable, share: float = 1.0) -> dict:
+    """Time the two halves of drawing: tokens(), then pixels(of them).
+
+    share: the steps that tokens() takes, of all; all are said to take as long as these.
+    """
     start = time.perf_counter()
     drawn = tokens()
     middle = time.perf_counter()
     pixels(drawn)
     end = time.perf_counter()
-    return {"tokens": middle - start, "pixels": end - middle, "image": end - start}
+    whole = (middle - start) / share
+    return {"tokens": whole, "pixels": end - middle, "image": whole + end - middle}
 
 
 def peak_bytes() -> int:
@@ -76,8 +118,6 @@ def peak_bytes() -> int:
 
 def main(job: Job) -> None:
     """Serve with our own models."""
-    from itertools import islice
-
     from minigen.bench import weights
     from minigen.config import PRESETS
     from minigen.pipeline import assemble
@@ -88,7 +128,15 @@ def main(job: Job) -> None:
     )
     pipe = assemble(generator, tokenizer, job.backend)
     labels = [i % pipe.config.classes for i in range(job.batch)]
+    if job.every in (None, 1):
+        draw, steps = _whole(pipe, job, labels)
+    else:
+        draw, steps = _sampled(pipe, job, labels)
+    serve(draw, steps, backend=pipe.backend)
 
+
+def _whole(pipe, job, labels):
+    # draw(steps), and how many steps there are
     def draw(count):
         def tokens():
             run = pipe.steps(
@@ -99,9 +147,30 @@ def main(job: Job) -> None:
             return canvas
 
         # what has not been drawn counts as token 0
-        return timed(tokens, lambda canvas: pipe.decode(canvas.clip(0)))
+        vectors = job.every is not None
+        return timed(tokens, lambda x: pipe.decode(x if vectors else x.clip(0)))
 
-    serve(draw, job.tokens or job.steps, backend=pipe.backend)
+    return draw, job.tokens or job.steps
+
+
+def _sampled(pipe, job, labels):
+    plan = pipe.plan(None, job.schedule, job.steps)
+    parts, canvas = samples(plan, job.every), latents(pipe.config, job.batch)
+    given = canvas.reshape(job.batch, -1, pipe.config.features)
+    call = pipe.ops, pipe.generator.weights, pipe.config
+    options = pipe.options(job.guidance)
+
+    def draw(count):
+        def tokens():
+            for part in parts[:count]:
+                known = given[:, list(part.known)]
+                for _ in loop.steps(*call, part, labels, 0, options, known):
+                    pass
+
+        share = count / len(plan.groups)
+        return timed(tokens, lambda _: pipe.decode(canvas), share)
+
+    return draw, len(parts)
 
 
 def _answer(values):

@@ -29,7 +29,10 @@ Dtype = Annotated[
 @reported
 def cpu(
     generator: Annotated[str, typer.Argument(metavar="GENERATOR")] = "arpg-l",
-    tokenizer: Annotated[str, typer.Argument(metavar="TOKENIZER")] = "vq-16",
+    tokenizer: Annotated[
+        str | None,
+        typer.Argument(metavar="TOKENIZER", help="Default: vq-16, or kl-16."),
+    ] = None,
     dtype: Dtype = "float32",
     runs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images drawn on each side.")
@@ -44,6 +47,15 @@ def cpu(
             help="Draw the first N of an image, where each is a step. Default: 64.",
         ),
     ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Of ARINAR and MAR, which read all again in every step: run one step "
+            "in N, and estimate the others. 1 runs all. Default: 8.",
+        ),
+    ] = None,
     guidance: o.Guidance = 4.5,
     batch: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images drawn together.")
@@ -54,21 +66,23 @@ def cpu(
 ):
     """Time an image of a full-size model, beside its PyTorch twin.
 
-    Models that draw one token a step (AiM, LlamaGen) are compared by the token. Weights
-    are stand-ins. Both programs run in a process of their own and take turns; the limit
-    is what this machine's memory and multipliers allow.
+    Models that draw one token a step (AiM, LlamaGen) are compared by the token; of
+    ARINAR and MAR some steps run, and the image is estimated from them. Weights are
+    stand-ins. Both programs run in a process of their own and take turns; the limit is
+    what this machine's memory and multipliers allow.
     """
     from minigen import backends
 
     # the ceilings are measured with kernels, whatever backend is timed
     backends.pick("numba")
-    from minigen.bench.compare import Job, compare, to_json
+    from minigen.bench.compare import Job, compare, decoder_of, to_json
     from minigen.target import numba
 
     job = Job(
-        generator=generator, tokenizer=tokenizer, dtype=dtype, steps=steps,
-        schedule=schedule, guidance=guidance, batch=batch, backend=backend,
-        tokens=tokens, threads=threads or numba.config.NUMBA_NUM_THREADS,
+        generator=generator, tokenizer=tokenizer or decoder_of(generator), dtype=dtype,
+        steps=steps, schedule=schedule, guidance=guidance, batch=batch, backend=backend,
+        tokens=tokens, every=every,
+        threads=threads or numba.config.NUMBA_NUM_THREADS,
     )  # fmt: skip
     found = compare(job, runs, _tell)
     _clear()
