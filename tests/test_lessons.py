@@ -181,3 +181,34 @@ def test_an_outline_frames_its_cell_and_nothing_else():
 def test_bars_are_as_tall_as_their_numbers():
     drawn = (lesson.bars([1, 2, 4], 30, 41) == lesson.BLUE).all(-1)
     assert drawn[:, [4, 14, 24]].sum(0).tolist() == [10, 20, 40]
+
+
+def test_areas_stand_on_each_other():
+    drawn = lesson.areas([[1, 2], [1, 2]], 41)
+    counts = [(drawn == colour).all(-1).sum(0).tolist() for colour in lesson.LAYERS[:2]]
+    assert counts == [[10, 20], [10, 20]]
+    assert (drawn[:-1, 0] == lesson.PAPER).all(-1).sum() == 20
+    assert (drawn[-2] == lesson.LAYERS[0]).all(), "the first row is the lowest"
+    assert (lesson.areas([[1, 2], [1, 2]], 41, high=8) != lesson.PAPER).any(
+        -1
+    ).sum() < 42
+
+
+def test_a_curve_passes_through_its_numbers_and_has_no_gaps():
+    paper = np.full((22, 11, 3), lesson.PAPER, np.uint8)
+    drawn = lesson.curve(paper, [0, 2, 1], high=4, thick=1)
+    inked = (drawn == lesson.ORANGE).all(-1)
+    assert inked[[20, 10, 15], [0, 5, 10]].all()
+    assert inked[:, 0].sum() == 1
+    assert inked.any(0).all(), "it is drawn in every column"
+    for here, before in zip(inked.T[1:], inked.T, strict=False):
+        assert (here & before).any(), "and each column meets the one before"
+    assert (paper == lesson.PAPER).all(), "the picture that was given is left as it was"
+
+
+def test_a_mark_stands_at_its_share_of_the_width():
+    paper = np.full((5, 100, 3), lesson.PAPER, np.uint8)
+    for share, columns in ((0, [0]), (0.25, [24, 25]), (1, [98, 99]), (7, [98, 99])):
+        inked = (lesson.mark(paper, share) == lesson.ORANGE).all(-1)
+        assert np.flatnonzero(inked.all(0)).tolist() == columns
+        assert inked.sum() == 5 * len(columns)

@@ -1,4 +1,4 @@
-"""What the lessons draw with: real source, boards of pictures, bars and colours."""
+"""What the lessons draw with: source, boards of pictures, bars, curves, colours."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ GAP = (232, 232, 232)  # where there is no number
 BLUE, ORANGE = (31, 119, 180), (255, 140, 0)
 # dark blue, blue, green, yellow: bright means more, in print too
 RAMP = np.array([[38, 16, 80], [49, 104, 142], [53, 183, 121], [253, 231, 37]])
+# of what lies on top of each other: neighbours can be told apart in print too
+LAYERS = np.array([[49, 104, 142], [53, 183, 121], [38, 16, 80], [150, 160, 220]])
 LETTER = 13  # height of a caption in pixels
 
 
@@ -175,6 +177,49 @@ def bars(values, width: int, height: int, colour=BLUE, high=None) -> np.ndarray:
         # a hairline of paper between neighbours, where there is room for one
         end -= end - start > 3
         picture[height - 1 - tall : height - 1, start:end] = colour
+    return picture
+
+
+def areas(parts, height: int, high=None) -> np.ndarray:
+    """Draw rows of numbers (k n) as areas on top of each other: uint8 (height n 3).
+
+    The first row is the lowest; a column of pixels for each of the n numbers; `high`
+    fills the height, by default the largest sum.
+    """
+    tops = np.cumsum(np.asarray(parts, np.float64), axis=0)
+    high = tops[-1].max() if high is None else high
+    picture = bars(0 * tops[-1], tops.shape[1], height)
+    for i in reversed(range(len(tops))):
+        colour = LAYERS[i % len(LAYERS)]
+        layer = bars(tops[i], tops.shape[1], height, colour, high)
+        picture[:-1][(layer[:-1] == colour).all(-1)] = colour
+    return picture
+
+
+def curve(picture: np.ndarray, values, high, colour=ORANGE, thick: int = 2):
+    """Return a copy of a picture (y x 3) with numbers drawn over it, left to right.
+
+    values: spread evenly over the width; `high` is as tall as the picture.
+    """
+    picture, (height, width) = picture.copy(), picture.shape[:2]
+    ends = np.linspace(0, width - 1, len(values))
+    values = np.interp(np.arange(width), ends, np.asarray(values, np.float64))
+    y = (height - 2) - (np.clip(values / high, 0, 1) * (height - 2)).round().astype(int)
+    for x, (here, before) in enumerate(zip(y, [y[0], *y], strict=False)):
+        top, bottom = min(here, before), max(here, before)
+        picture[top : bottom + thick, x] = colour
+    return picture
+
+
+def mark(picture: np.ndarray, share: float, colour=ORANGE, thick: int = 2):
+    """Return a copy of a picture (y x 3) with an upright line at a share of its width.
+
+    >>> mark(np.zeros((1, 4, 3), np.uint8), 0.5, 255, thick=1)[0, :, 0].tolist()
+    [0, 0, 255, 0]
+    """
+    picture, width = picture.copy(), picture.shape[1]
+    x = int(np.clip(share * width, 0, width - 1))
+    picture[:, max(x - thick // 2, 0) : x + (thick + 1) // 2] = colour
     return picture
 
 
