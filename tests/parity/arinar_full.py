@@ -62,8 +62,8 @@ def replay_full(case: Case, ops) -> None:
 def replay_outer(case: Case, ops, config, weights) -> np.ndarray:
     """Compare what the encoder and the decoder gave; return some conditions (b 1 d)."""
     about, tokens = case.about, take(case, "tokens")
-    masked = take(case, "mask") != 0
-    known = np.nonzero(~masked)[0][None]
+    hidden = take(case, "mask") != 0
+    known = np.nonzero(~hidden)[0][None]
     labels = np.array([about["label"]])
     call = ops, weights, config
     seen = {}
