@@ -353,17 +353,29 @@ def test_launching_is_timed_in_the_host_s_time():
     assert found["arrays_8"] == 0.25 / 10 and found["node"] == 0.5 / 10
 
 
-def test_images_are_drawn_both_ways_and_compared(monkeypatch):
-    """By the smallest generator there is; its tokens stand for pixels."""
-    tiny = ArpgConfig(
+SMALLEST = [
+    ArpgConfig(
         width=16, layers=2, heads=1, vocabulary=8, classes=3, tokens=4, multiple_of=16
-    )
+    ),
+    ArinarConfig(
+        width=16, encoder_width=16, encoder_layers=1, decoder_layers=1, encoder_heads=1,
+        decoder_heads=1, ratio=1, buffer=1, classes=3, tokens=4, channels=1, mixtures=1,
+        inner_width=16,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tiny", SMALLEST, ids=lambda config: type(config).__name__)
+def test_images_are_drawn_both_ways_and_compared(tiny, monkeypatch):
+    """By the smallest generators there are; their tokens stand for pixels."""
     ops = backends.table("interpreter", arrays.Interpreter())
+    # a thousand candidates would take the interpreter minutes
+    how = {"guided_draw": "grid"} if isinstance(tiny, ArinarConfig) else {}
     pipe = SimpleNamespace(
         ops=ops,
         config=tiny,
         generator=SimpleNamespace(weights=backends.move(ops, stand_in(tiny))),
-        options=lambda guidance, temperature: Options(guidance, "linear", temperature),
+        options=lambda guidance, heat: Options(guidance, temperature=heat, **how),
         plan=lambda order, schedule, steps, seed: plans.plan((2, 2), steps=1),
         images=lambda tokens: [ops.twice(tokens.reshape(1, -1))],
         download=lambda images: ops.get(images[0]),
@@ -423,6 +435,25 @@ def test_a_finished_part_is_not_run_again(tmp_path, monkeypatch):
     about["sources"] = "2"
     with pytest.raises(InputError, match="results of sources 1, this would be sources"):
         gpu.bench(path)
+
+
+@pytest.mark.parametrize(
+    "generator, tokenizer",
+    [("arinar-b", "kl-16"), ("mar-b", "kl-16"), ("aim-b", "vq-16")],
+)
+def test_images_are_decoded_by_the_tokenizer_of_the_generator(
+    generator, tokenizer, monkeypatch
+):
+    drawn, assembled = [], []
+    monkeypatch.setattr(gpu, "machine", lambda: {"gpu": "made up"})
+    monkeypatch.setattr(arrays, "Gpu", arrays.Interpreter)
+    monkeypatch.setattr(timing, "gpu_clock", lambda device: None)
+    monkeypatch.setattr(gpu.weights, "model", lambda config, _: drawn.append(config))
+    monkeypatch.setattr(gpu, "assemble", lambda *models: assembled.extend(models))
+    monkeypatch.setattr(parts, "measure_images", lambda *_: {"made": "up"})
+    found = gpu.bench(None, ("images",), generator=generator)
+    assert drawn == [gpu.PRESETS[generator], gpu.PRESETS[tokenizer]]
+    assert assembled == [None, None, "cuda"] and len(found["parts"]) == 3
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"about": {}}', '{"about": 1}'])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from minigen import __version__, arrays, target
 from minigen.bench import weights
+from minigen.bench.compare import decoder_of
 from minigen.bench.gpu import cases, parts, report, results, timing
 from minigen.config import PRESETS
 from minigen.pipeline import assemble
@@ -58,7 +59,8 @@ def bench(
     if "images" in chosen and wanted:
         say("drawing stand-in weights")
         models = (
-            weights.model(PRESETS[name], dtype) for name in (generator, TOKENIZER)
+            weights.model(PRESETS[name], dtype)
+            for name in (generator, decoder_of(generator))
         )
         pipe = assemble(*models, "cuda")
         for n in wanted:
