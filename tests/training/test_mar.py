@@ -299,6 +299,22 @@ def test_a_new_head_says_nothing():
     assert torch.equal(wrong, noise.square().mean(1))
 
 
+def test_it_learns():
+    """Two digits by heart: what is foreseen of them is soon much nearer."""
+    torch.manual_seed(0)
+    model, tokens = Mar(small(), Dropouts(0.0, 0.0, 0.0, 0.0)), torch.randn(2, 9, 4)
+    optimizer, losses = torch.optim.Adam(model.parameters(), 1e-2), []
+    for step in range(60):
+        g = torch.Generator().manual_seed(step)
+        places = mae.hide(torch.rand(2, 9, generator=g).argsort(1), torch.tensor(0.5))
+        loss = training_loss(model, tokens, torch.tensor([0, 1]), *places, g)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
+
+
 def test_a_draw_depends_on_its_generator_alone():
     model, labels = random_twin(small()), torch.tensor([0, 1])
     model.diffloss.net.final_layer.linear.weight.data *= 0.1

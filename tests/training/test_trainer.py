@@ -96,6 +96,23 @@ def test_a_paused_run_equals_an_uninterrupted_one(
     assert not same(a["model"], a["ema"])
 
 
+def test_mar_begins_with_arinars_outer_model(digits, kl_tokenizer, tmp_path, capsys):
+    first = arguments("arinar", digits, tmp_path / "first", kl_tokenizer)
+    assert main([*first, "--steps=1"]) == 0
+    state = read(tmp_path / "first/arinar.pt")["ema"]
+    second = arguments("mar", digits, tmp_path / "second", kl_tokenizer)
+    second += ["--start", str(tmp_path / "first/arinar.pt")]
+    # a rate of 0: nothing but the start moves the weights
+    assert main([*second, "--steps=1", "--rate=0"]) == 0
+    began = read(tmp_path / "second/mar.pt")["model"]
+    outer = [name for name in began if not name.startswith("diffloss.")]
+    assert len(outer) == len(state) - sum(name.startswith("arhead.") for name in state)
+    assert all(torch.equal(began[name], state[name]) for name in outer)
+    third = arguments("gpt", digits, tmp_path / "third", "vq-mnist")
+    assert main([*third, "--start", str(tmp_path / "first/arinar.pt")]) == 2
+    assert "arinar.pt is of another model" in capsys.readouterr().err
+
+
 def test_every_seed_and_step_draws_its_own_numbers():
     drawn = {
         torch.rand((), generator=generator_at(seed, step)).item()
