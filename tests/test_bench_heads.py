@@ -153,7 +153,7 @@ def test_every_head_draws_as_often_and_all_numbers_are_finite(backend, monkeypat
     plain = heads._call
     monkeypatch.setattr(heads, "_call", call)
     found = heads.measure(("arinar-tiny", "mar-tiny"), 2, rounds=3, backend=backend)
-    assert found.backend == backend
+    assert found.backend == backend and (found.threads is None) == (backend == "numpy")
     assert [head.way for head in found.heads] == [
         "1000 candidates", "on a grid", "4 steps",
     ]  # fmt: skip
@@ -175,7 +175,7 @@ MADE_UP = Heads(
         Head("mar-b", "100 steps", Cost(12 * 10**9, 10**10, 6400, 100),
              [0.8, 0.8, 0.9]),
     ],
-    4, 4.5, "float32", "numba",
+    4, 4.5, "float32", "numba", 2,
 )  # fmt: skip
 
 
@@ -196,6 +196,7 @@ def test_ratios_are_medians_of_paired_calls():
 
 def test_the_report_prints_the_ratio_beside_the_reported_one():
     said = report.heads(MADE_UP)
+    assert "4 tokens a call, guidance 4.5, numba, 2 threads, medians of 3" in said
     line = r"^arinar-b, 1000 candidates +25.0 ms +6.40 s +120.00 MB +100.0 M +32,016 +"
     assert re.search(line + "16$", said, re.M)
     assert re.search(r"^mar-b, 100 steps +200.0 ms +51.20 s +3.00 GB ", said, re.M)
@@ -226,7 +227,8 @@ def test_one_command_times_both_heads():
         (["arinar-b", "arinar-b"], "'arinar-b' is not one of mar-b"),
         (["arinar-pairs"], "draws groups of features or has a flow"),
         (["arinar-flow"], "draws groups of features or has a flow"),
-        (["--guidance", "1"], "guidance 1 leaves nothing to choose among"),
+        (["--guidance", "1"], "guidance 1.0 leaves nothing to choose among"),
+        (["--guidance", "nan"], "guidance nan leaves nothing to choose among"),
         (["--dtype", "float8"], "is not known"),
         (["--backend", "abacus"], "is not known"),
         (["--backend", "numpy", "--threads", "2"], "--threads is for the numba"),

@@ -50,13 +50,17 @@ class Head:
 
 @dataclass(frozen=True)
 class Heads:
-    """What was measured: two ways of ARINAR's head and MAR's, calls of `tokens`."""
+    """What was measured: two ways of ARINAR's head and MAR's, calls of `tokens`.
+
+    threads: those of the numba backend, None for others.
+    """
 
     heads: list
     tokens: int
     guidance: float
     dtype: str
     backend: str
+    threads: int | None = None
 
     def slower(self, way: int) -> float:
         """The median over rounds of MAR's time by that of ARINAR's way 0 or 1."""
@@ -95,9 +99,10 @@ def measure(
     """
     check(names)
     size = weights.pick(dtype).itemsize
-    if guidance == 1:
+    if guidance == 1 or not np.isfinite(guidance):
         raise InputError(
-            "guidance 1 leaves nothing to choose among; give another, such as 4.5"
+            f"guidance {guidance} leaves nothing to choose among; give another, such "
+            "as 4.5"
         )
     backend, ops = backends.pick(backend)
     found = []
@@ -127,7 +132,7 @@ def measure(
             start = time.perf_counter()
             calls[i]()
             heads[i].seconds.append(time.perf_counter() - start)
-    return Heads(heads, tokens, guidance, dtype, backend)
+    return Heads(heads, tokens, guidance, dtype, backend, _threads(backend))
 
 
 def to_json(found: Heads) -> dict:
@@ -151,6 +156,7 @@ def to_json(found: Heads) -> dict:
         "guidance": found.guidance,
         "dtype": found.dtype,
         "backend": found.backend,
+        "threads": found.threads,
         "ratio": {
             "seconds": found.slower(0),
             "seconds_on_a_grid": found.slower(1),
@@ -160,6 +166,14 @@ def to_json(found: Heads) -> dict:
         },
         "reported_seconds_an_image": REPORTED,
     }
+
+
+def _threads(backend):
+    if backend != "numba":
+        return None
+    from minigen.target import numba
+
+    return numba.get_num_threads()
 
 
 def _call(model, ops, w, config, tokens, guidance, way="candidates"):

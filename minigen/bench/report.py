@@ -84,10 +84,12 @@ def heads(found: Heads) -> str:
         ))  # fmt: skip
     first, *_, last = (head.cost for head in found.heads)
     theirs, ours = found.heads[-1].model, found.heads[0].model
+    threads = f", {found.threads} threads" if found.threads else ""
     reported = REPORTED["mar-b"] / REPORTED["arinar-b"]
     return "\n".join([
-        f"heads of {ours} and {theirs}, {found.dtype}, {found.backend}, {of} tokens a "
-        f"call, guidance {found.guidance}, medians of {len(found.heads[0].seconds)}\n",
+        f"heads of {ours} and {theirs}, {found.dtype}, {of} tokens a call, guidance "
+        f"{found.guidance}, {found.backend}{threads}, medians of "
+        f"{len(found.heads[0].seconds)}\n",
         table(rows, right=range(1, 7)),
         "",
         f"{theirs} takes {found.slower(0):.1f} times as long as {ours} with "
