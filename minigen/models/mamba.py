@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 
 from minigen.config import Mamba2Config
+from minigen.models.layers import linear
 from minigen.models.watching import tell
 
 EPS = 1e-5
@@ -95,15 +96,6 @@ def mamba2(ops, w, config, u, state, watch=None):
     y = _gated(ops, w, config, y.reshape(*z.shape), z)
     tell(watch, "gated_norm", y)
     return linear(ops, y, w["out_proj"])
-
-
-def linear(ops, x, w):
-    """Return w["w"] x, plus w["bias"] if there is one: (b n d) to (b n f)."""
-    if "bias" not in w:
-        return ops.linear(x, w["w"])
-    # a linear layer with a bias is a 1x1 convolution of a row of pixels
-    y = ops.conv1x1(x.reshape(x.shape[0], 1, *x.shape[1:]), w["w"], w["bias"])
-    return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
 def _gated(ops, w, config, y, z):
