@@ -24,10 +24,14 @@ def layer_norm(ops, x, w, eps):
 
 
 def join(ops, *parts):
-    """Return sequences (b n d), (b m d), ... one after the other: (b n+m+... d)."""
+    """Return sequences (b n d), (b m d), ... one after the other: (b n+m+... d).
+
+    They are of one dtype, and so is the result: tables of weights too are joined, which
+    may be the bits of bfloat16.
+    """
     parts = [part for part in parts if part.shape[1]]
-    b, d = parts[0].shape[0], parts[0].shape[2]
-    whole, length = ops.empty((b, sum(part.shape[1] for part in parts), 1, d)), 0
+    b, d, n = parts[0].shape[0], parts[0].shape[2], sum(p.shape[1] for p in parts)
+    whole, length = ops.empty((b, n, 1, d), parts[0].dtype), 0
     for part in parts:
         n = part.shape[1]
         whole = ops.append(whole, part.reshape(b, n, 1, d), length)

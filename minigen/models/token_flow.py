@@ -85,7 +85,9 @@ def _spread(ops, variance, x):
     b, n, f = x.shape
     # ln v is the log-likelihood of the mean under a Gaussian that weighs v
     nothing = ops.zeros((n * f, 1, 1))
-    weights = variance.reshape(n * f, 1)
+    # (a table of one row: reading it makes float32 of whatever it is stored in)
+    weights = ops.embed(variance.reshape(1, n * f), ops.full((1, 1), 0))
+    weights = weights.reshape(n * f, 1)
     logs = ops.log_likelihood(nothing, weights, nothing, nothing)
     logs = ops.embed(logs.reshape(1, n * f), ops.full((b, 1), 0))
     x = ops.sample_normal(ops.zeros(logs.shape), logs, x.reshape(b, 1, n * f))

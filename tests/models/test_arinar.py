@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minigen import backends, plans, rng
 from minigen.checkpoints import names
+from minigen.checkpoints.values import DTYPES
 from minigen.config import PRESETS, ArinarConfig
 from minigen.errors import ConfigError
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
@@ -211,6 +212,31 @@ def test_no_class_is_a_class_of_its_own(backend, model):
     memory = arinar.begin(ops, weights, config, *told)
     n = config.buffer + config.tokens
     assert memory.rows.shape == (2, n, config.encoder_width)
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_tables_of_16_bits_are_read_on_a_device(dtype, hosted):
+    """Those that are joined, and those that are no table in the original."""
+    config, numpy = CONFIGS["flow"], backends.table("numpy")
+    whole = made(config)
+    kept = {name: whole[name] for name in ("classes", "no_class")}
+    kept |= {"variance": whole["head"]["flow"]["variance"] * np.float32(3)}
+    weights = {name: each.astype(DTYPES[dtype]) for name, each in kept.items()}
+    ids = mae.class_rows(config, [3, -1, 0])
+    x = normals(0, 2, config.groups, config.group)
+    ops = backends.table("interpreter")
+    if hosted:
+        ops, there = backends.hosted(ops), weights
+    else:
+        there = backends.move(ops, weights)
+
+    def both(ops, weights):
+        vectors = mae.class_vectors(ops, weights, ops.put(ids))
+        return vectors, token_flow._spread(ops, weights["variance"], ops.put(x))
+
+    for one, other in zip(both(ops, there), both(numpy, weights), strict=True):
+        assert abs(np.asarray(ops.get(one)) - other).max() <= 4 * EPS * abs(other).max()
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
