@@ -1,11 +1,17 @@
-"""Layer norm: a pass for the mean, one for the variance, one for the result."""
+"""Layer norm: a pass for the mean, one for the variance, one for the result.
+
+A thread takes a few rows.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from minigen.ops import buffers
-from minigen.target import exact, serial
+from minigen.target import exact, kernel, prange, serial
+
+_ROWS = 32
+"""Rows that are worth a thread."""
 
 
 @serial
@@ -40,6 +46,20 @@ def _standardise(x, eps, y):
             y[i, k] = (x[i, k] - mean) * scale
 
 
+@kernel
+def _layer_norm_blocks(x, w, bias, eps, y):
+    for block in prange((len(x) + _ROWS - 1) // _ROWS):
+        first = block * _ROWS
+        _layer_norm(x[first : first + _ROWS], w, bias, eps, y[first : first + _ROWS])
+
+
+@kernel
+def _standardise_blocks(x, eps, y):
+    for block in prange((len(x) + _ROWS - 1) // _ROWS):
+        first = block * _ROWS
+        _standardise(x[first : first + _ROWS], eps, y[first : first + _ROWS])
+
+
 def layer_norm(x, w, bias, eps):
     # (b n d), (d), (d) -> (b n d)
     """Return w * standardise(x) + bias."""
@@ -47,8 +67,9 @@ def layer_norm(x, w, bias, eps):
     buffers.expect("w", w, (d,))
     buffers.expect("bias", bias, (d,))
     y = buffers.empty(x.shape)
-    given = buffers.floats(x).reshape(-1, d), buffers.floats(w), buffers.floats(bias)
-    _layer_norm(*given, np.float32(eps), y.reshape(-1, d))
+    rows, out = buffers.floats(x).reshape(-1, d), y.reshape(-1, d)
+    run = _layer_norm_blocks if len(rows) > _ROWS else _layer_norm
+    run(rows, buffers.floats(w), buffers.floats(bias), np.float32(eps), out)
     return y
 
 
@@ -57,5 +78,7 @@ def standardise(x, eps):
     """Return (x - mean) / sqrt(variance + eps), both over the last axis."""
     d = x.shape[-1]
     y = buffers.empty(x.shape)
-    _standardise(buffers.floats(x).reshape(-1, d), np.float32(eps), y.reshape(-1, d))
+    rows, out = buffers.floats(x).reshape(-1, d), y.reshape(-1, d)
+    run = _standardise_blocks if len(rows) > _ROWS else _standardise
+    run(rows, np.float32(eps), out)
     return y

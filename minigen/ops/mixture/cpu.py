@@ -1,4 +1,7 @@
-"""Mixtures of Gaussians: a row at a time, a component after the other."""
+"""Mixtures of Gaussians: a row at a time, a component after the other.
+
+Densities of points are most of the work: there a thread takes a row.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 from minigen.errors import InputError, ShapeError
 from minigen.ops import buffers
 from minigen.ops.scalar import exp
-from minigen.target import exact
+from minigen.target import exact, kernel, prange
 
 
 @exact
@@ -32,30 +35,39 @@ def _mixture(x, g, weights, means, log_variances):
 
 
 @exact
-def _log_likelihood(x, weights, means, log_variances, constant, y):
-    b, m, f = x.shape
-    g = weights.shape[1]
-    logs = np.empty(g, np.float32)
-    inverses = np.empty((g, f), np.float32)
-    powers = np.empty(g, np.float32)
-    for i in range(b):
-        for k in range(g):
-            logs[k] = np.log(weights[i, k])
-            for p in range(f):
-                inverses[k, p] = exp(-log_variances[i, k, p])
+def _log_likelihood_row(x, weights, means, log_variances, constant, y):
+    m, f = x.shape
+    g = weights.size
+    powers, totals = np.empty((g, m), np.float32), np.zeros(m, np.float32)
+    for j in range(m):
+        y[j] = np.float32(-np.inf)
+    # the points of a row side by side, so that a compiler can take sixteen at once
+    for k in range(g):
+        power, weight = powers[k], np.log(weights[k])
         for j in range(m):
-            highest = np.float32(-np.inf)
-            for k in range(g):
-                total = np.float32(0)
-                for p in range(f):
-                    away = x[i, j, p] - means[i, k, p]
-                    total += away * away * inverses[k, p] + log_variances[i, k, p]
-                powers[k] = logs[k] - np.float32(0.5) * total
-                highest = max(highest, powers[k])
-            total = np.float32(0)
-            for k in range(g):
-                total += exp(powers[k] - highest)
-            y[i, j] = highest + np.log(total) - constant
+            power[j] = np.float32(0)
+        for p in range(f):
+            mean, log_variance = means[k, p], log_variances[k, p]
+            inverse = exp(-log_variance)
+            for j in range(m):
+                away = x[j, p] - mean
+                power[j] += away * away * inverse + log_variance
+        for j in range(m):
+            power[j] = weight - np.float32(0.5) * power[j]
+            y[j] = max(y[j], power[j])
+    for k in range(g):
+        power = powers[k]
+        for j in range(m):
+            totals[j] += exp(power[j] - y[j])
+    for j in range(m):
+        y[j] = y[j] + np.log(totals[j]) - constant
+
+
+@kernel
+def _log_likelihood(x, weights, means, log_variances, constant, y):
+    for i in prange(len(y)):
+        mixture = weights[i], means[i], log_variances[i]
+        _log_likelihood_row(x[i], *mixture, constant, y[i])
 
 
 @exact
