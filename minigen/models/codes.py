@@ -19,7 +19,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Place:
-    """Where a step asks: int64, where the backend's arrays live.
+    """Where a step asks: int64, where the other arrays live.
 
     query (w m): rows of the model's table; positions (m): of the raster; step: of the
     run.

@@ -26,7 +26,7 @@ EPS = 1e-6
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of the outer model: int64, where the backend's arrays live.
+    """What is asked of the outer model: int64, where the other arrays live.
 
     known (w n): the rows of what it reads, rising, the buffer's among them; rows (w m):
     those asked for; positions (w m): the same, counted from the first token and not
