@@ -32,9 +32,9 @@ GENERAL = {
     "arinar": {
         "order": "random",
         "schedule": "cosine",
-        "guidance": 3.9,
+        "guidance": 4.5,
         "guidance_schedule": "linear",
-        "temperature": 1.1,
+        "temperature": 1.0,
     },
     "mar": {
         "order": "random",
@@ -45,9 +45,9 @@ GENERAL = {
     },
 }
 """The defaults of each family's own sampling: LlamaGen's are those of sample_c2i.py,
-AiM's those of models/aim.py::generate. ARINAR's are those of its README for the
-released weights (where a temperature above 1 narrows), MAR's those of its README for
-MAR-B."""
+AiM's those of models/aim.py::generate, MAR's and ARINAR's those of their READMEs. Of the
+two that ARINAR's gives it is the one at temperature 1, which means the same in both of
+its behaviours."""
 
 OWN = {
     "arpg-mnist": {
@@ -58,6 +58,11 @@ OWN = {
     },
     "gpt-mnist": {"guidance": 2.0, "temperature": 1.0},
     "aim-mnist": {"guidance": 2.0, "temperature": 1.0},
+    "arinar-mnist": {
+        "guidance": 4.0,
+        "guidance_schedule": "constant",
+        "temperature": 1.0,
+    },
 }
 """What the models that ship are best sampled with, by name."""
 
