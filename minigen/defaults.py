@@ -45,9 +45,9 @@ GENERAL = {
     },
 }
 """The defaults of each family's own sampling: LlamaGen's are those of sample_c2i.py,
-AiM's those of models/aim.py::generate, MAR's and ARINAR's those of their READMEs. Of the
-two that ARINAR's gives it is the one at temperature 1, which means the same in both of
-its behaviours."""
+AiM's those of models/aim.py::generate, MAR's and ARINAR's those of their READMEs. Of
+the two that ARINAR's gives it is the one at temperature 1, which means the same in both
+of its behaviours."""
 
 OWN = {
     "arpg-mnist": {
