@@ -98,6 +98,7 @@ TINY = {
     "arinar/gmm_sampling_v1",
     "arinar/guidance",
     "arinar/head_g4_fg2",
+    "arinar/mae_tiny",
     "mamba_ops/add_rmsnorm",
     "mamba_ops/causal_conv1d",
     "mamba_ops/gated_rmsnorm",
