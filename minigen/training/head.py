@@ -1,0 +1,110 @@
+"""`python -m minigen.training.head`: train MAR's head on, alone, for its first step.
+
+A draw begins where hardly any signal is left: at step 999 of training a token makes up
+1 in 20,000 of what the network sees, and whatever it foresees wrongly there is
+multiplied by as much. The loss of the joint training cares for that step as for any
+other, and for a small head that is not enough: tokens of the hundredfold size come out.
+So here the outer model stands still, many tokens are seen at every update, every fourth
+of them in the last steps, and what counts is how wrong the token foreseen is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from minigen.config import PRESETS
+from minigen.models.diffusion_head import STEPS, schedule
+from minigen.training import mae, trainer
+from minigen.training.data import read_mnist
+from minigen.training.mar import Mar
+from minigen.training.tasks import draw_latents
+
+MOST = 1e4
+"""How much more than the noise's the error of a token counts, at most."""
+
+
+@torch.no_grad()
+def said(model: Mar, moments: Tensor, labels: Tensor, hidden: float, g) -> tuple:
+    """Masked tokens (r c) of images, and what the outer model says of them (r d).
+
+    hidden: the share of the class that is hidden.
+    """
+    n, tokens, told = model.config.tokens, [], []
+    for part, label in zip(moments.split(50), labels.split(50), strict=True):
+        x = draw_latents(part, g)
+        order = torch.rand(x.shape[:2], generator=g).argsort(1)
+        k = int(torch.randint(n, (), generator=g))
+        # a few of each image are enough
+        known, asked = order[:, :k].sort(1).values, order[:, k:][:, :8]
+        hide = torch.rand(len(label), generator=g) < hidden
+        label = torch.where(hide, -1, label)
+        told.append(mae.conditions(model, x, label, known, asked).flatten(0, 1))
+        tokens.append(mae.take(x, asked).flatten(0, 1))
+    return torch.cat(tokens), torch.cat(told)
+
+
+def draw_numbers(count: int, g: torch.Generator) -> Tensor:
+    """Steps (r): an eighth of them the last, an eighth among the last tenth."""
+    numbers = torch.randint(STEPS, (count,), generator=g)
+    late = torch.randint(STEPS - STEPS // 10, STEPS, (count,), generator=g)
+    chance = torch.rand(count, generator=g)
+    numbers = torch.where(chance < 0.25, late, numbers)
+    return torch.where(chance < 0.125, STEPS - 1, numbers)
+
+
+def tune(model: Mar, x: Tensor, z: Tensor, args: argparse.Namespace):
+    """Train the head of a model on tokens x (r c), of which was said z (r d)."""
+    head = model.diffloss
+    optimizer = trainer.make_optimizer(head, args.rate, 0.0)
+    kept = torch.as_tensor(schedule(STEPS).kept, dtype=torch.float32)
+    shown = time.monotonic()
+    for step in range(args.steps):
+        g = trainer.generator_at(args.seed, step)
+        rows = torch.randint(len(x), (args.batch,), generator=g)
+        numbers = draw_numbers(args.batch, g)
+        noise = torch.randn(args.batch, x.shape[1], generator=g)
+        wrong, bound = head.losses(x[rows], z[rows], numbers, noise)
+        weights = (1 / kept[numbers]).clamp(max=MOST)
+        losses = {"token": (weights * wrong).mean(), "bound": bound.mean()}
+        rate = trainer.rate_at(step, args.steps, args.rate, 50)
+        trainer.take_step(head, optimizer, losses, rate)
+        if time.monotonic() - shown > 15 or step == args.steps - 1:
+            shown = time.monotonic()
+            last = wrong[numbers == STEPS - 1].mean().sqrt()
+            values = " ".join(f"{name} {v.item():.4f}" for name, v in losses.items())
+            stamp = time.strftime("%H:%M:%S")
+            print(f"{stamp} step {step + 1} {values} first {last:.5f}", flush=True)
+            trainer.save(Path(args.out), {"ema": model.state_dict(), "args": args})
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m minigen.training.head")
+    add = parser.add_argument
+    add("--data", required=True, help="folder of the four MNIST files")
+    add("--moments", required=True, help="what the training of MAR kept of the digits")
+    add("--start", required=True, help="the training file of MAR")
+    add("--out", required=True, help="file to write")
+    add("--digits", type=int, default=12000)
+    add("--steps", type=int, default=2000)
+    add("--batch", type=int, default=2048, help="tokens of an update")
+    add("--rate", type=float, default=2e-3)
+    add("--seed", type=int, default=0)
+    args = parser.parse_args(arguments)
+    model = Mar(PRESETS["mar-mnist"])
+    model.load_state_dict(trainer.read(args.start)["ema"])
+    model.eval()
+    g = torch.Generator().manual_seed(args.seed)
+    _, labels = read_mnist(args.data, "train")
+    moments = trainer.read(args.moments)["moments"][0, : args.digits]
+    tune(model, *said(model, moments, labels[: args.digits], 0.2, g), args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
