@@ -63,6 +63,11 @@ OWN = {
         "guidance_schedule": "constant",
         "temperature": 1.0,
     },
+    "mar-mnist": {
+        "guidance": 3.0,
+        "guidance_schedule": "constant",
+        "temperature": 1.0,
+    },
 }
 """What the models that ship are best sampled with, by name."""
 
