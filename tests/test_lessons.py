@@ -51,7 +51,7 @@ def asserts(cell):
 
 
 def test_the_first_lessons_are_there():
-    assert [path.stem[:3] for path in LESSONS] == [f"{i:02}_" for i in range(10)]
+    assert [path.stem[:3] for path in LESSONS] == [f"{i:02}_" for i in range(11)]
 
 
 @each_lesson
