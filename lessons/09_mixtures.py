@@ -120,7 +120,8 @@ moved = abs(np.cumsum(third[3] - third[0], axis=1).sum(0)).max() * (line[1] - li
 #
 # A temperature T multiplies the deviations s_k, and leaves means and weights alone. A
 # small one makes the bumps narrow, but does not choose between them. Left: the second
-# feature of that token. Right: digits drawn so, from the same random numbers.
+# feature of the token on the stroke. Right: digits drawn so, from the same random
+# numbers.
 #
 # (The weights that ARINAR's authors released belong to an earlier version of the code,
 # which divides by T: `v1`. This model follows the later one: `head`.)
@@ -128,7 +129,7 @@ moved = abs(np.cumsum(third[3] - third[0], axis=1).sum(0)).max() * (line[1] - li
 # %%
 heats, rows = (0.3, 1, 1.5), []
 for heat in heats:
-    w, m, log_variance = mixtures[p][1]
+    w, m, log_variance = mixtures[18][1]
     hot = components((w, m, log_variance + 2 * np.log(heat)))
     how = {"guidance": 1, "temperature": heat, "order": "random", "schedule": "cosine"}
     images = pipe.sample([0, 2, 4, 7, 9], seed=3, **how)

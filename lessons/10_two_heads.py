@@ -28,8 +28,9 @@ pipes = {name: minigen.load(f"{name}-mnist", backend="numpy") for name in heads}
 # %% [markdown]
 # ## The same classes
 #
-# The outer models are alike, layer by layer: MAR's was trained on from ARINAR's. Order,
-# guidance and seed are the same below; the heads are not, and each has its own noise.
+# The outer models are alike, layer by layer: MAR's was trained on from ARINAR's. Below,
+# order, guidance and seed are the same, in eight steps. The heads are not, and each
+# draws random numbers of its own.
 
 # %%
 how = {"guidance": 3, "guidance_schedule": "constant", "temperature": 1}
@@ -112,7 +113,7 @@ for name, pipe in pipes.items():
 # each mixture moves with the features before it (lesson 09), MAR since each pass may
 # push every point another way. ARINAR's is the sharper one here, after about as many
 # updates. What MAR's network foresees wrongly in the first pass, where x is all noise,
-# counts some hundred times (printed below), and it takes long to learn not to.
+# counts some hundred times (printed below).
 
 # %%
 shown = {f"mar: {k} passes": clouds["mar"][k] for k in (0, 15, 25, 35, 50)}
@@ -126,10 +127,8 @@ for name, cloud in shown.items():
     bent[name] = third[away < 0.5].mean() - third[away > 1].mean()
 show.save("10_clouds.png", show.board([tiles], list(shown)))
 print({name: round(float(bend), 2) for name, bend in bent.items()})
-first = diffusion_head.schedule(50).step(49)
-print(
-    f"the first pass keeps {first[0]:.0f} x less {-first[1]:.0f} times the noise seen"
-)
+of_x, of_noise, *_ = diffusion_head.schedule(50).step(49)
+print(f"the first pass: {of_x:.0f} x {of_noise:+.0f} times the noise foreseen")
 
 # %% [markdown]
 # ## Counting
@@ -213,8 +212,8 @@ show.save("10_work.png", show.board([tiles], [f"{name}-b" for name in large]))
 #
 # Time is not work: small passes are bound by all that is not a multiplication, and a
 # mixture has to be drawn from too. So measure. (At full size, with guidance:
-# `minigen bench heads`. ARINAR's authors report 11.57 s an image for theirs and 65.69
-# for MAR, with outer models, which are alike.)
+# `minigen bench heads`. ARINAR's authors report 11.57 s an image for ARINAR-B and 65.69
+# for MAR-B, outer models and all.)
 
 # %%
 for m in (1, 8, 64):
