@@ -6,16 +6,60 @@ there and allocates the output. All of it costs microseconds.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minigen.errors import ShapeError
+
+LARGE = 1 << 20
+"""Bytes from which on an array's memory is kept, and whole numbers of which it has."""
+
+KEPT = 1 << 27
+"""Bytes that are kept at most of one size."""
+
+LINE = 64
+"""Bytes of a line of a cache."""
+
+_POOL: dict = {}
 
 _KINDS = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16}
 
 
 def empty(shape, dtype=np.float32):
-    """Return a new array with undefined contents (tests put poison in it)."""
-    return np.empty(shape, dtype)
+    """Return a new array with undefined contents (tests put poison in it).
+
+    Large ones lie in memory that an earlier one left. Fresh pages from the operating
+    system would have to be cleared first, which takes longer than many a kernel that
+    fills them.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(np.atleast_1d(shape).tolist()) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    block = _Block(-(-size // LARGE) * LARGE)
+    return np.asarray(block)[:size].view(dtype).reshape(shape)
+
+
+class _Block:
+    """Memory of an array, which goes back to the pool when no view of it is left."""
+
+    def __init__(self, size):
+        blocks = _POOL.get(size)
+        if blocks:
+            self.bytes = blocks.pop()
+        else:
+            # no vector of sixteen numbers lies in two lines of a cache
+            room = np.empty(size + LINE, np.uint8)
+            start = -room.ctypes.data % LINE
+            self.bytes = room[start : start + size]
+        self.__array_interface__ = self.bytes.__array_interface__
+
+    def __del__(self):
+        blocks = _POOL.setdefault(len(self.bytes), [])
+        # what is kept beyond need is bounded
+        if (len(blocks) + 1) * len(self.bytes) <= KEPT:
+            blocks.append(self.bytes)
 
 
 def floats(array):

@@ -13,20 +13,27 @@ Where rows of x are many, it is x that goes through the caches again and again. 
 thread holds a few dozen rows of w in the second cache and passes x over them once; and
 six rows of x, in the first, while they meet all of those.
 
-A dot product has the same bits in each of these ways.
+A dot product has the same bits in each of these ways. Where every image has many rows
+of its own, none of them is the fastest: that is what `panels.py` is for.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minigen.errors import ShapeError
-from minigen.ops import buffers
+from minigen.ops import buffers, panels
 from minigen.ops.tile import LANES, tile
 from minigen.target import exact, kernel, prange
 
 _MANY = 48
 """Rows of x that are many."""
+
+_WHOLE = 48
+"""Rows of x for each image that go to `panels`: it is of no account how many images
+there are, so a sum has the same bits in any company."""
 
 _ROWS, _COLUMNS = 192, 32
 """Rows of x, and of w, that a thread takes where they are many."""
@@ -157,6 +164,11 @@ def product(x, w, residual=None, bias=None):
     nothing = np.zeros(f, np.float32)
     residual = nothing if residual is None else buffers.floats(residual)
     bias = nothing if bias is None else buffers.floats(bias)
+    if math.prod(x.shape[1:-1]) >= _WHOLE:
+        rows = buffers.padded(buffers.floats(x).reshape(-1, d), 1, LANES)
+        weights = buffers.padded(buffers.weight(w), 1, LANES)
+        panels.multiply(rows, weights, residual.reshape(-1, f), bias, y.reshape(-1, f))
+        return y
     rows = buffers.padded(buffers.floats(x).reshape(-1, d), 2, LANES)
     weights = buffers.padded(buffers.weight(w), 1, LANES)
     run = _two if len(rows) == 2 else _few if len(rows) < _MANY else _many

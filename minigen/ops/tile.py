@@ -120,6 +120,116 @@ def blend(rows, vectors):
     return mix
 
 
+def pour(rows, vectors):
+    """Return an intrinsic that multiplies rows of x by a panel, and adds that to sums.
+
+    step(x, count, panel, sums, i) takes x (n rows), panel (n columns) and sums, of
+    `vectors` times sixteen columns, float32, C order. It adds to sums[i + r, c] the sum
+    over n < count of x[n, r] panel[n, c], added up one after the other from zero.
+    """
+
+    @intrinsic
+    def step(context, x, count, panel, sums, i):
+        def build(context, builder, signature, args):
+            kinds = signature.args
+            x, panel, sums = (
+                context.make_array(kinds[n])(context, builder, args[n])
+                for n in (0, 2, 3)
+            )
+            count, i = args[1], args[4]
+            number, width = count.type, vectors * LANES
+
+            def one(n, totals):
+                row = builder.mul(n, number(width))
+                column = builder.mul(n, number(rows))
+                b = [
+                    _load(
+                        builder,
+                        _at(builder, panel, builder.add(row, number(LANES * c))),
+                    )
+                    for c in range(vectors)
+                ]
+                a = [
+                    _spread(
+                        builder,
+                        builder.load(_at(builder, x, builder.add(column, number(r)))),
+                    )
+                    for r in range(rows)
+                ]
+                pairs = [(left, right) for left in a for right in b]
+                return [
+                    _fma(builder, *q, s) for q, s in zip(pairs, totals, strict=True)
+                ]
+
+            zeros = [_FLOATS([0.0] * LANES)] * (rows * vectors)
+            totals = _loop(builder, count, 1, zeros, one)
+            first = builder.mul(i, number(width))
+            for n, total in enumerate(totals):
+                pointer = _at(builder, sums, builder.add(first, number(LANES * n)))
+                pointer = builder.bitcast(pointer, _FLOATS.as_pointer())
+                before = builder.load(pointer, align=4)
+                builder.store(builder.fadd(before, total), pointer, align=4)
+            return context.get_dummy_value()
+
+        return types.void(x, count, panel, sums, i), build
+
+    return step
+
+
+@intrinsic
+def add_three(context, a, i, b, k, c, y, j):
+    """add_three(a, i, b, k, c, y, j) adds two vectors of three arrays.
+
+    It writes y[i, j + n] = a[i, n] + (b[k, j + n] + c[j + n]) for n < 32, which is the
+    width of a. All are float32, in C order.
+    """
+
+    def build(context, builder, signature, args):
+        kinds = signature.args
+        a, b, c, y = (
+            context.make_array(kinds[n])(context, builder, args[n])
+            for n in (0, 2, 4, 5)
+        )
+        i, k, j = args[1], args[3], args[6]
+        number = i.type
+        across = cgutils.unpack_tuple(builder, y.shape)[1]
+        one = builder.mul(i, number(2 * LANES))
+        other = builder.add(builder.mul(k, across), j)
+        place = builder.add(builder.mul(i, across), j)
+        for n in (number(0), number(LANES)):
+            parts = [
+                _load(builder, _at(builder, array, builder.add(start, n)))
+                for array, start in ((a, one), (b, other), (c, j))
+            ]
+            total = builder.fadd(parts[0], builder.fadd(parts[1], parts[2]))
+            pointer = _at(builder, y, builder.add(place, n))
+            pointer = builder.bitcast(pointer, _FLOATS.as_pointer())
+            builder.store(total, pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(a, i, b, k, c, y, j), build
+
+
+@intrinsic
+def widen(context, w, i, k, out):
+    """widen(w, i, k, out) writes sixteen numbers from w[i, k] on to out, as float32.
+
+    w (n d): float32, or the bits of a bfloat16 as uint16, or of a float16 as int16.
+    """
+
+    def build(context, builder, signature, args):
+        w = context.make_array(signature.args[0])(context, builder, args[0])
+        out = context.make_array(signature.args[3])(context, builder, args[3])
+        width = cgutils.unpack_tuple(builder, w.shape)[1]
+        place = builder.add(builder.mul(args[1], width), args[2])
+        values = _load(builder, _at(builder, w, place), signature.args[0].dtype)
+        pointer = builder.bitcast(out.data, _FLOATS.as_pointer())
+        builder.store(values, pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(w, i, k, out), build
+
+
 def _at(builder, array, place):
     return builder.gep(array.data, [place])
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis.strategies import sampled_from
 
 from minigen.errors import ShapeError
 from minigen.ops.linear import cpu, reference
@@ -39,6 +40,45 @@ def test_a_row_has_the_same_bits_alone_and_in_a_batch(n, d, f, dtype, seed):
     y = cpu.linear(x, w)
     for i in range(n):
         assert_same(cpu.linear(x[1:, i : i + 1], w), y[1:, i : i + 1])
+
+
+many = sampled_from((48, 49, 60, 71))
+"""Rows of an image that go to `ops/panels.py`."""
+
+
+@given(st.b, many, st.d, st.f, st.weight_dtypes, st.seeds)
+def test_many_rows_of_an_image_are_close_too(b, n, d, f, dtype, seed):
+    x, w = st.floats(seed, b, n, d), st.floats(seed, f, d, dtype=dtype)
+    r = st.floats(seed + 1, b, n, f)
+    inputs = wide(x), wide(w), wide(r)
+    expected = reference.linear_add(*inputs)
+    magnitude = reference.linear_add(*map(abs, inputs))
+    assert_close(cpu.linear_add(x, w, r), expected, magnitude)
+
+
+@given(many, st.d, st.f, st.weight_dtypes, st.seeds)
+def test_an_image_of_many_rows_has_the_same_bits_alone(n, d, f, dtype, seed):
+    x, w = st.floats(seed, 3, n, d), st.floats(seed, f, d, dtype=dtype)
+    y = cpu.linear(x, w)
+    assert_same(cpu.linear(x[1:2], w), y[1:2])
+    order = np.random.default_rng(seed).permutation(n)
+    assert_same(cpu.linear(x[:, order], w), y[:, order])
+
+
+def test_a_long_sum_of_many_rows_loses_no_more_than_a_short_one():
+    """All products are of one sign: the worst there is for adding one after another."""
+    x = np.random.default_rng(0).random((1, 48, 3072), np.float32)
+    w = np.random.default_rng(1).random((40, 3072), np.float32)
+    expected = reference.linear(wide(x), wide(w))
+    assert_close(cpu.linear(x, w), expected, expected)
+
+
+def test_two_threads_equal_one_for_many_rows(threads):
+    x, w = st.floats(0, 1, 61, 300), st.floats(1, 130, 300)
+    with threads(1):
+        one = cpu.linear(x, w)
+    with threads(2):
+        assert_same(cpu.linear(x, w), one)
 
 
 @given(st.b, st.n, st.d, st.f, st.seeds)
