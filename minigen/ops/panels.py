@@ -47,28 +47,36 @@ def _stack(x, stacked):
         _turn(x, group * _ROWS, k, count, stacked[part, group])
 
 
+@exact
+def _settle(sums, first, j, residual, bias, y):
+    # up to twelve rows of sums, and of what is added to them, to where they belong
+    columns = min(_OUTPUTS, y.shape[1] - j)
+    for i in range(first, min(first + _ROWS, y.shape[0])):
+        # a residual of a single row is shared by all
+        row = min(i, residual.shape[0] - 1)
+        if columns == _OUTPUTS:
+            add_three(sums, i, residual, row, bias, y, j)
+        else:
+            for c in range(columns):
+                y[i, j + c] = sums[i, c] + (residual[row, j + c] + bias[j + c])
+
+
 @kernel
 def _multiply(stacked, w, residual, bias, y):
-    inputs = w.shape[1]
+    inputs, parts = w.shape[1], stacked.shape[0]
     for unit in prange((y.shape[1] + _OUTPUTS - 1) // _OUTPUTS):
         j = np.int64(unit) * _OUTPUTS
-        columns = min(_OUTPUTS, y.shape[1] - j)
         panel = np.empty((_INPUTS, _OUTPUTS), np.float32)
         sums = np.zeros((_ROWS * stacked.shape[1], _OUTPUTS), np.float32)
-        for part in range(stacked.shape[0]):
+        for part in range(parts):
             k = part * _INPUTS
             count = min(_INPUTS, inputs - k)
             _turn(w, j, k, count, panel)
             for group in range(stacked.shape[1]):
                 _step(stacked[part, group], count, panel, sums, group * _ROWS)
-        for i in range(y.shape[0]):
-            # a residual of a single row is shared by all
-            row = min(i, residual.shape[0] - 1)
-            if columns == _OUTPUTS:
-                add_three(sums, i, residual, row, bias, y, j)
-            else:
-                for c in range(columns):
-                    y[i, j + c] = sums[i, c] + (residual[row, j + c] + bias[j + c])
+                if part == parts - 1:
+                    # at once: the next rows are worked on while these are stored
+                    _settle(sums, group * _ROWS, j, residual, bias, y)
 
 
 def multiply(x, w, residual, bias, y):
