@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis.strategies import sampled_from
 
 from minigen.checking.specs.tokens import attention_magnitude
 from minigen.errors import ShapeError
@@ -32,6 +33,39 @@ def test_close_to_the_reference(b, m, n, h, e, seed):
         reference.attention(*given_wide),
         attention_magnitude(*given_wide),
     )
+
+
+many = sampled_from((48, 49, 64, 71))
+"""Queries of an image that go to `many.py`, where there are heads enough."""
+
+
+@given(st.b, many, st.n, sampled_from((4, 6)), st.e, st.seeds)
+def test_many_queries_are_close_too(b, m, n, h, e, seed):
+    q, k, v = inputs(seed, b, m, n, h, e)
+    r, length = (h // 2, h)[seed % 2], 1 + seed % n
+    k, v = (np.ascontiguousarray(each[:, :, :r]) for each in (k, v))
+    k[:, length:] = v[:, length:] = np.nan
+    given_wide = *wide(q, k[:, :length], v[:, :length]), length
+    y = cpu.attention(q, k, v, length)
+    magnitude = attention_magnitude(*given_wide)
+    assert_close(y, reference.attention(*given_wide), magnitude)
+    # an image alone, and its queries in another order: the same bits
+    assert_same(cpu.attention(q[-1:], k[-1:], v[-1:], length), y[-1:])
+    order = np.random.default_rng(seed).permutation(m)
+    assert_same(cpu.attention(q[:, order], k, v, length), y[:, order])
+
+
+def test_many_keys_for_many_queries(threads):
+    """The weights of 700 keys, all alike, are added up without loss; on two threads."""
+    q, k, v = inputs(0, 2, 50, 700, 5, 24)
+    q *= 0.01
+    given_wide = *wide(q, k, v), 700
+    with threads(1):
+        one = cpu.attention(q, k, v, 700)
+    magnitude = attention_magnitude(*given_wide)
+    assert_close(one, reference.attention(*given_wide), magnitude)
+    with threads(2):
+        assert_same(cpu.attention(q, k, v, 700), one)
 
 
 @given(st.b, st.n, st.h, st.e, st.seeds)

@@ -6,7 +6,8 @@ Scores come in tiles of four queries by four keys; a tile that lacks some repeat
 last one. Keys in the future score -inf. A query that is alone, as where one token is
 drawn a step, has tiles of its own, for nothing but reading keys and values takes its
 time. A sum has the same terms in the same order in a tile of any size: so a query's
-result does not depend on its company, to the last bit.
+result does not depend on its company, to the last bit. Where an image has many queries,
+which see all keys, `many.py` is faster.
 
 Kernels see q, k and v as rows of one head each: token n of head j stands in row n h + j
 after the first row of its image. Keys and values have r heads, each shared by h / r.
@@ -18,6 +19,7 @@ import numpy as np
 
 from minigen.errors import ShapeError
 from minigen.ops import buffers
+from minigen.ops.attention import many
 from minigen.ops.scalar import exp
 from minigen.ops.tile import LANES, blend, tile
 from minigen.target import exact, kernel, prange, serial
@@ -27,6 +29,10 @@ _four_by_two = blend(4, 2)
 _one_by_four = tile(1, 4)
 _one_by_two = blend(1, 2)
 _WIDTH = 2 * LANES
+
+_MANY, _HEADS = 48, 4
+"""Queries and heads of an image that go to `many.py`: it is of no account how many
+images there are, so a result has the same bits in any company."""
 
 _AHEAD = 16
 """Keys between the one that is read and the one that is fetched."""
@@ -162,5 +168,8 @@ def _run(q, k, v, length, causal):
     values = buffers.padded(buffers.floats(v).reshape(-1, e), _WIDTH)
     sizes, units = (m, n, h, r), b * h * ((m + 3) // 4)
     out = y.reshape(-1, e)
+    if not causal and m >= _MANY and h >= _HEADS:
+        many.attend(queries, keys, values, sizes, b * h, length, scale, out)
+        return y
     _attention(queries, keys, values, sizes, units, length, causal, scale, out)
     return y
