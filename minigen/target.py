@@ -54,12 +54,15 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     else:
         os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
 
-# threads that wait for work sleep instead of spinning: where another process holds a
-# core, spinning made a small decode a hundred times slower
-ADDED = () if "OMP_WAIT_POLICY" in os.environ else ("OMP_WAIT_POLICY",)
+# threads that wait for work soon sleep instead of spinning on: where another process
+# holds a core, spinning made a small decode a hundred times slower. But the next kernel
+# often comes within a tenth of a millisecond, and to be woken takes half as long
+_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "30000"}
+ADDED = () if any(name in os.environ for name in _WAITING) else tuple(_WAITING)
 """Variables of the environment that are set here: other programs wait as they like."""
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+for _name in ADDED:
+    os.environ[_name] = _WAITING[_name]
 
 import numba  # noqa: E402
 from numba import prange  # noqa: E402
