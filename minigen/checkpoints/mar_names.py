@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minigen.checkpoints.arinar_names import outer_rows
+from minigen.checkpoints.arinar_names import outer_rows, outer_sizes
 from minigen.checkpoints.tokenizer_names import count, pair
 from minigen.config import MarConfig
 from minigen.models.diffusion_head import WAVES
@@ -47,22 +47,9 @@ def diffusion_rows(features, condition, width, layers, ours="", upstream=""):
 
 def guess_mar(shapes: Mapping) -> tuple[MarConfig, tuple[str, ...]]:
     """Return the configuration that shapes tell of, and the fields they do not show."""
-    d, wide = shapes["decoder_embed.weight"]
-    buffer = shapes["encoder_pos_embed_learned"][1]
-    tokens = shapes["diffusion_pos_embed_learned"][1]
     head_width, channels = shapes["diffloss.net.input_proj.weight"]
     config = MarConfig(
-        width=d,
-        encoder_width=wide,
-        encoder_layers=count(shapes, "encoder_blocks.{}.norm1.weight"),
-        decoder_layers=count(shapes, "decoder_blocks.{}.norm1.weight"),
-        # the head size of every released model but the largest
-        encoder_heads=max(1, wide // 64),
-        decoder_heads=max(1, d // 64),
-        ratio=shapes["decoder_blocks.0.mlp.fc1.weight"][0] // d,
-        buffer=buffer - tokens,
-        classes=shapes["class_emb.weight"][0],
-        tokens=tokens,
+        **outer_sizes(shapes),
         channels=channels,
         head_width=head_width,
         head_layers=count(shapes, "diffloss.net.res_blocks.{}.in_ln.weight"),
