@@ -249,9 +249,9 @@ class GatedMlp(nn.Module):
         return self.fc2(value * F.silu(gate))
 
 
-def modulation(width: int, count: int) -> nn.Sequential:
-    """`count` vectors made of the class: at first all zeros."""
-    layer = nn.Linear(width, count * width)
+def modulation(source: int, width: int, count: int) -> nn.Sequential:
+    """`count` vectors made of one of `source` numbers: at first all zeros."""
+    layer = nn.Linear(source, count * width)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return nn.Sequential(nn.SiLU(), layer)
@@ -276,7 +276,7 @@ class Layer(nn.Module):
             shape = 1, self.factor, d
             self.scale_shift_table = nn.Parameter(torch.randn(shape) / d**0.5)
         else:
-            self.adaLN_modulation = modulation(d, self.factor)
+            self.adaLN_modulation = modulation(d, d, self.factor)
         self.norm = RmsNorm(d)
         mixer = Mamba2 if isinstance(mixing, Mamba2Config) else Mamba1
         self.mixer = mixer(mixing)
@@ -339,7 +339,7 @@ class Last(nn.Module):
     def __init__(self, config: AimConfig):
         super().__init__()
         self.norm_final = RmsNorm(config.width)
-        self.adaLN_modulation = modulation(config.width, 2)
+        self.adaLN_modulation = modulation(config.width, config.width, 2)
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
         shift, scale = self.adaLN_modulation(given).chunk(2, -1)

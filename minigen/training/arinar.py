@@ -22,6 +22,7 @@ from minigen.config import ArinarConfig
 from minigen.errors import InputError
 from minigen.models.mixture_head import BEHAVIOURS, CANDIDATES, EPS, SHARE, inner_weight
 from minigen.training import mae
+from minigen.training.aim import modulation
 from minigen.training.arpg import Cache, Dropouts, attend, widen
 
 
@@ -92,14 +93,6 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
-
-
-def modulation(source: int, width: int, count: int) -> nn.Sequential:
-    """`count` vectors made of the condition: at first all zeros."""
-    layer = nn.Linear(source, count * width)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(nn.SiLU(), layer)
 
 
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from minigen.config import MarConfig
 from minigen.models.diffusion_head import EPS, SLOWEST, STEPS, WAVES, schedule
 from minigen.training import mae
+from minigen.training.aim import modulation
 from minigen.training.arpg import Dropouts, widen
 
 REPEATS = 4
@@ -50,14 +51,6 @@ class TimeEmbed(nn.Module):
         return self.mlp(waves.to(self.mlp[0].weight.dtype))
 
 
-def modulation(width: int, count: int) -> nn.Sequential:
-    """`count` vectors made of what the head is told: at first all zeros."""
-    layer = nn.Linear(width, count * width)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(nn.SiLU(), layer)
-
-
 class Block(nn.Module):
     """A feed-forward layer, shifted, scaled and gated by what the head is told."""
 
@@ -67,7 +60,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             mae.linear(width, width), nn.SiLU(), mae.linear(width, width)
         )
-        self.adaLN_modulation = modulation(width, 3)
+        self.adaLN_modulation = modulation(width, width, 3)
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         shift, scale, gate = self.adaLN_modulation(told).chunk(3, -1)
@@ -79,7 +72,7 @@ class FinalLayer(nn.Module):
 
     def __init__(self, width: int, features: int):
         super().__init__()
-        self.adaLN_modulation = modulation(width, 2)
+        self.adaLN_modulation = modulation(width, width, 2)
         self.linear = nn.Linear(width, 2 * features)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
