@@ -24,24 +24,29 @@ class Bug:
     words: tuple[str, ...]
 
 
-def head() -> str:
-    """Return what stands in `sound.py` before its first function, docstring apart."""
-    source = inspect.getsource(sound)
-    return source[source.index("import math") : source.index("@cuda.jit")]
-
-
 def text_of(function: str) -> str:
-    """Return the source of a function of `sound.py`, with its decorators."""
+    """Return the source of a function of `sound.py`, behind all that it needs."""
+    source = inspect.getsource(sound)
+    head = source[source.index("import math") : source.index("@cuda.jit")]
     value = getattr(sound, function)
-    return inspect.getsource(getattr(value, "py_func", value))
+    return head + inspect.getsource(getattr(value, "py_func", value))
 
 
-def write(bug: Bug, path: Path) -> str:
-    """Write a file with the bug in it; return FILE:NAME as `--kernel` takes it."""
-    text = text_of(bug.function)
-    assert text.count(bug.right) == 1, f"{bug.right!r} is not in {bug.function} once"
-    path.write_text(head() + text.replace(bug.right, bug.wrong))
+def plant(bug: Bug, text: str, path: Path) -> str:
+    """Write a source with a bug in it; return FILE:NAME as `--kernel` takes it."""
+    assert text.count(bug.right) == 1, f"{bug.right!r} is not there once"
+    path.write_text(text.replace(bug.right, bug.wrong))
     return f"{path}:{bug.function}"
+
+
+def expect_named(bug: Bug, report) -> None:
+    """Assert that a report calls a bug by its name, and says what it has to say."""
+    assert not report.ok
+    finding = report.findings[0]
+    assert finding.kind == bug.kind, str(report)
+    for word in bug.words:
+        said = f"{finding.message}\n{finding.case}"
+        assert word in said, f"{word!r} is not in\n{report}"
 
 
 def kernel(title, function, right, wrong, kind, *words):

@@ -3,19 +3,7 @@
 As in `planted.py`: a few words are exchanged, and `minigen check` has to find them.
 """
 
-import inspect
-from pathlib import Path
-
-from minigen.ops.layer_norm import cuda
 from tests.check.planted import Bug
-
-
-def write(bug: Bug, path: Path) -> str:
-    """Write a file with the bug in it; return FILE:NAME as `--kernel` takes it."""
-    text = inspect.getsource(cuda)
-    assert text.count(bug.right) == 1, f"{bug.right!r} is not there once"
-    path.write_text(text.replace(bug.right, bug.wrong))
-    return f"{path}:{bug.function}"
 
 
 def norm(title, function, right, wrong, kind, *words):

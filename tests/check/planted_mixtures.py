@@ -4,7 +4,6 @@ As in `planted.py`: a few words are exchanged, and `minigen check` has to find t
 """
 
 import inspect
-from pathlib import Path
 
 from minigen.ops.guided_mixture import cuda as guided_mixture
 from minigen.ops.mixture import cuda as mixture
@@ -15,14 +14,6 @@ def text_of(bug: Bug) -> str:
     """Return the source that a bug is planted into."""
     file = guided_mixture if bug.op == "draw_guided" else mixture
     return inspect.getsource(file)
-
-
-def write(bug: Bug, path: Path) -> str:
-    """Write a file with the bug in it; return FILE:NAME as `--kernel` takes it."""
-    text = text_of(bug)
-    assert text.count(bug.right) == 1, f"{bug.right!r} is not there once"
-    path.write_text(text.replace(bug.right, bug.wrong))
-    return f"{path}:{bug.function}"
 
 
 def one(title, kernel, right, wrong, kind="wrong value", *words):

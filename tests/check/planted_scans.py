@@ -1,31 +1,15 @@
 """Mistakes in scans, each planted into one of our own kernels.
 
-A file is made of the kernels of an op and of all that they call from `ops/scans.py`; a
-few words of it are exchanged. `kind` is what `minigen check` has to call it, and
-`words` what it has to say.
+A file is made of the kernels of an op and of all that they call from `ops/scans.py`. As
+in `planted.py`: a few words are exchanged, and `minigen check` has to find them.
 """
 
 import ast
 import importlib
 import inspect
-from dataclasses import dataclass
-from pathlib import Path
 
 from minigen.ops import scans
-
-
-@dataclass(frozen=True)
-class Bug:
-    """What is planted: in the file of a kernel, `right` is replaced by `wrong`."""
-
-    title: str
-    op: str
-    kernel: str
-    right: str
-    wrong: str
-    kind: str
-    words: tuple[str, ...]
-
+from tests.check.planted import Bug
 
 HOMES = {
     "selective_scan": "minigen.ops.selective_scan.cuda",
@@ -46,14 +30,6 @@ def text_of(op: str) -> str:
         [_body(scans), _body(module)] if hasattr(module, "stage") else [_body(module)]
     )
     return "from __future__ import annotations\n\n" + "\n\n".join(parts)
-
-
-def write(bug: Bug, path: Path) -> str:
-    """Write a file with the bug in it; return FILE:NAME as `--kernel` takes it."""
-    text = text_of(bug.op)
-    assert text.count(bug.right) == 1, f"{bug.right!r} is not in {bug.op} once"
-    path.write_text(text.replace(bug.right, bug.wrong))
-    return f"{path}:{bug.kernel}"
 
 
 def _body(module):

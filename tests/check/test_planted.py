@@ -21,14 +21,9 @@ def options(function):
 
 @pytest.mark.parametrize("bug", planted.BUGS, ids=lambda bug: f"{bug.op}: {bug.title}")
 def test_a_planted_bug_is_named(bug, mine):
-    report = minigen.check(bug.op, planted.write(bug, mine), **options(bug.function))
-    assert not report.ok
-    finding = report.findings[0]
-    text = str(report)
-    assert finding.kind == bug.kind, text
-    for word in bug.words:
-        said = f"{finding.message}\n{finding.case}"
-        assert word in said, f"{word!r} is not in\n{text}"
+    where = planted.plant(bug, planted.text_of(bug.function), mine)
+    report = minigen.check(bug.op, where, **options(bug.function))
+    planted.expect_named(bug, report)
 
 
 @pytest.mark.parametrize(("op", "function"), SOUND, ids=str)

@@ -6,19 +6,14 @@ import pytest
 
 import minigen
 from minigen.ops.layer_norm import cuda
-from tests.check import planted_layer_norm
+from tests.check import planted, planted_layer_norm
 
 
 @pytest.mark.parametrize("bug", planted_layer_norm.BUGS, ids=lambda bug: bug.title)
 def test_a_planted_bug_is_named(bug, tmp_path):
-    where = planted_layer_norm.write(bug, tmp_path / "mine.py")
+    where = planted.plant(bug, inspect.getsource(cuda), tmp_path / "mine.py")
     report = minigen.check(bug.op, where, weights="float32")
-    assert not report.ok
-    finding = report.findings[0]
-    assert finding.kind == bug.kind, str(report)
-    for word in bug.words:
-        said = f"{finding.message}\n{finding.case}"
-        assert word in said, f"{word!r} is not in\n{report}"
+    planted.expect_named(bug, report)
 
 
 @pytest.mark.parametrize(

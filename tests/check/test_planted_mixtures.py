@@ -3,21 +3,16 @@
 import pytest
 
 import minigen
-from tests.check import planted_mixtures
+from tests.check import planted, planted_mixtures
 
 PLACES = {(bug.op, bug.function): bug for bug in planted_mixtures.BUGS}
 
 
 @pytest.mark.parametrize("bug", planted_mixtures.BUGS, ids=lambda bug: bug.title)
 def test_a_planted_bug_is_named(bug, tmp_path):
-    where = planted_mixtures.write(bug, tmp_path / "mine.py")
+    where = planted.plant(bug, planted_mixtures.text_of(bug), tmp_path / "mine.py")
     report = minigen.check(bug.op, where, weights="float32")
-    assert not report.ok
-    finding = report.findings[0]
-    assert finding.kind == bug.kind, str(report)
-    for word in bug.words:
-        said = f"{finding.message}\n{finding.case}"
-        assert word in said, f"{word!r} is not in\n{report}"
+    planted.expect_named(bug, report)
 
 
 @pytest.mark.parametrize("bug", PLACES.values(), ids=lambda bug: bug.function)

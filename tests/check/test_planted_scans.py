@@ -3,9 +3,9 @@
 import pytest
 
 import minigen
-from tests.check import planted_scans
+from tests.check import planted, planted_scans
 
-SOUND = sorted({(bug.op, bug.kernel) for bug in planted_scans.BUGS})
+SOUND = sorted({(bug.op, bug.function) for bug in planted_scans.BUGS})
 
 
 @pytest.fixture
@@ -18,15 +18,9 @@ def mine(tmp_path):
     "bug", planted_scans.BUGS, ids=lambda bug: f"{bug.op}: {bug.title}"
 )
 def test_a_planted_bug_is_named(bug, mine):
-    report = minigen.check(
-        bug.op, planted_scans.write(bug, mine), weights="float32", examples=6
-    )
-    assert not report.ok
-    finding = report.findings[0]
-    assert finding.kind == bug.kind, str(report)
-    for word in bug.words:
-        said = f"{finding.message}\n{finding.case}"
-        assert word in said, f"{word!r} is not in\n{report}"
+    where = planted.plant(bug, planted_scans.text_of(bug.op), mine)
+    report = minigen.check(bug.op, where, weights="float32", examples=6)
+    planted.expect_named(bug, report)
 
 
 @pytest.mark.parametrize(("op", "kernel"), SOUND, ids=str)

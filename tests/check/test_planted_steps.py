@@ -6,19 +6,14 @@ import pytest
 
 import minigen
 from minigen.ops.mamba2_step import cuda
-from tests.check import planted_steps
+from tests.check import planted, planted_steps
 
 
 @pytest.mark.parametrize("bug", planted_steps.BUGS, ids=lambda bug: bug.title)
 def test_a_planted_bug_is_named(bug, tmp_path):
-    where = planted_steps.write(bug, tmp_path / "mine.py")
+    where = planted.plant(bug, inspect.getsource(cuda), tmp_path / "mine.py")
     report = minigen.check(bug.op, where, weights="float32")
-    assert not report.ok
-    finding = report.findings[0]
-    assert finding.kind == bug.kind, str(report)
-    for word in bug.words:
-        said = f"{finding.message}\n{finding.case}"
-        assert word in said, f"{word!r} is not in\n{report}"
+    planted.expect_named(bug, report)
 
 
 @pytest.mark.parametrize("kernel", sorted({bug.function for bug in planted_steps.BUGS}))

@@ -97,7 +97,7 @@ def test_without_the_compiler_a_report_says_what_was_not_looked_at(monkeypatch):
 
 def test_a_fault_is_exit_status_one_and_json_has_it_as_data(run, tmp_path):
     bug = next(b for b in planted.FUNCTIONS if b.kind == "dtype")
-    where = planted.write(bug, tmp_path / "mine.py")
+    where = planted.plant(bug, planted.text_of(bug.function), tmp_path / "mine.py")
     said = run("guide", "--kernel", where, status=1)
     assert said.splitlines()[1].startswith("BAD")
     assert "1 fault found: dtype" in said
@@ -109,7 +109,7 @@ def test_a_fault_is_exit_status_one_and_json_has_it_as_data(run, tmp_path):
 
 def test_the_same_call_finds_the_same_case(tmp_path):
     bug = next(b for b in planted.FUNCTIONS if b.title == "halves swapped")
-    where = planted.write(bug, tmp_path / "mine.py")
+    where = planted.plant(bug, planted.text_of(bug.function), tmp_path / "mine.py")
     assert minigen.check("guide", where) == minigen.check("guide", where)
     other = minigen.check("guide", where, seed=7)
     assert not other.ok
