@@ -26,25 +26,30 @@ _step = pour(_ROWS, 2)
 
 
 @exact
-def _turn(rows, first, k, count, turned):
-    # (n d) -> (k r): rows first .. stand side by side; beyond the last, that one again
+def turn(rows, first, stride, number, k, count, turned):
+    """Lay rows side by side: of (n d), `count` inputs from k on, to turned (k r).
+
+    `number` rows, `stride` apart from the first on; beyond the last, that one again.
+    rows as in `tile.widen`; count: a multiple of sixteen.
+    """
     some = np.empty(LANES, np.float32)
     for start in range(0, count, LANES):
         for r in range(turned.shape[1]):
-            widen(rows, min(first + r, len(rows) - 1), k + start, some)
+            widen(rows, first + min(r, number - 1) * stride, k + start, some)
             for n in range(LANES):
                 turned[start + n, r] = some[n]
 
 
 @kernel
 def _stack(x, stacked):
-    # (n d) -> (k n 256 12): twelve rows of x stand side by side, as those of w do
+    # (n d) -> (k n 128 12): twelve rows of x stand side by side, as those of w do
     for unit in prange(stacked.shape[0] * stacked.shape[1]):
         part, group = divmod(np.int64(unit), stacked.shape[1])
         k = part * _INPUTS
         count = min(_INPUTS, x.shape[1] - k)
         # rows beyond the last are computed too, and thrown away
-        _turn(x, group * _ROWS, k, count, stacked[part, group])
+        first = group * _ROWS
+        turn(x, first, 1, len(x) - first, k, count, stacked[part, group])
 
 
 @exact
@@ -71,7 +76,7 @@ def _multiply(stacked, w, residual, bias, y):
         for part in range(parts):
             k = part * _INPUTS
             count = min(_INPUTS, inputs - k)
-            _turn(w, j, k, count, panel)
+            turn(w, j, 1, len(w) - j, k, count, panel)
             for group in range(stacked.shape[1]):
                 _step(stacked[part, group], count, panel, sums, group * _ROWS)
                 if part == parts - 1:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigen.ops.panels import turn
 from minigen.ops.scalar import exp
-from minigen.ops.tile import LANES, pour, widen
+from minigen.ops.tile import LANES, pour
 from minigen.target import exact, kernel, prange
 
 _TOGETHER, _QUERIES = 8, 2 * LANES
@@ -22,18 +23,6 @@ _PART = 64
 """Keys whose weights, and weighted values, are added up one after the other."""
 
 _step = pour(_TOGETHER, 2)
-
-
-@exact
-def _turn(rows, first, stride, count, turned):
-    # (n e) -> (e r): of every stride-th row from the first, `count` side by side
-    some = np.empty(LANES, np.float32)
-    for start in range(0, turned.shape[0], LANES):
-        for r in range(turned.shape[1]):
-            # beyond the last, that one again
-            widen(rows, first + min(r, count - 1) * stride, start, some)
-            for n in range(LANES):
-                turned[start + n, r] = some[n]
 
 
 @exact
@@ -79,7 +68,8 @@ def _head(q, k, v, sizes, image, head, length, scale, y):
     keys = np.empty((groups, width, _TOGETHER), np.float32)
     for g in range(groups):
         at = g * _TOGETHER
-        _turn(k, start + at * r, r, min(_TOGETHER, length - at), keys[g])
+        count = min(_TOGETHER, length - at)
+        turn(k, start + at * r, r, count, 0, width, keys[g])
     values = np.empty((v.shape[1] // _TOGETHER, length, _TOGETHER), np.float32)
     _share_out(v, start, r, values)
     panel = np.empty((width, _QUERIES), np.float32)
@@ -88,7 +78,7 @@ def _head(q, k, v, sizes, image, head, length, scale, y):
     totals = np.empty(_QUERIES, np.float32)
     for i in range(0, m, _QUERIES):
         count = min(_QUERIES, m - i)
-        _turn(q, first + i * h, h, count, panel)
+        turn(q, first + i * h, h, count, 0, width, panel)
         scores[:] = 0
         for g in range(groups):
             _step(keys[g], width, panel, scores, g * _TOGETHER)
