@@ -7,6 +7,7 @@ there and allocates the output. All of it costs microseconds.
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 
@@ -15,13 +16,14 @@ from minigen.errors import ShapeError
 LARGE = 1 << 20
 """Bytes from which on an array's memory is kept, and whole numbers of which it has."""
 
-KEPT = 1 << 27
-"""Bytes that are kept at most of one size."""
+KEPT = 1 << 28
+"""Bytes that are kept at most."""
 
 LINE = 64
 """Bytes of a line of a cache."""
 
-_POOL: dict = {}
+_POOL: list = []
+_TAKING = threading.Lock()
 
 _KINDS = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16}
 
@@ -34,7 +36,7 @@ def empty(shape, dtype=np.float32):
     fills them.
     """
     dtype = np.dtype(dtype)
-    size = math.prod(np.atleast_1d(shape).tolist()) * dtype.itemsize
+    size = (math.prod(shape) if isinstance(shape, tuple) else shape) * dtype.itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
     block = _Block(-(-size // LARGE) * LARGE)
@@ -45,21 +47,31 @@ class _Block:
     """Memory of an array, which goes back to the pool when no view of it is left."""
 
     def __init__(self, size):
-        blocks = _POOL.get(size)
-        if blocks:
-            self.bytes = blocks.pop()
-        else:
-            # no vector of sixteen numbers lies in two lines of a cache
-            room = np.empty(size + LINE, np.uint8)
-            start = -room.ctypes.data % LINE
-            self.bytes = room[start : start + size]
+        self.bytes = _take(size)
         self.__array_interface__ = self.bytes.__array_interface__
 
     def __del__(self):
-        blocks = _POOL.setdefault(len(self.bytes), [])
-        # what is kept beyond need is bounded
-        if (len(blocks) + 1) * len(self.bytes) <= KEPT:
-            blocks.append(self.bytes)
+        if _kept() + len(self.bytes) <= KEPT:
+            _POOL.append(self.bytes)
+
+
+def _take(size):
+    # the block of that size that came back last, or a new one: then the oldest go, so
+    # that there is room for it
+    with _TAKING:
+        for n in reversed(range(len(_POOL))):
+            if len(_POOL[n]) == size:
+                return _POOL.pop(n)
+        while _POOL and _kept() + size > KEPT:
+            del _POOL[0]
+    # no vector of sixteen numbers lies in two lines of a cache
+    room = np.empty(size + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size]
+
+
+def _kept():
+    return sum(map(len, _POOL))
 
 
 def floats(array):

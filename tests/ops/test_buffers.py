@@ -14,7 +14,7 @@ def address(array):
 
 def large(monkeypatch, number=1):
     """Return new arrays of a size of their own, by the function under test."""
-    monkeypatch.setattr(buffers, "_POOL", {})
+    monkeypatch.setattr(buffers, "_POOL", [])
     return [empty((3, buffers.LARGE // 8, 1)) for _ in range(number)]
 
 
@@ -44,7 +44,23 @@ def test_what_is_kept_is_bounded(monkeypatch):
     held = large(monkeypatch, 4)
     size = -(-held[0].nbytes // buffers.LARGE) * buffers.LARGE
     held.clear()
-    assert len(buffers._POOL[size]) == 3 * buffers.LARGE // size
+    assert len(buffers._POOL) == 3 * buffers.LARGE // size
+
+
+def test_what_was_kept_longest_makes_room_for_another_size(monkeypatch):
+    def kept():
+        return [len(block) // buffers.LARGE for block in buffers._POOL]
+
+    monkeypatch.setattr(buffers, "_POOL", [])
+    monkeypatch.setattr(buffers, "KEPT", 5 * buffers.LARGE)
+    held = [empty(units * buffers.LARGE, np.uint8) for units in (1, 2)]
+    while held:
+        del held[0]
+    assert kept() == [1, 2]
+    new = empty(3 * buffers.LARGE, np.uint8)
+    assert kept() == [2]
+    del new
+    assert kept() == [2, 3]
 
 
 def test_small_arrays_are_numpy_s():
