@@ -41,6 +41,9 @@ TOKENIZERS = {
 DECODERS = {VqConfig: vq, KlConfig: kl}
 """The module of each tokenizer, by its configuration."""
 
+NAMES = {VqConfig: "VQ", KlConfig: "KL"}
+"""What messages call each tokenizer."""
+
 BESIDE = {
     VqConfig: ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"),
     KlConfig: ("kl-16.safetensors", "kl.safetensors"),
@@ -314,9 +317,6 @@ def find(model) -> Path:
     raise InputError(
         f"{str(model)!r} is neither a file nor a model that ships ({', '.join(names)})"
     )
-
-
-NAMES = {VqConfig: "VQ", KlConfig: "KL"}
 
 
 def _tokenizer_of(path, kind):

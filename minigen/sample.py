@@ -153,7 +153,8 @@ def inputs(
     labels = check_labels(config, labels)
     known = kind.check_known(config, plan, len(labels), known)
     model.check_plan(config, plan)
-    kind.check_options(model, options)
+    kind.check_options(options)
+    _check_guided_draw(model, options)
     ids, rows = kind.prompt(model, config, labels, plan, known, options)
     images = np.arange(first, first + len(labels))
     return Inputs(
@@ -283,3 +284,11 @@ def check_labels(config, labels):
                 f"0 .. {config.classes - 1}"
             )
     return labels
+
+
+def _check_guided_draw(model, options):
+    if options.guided_draw != GUIDED_DRAWS[0] and model is not arinar:
+        raise InputError(
+            f"guided_draw {options.guided_draw!r} is for features that are drawn from "
+            "mixtures, as ARINAR's are; leave it out for this model"
+        )

@@ -10,7 +10,7 @@ A generator's module has functions of the same names and meaning, which the loop
     feed(...)                the state, once it has read the tokens drawn there
 
 What a run reads and how its tokens are drawn depends on what a token is: the number of
-of a code (`codes`), or a vector of features (`masked`). A module of the first kind also
+a code (`codes`), or a vector of features (`masked`). A module of the first kind also
 has
 
     table_rows(...)          on the host: the rows of the table that positions have

@@ -30,13 +30,8 @@ class Place:
     step: int
 
 
-def check_options(model, options):
-    """Raise InputError for what the model cannot do."""
-    if options.guided_draw != "candidates":
-        raise InputError(
-            f"guided_draw {options.guided_draw!r} is for features that are drawn from "
-            "mixtures, as ARINAR's are; leave it out for this model"
-        )
+def check_options(options):
+    """Raise InputError for ways of drawing that codes cannot be drawn in: none."""
 
 
 def check_known(config, plan, b, known):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Schedule:
         return float(of_x), float(of_noise), self.low[i], math.log(self.betas[i])
 
 
+@cache
 def schedule(count):
     """Return the Schedule of a draw in `count` of the STEPS steps, two at least.
 

@@ -14,9 +14,6 @@ from minigen.models.masked import ask, begin, check_plan, feed, guides
 
 __all__ = ["ask", "begin", "check_plan", "draw", "feed", "guides", "table"]
 
-GUIDED = ()
-"""Ways of a guided draw beside the only one: see `arinar.GUIDED`."""
-
 
 def draw(
     ops,

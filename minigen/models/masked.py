@@ -54,23 +54,13 @@ class Memory:
     rows: object
 
 
-def check_options(model, options):
-    """Raise InputError for what the model cannot do."""
+def check_options(options):
+    """Raise InputError for ways of drawing that vectors cannot be drawn in."""
     if options.top_k or options.top_p != 1:
         raise InputError(
             f"top_k {options.top_k} and top_p {options.top_p} choose among the codes "
             "of a codebook; this model's tokens are vectors: leave them at 0 and 1, "
             "and give a temperature"
-        )
-    check_guided_draw(model, options)
-
-
-def check_guided_draw(model, options):
-    """Raise InputError for a way of guided draws that only another model has."""
-    if options.guided_draw not in ("candidates", *model.GUIDED):
-        raise InputError(
-            f"guided_draw {options.guided_draw!r} is for features that are drawn from "
-            "mixtures, as ARINAR's are; leave it out for this model"
         )
 
 

@@ -164,13 +164,13 @@ def product(x, w, residual=None, bias=None):
     nothing = np.zeros(f, np.float32)
     residual = nothing if residual is None else buffers.floats(residual)
     bias = nothing if bias is None else buffers.floats(bias)
+    rows, weights = buffers.floats(x).reshape(-1, d), buffers.weight(w)
+    weights = buffers.padded(weights, 1, LANES)
+    residual, out = residual.reshape(-1, f), y.reshape(-1, f)
     if math.prod(x.shape[1:-1]) >= _WHOLE:
-        rows = buffers.padded(buffers.floats(x).reshape(-1, d), 1, LANES)
-        weights = buffers.padded(buffers.weight(w), 1, LANES)
-        panels.multiply(rows, weights, residual.reshape(-1, f), bias, y.reshape(-1, f))
+        panels.multiply(buffers.padded(rows, 1, LANES), weights, residual, bias, out)
         return y
-    rows = buffers.padded(buffers.floats(x).reshape(-1, d), 2, LANES)
-    weights = buffers.padded(buffers.weight(w), 1, LANES)
+    rows = buffers.padded(rows, 2, LANES)
     run = _two if len(rows) == 2 else _few if len(rows) < _MANY else _many
-    run(rows, weights, residual.reshape(-1, f), bias, add, y.reshape(-1, f))
+    run(rows, weights, residual, bias, add, out)
     return y

@@ -87,19 +87,25 @@ def drawer(job: Job, model: torch.nn.Module):
     return draw_masked
 
 
+def some_steps(job: Job, config) -> tuple[list, int]:
+    """Return steps that stand for all of a masked model's, and how many all are."""
+    plan = plans.plan((config.side, config.side), "random", job.schedule, job.steps)
+    return samples(plan, job.every), len(plan.groups)
+
+
 def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
     """Return draw(count): so many of the steps that stand for all of a masked model's.
 
     What is known before them is given, and what they draw is left.
     """
     config, b = model.config, job.batch
-    plan = plans.plan((config.side, config.side), "random", job.schedule, job.steps)
+    parts, _ = some_steps(job, config)
     given = torch.from_numpy(latents(config, b)).flatten(1, 2)
     told = torch.cat([labels, torch.full_like(labels, -1)])
     both = torch.cat([given, given])
 
     def draw(count):
-        for part in samples(plan, job.every)[:count]:
+        for part in parts[:count]:
             known, asked = (
                 torch.tensor(sorted(where), dtype=torch.int64).expand(2 * b, -1)
                 for where in (part.known, part.groups[0])
@@ -127,9 +133,8 @@ def main(job: Job) -> None:
     draw_tokens, grid = drawer(job, generator), (config.side, config.side)
     steps, share = job.tokens or job.steps, 1.0
     if job.every is not None and job.every > 1:
-        plan = plans.plan(grid, "random", job.schedule, job.steps)
-        steps = len(samples(plan, job.every))
-        share = 1 / len(plan.groups)
+        parts, all_of_them = some_steps(job, config)
+        steps, share = len(parts), 1 / all_of_them
 
     def pixels(tokens):
         if isinstance(decoding, VqConfig):
