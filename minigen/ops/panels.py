@@ -16,28 +16,22 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.ops import buffers
-from minigen.ops.tile import LANES, add_three, pour, widen
+from minigen.ops.tile import LANES, add_three, pour, turn
 from minigen.target import exact, kernel, prange
 
 _INPUTS, _OUTPUTS, _ROWS = 128, 2 * LANES, 12
 """Inputs and outputs of a panel, 16 kilobytes; and rows of x that meet it together."""
 
 _step = pour(_ROWS, 2)
+_turn_sixteen, _turn_twelve = turn(LANES), turn(_ROWS)
 
 
 @exact
-def turn(rows, first, stride, number, k, count, turned):
-    """Lay rows side by side: of (n d), `count` inputs from k on, to turned (k r).
-
-    `number` rows, `stride` apart from the first on; beyond the last, that one again.
-    rows as in `tile.widen`; count: a multiple of sixteen.
-    """
-    some = np.empty(LANES, np.float32)
-    for start in range(0, count, LANES):
-        for r in range(turned.shape[1]):
-            widen(rows, first + min(r, number - 1) * stride, k + start, some)
-            for n in range(LANES):
-                turned[start + n, r] = some[n]
+def _lay_out(w, j, k, count, panel):
+    # (f d) -> (k c): beyond the last row of w, that one again
+    for n in range(0, count, LANES):
+        for c in range(0, _OUTPUTS, LANES):
+            _turn_sixteen(w, j, 1, len(w) - j, k + n, panel, n, c)
 
 
 @kernel
@@ -49,7 +43,8 @@ def _stack(x, stacked):
         count = min(_INPUTS, x.shape[1] - k)
         # rows beyond the last are computed too, and thrown away
         first = group * _ROWS
-        turn(x, first, 1, len(x) - first, k, count, stacked[part, group])
+        for n in range(0, count, LANES):
+            _turn_twelve(x, first, 1, len(x) - first, k + n, stacked[part, group], n, 0)
 
 
 @exact
@@ -76,7 +71,7 @@ def _multiply(stacked, w, residual, bias, y):
         for part in range(parts):
             k = part * _INPUTS
             count = min(_INPUTS, inputs - k)
-            turn(w, j, 1, len(w) - j, k, count, panel)
+            _lay_out(w, j, k, count, panel)
             for group in range(stacked.shape[1]):
                 _step(stacked[part, group], count, panel, sums, group * _ROWS)
                 if part == parts - 1:

@@ -210,24 +210,49 @@ def add_three(context, a, i, b, k, c, y, j):
     return types.void(a, i, b, k, c, y, j), build
 
 
-@intrinsic
-def widen(context, w, i, k, out):
-    """widen(w, i, k, out) writes sixteen numbers from w[i, k] on to out, as float32.
+def turn(rows):
+    """Return an intrinsic that turns `rows` rows of sixteen numbers into columns.
 
-    w (n d): float32, or the bits of a bfloat16 as uint16, or of a float16 as int16.
+    lay(w, first, stride, count, k, out, n, r) writes out[n + c, r + i] = the number in
+    column k + c of row r + i, for c < 16 and i < rows. Row i of `count` is
+    w[first + i stride]; beyond the last, that one again. w: float32, or the bits of a
+    bfloat16 as uint16, or of a float16 as int16; out: float32. Both in C order.
     """
 
-    def build(context, builder, signature, args):
-        w = context.make_array(signature.args[0])(context, builder, args[0])
-        out = context.make_array(signature.args[3])(context, builder, args[3])
-        width = cgutils.unpack_tuple(builder, w.shape)[1]
-        place = builder.add(builder.mul(args[1], width), args[2])
-        values = _load(builder, _at(builder, w, place), signature.args[0].dtype)
-        pointer = builder.bitcast(out.data, _FLOATS.as_pointer())
-        builder.store(values, pointer, align=4)
-        return context.get_dummy_value()
+    @intrinsic
+    def lay(context, w, first, stride, count, k, out, n, r):
+        def build(context, builder, signature, args):
+            kinds = signature.args
+            w, out = (
+                context.make_array(kinds[i])(context, builder, args[i]) for i in (0, 5)
+            )
+            first, stride, count, k = args[1:5]
+            n, r = args[6:]
+            number = first.type
+            width = cgutils.unpack_tuple(builder, w.shape)[1]
+            last = builder.sub(count, number(1))
+            vectors = [None] * LANES
+            for i in range(rows):
+                row = builder.add(r, number(i))
+                inside = builder.icmp_signed("<", row, last)
+                row = builder.select(inside, row, last)
+                row = builder.add(first, builder.mul(row, stride))
+                place = builder.add(builder.mul(row, width), k)
+                vectors[i] = _load(builder, _at(builder, w, place), kinds[0].dtype)
+            across = cgutils.unpack_tuple(builder, out.shape)[1]
+            lanes = ir.VectorType(_WORD, rows)(list(range(rows)))
+            for c, column in enumerate(_transpose(builder, vectors)):
+                row = builder.add(n, number(c))
+                place = builder.add(builder.mul(row, across), r)
+                pointer = _at(builder, out, place)
+                column = builder.shuffle_vector(column, column, lanes)
+                pointer = builder.bitcast(pointer, column.type.as_pointer())
+                builder.store(column, pointer, align=4)
+            return context.get_dummy_value()
 
-    return types.void(w, i, k, out), build
+        return types.void(w, first, stride, count, k, out, n, r), build
+
+    return lay
 
 
 def _at(builder, array, place):
@@ -311,6 +336,23 @@ def _totals(builder, vectors):
             if n is not None:
                 totals[n] = builder.extract_element(vector, _WORD(lane))
     return totals
+
+
+def _transpose(builder, vectors):
+    # row i of sixteen becomes column i; a vector may be None, which leaves its column
+    # undefined. Each step swaps squares: first of one number, last of eight by eight
+    vectors = [_FLOATS(ir.Undefined) if each is None else each for each in vectors]
+    for size in (1, 2, 4, 8):
+        low = [
+            lane if not lane & size else lane - size + LANES for lane in range(LANES)
+        ]
+        high = [lane + size for lane in low]
+        for i in range(LANES):
+            if not i & size:
+                one, other = vectors[i], vectors[i + size]
+                vectors[i] = builder.shuffle_vector(one, other, _WORDS(low))
+                vectors[i + size] = builder.shuffle_vector(one, other, _WORDS(high))
+    return vectors
 
 
 def _halves(width):

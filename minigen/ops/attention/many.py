@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops.panels import turn
 from minigen.ops.scalar import exp
-from minigen.ops.tile import LANES, pour
+from minigen.ops.tile import LANES, pour, turn
 from minigen.target import exact, kernel, prange
 
 _TOGETHER, _QUERIES = 8, 2 * LANES
@@ -23,6 +22,7 @@ _PART = 64
 """Keys whose weights, and weighted values, are added up one after the other."""
 
 _step = pour(_TOGETHER, 2)
+_turn_sixteen, _turn_eight = turn(LANES), turn(_TOGETHER)
 
 
 @exact
@@ -69,7 +69,8 @@ def _head(q, k, v, sizes, image, head, length, scale, y):
     for g in range(groups):
         at = g * _TOGETHER
         count = min(_TOGETHER, length - at)
-        turn(k, start + at * r, r, count, 0, width, keys[g])
+        for p in range(0, width, LANES):
+            _turn_eight(k, start + at * r, r, count, p, keys[g], p, 0)
     values = np.empty((v.shape[1] // _TOGETHER, length, _TOGETHER), np.float32)
     _share_out(v, start, r, values)
     panel = np.empty((width, _QUERIES), np.float32)
@@ -78,7 +79,9 @@ def _head(q, k, v, sizes, image, head, length, scale, y):
     totals = np.empty(_QUERIES, np.float32)
     for i in range(0, m, _QUERIES):
         count = min(_QUERIES, m - i)
-        turn(q, first + i * h, h, count, 0, width, panel)
+        for p in range(0, width, LANES):
+            for c in range(0, _QUERIES, LANES):
+                _turn_sixteen(q, first + i * h, h, count, p, panel, p, c)
         scores[:] = 0
         for g in range(groups):
             _step(keys[g], width, panel, scores, g * _TOGETHER)
