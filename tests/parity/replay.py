@@ -97,8 +97,10 @@ TINY = {
     "arinar/gmm_sampling_fg2",
     "arinar/gmm_sampling_v1",
     "arinar/guidance",
+    "arinar/head_g4",
     "arinar/head_g4_fg2",
     "arinar/mae_tiny",
+    "arinar/mar_loss",
     "kl/tiny_novar",
     "mamba_ops/add_rmsnorm",
     "mamba_ops/causal_conv1d",
@@ -111,6 +113,7 @@ TINY = {
     "mamba_ops/selective_state_update",
     "mamba_ops/ssd",
     "mar_diffloss/denoiser_tiny",
+    "mar_diffloss/psample_tiny",
 }
 """Cases that take seconds through the interpreter of CUDA kernels; the KL, minutes."""
 
