@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigen import backends, plans, recorded
 from minigen import sample as loop
@@ -60,6 +63,13 @@ TOGETHER = 8
 """Images decoded to pixels together on a device; on the CPU it is one at a time."""
 
 
+Labels: TypeAlias = int | Sequence[int] | NDArray[np.integer[Any]]
+"""Class numbers, one for each image; a number alone is one image."""
+
+File: TypeAlias = str | os.PathLike[str]
+"""A path, or the name of a model that ships."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A generator with the tokenizer that turns its tokens into pixels.
@@ -73,7 +83,7 @@ class Pipeline:
     tokenizer: Model
     backend: str
     ops: SimpleNamespace = field(repr=False)
-    recorded: dict = field(default_factory=dict, repr=False)
+    recorded: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
     def config(self) -> ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig:
@@ -84,7 +94,7 @@ class Pipeline:
         return self.tokenizer.config
 
     @property
-    def kind(self):
+    def kind(self) -> ModuleType:
         """What its tokens are: `models.codes`, numbers, or `models.masked`, vectors."""
         return loop.KINDS[type(self.config)]
 
@@ -98,77 +108,119 @@ class Pipeline:
         """Rows and columns of the token grid the generator was trained on."""
         return self.config.side, self.config.side
 
-    def plan(self, order=None, schedule=None, steps=16, seed=0) -> plans.Plan:
-        """Return the plan that `sample` and `steps` run. See `minigen.plans.plan`.
+    def plan(
+        self,
+        order: str | Sequence[int] | None = None,
+        schedule: str | Sequence[int] | None = None,
+        steps: int = 16,
+        seed: int = 0,
+    ) -> plans.Plan:
+        """Return the plan that `sample` and `steps` run. See `minigen.plan`.
 
         Raises InputError, also for what the model cannot draw in.
         """
-        chosen = self.settle(order=order, schedule=schedule)
-        plan = plans.plan(self.grid, **chosen, steps=steps, seed=seed)
+        chosen = self.settle(order, schedule)
+        order, schedule = chosen["order"], chosen["schedule"]
+        plan = plans.plan(self.grid, order, schedule, steps, seed=seed)
         loop.MODELS[type(self.config)].check_plan(self.config, plan)
         return plan
 
-    def settle(self, **given) -> dict:
-        """Return sampling settings, the model's own where nothing was given."""
-        return settle(self.generator.family, self.generator.name, **given)
+    def settle(
+        self,
+        order: str | Sequence[int] | None = None,
+        schedule: str | Sequence[int] | None = None,
+        guidance: float | None = None,
+        guidance_schedule: str | None = None,
+        temperature: float | None = None,
+    ) -> dict[str, Any]:
+        """Return these settings by name, the model's own in place of None.
+
+        The model's own are those of its `minigen.defaults`.
+        """
+        return settle(
+            self.generator.family, self.generator.name, order=order, schedule=schedule,
+            guidance=guidance, guidance_schedule=guidance_schedule,
+            temperature=temperature,
+        )  # fmt: skip
+
+    def options(
+        self,
+        guidance: float | None = None,
+        temperature: float | None = None,
+        guidance_schedule: str | None = None,
+        guided_steps: int | None = None,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        positions: str = "released",
+        guided_draw: str = "candidates",
+    ) -> loop.Options:
+        """Return how tokens are drawn, the model's own setting in place of None.
+
+        Arguments as for `minigen.Options`. Raises InputError.
+        """
+        chosen = self.settle(None, None, guidance, guidance_schedule, temperature)
+        return loop.Options(
+            chosen["guidance"], chosen["guidance_schedule"], guided_steps,
+            chosen["temperature"], top_k, top_p, positions, guided_draw,
+        )  # fmt: skip
 
     def steps(
         self,
-        labels,
-        seed=0,
-        steps=16,
-        order=None,
-        schedule=None,
-        guidance=None,
-        temperature=None,
-        first=0,
-        **options,
+        labels: Labels,
+        seed: int = 0,
+        steps: int = 16,
+        order: str | Sequence[int] | None = None,
+        schedule: str | Sequence[int] | None = None,
+        guidance: float | None = None,
+        temperature: float | None = None,
+        first: int = 0,
+        *,
+        guidance_schedule: str | None = None,
+        guided_steps: int | None = None,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        positions: str = "released",
+        guided_draw: str = "candidates",
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
-        order, schedule, guidance, temperature, as the option guidance_schedule: None
-        for the model's own (`defaults`); other options: guided_steps, top_k, top_p,
-        positions, guided_draw (`sample.Options`).
-        The order of a run follows from its seed; image number i (counted from `first`)
-        is the same whether it is drawn alone or among others. Raises InputError.
+        labels: b class numbers; seed: 0 .. 2**64 - 1; steps, order, schedule: which
+        positions are decoded when (`minigen.plan`); guidance and what follows: how a
+        token is drawn (`minigen.Options`). None is the model's own setting (`settle`).
+        first: the number of the first image. An image follows from the seed and its
+        own number: alone or among others, it is the same. Raises InputError.
         """
-        return loop.steps(
-            self.ops,
-            self.generator.weights,
-            self.config,
-            self.plan(order, schedule, steps, seed),
-            labels,
-            seed,
-            self.options(guidance, temperature, **options),
-            first=first,
-        )
-
-    def options(
-        self, guidance=None, temperature=None, guidance_schedule=None, **options
-    ) -> loop.Options:
-        """Return how tokens are drawn, with the model's own guidance and temperature.
-
-        Raises InputError.
-        """
-        chosen = self.settle(
-            guidance=guidance,
-            temperature=temperature,
-            guidance_schedule=guidance_schedule,
-        )
-        return loop.Options(**chosen, **options)
+        how = self.options(
+            guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
+            positions, guided_draw,
+        )  # fmt: skip
+        model = self.ops, self.generator.weights, self.config
+        plan = self.plan(order, schedule, steps, seed)
+        return loop.steps(*model, plan, labels, seed, how, first=first)
 
     def sample(
         self,
-        labels,
-        seed=0,
-        steps=16,
-        order=None,
-        schedule=None,
-        first=0,
-        batch=BATCH,
-        **options,
-    ) -> np.ndarray:
-        """Draw one image for each label: uint8 (b y x c). Arguments as for `steps`.
+        labels: Labels,
+        seed: int = 0,
+        steps: int = 16,
+        order: str | Sequence[int] | None = None,
+        schedule: str | Sequence[int] | None = None,
+        first: int = 0,
+        batch: int = BATCH,
+        *,
+        guidance: float | None = None,
+        temperature: float | None = None,
+        guidance_schedule: str | None = None,
+        guided_steps: int | None = None,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        positions: str = "released",
+        guided_draw: str = "candidates",
+    ) -> NDArray[np.uint8]:
+        """Draw one image for each of b labels; return uint8 (b y x c), c is RGB.
+
+        Arguments as for `steps`. batch: how many images are drawn together, which
+        changes time and memory, never an image. Raises InputError.
 
         On a device, whatever has the shape of a run before is replayed.
         """
@@ -176,20 +228,23 @@ class Pipeline:
         if batch < 1:
             raise InputError(f"batch is {batch}; expected at least 1 image at a time")
         plan = self.plan(order, schedule, steps, seed)
-        how = self.options(**options)
+        how = self.options(
+            guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
+            positions, guided_draw,
+        )  # fmt: skip
         images = []
         for start in range(0, len(labels), batch):
             part = labels[start : start + batch]
             images.append(recorded.draw(self, plan, part, seed, how, first + start))
         return np.concatenate(images)
 
-    def decode(self, tokens) -> np.ndarray:
+    def decode(self, tokens: NDArray[Any]) -> NDArray[np.uint8]:
         """Turn tokens (b y x), or latents (b y x f), into images, uint8 (b y x c)."""
         config = self.tokenizer_config
         tokens = DECODERS[type(config)].check_tokens(config, tokens)
         return self.download(self.images(self.ops.put(tokens)))
 
-    def images(self, tokens) -> list:
+    def images(self, tokens: Any) -> list[Any]:
         """Return uint8 images (b y x c) where the backend's arrays live, some together.
 
         tokens (b y x), there too. Activations of a full-size decoder are large.
@@ -200,11 +255,11 @@ class Pipeline:
         to_images = DECODERS[type(config)].to_images
         return [to_images(self.ops, w, config, part) for part in parts]
 
-    def download(self, images) -> np.ndarray:
+    def download(self, images: list[Any]) -> NDArray[np.uint8]:
         """Return what `images` gave as one array of the host."""
         return np.concatenate([self.ops.get(part) for part in images])
 
-    def encode(self, images) -> np.ndarray:
+    def encode(self, images: NDArray[np.uint8]) -> NDArray[Any]:
         """Turn images, uint8 (b y x c), into tokens (b y x), or latents (b y x f)."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
@@ -216,7 +271,7 @@ class Pipeline:
         from_images = DECODERS[type(config)].from_images
         return self.ops.get(from_images(self.ops, w, config, self.ops.put(images)))
 
-    def picture(self, canvas) -> np.ndarray:
+    def picture(self, canvas: NDArray[Any]) -> NDArray[np.uint8]:
         """Show a canvas of a `Step`, of which not all is known: uint8 (b y x c).
 
         What is unknown is GREY: it is decoded as token 0, or as latents of 0, and then
@@ -231,7 +286,7 @@ class Pipeline:
         return images
 
 
-def load(model, tokenizer=None, backend="auto") -> Pipeline:
+def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> Pipeline:
     """Return the pipeline of a generator that ships (by name) or of a weight file.
 
     model: name, file, or a folder as Hugging Face's hub has them; tokenizer: name or
@@ -280,7 +335,7 @@ def check_fit(generator: Model, tokenizer: Model, kind: type) -> None:
         )
 
 
-def assemble(generator: Model, tokenizer: Model, backend="auto") -> Pipeline:
+def assemble(generator: Model, tokenizer: Model, backend: str = "auto") -> Pipeline:
     """Return the pipeline of two models, their weights moved to where they are used.
 
     Raises BackendError.
@@ -300,7 +355,7 @@ def assemble(generator: Model, tokenizer: Model, backend="auto") -> Pipeline:
     return Pipeline(*models, backend, ops)
 
 
-def find(model) -> Path:
+def find(model: File) -> Path:
     """Return the weight file of a name that ships or of a path, or raise InputError."""
     path = Path(model)
     shipped = WEIGHTS / f"{model}.safetensors"
@@ -319,7 +374,7 @@ def find(model) -> Path:
     )
 
 
-def _tokenizer_of(path, kind):
+def _tokenizer_of(path: Path, kind: type) -> Model:
     if path.stem in TOKENIZERS and path.parent == WEIGHTS:
         return load_model(WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors")
     if has_tokenizer(path):
