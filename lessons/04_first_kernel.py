@@ -6,7 +6,7 @@
 # finds out what broke. No GPU is needed: `minigen.simt` runs the kernel's own source on
 # the CPU, one thread after the other, in an order that a seed decides.
 #
-# *Runs on the CPU; `pip install "minigen[check]"`.*
+# *Runs on the CPU; `pip install ".[check]"`.*
 
 # %%
 import math

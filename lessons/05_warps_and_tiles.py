@@ -6,7 +6,7 @@
 # a naive kernel to the shape of the ones that ship. At each rung the interpreter counts
 # how often every number is fetched.
 #
-# *Runs on the CPU; `pip install "minigen[check]"`.*
+# *Runs on the CPU; `pip install ".[check]"`.*
 
 # %%
 import numpy as np

@@ -21,6 +21,7 @@ import numpy as np
 
 from minigen import simt, target
 from minigen.errors import BackendError
+from minigen.extras import install
 
 ALIGNMENT = 256
 """Bytes to whose multiples arrays are aligned, as by CUDA's own allocator."""
@@ -384,13 +385,13 @@ def _missing():
     if importlib.util.find_spec("numba_cuda") is None or not target.has_compiler():
         return (
             "the backend cuda needs numba-cuda and NVIDIA's compiler libraries; run "
-            '`pip install "minigen[cuda13]"` (for a driver older than 580 '
-            '`pip install "minigen[cuda12]"`), or choose backend numba'
+            f"`{install('cuda13')}` (for a driver older than 580 "
+            f"`{install('cuda12')}`), or choose backend numba"
         )
     return (
         "no usable NVIDIA GPU was found: `nvidia-smi` must show one, and a driver of "
-        'version 580 or later; for a driver from 525 on run `pip install "minigen'
-        '[cuda12]"`. Or choose backend numba; `minigen doctor` says what is here'
+        f"version 580 or later; for a driver from 525 on run `{install('cuda12')}`. "
+        "Or choose backend numba; `minigen doctor` says what is here"
     )
 
 

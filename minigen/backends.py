@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from minigen.errors import BackendError
+from minigen.extras import packages
 
 OPS = {
     "linear": ("linear", "linear_add"),
@@ -92,7 +93,7 @@ def table(name: str, device=None) -> SimpleNamespace:
     if name != "numpy" and not _has_numba():
         raise BackendError(
             f"backend {name!r} was asked for, but Numba is not installed; "
-            "run `pip install numba`, or choose backend numpy"
+            f"run `{packages('numba')}`, or choose backend numpy"
         )
     if BACKENDS[name] == "cuda":
         return _device_table(device or _new_device(name))

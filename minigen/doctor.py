@@ -13,20 +13,10 @@ from importlib import metadata
 from pathlib import Path
 
 from minigen.errors import BackendError
+from minigen.extras import REQUIRED, again, install, packages
 
-REQUIRED = {
-    "numpy": ("numpy", "1.26"),
-    "numba": ("numba", "0.60"),
-    "pillow": ("PIL", "10.1"),
-    "safetensors": ("safetensors", "0.4"),
-    "ml_dtypes": ("ml_dtypes", "0.4"),
-    "typer": ("typer", "0.12"),
-    "rich": ("rich", "13"),
-}
-"""Each package minigen needs: the module it gives, and its lowest version."""
-
-PYTHON = ((3, 10), (3, 13))
-"""The oldest and the newest Python minigen is made for."""
+PYTHON = (3, 10)
+"""The oldest Python minigen runs on."""
 
 EXTRAS = {
     "check": (("hypothesis", "greenlet"), "`minigen check`, and the interpreter"),
@@ -48,6 +38,7 @@ EXTRAS = {
         (
             "pytest",
             "pytest-xdist",
+            "safetensors",
             "hypothesis",
             "greenlet",
             "matplotlib",
@@ -75,25 +66,24 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything minigen needs: Python, packages, kernels, cache, weights."""
-    packages = [examine_package(name) for name in REQUIRED]
-    findings = [examine_python(), *packages]
-    if all(finding.well for finding in packages):
+    needed = [examine_package(name) for name in REQUIRED]
+    findings = [examine_python(), *needed]
+    if all(finding.well for finding in needed):
         findings += [examine_kernels(), examine_cache()]
     return [*findings, examine_weights()]
 
 
 def examine_python() -> Finding:
-    """Say whether this Python is one that minigen is made for."""
-    low, high = PYTHON
-    well = low <= sys.version_info[:2] <= high
-    note = "" if well else "minigen is made for {}.{} to {}.{}".format(*low, *high)
+    """Say whether this Python is new enough."""
+    well = sys.version_info[:2] >= PYTHON
+    note = "" if well else "minigen needs {}.{} or newer".format(*PYTHON)
     return Finding("python", platform.python_version(), well, note)
 
 
 def examine_package(name: str) -> Finding:
     """Say whether a required package is there, new enough, and can be imported."""
     module, lowest = REQUIRED[name]
-    mend = f'pip install --upgrade "{name}>={lowest}"'
+    mend = packages(name, options="--upgrade")
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -107,7 +97,7 @@ def examine_package(name: str) -> Finding:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Finding(
             name, version, False, f"cannot be imported: {reason}",
-            f'pip install --force-reinstall "{name}>={lowest}"',
+            packages(name, options="--force-reinstall"),
         )  # fmt: skip
     return Finding(name, version, True)
 
@@ -134,7 +124,7 @@ def examine_kernels() -> Finding:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Finding(
             "kernels", "-", False, f"cannot be compiled: {reason}",
-            "pip install --force-reinstall numba llvmlite",
+            packages("numba", options="--force-reinstall"),
         )  # fmt: skip
     note = f"threading layer {layer}; a first one compiled in {seconds:.1f} s"
     return Finding("kernels", f"{threads} threads", well, note)
@@ -159,8 +149,9 @@ def examine_weights() -> Finding:
     missing = [n for n in SHIPPED if not (folder / f"{n}.safetensors").is_file()]
     if missing:
         return Finding(
-            "weights", "-", False, f"missing: {', '.join(missing)}",
-            "pip install --force-reinstall --no-deps minigen",
+            "weights", "-", False,
+            f"missing: {', '.join(missing)}; install minigen again, as it was",
+            again(),
         )  # fmt: skip
     return Finding("weights", f"{len(SHIPPED)} models", True, ", ".join(SHIPPED))
 
@@ -168,17 +159,17 @@ def examine_weights() -> Finding:
 def extras() -> list[Finding]:
     """Say of each extra whether it is installed and what it would add; and of a GPU."""
     findings = []
-    for name, (packages, use) in EXTRAS.items():
-        missing = [package for package in packages if not _version(package)]
-        versions = [f"{package} {_version(package)}" for package in packages[:2]]
-        versions += ["..."] if len(packages) > 2 else []
+    for name, (parts, use) in EXTRAS.items():
+        missing = [package for package in parts if not _version(package)]
+        versions = [f"{package} {_version(package)}" for package in parts[:2]]
+        versions += ["..."] if len(parts) > 2 else []
         findings.append(
             Finding(
                 name,
                 "-" if missing else ", ".join(versions),
                 not missing,
                 use,
-                f'pip install "minigen[{name}]"' if missing else "",
+                install(name) if missing else "",
             )  # fmt: skip
         )
     return [*findings, examine_gpu()]
@@ -189,7 +180,7 @@ def examine_gpu() -> Finding:
     if not _version("numba-cuda"):
         return Finding(
             "gpu", "-", False, "one cannot be seen without numba-cuda",
-            'pip install "minigen[cuda13]"',
+            install("cuda13"),
         )  # fmt: skip
     from minigen import target
 
@@ -203,13 +194,13 @@ def examine_gpu() -> Finding:
 def mending(findings: list[Finding]) -> list[str]:
     """Return the commands that mend what is not well, packages in a single one."""
     broken = [finding for finding in findings if not finding.well and finding.mend]
-    packages = [f for f in broken if f.name in REQUIRED]
-    commands = [f.mend for f in broken if f not in packages]
-    if len(packages) == 1:
-        commands.insert(0, packages[0].mend)
-    elif packages:
-        names = " ".join(f'"{f.name}>={REQUIRED[f.name][1]}"' for f in packages)
-        commands.insert(0, f"pip install --force-reinstall {names}")
+    needed = [f for f in broken if f.name in REQUIRED]
+    commands = [f.mend for f in broken if f not in needed]
+    if len(needed) == 1:
+        commands.insert(0, needed[0].mend)
+    elif needed:
+        names = [finding.name for finding in needed]
+        commands.insert(0, packages(*names, options="--force-reinstall"))
     return commands
 
 

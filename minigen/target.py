@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+from minigen import extras
 from minigen.errors import BackendError
 
 
@@ -281,5 +282,5 @@ def _demand_compiler():
     if not has_compiler():
         raise BackendError(
             "CUDA kernels cannot be compiled here: numba-cuda or NVIDIA's compiler "
-            'libraries are missing; run `pip install "minigen[cuda13]"`'
+            f"libraries are missing; run `{extras.install('cuda13')}`"
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from minigen import target
+from minigen import extras, target
 from minigen.cli import app
 from minigen.commands import machine
 from minigen.commands.terminal import is_kernel
@@ -52,7 +52,7 @@ def test_without_a_gpu_it_is_one_message_and_status_2(minigen, tmp_path, argumen
     before = sorted(tmp_path.iterdir())
     said = minigen(*arguments, "--backend", "cuda", status=2)
     assert "no usable NVIDIA GPU was found: `nvidia-smi` must show one" in said
-    assert 'pip install "minigen[cuda12]"' in said and "choose backend numba" in said
+    assert extras.install("cuda12") in said and "choose backend numba" in said
     assert "Traceback" not in said
     assert sorted(tmp_path.iterdir()) == before
 
@@ -65,7 +65,7 @@ def test_the_help_of_a_command_names_the_backend(minigen, arguments):
 def test_without_a_compiler_the_command_that_installs_it_is_named(minigen, monkeypatch):
     monkeypatch.setattr(target, "has_compiler", lambda: False)
     said = minigen("sample", "arpg-mnist", "-c", "7", "--backend", "cuda", status=2)
-    assert 'run `pip install "minigen[cuda13]"`' in said
+    assert f"run `{extras.install('cuda13')}`" in said
 
 
 def test_warmup_is_for_what_is_compiled(minigen):

@@ -9,6 +9,7 @@ types, owners, streams, what a recording keeps. tests/gpu asks a GPU.
 import contextlib
 import ctypes
 import gc
+import re
 from types import SimpleNamespace
 from unittest import mock
 
@@ -21,7 +22,7 @@ from numba.cuda.cudadrv import devices, driver
 from numba.cuda.dispatcher import CUDADispatcher, _Kernel
 from numba.cuda.typing.typeof import Purpose, typeof
 
-from minigen import arrays, backends, plans, recorded, target
+from minigen import arrays, backends, extras, plans, recorded, target
 from minigen.bench.gpu import cases, parts, timing
 from minigen.checking.specs.spec import several
 from minigen.checking.strategies import WEIGHT_DTYPES
@@ -358,7 +359,7 @@ def test_without_a_gpu_the_message_says_what_mends_it(monkeypatch):
     with pytest.raises(BackendError, match="no usable NVIDIA GPU .*`nvidia-smi`"):
         arrays.Gpu()
     monkeypatch.setattr(target, "has_compiler", lambda: False)
-    with pytest.raises(BackendError, match=r'run `pip install "minigen\[cuda13\]"`'):
+    with pytest.raises(BackendError, match=re.escape(extras.install("cuda13"))):
         arrays.Gpu()
 
 

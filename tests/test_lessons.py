@@ -18,7 +18,7 @@ from minigen.show import lesson
 FOLDER = Path(__file__).parent.parent / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
 PACKAGE = str(Path(plans.__file__).parent.parent)
-BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install minigen` brings
+BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install .` brings
 
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 

@@ -7,6 +7,7 @@ from minigen.bench.growth import FLAT, Growth
 from minigen.bench.heads import REPORTED, Heads
 from minigen.commands.terminal import duration, gigabytes, table
 from minigen.config import PRESETS
+from minigen.extras import install
 
 
 def comparison(found: Comparison) -> str:
@@ -130,7 +131,7 @@ def _verdict(found):
     ours, least = found.ours.median(part), seconds(found, part)
     if found.ratio is None:
         line = "pytorch is not installed, so ours ran alone: "
-        line += 'pip install "minigen[train]"'
+        line += install("train")
     else:
         each = " for a token" if found.job.tokens else ""
         line = f"pytorch takes {found.ratio:.2f} times as long{each} "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 
 from minigen.errors import BackendError
+from minigen.extras import REQUIRED, install, packages
 
 
 def check(
@@ -44,10 +45,10 @@ def check(
     except ModuleNotFoundError as error:
         if error.name not in ("hypothesis", "numba"):
             raise
-        extra = "minigen[check]" if error.name == "hypothesis" else "numba"
+        missing = error.name
+        mend = packages(missing) if missing in REQUIRED else install("check")
         raise BackendError(
-            f"checks take {error.name}, which is not installed; run "
-            f'`pip install "{extra}"`'
+            f"checks take {missing}, which is not installed; run `{mend}`"
         ) from None
     return referee.run(
         op, kernel, backend, instead_of, block, weights, examples, seed, tell

@@ -11,15 +11,18 @@ import re
 
 from minigen import target
 from minigen.checking.report import Finding
+from minigen.extras import install
 
 CAPABILITY = (8, 0)
 """The compute capability kernels are compiled for here: the oldest with bfloat16."""
 
-NOTE = (
-    "float64 arithmetic, registers and spills were not looked at: that takes the CUDA "
-    'compiler; run `pip install "minigen[cuda13]"` (no GPU is needed)'
-)
-"""What a report says where the compiler is missing."""
+
+def note() -> str:
+    """Return what a report says where the compiler is missing."""
+    return (
+        "float64 arithmetic, registers and spills were not looked at: that takes the "
+        f"CUDA compiler; run `{install('cuda13')}` (no GPU is needed)"
+    )
 
 
 def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:

@@ -14,6 +14,7 @@ from minigen.checking.specs.spec import reference
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checking.trials import check_function, check_kernels
 from minigen.errors import InputError
+from minigen.extras import install
 
 EXAMPLES = {"numpy": 40, "numba": 40, "interpreter": 8, "cuda": 40}
 """How many cases of an op are tried if nothing is said."""
@@ -52,7 +53,7 @@ def run(
         rows += measured
         findings += wrong
     if any(row.backend == "interpreter" for row in rows) and not target.has_compiler():
-        notes.append(compiled.NOTE)
+        notes.append(compiled.note())
     return Report(tuple(rows), tuple(findings), tuple(notes))
 
 
@@ -84,7 +85,7 @@ def _here(backend) -> tuple[list[str], list[str]]:
         names.remove("interpreter")
         notes.append(
             "CUDA kernels were not looked at: the interpreter takes greenlet; run "
-            '`pip install "minigen[check]"`'
+            f"`{install('check')}`"
         )
     return names + (["cuda"] if target.has_gpu() else []), notes
 

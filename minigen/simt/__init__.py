@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigen.errors import BackendError, KernelError, MinigenError
+from minigen.extras import install
 from minigen.simt.pattern import is_poison, poison
 
 __all__ = ["Report", "is_poison", "launch", "poison"]
@@ -75,7 +76,7 @@ def launch(
             raise
         raise BackendError(
             "the interpreter of CUDA kernels needs greenlet, which is not installed; "
-            'install it with: pip install "minigen[check]"'
+            f"install it with: {install('check')}"
         ) from None
     function, together = rewrite.interpretable(kernel)
     names = function.__code__.co_varnames[: function.__code__.co_argcount]

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from minigen import target
+from minigen import extras, target
 from tests.kernels import collect
 
 OLD, TENSOR, NEW = (7, 5), (8, 0), (9, 0)
@@ -32,7 +32,7 @@ def ptx(name, types, cc) -> str:
     if not target.has_compiler():
         pytest.fail(
             "CUDA kernels cannot be compiled here, so this test knows nothing of them; "
-            'install the compiler (it needs no GPU): pip install "minigen[test]"'
+            f"install the compiler (it needs no GPU): {extras.install('cuda13')}"
         )
     with _translated_once(name, types):
         return target.compile_ptx(collect.kernel(name), types, cc)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numba import cuda as renamed
 from numba.cuda import atomic, grid, libdevice, shared, syncthreads, threadIdx
 
-from minigen import simt, target
+from minigen import extras, simt, target
 from minigen.errors import KernelError
 from minigen.simt.maths import maths
 from minigen.target import cuda, gpu_inline, gpu_kernel
@@ -182,7 +182,7 @@ def test_the_interpreter_needs_no_numba():
 
 
 def test_without_greenlet_it_says_what_to_install():
-    assert 'pip install "minigen[check]"\n0.0' in without("greenlet")
+    assert f"{extras.install('check')}\n0.0" in without("greenlet")
 
 
 # what is refused, and how

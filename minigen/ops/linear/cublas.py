@@ -1,6 +1,6 @@
 """y = x W^T by NVIDIA's cuBLAS, for who wants it: float32 weights and many rows.
 
-Nothing needs this, and nothing imports it. To use it, install `minigen[cublas]` and
+Nothing needs this, and nothing imports it. To use it, run `pip install ".[cublas]"` and
 swap a row of the op table:
 
     ops = backends.table("cuda")
@@ -20,6 +20,7 @@ import importlib
 import numpy as np
 
 from minigen.errors import BackendError
+from minigen.extras import install
 from minigen.ops.linear import cuda
 
 _AS_IT_IS, _TRANSPOSED = 0, 1
@@ -68,5 +69,5 @@ def _bindings():
     except ImportError:
         raise BackendError(
             "cuBLAS was asked for, but nvmath-python is not installed; run "
-            '`pip install "minigen[cublas]"`, or leave out cublas.use'
+            f"`{install('cublas')}`, or leave out cublas.use"
         ) from None
