@@ -9,7 +9,6 @@ that went through it.
 from __future__ import annotations
 
 import gzip
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from minigen.checkpoints import Model, load_model
 from minigen.errors import InputError
 from minigen.models import judge
 from minigen.pipeline import DECODERS, WEIGHTS, find
-from minigen.show.files import write_beside
+from minigen.writing import replace_file
 
 BATCH = 64
 """Images judged together."""
@@ -124,13 +123,10 @@ def read_statistics(path: Path = STATISTICS) -> Statistics:
 
 def write_statistics(found: Statistics, path: Path = STATISTICS) -> Path:
     """Write what `read_statistics` reads, in float32: rounding is far below noise."""
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        mean=found.mean.astype(np.float32),
-        covariance=found.covariance.astype(np.float32),
-    )
-    return write_beside(path, buffer.getvalue())
+    arrays = {"mean": found.mean, "covariance": found.covariance}
+    with replace_file(path) as file:
+        np.savez(file, **{name: x.astype(np.float32) for name, x in arrays.items()})
+    return path
 
 
 def evaluate_generator(

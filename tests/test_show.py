@@ -111,30 +111,3 @@ def test_an_animation_has_every_frame(tmp_path):
             file.seek(i)
             seen.append(int(np.asarray(file.convert("RGB"))[0, 0, 0]))
     assert seen == [0, 90, 200]
-
-
-def test_writing_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch):
-    path = tmp_path / "a.bin"
-    files.write_beside(path, b"old")
-
-    def fail(self, content):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
-    with pytest.raises(InputError, match="No space left"):
-        files.write_beside(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(InputError, match="mkdir -p"):
-        files.check_file(tmp_path / "none" / "a.png", ".png")
-    with pytest.raises(InputError, match=r"should end in \.png"):
-        files.check_file(tmp_path / "a.jpg", ".png")
-    with pytest.raises(InputError, match="is a folder"):
-        (tmp_path / "b.png").mkdir()
-        files.check_file(tmp_path / "b.png", ".png")
-    with pytest.raises(InputError, match="is not a folder"):
-        (tmp_path / "c").write_bytes(b"")
-        files.check_folder(tmp_path / "c")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minigen.bench.growth import Growth
-from minigen.show.files import write_beside
 from minigen.show.lesson import BLUE, INK, LINE, ORANGE, PAPER
+from minigen.writing import write_file
 
 WIDTH, HEIGHT = 460, 340  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 62, 40, 84, 48  # its margins
@@ -45,7 +45,7 @@ def write(path: str | Path, found: Growth) -> Path:
     """Draw the panels side by side and write them as a PNG."""
     buffer = io.BytesIO()
     draw(panels(found)).save(buffer, "png")
-    return write_beside(path, buffer.getvalue())
+    return write_file(path, buffer.getvalue())
 
 
 def draw(panels: list[Panel]):

@@ -8,7 +8,6 @@ those of the real weights.
 from __future__ import annotations
 
 import math
-import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from minigen.checkpoints.mar_names import diffusion_rows
 from minigen.checkpoints.values import DTYPES
 from minigen.config import ArinarConfig, MarConfig
 from minigen.errors import InputError
-from minigen.show.files import check_file
+from minigen.writing import check_place, replace_file
 
 LAYERS = ("decoder_embed.", "cond_embed.", "time_embed.")
 """Names of matrices that embed no table, but vectors: of MAR and ARINAR."""
@@ -85,17 +84,11 @@ def write(config, path: str | Path, dtype: str = "float32") -> int:
     Holds one array at a time. Returns the size of the file in bytes.
     """
     path = Path(path)
-    check_file(path, ".safetensors")
+    check_place(path, ".safetensors")
     shapes = names.manifest(config)
     entries = {name: (pick(dtype), shape) for name, shape in shapes.items()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(safetensors_file.make_header(entries, {"drawn": "stand-in"}))
-            for _, array in state(config, dtype):
-                file.write(np.ascontiguousarray(array).view(np.uint8))
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
+    with replace_file(path) as file:
+        file.write(safetensors_file.make_header(entries, {"drawn": "stand-in"}))
+        for _, array in state(config, dtype):
+            file.write(np.ascontiguousarray(array).view(np.uint8))
     return path.stat().st_size

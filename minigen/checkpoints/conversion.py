@@ -7,7 +7,6 @@ and in the header's metadata the configuration as JSON and the hash of the model
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, open_checkpoint, release
 from minigen.checkpoints.values import DTYPES, name_dtype, pieces, weight_dtype
 from minigen.config import ArinarConfig, to_dict
-from minigen.errors import CheckpointError, InputError
+from minigen.errors import InputError
+from minigen.writing import check_place, replace_file
 
 NO_HASH = "0" * 64
 """What stands in the header until the hash is known."""
@@ -65,11 +65,13 @@ def convert(
     for `read_checkpoint`. config, family: as for `load_model`. A piece of one array is
     held in memory at a time. behaviour: of an ARINAR model, where its file does not
     show it (see `checkpoints.behaviour`). Raises CheckpointError where the names and
-    shapes are not exactly those of a model, InputError for another dtype, and where the
-    behaviour is neither shown nor given, or another one.
+    shapes are not exactly those of a model, InputError for another dtype, where the
+    destination cannot be written, and where the behaviour is neither shown nor given,
+    or another one.
     """
     if dtype is not None and dtype not in DTYPES:
         raise InputError(f"the dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    check_place(destination)
     checkpoint = open_checkpoint(source, key)
     config, unseen, weights = load.identify(checkpoint, config, family)
     config, unseen = _with_behaviour(checkpoint, config, unseen, behaviour)
@@ -80,7 +82,8 @@ def convert(
             for name, array in weights.items()
             for kept in (weight_dtype(name, array.dtype),)
         }
-        model_hash = _write(destination, checkpoint, config, weights, targets)
+        with replace_file(destination) as file:
+            model_hash = _write(file, checkpoint, config, weights, targets)
     return ConversionReport(
         source=checkpoint.path,
         destination=destination,
@@ -120,24 +123,7 @@ def _with_behaviour(checkpoint, config, unseen, behaviour):
     return settle(config, unseen, behaviour)
 
 
-def _write(destination, checkpoint, config, weights, targets):
-    # beside, then renamed: an old file stays whole until the new one is
-    beside = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
-    try:
-        with open(beside, "xb") as file:
-            model_hash = _write_file(file, checkpoint, config, weights, targets)
-        os.replace(beside, destination)
-    except OSError as error:
-        raise CheckpointError(
-            f"{destination} cannot be written: {error.strerror or error}; give a path "
-            "in a folder that exists and has room"
-        ) from None
-    finally:
-        beside.unlink(missing_ok=True)
-    return model_hash
-
-
-def _write_file(file, checkpoint, config, weights, targets):
+def _write(file, checkpoint, config, weights, targets):
     # arrays that fill multiples of the alignment first, so that they begin at one
     def is_ragged(name):
         size = weights[name].size * targets[name].itemsize

@@ -118,11 +118,11 @@ def growth(
     from minigen import backends
     from minigen.bench import growth as measuring
     from minigen.bench.picture import write
-    from minigen.show.files import check_file
+    from minigen.writing import check_place
 
     names = recurrent, transformer
     measuring.check(names)
-    check_file(picture, ".png")
+    check_place(picture, ".png")
     o.warn_of(backend)
     o.use_threads(threads, backends.pick(backend)[0])
     found = measuring.measure(
@@ -209,7 +209,7 @@ def gpu(
     """
     from minigen.bench.gpu import PARTS, bench, report
     from minigen.config import PRESETS
-    from minigen.show.files import check_file
+    from minigen.writing import check_place
 
     chosen = tuple(part or PARTS)
     for name in chosen:
@@ -220,7 +220,7 @@ def gpu(
         known = ", ".join(drawing)
         raise InputError(f"--generator {generator!r} is not one of {known}")
     if out:
-        check_file(out, ".json")
+        check_place(out, ".json")
     found = bench(out, chosen, dtype, _tell_all, generator)
     _clear()
     say(report.text(found))

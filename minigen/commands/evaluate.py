@@ -156,6 +156,7 @@ def _tokenizer(model, ops, backend, data, count):
 
 def _judge(model, backend, data, count, write_statistics):
     from minigen.evaluate import (
+        STATISTICS,
         load_judge,
         look,
         read_digits,
@@ -165,7 +166,10 @@ def _judge(model, backend, data, count, write_statistics):
     from minigen.evaluate import (
         write_statistics as write,
     )
+    from minigen.writing import check_place
 
+    if write_statistics:
+        check_place(STATISTICS)
     images, labels = read_digits(data, count=None if write_statistics else count)
     with progress(len(images), "judging", backend) as advance:
         features, seen = look(load_judge(model, backend), images, advance)

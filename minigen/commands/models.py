@@ -156,9 +156,9 @@ def convert(
     from dataclasses import asdict
 
     from minigen.checkpoints import convert as write
-    from minigen.show.files import check_file
+    from minigen.writing import check_place
 
-    check_file(out, ".safetensors")
+    check_place(out, ".safetensors")
     config = None if tokens is None else with_tokens(source, key, tokens)
     how = {"dtype": dtype, "key": key, "config": config, "family": family}
     how["behaviour"] = behaviour or ask_behaviour(source, key, family)

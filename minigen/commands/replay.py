@@ -37,9 +37,10 @@ def replay(
     """
     from minigen.show import files
     from minigen.show.recipe import from_json, to_json
+    from minigen.writing import check_place
 
     if out:
-        files.check_file(out, ".png")
+        check_place(out, ".png")
     pixels, stored = files.read_png(picture)
     then = from_json(stored)
     recipe = replace(

@@ -188,12 +188,12 @@ def _compiled(steps, backend):
 
 
 def _check_places(out, steps_dir, gif):
-    from minigen.show.files import check_file, check_folder
+    from minigen.writing import check_folder, check_place
 
     if out:
-        check_file(out, ".png")
+        check_place(out, ".png")
     if gif:
-        check_file(gif, ".gif")
+        check_place(gif, ".gif")
     if steps_dir:
         check_folder(steps_dir)
 
@@ -202,10 +202,11 @@ def _write_steps(recipe, sheets, folder, gif):
     """Write the sheet of every step, where asked for; return the files written."""
     from minigen.show import files
     from minigen.show.recipe import to_json
+    from minigen.writing import make_folder
 
     written = []
     if folder:
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         digits = len(str(len(sheets)))
         for step, image in enumerate(sheets, 1):
             path = folder / f"step-{step:0{digits}}.png"

@@ -1,55 +1,19 @@
-"""PNG files with a recipe inside, and animated GIFs, written beside and renamed."""
+"""PNG files with a recipe inside, and animated GIFs."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from minigen.errors import InputError
+from minigen.writing import write_file
 
 CHUNK = "minigen"
 """The keyword of the PNG text chunk that holds the recipe as JSON."""
-
-
-def write_beside(path: str | Path, content: bytes) -> Path:
-    """Write `content` to a file beside `path`, then rename it: whole or not at all."""
-    path = Path(path)
-    check_file(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    return path
-
-
-def check_file(path: str | Path, suffix: str | None = None) -> None:
-    """Raise InputError unless a file of that `suffix` could be written at `path`."""
-    path = Path(path)
-    if suffix and path.suffix.lower() != suffix:
-        raise InputError(f"{path} should end in {suffix}, the format that is written")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file in it")
-    check_folder(path.parent / "x")
-
-
-def check_folder(path: str | Path) -> None:
-    """Raise InputError unless `path` is a folder or could be made one."""
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is not a folder")
-    if not path.parent.is_dir():
-        raise InputError(
-            f"the folder {path.parent} does not exist; make it first: "
-            f"mkdir -p {path.parent}"
-        )
 
 
 def write_png(path: str | Path, image: np.ndarray, recipe: dict) -> Path:
@@ -60,7 +24,7 @@ def write_png(path: str | Path, image: np.ndarray, recipe: dict) -> Path:
     info.add_text(CHUNK, json.dumps(recipe))
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "png", pnginfo=info)
-    return write_beside(path, buffer.getvalue())
+    return write_file(path, buffer.getvalue())
 
 
 def read_png(path: str | Path) -> tuple[np.ndarray, dict]:
@@ -107,4 +71,4 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], seconds: float) ->
     pictures[0].save(
         buffer, "gif", save_all=True, append_images=pictures[1:], duration=times, loop=0
     )
-    return write_beside(path, buffer.getvalue())
+    return write_file(path, buffer.getvalue())

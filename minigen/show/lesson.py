@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minigen.show.files import write_beside
 from minigen.show.grid import enlarge
+from minigen.writing import make_folder, write_file
 
 PAPER, INK, LINE = (255, 255, 255), (51, 51, 51), (200, 200, 200)
 GAP = (232, 232, 232)  # where there is no number
@@ -66,10 +66,9 @@ def save(name: str, picture):
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     folder = Path(os.environ.get("MINIGEN_PICTURES") or beside("pictures"))
-    folder.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     picture.save(buffer, "png")
-    path = write_beside(folder / name, buffer.getvalue())
+    path = write_file(make_folder(folder) / name, buffer.getvalue())
     print(f"picture: {path} ({picture.width} x {picture.height})")
     return picture
 

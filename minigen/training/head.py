@@ -24,6 +24,7 @@ from minigen.training import mae, trainer
 from minigen.training.data import read_mnist
 from minigen.training.mar import Mar
 from minigen.training.tasks import draw_latents
+from minigen.writing import check_place
 
 MOST = 1e4
 """How much more than the noise's the error of a token counts, at most."""
@@ -96,6 +97,7 @@ def main(arguments: list[str]) -> int:
     add("--rate", type=float, default=2e-3)
     add("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
+    check_place(args.out)
     model = Mar(PRESETS["mar-mnist"])
     model.load_state_dict(trainer.read(args.start)["ema"])
     model.eval()

@@ -31,6 +31,7 @@ from minigen.training.judge import Judge
 from minigen.training.kl import Kl, posterior_of, training_losses
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
+from minigen.writing import check_place, make_folder
 
 RESTART = 100  # steps between the restarts of unused codes
 HEADS = "arhead", "diffloss"  # of the generators that have one
@@ -349,7 +350,8 @@ def encoded(args: argparse.Namespace, what: str, twin, encode) -> tuple[Tensor, 
     grey, labels = read_mnist(args.data, "train")
     path = Path(args.out) / f"{what}.pt"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        check_place(path)
         tokenizer = read_tokenizer(args.tokenizer, twin)
         tokenizer.to(memory_format=torch.channels_last)
         first, count = trainer.rank(), args.workers

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from minigen.errors import InputError
+from minigen.writing import check_place, make_folder, replace_file
 
 BETAS, EPS, DECAY, CLIP = (0.9, 0.95), 1e-8, 0.05, 1.0
 EVERY = 60  # seconds between checkpoints
@@ -130,10 +130,9 @@ def agree(choice: bool) -> bool:
 
 
 def save(path: Path, content: dict):
-    """Write beside, then rename: a kill leaves the old file or the new one, whole."""
-    beside = path.with_suffix(".partial")
-    torch.save(content, beside)
-    os.replace(beside, path)
+    """Write what `read` reads: a kill leaves the old file or the new one, whole."""
+    with replace_file(path) as file:
+        torch.save(content, file)
 
 
 def read(path: str | Path) -> dict:
@@ -165,8 +164,8 @@ def train(
     rate, warm, decay, average, seed, minutes and workers. The checkpoint `out/name.pt`
     is continued where there is one.
     """
-    path = Path(args.out) / f"{args.name}.pt"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = make_folder(args.out) / f"{args.name}.pt"
+    check_place(path)
     average = copy.deepcopy(model)
     optimizer = make_optimizer(model, args.rate, args.decay)
     step = resume(path, model, average, optimizer, args)

@@ -205,12 +205,12 @@ def test_bad_arguments_are_refused_before_anything_is_written(tmp_path):
     write_zip(tmp_path / "original.pt", state_of(ARPG))
     with pytest.raises(InputError, match="float32, bfloat16, float16"):
         convert(tmp_path / "original.pt", tmp_path / "ours", "int8")
-    with pytest.raises(CheckpointError, match="folder that exists"):
+    with pytest.raises(InputError, match="mkdir -p"):
         convert(tmp_path / "original.pt", tmp_path / "missing" / "ours")
     with pytest.raises(CheckpointError, match="cannot be read"):
         convert(tmp_path / "missing.pt", tmp_path / "ours")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(CheckpointError, match="folder"):
+    with pytest.raises(InputError, match="is a folder"):
         convert(tmp_path / "original.pt", tmp_path / "folder")
     assert sorted(os.listdir(tmp_path)) == ["folder", "original.pt"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from minigen.errors import InputError
+from minigen.writing import check_place, write_file
 
 
 def start(path: Path | None, about: dict) -> dict:
@@ -15,6 +15,8 @@ def start(path: Path | None, about: dict) -> dict:
     Raises InputError if the file holds results of something else.
     """
     fresh = {"about": about, "parts": {}}
+    if path is not None:
+        check_place(path)
     if path is None or not path.exists():
         return fresh
     try:
@@ -38,9 +40,7 @@ def start(path: Path | None, about: dict) -> dict:
 
 
 def save(path: Path | None, results: dict) -> None:
-    """Write results beside the file, then put them in its place: never half of them."""
+    """Write results, unless `path` is None."""
     if path is None:
         return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(results, indent=1) + "\n")
-    part.replace(path)
+    write_file(path, (json.dumps(results, indent=1) + "\n").encode())

@@ -1,0 +1,261 @@
+"""The one place where files are written: each of them whole, or not at all.
+
+A file is written beside its place, under a name that nobody can foresee, is brought to
+the disk, and takes its place only then. The name says who writes, so that what a
+killed writer leaves behind is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import os
+import platform
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from minigen.errors import InputError
+
+PART = re.compile(r"\.minigen-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.part")
+"""The name of an unfinished file: on which machine, and by which process."""
+
+WEEK = 7 * 24 * 3600
+"""Seconds after which an unfinished file that nobody touched is nobody's."""
+
+
+def write_file(path: str | Path, content: bytes) -> Path:
+    """Put a file of that content in the place of `path`. Errors: see `replace_file`."""
+    with replace_file(path) as file:
+        file.write(content)
+    return Path(path)
+
+
+@contextmanager
+def replace_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield a file to write to; at the end of the block it takes the place of `path`.
+
+    An error in the block leaves everything as it was. An old file gives its mode, owner
+    and group to the new one; behind a symbolic link, it is the file that the link leads
+    to which is replaced. Raises InputError where `check_place` would, and where the
+    disk is full.
+    """
+    place, old = _find_place(Path(path))
+    part = _name_part(place.parent)
+    try:
+        number = _open_part(part, stat.S_IMODE(old.st_mode) & 0o777 if old else 0o666)
+        with os.fdopen(number, "wb") as file:
+            if old:
+                _take_over(part, number, old)
+            yield file
+            file.flush()
+            _sync(number)
+        os.replace(part, place)
+        _sync_folder(place.parent)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename not in (None, str(part)):
+            # of another file, which the block has read
+            raise
+        raise _refusal(path, error) from None
+    finally:
+        with suppress(OSError):
+            os.unlink(part)
+
+
+def check_place(path: str | Path, suffix: str | None = None) -> None:
+    """Raise InputError unless a file can be written at `path`; changes nothing.
+
+    suffix: such as ".png", which its name must end in. Called before the work whose
+    result is to be written. A file is really made and removed: modes do not tell all.
+    """
+    path = Path(path)
+    if suffix and path.suffix.lower() != suffix:
+        raise InputError(f"{path} should end in {suffix}, the format that is written")
+    place, _ = _find_place(path)
+    _try(path, place.parent)
+
+
+def check_folder(path: str | Path) -> None:
+    """Raise InputError unless files can be written in `path`, which may be missing."""
+    path = Path(path)
+    if os.path.isdir(path):
+        return _try(path, path)
+    if os.path.lexists(path):
+        raise InputError(f"{path} is not a folder")
+    _demand_folder(path.parent)
+    return _try(path, path.parent)
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, and those above it, unless it is there; or raise InputError."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise _refusal(path, error) from None
+    return Path(path)
+
+
+def _find_place(path):
+    # the place behind symbolic links, and what stands in it: its stat, or None
+    try:
+        old = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        old = None
+    except (OSError, ValueError) as error:
+        raise _refusal(path, error) from None
+    if old and stat.S_ISDIR(old.st_mode):
+        raise InputError(f"{path} is a folder; give the name of a file in it")
+    place = _follow(path)
+    _demand_folder(place.parent)
+    # /dev/stdout and its like may lead to a file that has no place
+    if old and not (stat.S_ISREG(old.st_mode) and os.path.exists(place)):
+        raise InputError(
+            f"{path} is a device, a pipe or another special file, which cannot be "
+            "replaced; give the path of a plain file"
+        )
+    return Path(os.path.realpath(place.parent)) / place.name, old
+
+
+def _follow(path):
+    # links lead to where they point, but for those a stranger left in a shared folder
+    while os.path.islink(path):
+        link, folder = os.lstat(path), os.stat(path.parent)
+        shared = folder.st_mode & stat.S_IWOTH and hasattr(os, "geteuid")
+        if shared and link.st_uid not in (os.geteuid(), folder.st_uid):
+            raise InputError(
+                f"{path} is a symbolic link that another user made in a folder all may "
+                "write to; remove it, or give another path"
+            )
+        path = path.parent / os.readlink(path)
+    return path
+
+
+def _demand_folder(folder):
+    if os.path.isdir(folder):
+        return
+    if os.path.lexists(folder):
+        raise InputError(f"{folder} is not a folder")
+    raise InputError(
+        f"the folder {folder} does not exist; make it first: mkdir -p {folder}"
+    )
+
+
+def _try(path, folder):
+    part = _name_part(folder)
+    try:
+        os.close(_open_part(part, 0o600))
+        os.unlink(part)
+    except OSError as error:
+        raise _refusal(path, error) from None
+
+
+def _refusal(path, error):
+    reason = getattr(error, "strerror", None) or error
+    return InputError(
+        f"{path} cannot be written: {reason}; give a path in a folder that exists, has "
+        "room, and that you may write to"
+    )
+
+
+def _name_part(folder):
+    _sweep(folder)
+    name = f".minigen-{_home()}-{os.getpid()}-{secrets.token_hex(8)}.part"
+    return folder / name
+
+
+def _open_part(part, mode):
+    # it must be new, and no link; what Windows lacks it does not need, and the reverse
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    for name in ("O_NOFOLLOW", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    return os.open(part, flags, mode)
+
+
+def _take_over(part, number, old):
+    mode, new = stat.S_IMODE(old.st_mode) & 0o777, os.fstat(number)
+    owners = (old.st_uid, old.st_gid), (-1, old.st_gid)
+    same = (new.st_uid, new.st_gid) == owners[0]
+    if not same and not any(_chown(number, *owner) for owner in owners):
+        # the rights were another group's
+        mode &= ~0o070
+    if hasattr(os, "fchmod"):
+        os.fchmod(number, mode)
+    else:
+        os.chmod(part, mode)
+
+
+def _chown(number, user, group):
+    try:
+        os.fchown(number, user, group)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _sync(number):
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # some file systems have nothing to say to this
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _sync_folder(folder):
+    # a folder cannot be opened on Windows, and need not be
+    if hasattr(os, "O_DIRECTORY"):
+        with suppress(OSError):
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(number)
+            finally:
+                os.close(number)
+
+
+@functools.cache
+def _sweep(folder):
+    # once a process: remove what writers that are gone have left in a folder
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            name = PART.fullmatch(entry.name)
+            with suppress(OSError):
+                if name and _is_left(entry.stat(follow_symlinks=False), *name.groups()):
+                    os.unlink(entry.path)
+
+
+def _is_left(found, home, number):
+    mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+    if not mine or not stat.S_ISREG(found.st_mode):
+        return False
+    if time.time() - found.st_mtime > WEEK:
+        return True
+    return home == _home() and _is_gone(int(number))
+
+
+def _is_gone(process):
+    # on Windows the signal 0 is no question: it ends the process
+    if not hasattr(os, "geteuid"):
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _home():
+    # a container may have the name of its host, and numbers of processes of its own
+    name = platform.node()
+    with suppress(OSError):
+        name += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
