@@ -1,12 +1,16 @@
 """The command line: `minigen sample arpg-mnist --class 7 --out seven.png`.
 
 Each command lives in `minigen/commands/`; none imports NumPy or Numba before it runs.
+Exit status: 0 done, 1 a check failed, 2 bad usage or input, 3 a fault of minigen's own,
+130 stopped with Ctrl-C, 141 nobody read on.
 """
 
 from __future__ import annotations
 
+import sys
+
 from minigen.commands import bench, check, evaluate, machine, models, replay, sample
-from minigen.commands.terminal import new_app
+from minigen.commands.terminal import new_app, run
 
 app = new_app("Autoregressive image generators in NumPy and Numba, for CPU and GPU.")
 
@@ -25,4 +29,4 @@ app.command()(machine.warmup)
 
 def main() -> None:
     """Run the command line; the entry point of the `minigen` script."""
-    app()
+    sys.exit(run(app))

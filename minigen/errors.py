@@ -1,11 +1,20 @@
 """The errors minigen raises on purpose: one small tree.
 
-A message names what was given, what was expected, and what to do about it.
+A message names what was given, what was expected, and what to do about it. What was
+given may be a name out of a stranger's file: a message shows it, and obeys none of it.
 """
+
+from minigen.words import escaped, printable
 
 
 class MinigenError(Exception):
-    """The base of every error minigen raises on purpose."""
+    """The base of every error minigen raises on purpose.
+
+    Its message is one line of printable characters (`minigen.words.printable`).
+    """
+
+    def __str__(self):
+        return printable(super().__str__())
 
 
 class CheckpointError(MinigenError):
@@ -34,9 +43,13 @@ class KernelError(MinigenError):
     `kind` is one word or two for a program to look at: "race", "bounds",
     "uninitialised", "divergent barrier", "deadlock", "endless", "mask", "shared
     memory", "alignment", "type", "unsupported", "exception", or "header" where its
-    docstring is not what `minigen/checking/header.py` can read.
+    docstring is not what `minigen/checking/header.py` can read. The message may have
+    several lines, which name lines of the kernel.
     """
 
     def __init__(self, kind: str, message: str):
-        super().__init__(f"{kind}: {message}")
-        self.kind = kind
+        super().__init__(kind, message)
+        self.kind, self.message = kind, message
+
+    def __str__(self):
+        return "\n".join(map(escaped, f"{self.kind}: {self.message}".split("\n")))

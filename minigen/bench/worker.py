@@ -20,6 +20,7 @@ import numpy as np
 
 from minigen import sample as loop
 from minigen.plans import Plan
+from minigen.words import say_json
 
 WARM = 4
 """Steps of the image that is drawn before the first timing."""
@@ -174,7 +175,7 @@ def _sampled(pipe, job, labels):
 
 
 def _answer(values):
-    print(json.dumps(values), flush=True)
+    say_json(values, indent=None)
 
 
 if __name__ == "__main__":

@@ -128,10 +128,10 @@ def _complaint(path, error):
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename == str(path)
     ]
-    where = f"{path}:{lines[-1].lineno}: {lines[-1].line}\n  " if lines else f"{path}: "
+    where = f"{path}:{lines[-1].lineno}: {lines[-1].line}: " if lines else f"{path}: "
     text = f"{where}{type(error).__name__}: {error}"
     if type(error).__name__ == "CudaSupportError":
-        text += "\n  with a signature a kernel is compiled at once: write @cuda.jit"
+        text += "; with a signature a kernel is compiled at once: write @cuda.jit"
     return text
 
 

@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import dataclass
 
 from minigen.commands.terminal import table
+from minigen.words import escaped
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ def _described(finding):
     who = f"{finding.function} on {finding.backend}"
     if finding.kernel not in ("", finding.function):
         who = f"{finding.kernel} ({who})"
-    lines = [f"{who}: {finding.kind}", *finding.message.splitlines()]
+    lines = [f"{who}: {finding.kind}", *finding.message.split("\n")]
     if finding.case:
         lines.append(f"smallest case: {finding.case}")
-    return "\n  ".join(part for line in lines for part in _wrapped(line))
+    return "\n  ".join(part for line in lines for part in _wrapped(escaped(line)))
 
 
 def _wrapped(line):

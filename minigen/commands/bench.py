@@ -10,11 +10,14 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.terminal import (
+    complain,
     gigabytes,
     new_app,
     reported,
     say,
     say_json,
+    say_text,
+    tell,
 )
 from minigen.errors import InputError
 
@@ -84,14 +87,14 @@ def cpu(
         tokens=tokens, every=every,
         threads=threads or numba.config.NUMBA_NUM_THREADS,
     )  # fmt: skip
-    found = compare(job, runs, _tell)
-    _clear()
+    found = compare(job, runs, tell)
+    tell()
     if as_json:
         say_json(to_json(found))
     else:
         from minigen.bench import report
 
-        say(report.comparison(found))
+        say_text(report.comparison(found))
 
 
 @app.command()
@@ -126,16 +129,17 @@ def growth(
     o.warn_of(backend)
     o.use_threads(threads, backends.pick(backend)[0])
     found = measuring.measure(
-        names, rounds=runs, dtype=dtype, backend=backend, say=_tell
+        names, rounds=runs, dtype=dtype, backend=backend, say=tell
     )
-    _clear()
+    tell()
     write(picture, found)
     if as_json:
         say_json({**measuring.to_json(found), "picture": picture})
     else:
         from minigen.bench import report
 
-        say(f"{report.growth(found)}\npicture: {picture}")
+        say_text(report.growth(found))
+        say(f"picture: {picture}")
 
 
 @app.command()
@@ -169,15 +173,15 @@ def heads(
     o.warn_of(backend)
     o.use_threads(threads, backends.pick(backend)[0])
     found = measuring.measure(
-        names, tokens, runs, dtype=dtype, guidance=guidance, backend=backend, say=_tell
+        names, tokens, runs, dtype=dtype, guidance=guidance, backend=backend, say=tell
     )
-    _clear()
+    tell()
     if as_json:
         say_json(measuring.to_json(found))
     else:
         from minigen.bench import report
 
-        say(report.heads(found))
+        say_text(report.heads(found))
 
 
 @app.command()
@@ -222,8 +226,8 @@ def gpu(
     if out:
         check_place(out, ".json")
     found = bench(out, chosen, dtype, _tell_all, generator)
-    _clear()
-    say(report.text(found))
+    tell()
+    say_text(report.text(found))
 
 
 @app.command()
@@ -247,19 +251,9 @@ def weights(
         say(f"{out}  {gigabytes(size)}, {model} in {dtype}, stand-in weights")
 
 
-def _tell(text):
-    # one line that is overwritten, on a terminal only
-    if sys.stderr.isatty():
-        typer.echo(f"\r\x1b[K{text}", err=True, nl=False)
-
-
-def _clear():
-    _tell("")
-
-
 def _tell_all(text):
     # where nobody watches, every line: it says how far a run came that was cut short
     if sys.stderr.isatty():
-        _tell(text)
+        tell(text)
     else:
-        typer.echo(text, err=True)
+        complain(text)

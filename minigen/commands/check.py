@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from minigen.commands import options as o
-from minigen.commands.terminal import reported, say, say_json
+from minigen.commands.terminal import reported, say_json, say_text, tell
 
 
 @reported
@@ -59,19 +58,15 @@ def check(
     """
     import minigen
 
-    def tell(doing):
-        if sys.stderr.isatty():
-            typer.echo(f"\r\033[K{doing} ...", nl=False, err=True)
-
     report = minigen.check(
         op, kernel, backend=backend, instead_of=instead_of, block=block,
-        weights=weights, examples=examples, seed=seed, tell=tell,
+        weights=weights, examples=examples, seed=seed,
+        tell=lambda doing: tell(f"{doing} ..."),
     )  # fmt: skip
-    if sys.stderr.isatty():
-        typer.echo("\r\033[K", nl=False, err=True)
+    tell()
     if as_json:
         say_json({"ok": report.ok} | asdict(report))
     else:
-        say(str(report))
+        say_text(str(report))
     if not report.ok:
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from minigen.commands.terminal import (
     reported,
     say,
     say_json,
+    say_text,
     table,
 )
 from minigen.defaults import GENERAL, settle
@@ -113,12 +114,12 @@ def evaluate(
     cells = _cells(rows)
     right = range(len(cells[0]))
     if as_markdown:
-        say(markdown(cells, right))
+        say_text(markdown(cells, right))
         return
-    say(f"{model} on {name}, {rows[0]['images']} images\n")
-    say(table(cells, right))
+    say(f"{model} on {name}, {rows[0]['images']} images", "")
+    say_text(table(cells, right))
     if draws and count < FEW:
-        say(f"\nwith fewer than {FEW} images all distances come out too large")
+        say("", f"with fewer than {FEW} images all distances come out too large")
 
 
 def _generator(model, tokenizer, judge, backend, count, first, batch, sweep, options):
@@ -174,7 +175,7 @@ def _judge(model, backend, data, count, write_statistics):
     with progress(len(images), "judging", backend) as advance:
         features, seen = look(load_judge(model, backend), images, advance)
     if write_statistics:
-        say(str(write(statistics(features))))
+        say(write(statistics(features)))
     return {"accuracy": share(seen, labels), "images": len(images)}
 
 

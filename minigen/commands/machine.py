@@ -18,6 +18,7 @@ from minigen.commands.terminal import (
     reported,
     say,
     say_json,
+    say_text,
     table,
 )
 from minigen.errors import InputError
@@ -41,7 +42,7 @@ def doctor(
     if clear_cache:
         folder, size, files = clear()
         if not as_json:
-            say(f"deleted {files} files, {gigabytes(size)}, from {folder}\n")
+            say(f"deleted {files} files, {gigabytes(size)}, from {folder}", "")
     needed, optional = examine(), extras()
     commands = mending(needed)
     well = all(finding.well for finding in needed)
@@ -52,12 +53,12 @@ def doctor(
             "extras": [asdict(f) for f in optional],
         })  # fmt: skip
     else:
-        say(f"minigen {__version__}\n")
+        say(f"minigen {__version__}", "")
         state = {True: "ok", False: "bad"}
-        say(table([(state[f.well], f.name, f.found, f.note) for f in needed]))
-        say("\nextras\n")
-        say(table([(f.name, f.found, f.note, f.mend) for f in optional]))
-        say("\nall is well" if well else "\nto mend it:")
+        say_text(table([(state[f.well], f.name, f.found, f.note) for f in needed]))
+        say("", "extras", "")
+        say_text(table([(f.name, f.found, f.note, f.mend) for f in optional]))
+        say("", "all is well" if well else "to mend it:")
         for command in commands:
             say(f"  {command}")
     if not well:

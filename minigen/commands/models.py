@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from minigen.commands import options as o
-from minigen.commands.terminal import gigabytes, reported, say, say_json, table
+from minigen.commands.terminal import (
+    gigabytes,
+    reported,
+    say,
+    say_json,
+    say_text,
+    table,
+)
 
 SHIPPED = "ships; MIT like minigen, trained on MNIST"
 UPSTREAM = {
@@ -62,9 +69,9 @@ def models(as_json: o.Json = False):
         for r in rows
     ]  # fmt: skip
     header = ("name", "family", "parameters", "size", "origin")
-    say(table([header, *cells], right=(2, 3)))
-    say("\nreleased weights stay under their authors' terms; fetch them from there and")
-    say("run `minigen convert FILE NAME.safetensors`")
+    say_text(table([header, *cells], right=(2, 3)))
+    say("", "released weights stay under their authors' terms; fetch them from there")
+    say("and run `minigen convert FILE NAME.safetensors`")
 
 
 def parameters(config) -> int:
@@ -98,14 +105,14 @@ def info(
         if as_json:
             say_json({"name": model, "parameters": count, "config": to_dict(config)})
             return
-        say(f"{model} is a size known by name; its weights are not here\n")
-        say(_listing({"parameters": f"{count:,}", **to_dict(config)}))
+        say(f"{model} is a size known by name; its weights are not here", "")
+        say_text(_listing({"parameters": f"{count:,}", **to_dict(config)}))
         return
     found = asdict(describe(find(model), key))
     if as_json:
         say_json(found)
     else:
-        say(_listing(_shown(found)))
+        say_text(_listing(_shown(found)))
     if found["intact"] is False:
         raise typer.Exit(1)
 
@@ -191,7 +198,8 @@ def ask_behaviour(source, key, family):
     if "behaviour" not in unseen:
         return None
     return typer.prompt(
-        "Which version of ARINAR's code is it for, v1 (the released weights) or head?"
+        "Which version of ARINAR's code is it for, v1 (the released weights) or head?",
+        err=True,
     )
 
 

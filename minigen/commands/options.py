@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from minigen.errors import InputError
+from minigen.words import complain
 
 ModelName = Annotated[
     str,
@@ -144,10 +145,9 @@ def parse_classes(given: list[str]) -> list[int]:
 def warn_of(backend: str) -> None:
     """Say on stderr that the interpreter is slow, where it was asked for."""
     if backend == "interpreter":
-        typer.echo(
+        complain(
             "the interpreter runs every thread of every kernel in Python: it is for "
-            "tests of kernels, and a model that ships takes hours",
-            err=True,
+            "tests of kernels, and a model that ships takes hours"
         )
 
 

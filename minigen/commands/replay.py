@@ -10,7 +10,7 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.sample import prepare, run
-from minigen.commands.terminal import reported, say, say_json, table
+from minigen.commands.terminal import reported, say, say_json, say_text, table
 
 
 @reported
@@ -59,7 +59,8 @@ def replay(
     else:
         say(f"{picture}  {_verdict(result)}")
         if not result["agree"] and changed:
-            say(table([("", "then", "now"), *((n, *v) for n, v in changed.items())]))
+            rows = [("", "then", "now"), *((n, *v) for n, v in changed.items())]
+            say_text(table(rows))
     if not result["agree"]:
         raise typer.Exit(1)
 

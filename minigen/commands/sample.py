@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,14 @@ from typing import Annotated
 import typer
 
 from minigen.commands import options as o
-from minigen.commands.terminal import progress, reported, say, say_json
+from minigen.commands.terminal import (
+    has_colours,
+    progress,
+    reported,
+    say,
+    say_json,
+    show,
+)
 
 
 @reported
@@ -85,7 +91,7 @@ def sample(
         f"{out}  {what} of {across} x {rows}, {len(plan.groups)} steps, {seconds:.2f} s"
     )
     for file in files[1:]:
-        say(str(file))
+        say(file)
 
 
 @reported
@@ -140,13 +146,13 @@ def steps(
         speak(_line(rows[-1]))
         if seen:
             sheets.append(sheet(pipe, recipe, step.canvas))
-        if pictures:
-            speak(text(sheets[-1], colours=sys.stdout.isatty()))
+        if pictures and not as_json:
+            show(text(sheets[-1], colours=has_colours()))
     files = _write_steps(recipe, sheets, steps_dir, gif)
     if as_json:
         say_json({"steps": rows, "files": files, "recipe": to_json(recipe)})
     for file in files:
-        speak(str(file))
+        speak(file)
 
 
 def prepare(recipe, backend, threads):

@@ -3,30 +3,93 @@
 from __future__ import annotations
 
 import functools
-import json
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
 
 from minigen.errors import MinigenError
+from minigen.words import complain, escaped, printable, say, say_json
+
+# all that commands print goes through these
+__all__ = ["complain", "say", "say_json"]
+
+UNHEARD = 141
+"""Exit status if nobody reads on, as of `| head`: what a shell gives for SIGPIPE."""
 
 
 def reported(command: Callable) -> Callable:
-    """Print what went wrong as one message, and leave with status 2."""
+    """Print what went wrong as one message, and leave with status 2.
+
+    Where the reader of a pipe has gone, leave without a word.
+    """
 
     @functools.wraps(command)
     def run(*arguments, **options):
         try:
             return command(*arguments, **options)
         except BrokenPipeError:
-            raise
+            raise typer.Exit(UNHEARD) from None
         except (MinigenError, OSError) as error:
-            typer.echo(f"minigen: {error}", err=True)
+            complain(*f"minigen: {error}".split("\n"))
+            raise typer.Exit(2) from None
+        except MemoryError as error:
+            complain(f"minigen: this takes more memory than there is ({error})")
             raise typer.Exit(2) from None
 
     return run
+
+
+def run(app: typer.Typer) -> int:
+    """Run the command line and return its exit status; nothing raw is printed.
+
+    What typer says of a wrong usage, what libraries warn of and what Python says of an
+    error that nobody expected may hold names from anywhere, too.
+    """
+    warnings.showwarning = _warn
+    try:
+        return app(standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            return _misused(error)
+        complain(*traceback.format_exc().rstrip().split("\n"))
+        complain("minigen: this is a fault of minigen; please report it with the above")
+        return 3
+    finally:
+        _close()
+
+
+def _misused(error):
+    """Print what typer says of a wrong usage; return the exit status."""
+    context, message = error.ctx, error.format_message()
+    if context is None:
+        complain(f"Error: {message}")
+    elif message == context.get_help():
+        # a group of commands without one: all of it is our own
+        say(*message.split("\n"), stream=sys.stderr)
+    else:
+        usage, path = context.get_usage(), context.command_path
+        complain(*usage.split("\n"), f"Try '{path} --help' for help.", "")
+        complain(f"Error: {printable(message)}")
+    return error.exit_code
+
+
+def _warn(message, category, filename, lineno, file=None, line=None):
+    complain(f"minigen: warning: {printable(message)}")
+
+
+def _close():
+    """Flush stdout while its errors can still be caught: a full disk, a closed pipe."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        # else Python would try again, and complain, as it ends
+        sys.stdout = None
 
 
 def new_app(about: str) -> typer.Typer:
@@ -62,24 +125,38 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
 
 
-def say(line: str = "") -> None:
-    """Print one line of the result."""
-    typer.echo(line)
+def say_text(text: str) -> None:
+    """Print a text of several lines, in which foreign names are already printable."""
+    say(*text.split("\n"))
 
 
-def say_json(values) -> None:
-    """Print the result for a machine: one JSON document on stdout."""
-    typer.echo(json.dumps(values, indent=2, default=str))
+def tell(text: str = "") -> None:
+    """Overwrite the last line of a terminal with what is being done; not in a pipe."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\x1b[K{escaped(text)}", err=True, nl=False)
+
+
+def show(picture: str) -> None:
+    """Print a picture that `minigen.show.grid.text` made, colours and all."""
+    typer.echo(picture)
+
+
+def has_colours() -> bool:
+    """Say whether stdout is a terminal that can show a picture in colours."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return sys.stdout.isatty() and bool("\u2580".encode(encoding, "ignore"))
 
 
 def table(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
     """Align cells in columns two spaces apart; those numbered in `right` to the right.
 
+    Cells are printable, whatever they hold: a row is one line.
+
     >>> print(table([("name", "size"), ("arpg", 3.5)], right=[1]))
     name  size
     arpg   3.5
     """
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(
@@ -93,7 +170,7 @@ def table(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
 
 def markdown(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
     """Return the rows, the first of them the header, as a Markdown table."""
-    header, *rest = [[str(cell) for cell in row] for row in rows]
+    header, *rest = [list(map(printable, row)) for row in rows]
     rule = ["---:" if i in right else "---" for i in range(len(header))]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rest))
 
@@ -110,14 +187,18 @@ def progress(total: int, doing: str, backend: str) -> Iterator[Callable[..., Non
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+    )
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(doing, total=total)
 
         def name_kernel(name, count):
             text = f"compiling kernel {count} (first run only): {name}"
-            bar.update(task, description=text)
+            bar.update(task, description=escaped(text))
 
         with compiling(name_kernel, backend):
             yield lambda n=1: bar.update(task, advance=n, description=doing)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from minigen.show.grid import enlarge
+from minigen.words import say
 from minigen.writing import make_folder, write_file
 
 PAPER, INK, LINE = (255, 255, 255), (51, 51, 51), (200, 200, 200)
@@ -27,8 +28,8 @@ def source(*functions: Callable) -> None:
     """Print the source of functions as it stands in the package."""
     for f in functions:
         f = inspect.unwrap(f)
-        print(f"# {f.__module__.replace('.', '/')}.py")
-        print(inspect.getsource(f))
+        say(f"# {f.__module__.replace('.', '/')}.py")
+        say(*inspect.getsource(f).split("\n"))
 
 
 def beside(name: str) -> Path:
@@ -69,7 +70,7 @@ def save(name: str, picture):
     buffer = io.BytesIO()
     picture.save(buffer, "png")
     path = write_file(make_folder(folder) / name, buffer.getvalue())
-    print(f"picture: {path} ({picture.width} x {picture.height})")
+    say(f"picture: {path} ({picture.width} x {picture.height})")
     return picture
 
 

@@ -16,6 +16,7 @@ import torch
 
 from minigen.errors import MinigenError
 from minigen.training import tasks
+from minigen.words import complain
 
 TASKS = {
     "vq": tasks.train_vq,
@@ -129,7 +130,7 @@ def work(rank: int, args: argparse.Namespace) -> int:
         TASKS[args.name](args)
     except MinigenError as error:
         if rank == 0:
-            print(error, file=sys.stderr)
+            complain(error)
         return 2
     return 0
 

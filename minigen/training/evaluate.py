@@ -28,6 +28,7 @@ from minigen.training.llamagen import Gpt
 from minigen.training.tasks import classify
 from minigen.training.trainer import read
 from minigen.training.vq import Vq
+from minigen.words import complain, say
 
 TWINS = {"arpg": Arpg, "gpt": Gpt, "aim": Aim, "vq": Vq, "judge": Judge}
 
@@ -113,7 +114,7 @@ def sweep(args: argparse.Namespace, vq: Vq, judge: Judge):
         share = (classify(judge, draw(vq, tokens)) == labels).double().mean().item()
         shown = " ".join(f"{name} {value}" for name, value in setting.items())
         seconds = time.monotonic() - started
-        print(f"{shown}: agreement {share:.3f} ({seconds:.0f} s)", flush=True)
+        say(f"{shown}: agreement {share:.3f} ({seconds:.0f} s)")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -147,9 +148,9 @@ def main(arguments: list[str]) -> int:
         else:
             report = report_tokenizer(vq, judge, *read_mnist(args.data, "test"))
             for name, value in report.items():
-                print(name, round(value, 4))
+                say(f"{name} {round(value, 4)}")
     except MinigenError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     return 0
 

@@ -24,6 +24,7 @@ from minigen.training import mae, trainer
 from minigen.training.data import read_mnist
 from minigen.training.mar import Mar
 from minigen.training.tasks import draw_latents
+from minigen.words import say
 from minigen.writing import check_place
 
 MOST = 1e4
@@ -80,7 +81,7 @@ def tune(model: Mar, x: Tensor, z: Tensor, args: argparse.Namespace):
             last = wrong[numbers == STEPS - 1].mean().sqrt()
             values = " ".join(f"{name} {v.item():.4f}" for name, v in losses.items())
             stamp = time.strftime("%H:%M:%S")
-            print(f"{stamp} step {step + 1} {values} first {last:.5f}", flush=True)
+            say(f"{stamp} step {step + 1} {values} first {last:.5f}")
             trainer.save(Path(args.out), {"ema": model.state_dict(), "args": args})
 
 

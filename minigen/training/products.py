@@ -7,11 +7,12 @@ prints operations a second by dtype as JSON; nothing ({}) where PyTorch sees no 
 
 from __future__ import annotations
 
-import json
 import sys
 from statistics import median
 
 import torch
+
+from minigen.words import say_json
 
 
 def products(side: int, repeats: int = 20) -> dict[str, float]:
@@ -41,4 +42,4 @@ def products(side: int, repeats: int = 20) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(products(int(sys.argv[1]))))
+    say_json(products(int(sys.argv[1])), indent=None)

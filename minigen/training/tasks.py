@@ -31,6 +31,7 @@ from minigen.training.judge import Judge
 from minigen.training.kl import Kl, posterior_of, training_losses
 from minigen.training.trainer import train
 from minigen.training.vq import Quantizer, Vq
+from minigen.words import say
 from minigen.writing import check_place, make_folder
 
 RESTART = 100  # steps between the restarts of unused codes
@@ -144,7 +145,7 @@ def train_kl(args: argparse.Namespace) -> nn.Module:
     average = train(model, loss, args)
     if trainer.rank() == 0:
         deviation = deviation_of(average, grey[:1000])
-        print(
+        say(
             f"samples deviate by {deviation:.4f} from 0, so that kl-mnist's scale "
             f"should be {1 / deviation:.4f}"
         )
@@ -220,9 +221,7 @@ def train_arinar(args: argparse.Namespace) -> nn.Module:
         loss_on_test(average, loss, args), average.config.features
     )
     if trainer.rank() == 0:
-        print(
-            f"{bits:.4f} bits a feature of the test digits, one token after the other"
-        )
+        say(f"{bits:.4f} bits a feature of the test digits, one token after the other")
     return average
 
 
@@ -230,7 +229,7 @@ def train_mar(args: argparse.Namespace) -> nn.Module:
     average = train_masked(mar.Mar, "mar-mnist", mar.training_loss, args)
     loss = loss_on_test(average, mar.training_loss, args)
     if trainer.rank() == 0:
-        print(f"loss of the test digits, one token after the other: {loss:.4f}")
+        say(f"loss of the test digits, one token after the other: {loss:.4f}")
     return average
 
 
@@ -359,7 +358,7 @@ def encoded(args: argparse.Namespace, what: str, twin, encode) -> tuple[Tensor, 
         whole = torch.stack(trainer.gather(mine), 2).flatten(1, 2)
         if first == 0:
             trainer.save(path, {what: whole})
-            print(f"{what} of {tuple(whole.shape[:2])} digits in {path}", flush=True)
+            say(f"{what} of {tuple(whole.shape[:2])} digits in {path}")
         trainer.wait()
     whole = trainer.read(path)[what]
     if whole.shape[:2] != (args.versions, len(labels)):
@@ -400,7 +399,7 @@ def train_judge(args: argparse.Namespace) -> nn.Module:
 
     average = train(model, loss, args)
     test, answers = read_mnist(args.data, "test")
-    print(f"test accuracy {(classify(average, test) == answers).float().mean():.4f}")
+    say(f"test accuracy {(classify(average, test) == answers).float().mean():.4f}")
     return average
 
 

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from minigen.errors import InputError
+from minigen.words import say
 from minigen.writing import check_place, make_folder, replace_file
 
 BETAS, EPS, DECAY, CLIP = (0.9, 0.95), 1e-8, 0.05, 1.0
@@ -189,7 +190,7 @@ def train(
             saved = now
             checkpoint(path, model, average, optimizer, args, step)
         if pause and step < args.steps:
-            print(f"paused at step {step}; the same command goes on from {path}")
+            say(f"paused at step {step}; the same command goes on from {path}")
             break
     return average
 
@@ -208,12 +209,11 @@ class Progress:
         values = " ".join(
             f"{name} {value.item():.4f}" for name, value in losses.items()
         )
-        print(
+        say(
             f"{time.strftime('%H:%M:%S')} step {step}/{args.steps} {values} "
             f"norm {norm.item():.2f} rate {rate:.2e} "
             f"{speed * args.batch * args.workers:.0f} images/s "
             f"eta {(args.steps - step) / speed / 60:.1f} min",
-            flush=True,
         )
         self.step, self.shown = step, now
 
@@ -239,7 +239,7 @@ def resume(path: Path, model, average, optimizer, args) -> int:
     before, now = vars(content["args"]), vars(args)
     changed = {name for name in before | now if before.get(name) != now.get(name)}
     if "steps" in changed and rank() == 0:
-        print(f"the schedule changes from {before['steps']} to {now['steps']} steps")
+        say(f"the schedule changes from {before['steps']} to {now['steps']} steps")
     changed -= {"steps", "out", "data", "minutes", "threads"}
     if changed:
         raise InputError(
@@ -250,5 +250,5 @@ def resume(path: Path, model, average, optimizer, args) -> int:
     average.load_state_dict(content["ema"])
     optimizer.load_state_dict(content["optimizer"])
     if rank() == 0:
-        print(f"going on from step {content['steps']} of {path}")
+        say(f"going on from step {content['steps']} of {path}")
     return content["steps"]

@@ -1,0 +1,81 @@
+"""Words for people: what a terminal is given, and what of it can do no harm.
+
+Names come from files, and a file may come from anybody. Printed as it is, a name can
+move the cursor, recolour or retitle the terminal, begin a line that looks like one of
+ours, turn the reading order around, or end the program because its characters cannot be
+encoded. So messages of errors (`minigen.errors`), cells of tables and lines of results
+are printed as `printable` returns them, and nothing else in minigen prints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+
+LONGEST = 2000
+"""Characters of a name or a message that are shown; of more, the middle is left out."""
+
+
+def printable(text) -> str:
+    r"""Return `text` as one line in which every character shows itself.
+
+    What is not printable (`str.isprintable`: control characters, line ends, marks of
+    reading order, lone surrogates, unassigned characters) is written as Python writes
+    it in a string, and what is longer than LONGEST loses its middle.
+
+    >>> printable("a\x1b[31m\nhash: ok \u202e")
+    'a\\x1b[31m\\nhash: ok \\u202e'
+    """
+    text = str(text)
+    if len(text) > LONGEST:
+        left, right = text[: LONGEST * 3 // 4], text[-LONGEST // 4 :]
+        text = f"{left} ... {len(text) - LONGEST} characters ... {right}"
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Return `text` with whatever is not printable as Python writes it in a string."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def say(*lines, stream=None) -> None:
+    """Print each of `lines` as exactly one line, to stdout if no stream is given.
+
+    What the stream's encoding does not have is written as an escape, too.
+    """
+    stream = stream or sys.stdout
+    if stream is None:
+        # a program without a console has no stdout
+        return
+    text = "".join(f"{escaped(str(line))}\n" for line in lines or ("",))
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def complain(*lines) -> None:
+    """Print each of `lines` as exactly one line, to stderr."""
+    if sys.stderr is not None:
+        say(*lines, stream=sys.stderr)
+
+
+def say_json(values, indent: int | None = 2) -> None:
+    """Print `values` for a machine: one JSON document of ASCII, all text as it is.
+
+    JSON has no NaN and no infinity: they become null.
+    """
+    text = json.dumps(_finite(values), indent=indent, default=str, allow_nan=False)
+    say(*text.split("\n"))
+
+
+def _finite(values):
+    if isinstance(values, float):
+        return values if math.isfinite(values) else None
+    if isinstance(values, dict):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return values
