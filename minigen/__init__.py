@@ -10,6 +10,7 @@ Nothing heavy is imported until it is used: Numba comes with the first kernel.
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -35,25 +36,66 @@ LETTERS = {
 }
 """The axis letters of every signature line, such as `# (b n d), (f d) -> (b n f)`."""
 
+__all__ = [
+    "ConversionReport",
+    "KnownModel",
+    "LETTERS",
+    "Model",
+    "Options",
+    "Pipeline",
+    "Plan",
+    "Report",
+    "Step",
+    "__version__",
+    "check",
+    "convert",
+    "errors",
+    "evaluate",
+    "known_models",
+    "load",
+    "plan",
+    "read_checkpoint",
+]
+
 _FACE = {
     "load": "minigen.pipeline",
     "Pipeline": "minigen.pipeline",
+    "Model": "minigen.checkpoints",
+    "Options": "minigen.sample",
     "Step": "minigen.sample",
     "plan": "minigen.plans",
     "Plan": "minigen.plans",
+    "known_models": "minigen.catalogue",
+    "KnownModel": "minigen.catalogue",
     "read_checkpoint": "minigen.checkpoints",
     "convert": "minigen.checkpoints",
+    "ConversionReport": "minigen.checkpoints",
     "check": "minigen.checking",
+    "Report": "minigen.checking.report",
+    "errors": "minigen",
+    "evaluate": "minigen",
 }
+"""What `minigen.NAME` is, and the module that it is imported from when first used."""
 
-__all__ = ["LETTERS", "__version__", *_FACE]
+if TYPE_CHECKING:
+    # for tools that read a program without running it
+    from minigen import errors, evaluate
+    from minigen.catalogue import KnownModel, known_models
+    from minigen.checking import check
+    from minigen.checking.report import Report
+    from minigen.checkpoints import ConversionReport, Model, convert, read_checkpoint
+    from minigen.pipeline import Pipeline, load
+    from minigen.plans import Plan, plan
+    from minigen.sample import Options, Step
+else:
 
-
-def __getattr__(name):
-    if name in _FACE:
+    def __getattr__(name):
+        if name not in _FACE:
+            raise AttributeError(f"module 'minigen' has no attribute {name!r}")
+        if _FACE[name] == "minigen":
+            return importlib.import_module(f"minigen.{name}")
         return getattr(importlib.import_module(_FACE[name]), name)
-    raise AttributeError(f"module 'minigen' has no attribute {name!r}")
 
 
-def __dir__():
-    return sorted(__all__)
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -10,19 +10,47 @@ from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from minigen import backends
 from minigen.checkpoints import Model, load_model
+from minigen.equality import digest, same
 from minigen.errors import InputError
 from minigen.models import judge
-from minigen.pipeline import DECODERS, WEIGHTS, find
+from minigen.pipeline import DECODERS, WEIGHTS, Pipeline, find
 from minigen.writing import replace_file
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from typing_extensions import Unpack
+
+    # no class: nothing here inherits
+    Draw = TypedDict(  # noqa: UP013
+        "Draw",
+        {
+            "seed": int,
+            "steps": int,
+            "order": str | Sequence[int] | None,
+            "schedule": str | Sequence[int] | None,
+            "guidance": float | None,
+            "temperature": float | None,
+            "guidance_schedule": str | None,
+            "guided_steps": int | None,
+            "top_k": int,
+            "top_p": float,
+            "positions": str,
+            "guided_draw": str,
+        },
+        total=False,
+    )
 
 BATCH = 64
 """Images judged together."""
@@ -37,12 +65,16 @@ FILES = {
 BORDER = 2  # black pixels around a 28 x 28 digit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Statistics:
     """Mean (f) and covariance (f f) of features, float64."""
 
-    mean: np.ndarray = field(repr=False)
-    covariance: np.ndarray = field(repr=False)
+    mean: NDArray[np.float64] = field(repr=False)
+    covariance: NDArray[np.float64] = field(repr=False)
+
+    # equal where all it holds is, to the last bit
+    __eq__ = same
+    __hash__ = digest
 
 
 @dataclass(frozen=True)
@@ -50,7 +82,7 @@ class Judge:
     """The classifier on a backend: its model and its op table."""
 
     model: Model
-    ops: SimpleNamespace = field(repr=False)
+    ops: SimpleNamespace = field(repr=False, compare=False)
 
 
 def load_judge(model: str = "judge-mnist", backend: str = "auto") -> Judge:
@@ -61,8 +93,10 @@ def load_judge(model: str = "judge-mnist", backend: str = "auto") -> Judge:
 
 
 def look(
-    judge_: Judge, images: np.ndarray, watch: Callable[[int], None] = lambda n: None
-) -> tuple[np.ndarray, np.ndarray]:
+    judge_: Judge,
+    images: NDArray[np.uint8],
+    watch: Callable[[int], object] = lambda n: None,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the features (b f) of images, uint8 (b y x 3), and their classes (b).
 
     watch(n) hears how many images each batch had.
@@ -80,7 +114,7 @@ def look(
     return np.concatenate(features), np.concatenate(classes)
 
 
-def statistics(features: np.ndarray) -> Statistics:
+def statistics(features: NDArray[np.floating[Any]]) -> Statistics:
     """Return mean and covariance over the rows of features (b f), in float64."""
     if len(features) < 2:
         raise InputError("a covariance needs at least 2 images; ask for more")
@@ -130,19 +164,19 @@ def write_statistics(found: Statistics, path: Path = STATISTICS) -> Path:
 
 
 def evaluate_generator(
-    pipe,
+    pipe: Pipeline,
     judge_: Judge,
     count: int,
     first: int = 0,
     batch: int = BATCH,
-    watch: Callable[[int], None] = lambda n: None,
-    **options,
-) -> dict:
+    watch: Callable[[int], object] = lambda n: None,
+    **options: Unpack[Draw],
+) -> dict[str, Any]:
     """Draw `count` images, every class in turn, and let the judge look at them.
 
     Returns agreement (share seen as the class asked for), distance (Frechet, to the
     test set), images, seconds (to draw, not to judge) and images_per_second.
-    options: as for `Pipeline.steps`.
+    options: keywords of `Pipeline.sample`, from seed to guided_draw.
     """
     labels = [(first + i) % pipe.config.classes for i in range(count)]
     # kernels are compiled before the clock starts
@@ -166,12 +200,12 @@ def evaluate_generator(
 
 def evaluate_tokenizer(
     model: Model,
-    ops,
+    ops: SimpleNamespace,
     judge_: Judge,
-    images: np.ndarray,
-    labels: np.ndarray,
-    watch: Callable[[int], None] = lambda n: None,
-) -> dict:
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    watch: Callable[[int], object] = lambda n: None,
+) -> dict[str, Any]:
     """Encode and decode digits; compare what the judge sees before and after.
 
     Returns accuracy_originals and accuracy_reconstructions (share seen as the true
@@ -200,14 +234,14 @@ def evaluate_tokenizer(
     return {**found, **counted, "images": len(images)}
 
 
-def share(seen, asked) -> float:
+def share(seen: ArrayLike, asked: ArrayLike) -> float:
     """Return the share of images seen as what they should be."""
     return float(np.mean(np.asarray(seen) == np.asarray(asked)))
 
 
 def read_digits(
     folder: str | Path, part: str = "test", count: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return digits as the small models see them, uint8 (b 32 32 3), and labels (b).
 
     folder: of the four files of MNIST; part: train or test; count: the first ones only.
@@ -218,7 +252,7 @@ def read_digits(
     return np.repeat(grey, 3, axis=-1), labels.astype(np.int64)
 
 
-def read_idx(path: Path) -> np.ndarray:
+def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read a gzipped IDX file of unsigned bytes: images (b y x) or labels (b)."""
     try:
         with gzip.open(path, "rb") as file:

@@ -7,39 +7,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigen import backends, plans, recorded
 from minigen import sample as loop
+from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.checkpoints import Model, has_tokenizer, load_model
 from minigen.config import (
     PRESETS,
-    AimConfig,
-    ArinarConfig,
-    ArpgConfig,
-    GptConfig,
+    GeneratorConfig,
     KlConfig,
-    MarConfig,
+    TokenizerConfig,
     VqConfig,
 )
 from minigen.defaults import settle
 from minigen.errors import InputError, ShapeError
 from minigen.models import codes, kl, vq
-
-WEIGHTS = Path(__file__).parent / "weights"
-"""The folder of the small models that ship."""
-
-TOKENIZERS = {
-    "arpg-mnist": "vq-mnist",
-    "aim-mnist": "vq-mnist",
-    "gpt-mnist": "vq-mnist",
-    "arinar-mnist": "kl-mnist",
-    "mar-mnist": "kl-mnist",
-}
-"""The tokenizer that each generator that ships was trained with."""
 
 DECODERS = {VqConfig: vq, KlConfig: kl}
 """The module of each tokenizer, by its configuration."""
@@ -82,16 +68,18 @@ class Pipeline:
     generator: Model
     tokenizer: Model
     backend: str
-    ops: SimpleNamespace = field(repr=False)
-    recorded: dict[Any, Any] = field(default_factory=dict, repr=False)
+    ops: SimpleNamespace = field(repr=False, compare=False)
+    recorded: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def config(self) -> ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig:
-        return self.generator.config
+    def config(self) -> GeneratorConfig:
+        """The sizes of the generator."""
+        return cast(GeneratorConfig, self.generator.config)
 
     @property
-    def tokenizer_config(self) -> VqConfig | KlConfig:
-        return self.tokenizer.config
+    def tokenizer_config(self) -> TokenizerConfig:
+        """The sizes of the tokenizer."""
+        return cast(TokenizerConfig, self.tokenizer.config)
 
     @property
     def kind(self) -> ModuleType:

@@ -55,7 +55,7 @@ class Plan:
 
 
 def plan(
-    grid,
+    grid: Sequence[int],
     order: str | Sequence[int] = "random",
     schedule: str | Sequence[int] = "arccos",
     steps: int = 16,

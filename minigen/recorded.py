@@ -19,7 +19,7 @@ KEPT = 4
 """Recorded runs that are kept: each has memory of a device to itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """A recorded run, the arrays it reads, and those it leaves."""
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigen import plans, rng
 from minigen.config import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
+from minigen.equality import digest, same
 from minigen.errors import InputError
 from minigen.models import aim, arinar, arpg, codes, llamagen, mar, masked
 from minigen.models.codes import UNKNOWN
@@ -69,7 +72,7 @@ class Options:
     positions: str = "released"
     guided_draw: str = "candidates"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not np.isfinite(self.guidance):
             raise InputError(f"guidance {self.guidance} is not a finite number")
         n = self.guided_steps
@@ -98,7 +101,7 @@ class Options:
         plans.guidance_weight(self.guidance_schedule, self.guidance, 1, 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """One decoding step of b images: m positions were asked for and drawn.
 
@@ -113,14 +116,18 @@ class Step:
 
     index: int
     steps: int
-    positions: np.ndarray = field(repr=False)
-    tokens: np.ndarray = field(repr=False)
-    probabilities: np.ndarray | None = field(repr=False)
+    positions: NDArray[np.int64] = field(repr=False)
+    tokens: NDArray[Any] = field(repr=False)
+    probabilities: NDArray[np.float32] | None = field(repr=False)
     weight: float
-    canvas: np.ndarray = field(repr=False)
+    canvas: NDArray[Any] = field(repr=False)
+
+    # equal where all it holds is, to the last bit
+    __eq__ = same
+    __hash__ = digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """All that a run reads beside the weights, in arrays that are moved there once.
 

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from minigen import defaults, doctor, evaluate, extras, plans, target
 from minigen import sample as loop
 from minigen.bench import ceilings, limit, weights
+from minigen.catalogue import parameters
 from minigen.checkpoints import convert, names, read_checkpoint
 from minigen.checkpoints.load import family_of
 from minigen.cli import app
-from minigen.commands.models import parameters
 from minigen.commands.terminal import gigabytes
 from minigen.config import PRESETS
 from minigen.pipeline import Pipeline

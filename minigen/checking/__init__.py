@@ -9,23 +9,28 @@ A test of yours would say:
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from minigen.errors import BackendError
 from minigen.extras import REQUIRED, install, packages
 
+if TYPE_CHECKING:
+    from minigen.checking.report import Report
+
 
 def check(
-    op=None,
-    kernel=None,
+    op: str | None = None,
+    kernel: Callable[..., Any] | str | None = None,
     *,
-    backend=None,
-    instead_of=None,
-    block=None,
-    weights=None,
-    examples=None,
-    seed=0,
-    tell=lambda doing: None,
-):
+    backend: str | None = None,
+    instead_of: str | None = None,
+    block: int | None = None,
+    weights: str | None = None,
+    examples: int | None = None,
+    seed: int = 0,
+    tell: Callable[[str], object] = lambda doing: None,
+) -> Report:
     """Check an op against its reference on drawn cases; return a Report.
 
     op: a function of the op table such as "linear_add", or a folder of them; None: all.

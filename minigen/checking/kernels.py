@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -38,7 +39,7 @@ class Launch:
     """What one launch did: by whom, with what, and what the interpreter counted."""
 
     name: str
-    kernel: object
+    kernel: Callable
     arguments: tuple
     report: simt.Report | None
 

@@ -65,7 +65,7 @@ class Report:
         """Say whether nothing is wrong."""
         return not self.findings
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [
             _measured(self.rows),
             *map(_described, self.findings),
@@ -76,7 +76,7 @@ class Report:
 
     __repr__ = __str__
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 

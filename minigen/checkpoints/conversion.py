@@ -7,8 +7,10 @@ and in the header's metadata the configuration as JSON and the hash of the model
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import minigen
 from minigen.checkpoints import load, safetensors_file
@@ -16,7 +18,7 @@ from minigen.checkpoints.behaviour import MEANING, settle
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, open_checkpoint, release
 from minigen.checkpoints.values import DTYPES, name_dtype, pieces, weight_dtype
-from minigen.config import ArinarConfig, to_dict
+from minigen.config import ArinarConfig, Config, to_dict
 from minigen.errors import InputError
 from minigen.writing import check_place, replace_file
 
@@ -38,7 +40,7 @@ class ConversionReport:
     destination: Path
     family: str
     name: str
-    config: dict
+    config: dict[str, Any] = field(hash=False)
     parameters: int
     tensors: int
     dtype: str
@@ -50,13 +52,13 @@ class ConversionReport:
 
 
 def convert(
-    source,
-    destination,
-    dtype=None,
-    key=None,
-    config=None,
-    family=None,
-    behaviour=None,
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    dtype: str | None = None,
+    key: str | None = None,
+    config: Config | None = None,
+    family: str | None = None,
+    behaviour: str | None = None,
 ) -> ConversionReport:
     """Write the weights of `source` to `destination` as a safetensors file of ours.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from minigen.checkpoints import load, names
 from minigen.checkpoints.hashing import digest, join_digests
@@ -30,7 +32,7 @@ class Description:
     container: str
     family: str
     name: str
-    config: dict | None
+    config: dict[str, Any] | None = field(hash=False)
     reason: str
     parameters: int
     tensors: int
@@ -47,7 +49,7 @@ class Description:
     families: tuple[str, ...] = ()
 
 
-def describe(path, key: str | None = None) -> Description:
+def describe(path: str | os.PathLike[str], key: str | None = None) -> Description:
     """Say what a weight file of any kind holds; reads all of it, for the hash.
 
     Raises CheckpointError where it is no honest weight file.

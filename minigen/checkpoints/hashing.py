@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigen.checkpoints.values import pieces
-from minigen.config import to_dict
+from minigen.config import Config, to_dict
 
 
-def hash_weights(config, weights: Mapping[str, np.ndarray]) -> str:
+def hash_weights(config: Config, weights: Mapping[str, NDArray[Any]]) -> str:
     """Return the hash, in hex, of a model with weights {our dotted name: array}.
 
     It does not depend on the format of a file or on the order of the weights in it.

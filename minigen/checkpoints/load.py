@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigen.checkpoints import behaviour, names
 from minigen.checkpoints.hashing import hash_weights
@@ -19,11 +22,11 @@ from minigen.checkpoints.reader import (
     release,
 )
 from minigen.checkpoints.values import cast, weight_dtype
-from minigen.config import FAMILIES, PRESETS, ArinarConfig, from_dict
+from minigen.config import FAMILIES, PRESETS, ArinarConfig, Config, from_dict
 from minigen.errors import CheckpointError, ConfigError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A model ready to run: its configuration and its weights, mapped from the file.
 
@@ -32,15 +35,23 @@ class Model:
     that no shape shows and that were assumed; metadata: texts of a safetensors header.
     """
 
-    config: object
-    weights: dict = field(repr=False)
+    config: Config
+    weights: dict[str, Any] = field(repr=False)
     path: Path
     key: str = ""
     unseen: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
 
+    def __eq__(self, other: object) -> bool:
+        """Equal models compute the same, wherever their files lie: see `hash`."""
+        return self.hash == other.hash if isinstance(other, Model) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
     @property
     def family(self) -> str:
+        """A name of `minigen.config.FAMILIES`."""
         return family_of(self.config)
 
     @property
@@ -61,7 +72,12 @@ class Model:
         return hash_weights(self.config, names.flatten(self.weights))
 
 
-def load_model(path, key: str | None = None, config=None, family=None) -> Model:
+def load_model(
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    config: Config | None = None,
+    family: str | None = None,
+) -> Model:
     """Load a model from a converted file or from an original one.
 
     key: the dict to read, as for `read_checkpoint`; config: what the file holds, where
@@ -93,7 +109,9 @@ def load_model(path, key: str | None = None, config=None, family=None) -> Model:
     )
 
 
-def identify(checkpoint: Checkpoint, config=None, family=None):
+def identify(
+    checkpoint: Checkpoint, config: Config | None = None, family: str | None = None
+) -> tuple[Config, tuple[str, ...], dict[str, NDArray[Any]]]:
     """Return (configuration, fields assumed, {our name: view in our layout}).
 
     A converted file says what it holds, and must hold it; an original is recognised, or
@@ -120,18 +138,18 @@ def identify(checkpoint: Checkpoint, config=None, family=None):
         return found, (), checkpoint.state
 
 
-def has_tokenizer(path, key: str | None = None) -> bool:
+def has_tokenizer(path: str | os.PathLike[str], key: str | None = None) -> bool:
     """Say whether a file holds a VQ tokenizer beside another model: AiM's may."""
     found = names.families_in(open_checkpoint(path, key).state)
     return len(found) > 1 and "vq" in found
 
 
-def family_of(config) -> str:
+def family_of(config: Config) -> str:
     """Return the family's name, such as "arpg"."""
     return next(name for name, kind in FAMILIES.items() if type(config) is kind)
 
 
-def preset_of(config) -> str:
+def preset_of(config: Config) -> str:
     """Return the name of the preset that equals `config`, or "custom"."""
     return next((name for name, c in PRESETS.items() if c == config), "custom")
 

@@ -10,12 +10,15 @@ order.
 from __future__ import annotations
 
 import mmap
+import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minigen.checkpoints import safetensors_file, torch_file
 from minigen.checkpoints.pickle_machine import Inert
@@ -36,7 +39,7 @@ MOST_ARRAYS, MOST_OTHERS, LONGEST_NAME = 100_000, 100, 1000
 """Arrays read, other entries reported, characters in a name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """An opened weight file.
 
@@ -53,15 +56,17 @@ class Checkpoint:
     container: str
     key: str
     keys: tuple[str, ...]
-    state: dict[str, np.ndarray] = field(repr=False)
+    state: dict[str, NDArray[Any]] = field(repr=False)
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
     others: tuple[str, ...] = ()
-    arguments: dict = field(default_factory=dict, repr=False)
-    data: object = field(default=None, repr=False)
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+    data: Any = field(default=None, repr=False)
     is_folder: bool = False
 
 
-def read_checkpoint(path, key: str | None = None) -> dict[str, np.ndarray]:
+def read_checkpoint(
+    path: str | os.PathLike[str], key: str | None = None
+) -> dict[str, NDArray[Any]]:
     """Return {name: array} of a weight file: torch zip, torch legacy or safetensors.
 
     The arrays are read-only views of the file, mapped and not copied, in the file's own
@@ -75,7 +80,7 @@ def read_checkpoint(path, key: str | None = None) -> dict[str, np.ndarray]:
     return open_checkpoint(path, key).state
 
 
-def open_checkpoint(path, key: str | None = None) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
     """Open a weight file as `read_checkpoint` does, and say what was found in it.
 
     path: the file, or a folder as Hugging Face's hub has them, with one of `IN_FOLDER`.

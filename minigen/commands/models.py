@@ -17,70 +17,31 @@ from minigen.commands.terminal import (
     table,
 )
 
-SHIPPED = "ships; MIT like minigen, trained on MNIST"
-UPSTREAM = {
-    "arpg-l": "hp-l33/ARPG arpg_300m.pt",
-    "arpg-xl": "hp-l33/ARPG arpg_700m.pt",
-    "arpg-xxl": "hp-l33/ARPG arpg_1b.pt",
-    "gpt-b": "FoundationVision/LlamaGen c2i_B_256.pt",
-    "gpt-l": "FoundationVision/LlamaGen c2i_L_256.pt",
-    "gpt-xl": "FoundationVision/LlamaGen c2i_XL_384.pt",
-    "gpt-xxl": "FoundationVision/LlamaGen c2i_XXL_384.pt",
-    "aim-b": "hp-l33/AiM aim-base",
-    "aim-l": "hp-l33/AiM",
-    "aim-xl": "hp-l33/AiM aim-xlarge",
-    "aim-1b": "inferred; announced, never released",
-    "vq-16": "FoundationVision/LlamaGen vq_ds16_c2i.pt",
-    "vq-8": "FoundationVision/LlamaGen vq_ds8_c2i.pt",
-    "arinar-b": "Qinyu-Allen-Zhao/Arinar checkpoint-last.pth",
-    "arinar-l": "Qinyu-Allen-Zhao/Arinar; never released",
-    "arinar-h": "Qinyu-Allen-Zhao/Arinar; never released",
-    "kl-16": "LTH14/mar kl16.ckpt",
-    "mar-b": "LTH14/mar mar_base",
-    "mar-l": "LTH14/mar mar_large",
-    "mar-h": "LTH14/mar mar_huge",
-}
-"""Where the released weights of a preset come from; their authors' terms hold."""
-
 
 @reported
 def models(as_json: o.Json = False):
     """List the models that ship and the sizes that are known by name."""
-    from minigen.config import FAMILIES, PRESETS
-    from minigen.pipeline import WEIGHTS
+    from minigen.catalogue import known_models
 
-    rows = []
-    for name, config in PRESETS.items():
-        file = WEIGHTS / f"{name}.safetensors"
-        shipped = file.is_file()
-        rows.append({
-            "name": name,
-            "family": next(f for f, kind in FAMILIES.items() if type(config) is kind),
-            "parameters": parameters(config),
-            "bytes": file.stat().st_size if shipped else None,
-            "origin": SHIPPED if shipped else UPSTREAM.get(name, "not installed"),
-        })  # fmt: skip
+    known = known_models()
+    sizes = [model.path.stat().st_size if model.path else None for model in known]
     if as_json:
-        say_json(rows)
+        say_json([
+            {"name": model.name, "family": model.family,
+             "parameters": model.parameters, "bytes": size, "origin": model.origin,
+             "licence": model.licence}
+            for model, size in zip(known, sizes, strict=True)
+        ])  # fmt: skip
         return
     cells = [
-        (r["name"], r["family"], f"{r['parameters']:,}",
-         gigabytes(r["bytes"]) if r["bytes"] else "-", r["origin"])
-        for r in rows
+        (model.name, model.family, f"{model.parameters:,}",
+         gigabytes(size) if size else "-", model.licence, model.origin)
+        for model, size in zip(known, sizes, strict=True)
     ]  # fmt: skip
-    header = ("name", "family", "parameters", "size", "origin")
+    header = ("name", "family", "parameters", "size", "licence", "origin")
     say_text(table([header, *cells], right=(2, 3)))
     say("", "released weights stay under their authors' terms; fetch them from there")
     say("and run `minigen convert FILE NAME.safetensors`")
-
-
-def parameters(config) -> int:
-    """Return how many numbers a model of this configuration has."""
-    import math
-
-    from minigen.checkpoints import names
-
-    return sum(math.prod(shape) for shape in names.manifest(config).values())
 
 
 @reported
@@ -95,20 +56,26 @@ def info(
     """Say what a model or a weight file holds; nothing in it is ever run."""
     from dataclasses import asdict
 
+    from minigen.catalogue import known_models, licence_of
     from minigen.checkpoints import describe
-    from minigen.config import PRESETS, to_dict
-    from minigen.pipeline import WEIGHTS, find
+    from minigen.config import to_dict
+    from minigen.pipeline import find
 
-    if model in PRESETS and not (WEIGHTS / f"{model}.safetensors").is_file():
-        config = PRESETS[model]
-        count = parameters(config)
+    for known in known_models():
+        if known.name != model or known.ships:
+            continue
+        said = {"parameters": known.parameters, "origin": known.origin}
+        said["licence"] = known.licence
+        config = to_dict(known.config)
         if as_json:
-            say_json({"name": model, "parameters": count, "config": to_dict(config)})
+            say_json({"name": model, **said, "config": config})
             return
+        said["parameters"] = f"{known.parameters:,}"
         say(f"{model} is a size known by name; its weights are not here", "")
-        say_text(_listing({"parameters": f"{count:,}", **to_dict(config)}))
+        say_text(_listing({**said, **config}))
         return
     found = asdict(describe(find(model), key))
+    found["licence"] = licence_of(found["hash"])
     if as_json:
         say_json(found)
     else:
@@ -246,6 +213,7 @@ def _shown(found):
         "parameters": f"{found['parameters']:,} in {found['tensors']} arrays",
         "dtype": found["dtype"],
         "hash": found["hash"] + state[found["intact"]],
+        "licence": found["licence"],
         **{name: value for name, value in config.items() if name != "family"},
         "assumed": ", ".join(found["unseen"]),
     }

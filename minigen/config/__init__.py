@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from minigen.config.aim import AimConfig, Mamba1Config, Mamba2Config
 from minigen.config.arinar import ArinarConfig
@@ -16,7 +17,7 @@ from minigen.config.judge import JudgeConfig
 from minigen.config.kl import KlConfig
 from minigen.config.llamagen import GptConfig
 from minigen.config.mar import MarConfig
-from minigen.config.presets import PRESETS
+from minigen.config.presets import PRESETS, Config, GeneratorConfig, TokenizerConfig
 from minigen.config.vq import VqConfig
 from minigen.errors import ConfigError
 
@@ -24,7 +25,9 @@ __all__ = [
     "AimConfig",
     "ArinarConfig",
     "ArpgConfig",
+    "Config",
     "FAMILIES",
+    "GeneratorConfig",
     "GptConfig",
     "JudgeConfig",
     "KlConfig",
@@ -32,12 +35,13 @@ __all__ = [
     "Mamba2Config",
     "MarConfig",
     "PRESETS",
+    "TokenizerConfig",
     "VqConfig",
     "from_dict",
     "to_dict",
 ]
 
-FAMILIES = {
+FAMILIES: dict[str, type[Config]] = {
     "arpg": ArpgConfig,
     "llamagen": GptConfig,
     "aim": AimConfig,
@@ -50,14 +54,14 @@ FAMILIES = {
 """The configuration class of each model family."""
 
 
-def to_dict(config) -> dict:
+def to_dict(config: Config) -> dict[str, Any]:
     """Return `config` as a JSON-ready dictionary with its family beside the fields."""
     family = next(name for name, cls in FAMILIES.items() if type(config) is cls)
     return {"family": family, **asdict(config)}
 
 
-def from_dict(values: Mapping):
-    """Rebuild a configuration from what `to_dict` returned."""
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """Rebuild a configuration from what `to_dict` returned. Raises ConfigError."""
     values = dict(values)
     family = values.pop("family", None)
     if family not in FAMILIES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from minigen.config.checks import from_upstream, positive
 from minigen.errors import ConfigError
@@ -41,7 +42,7 @@ class Mamba1Config:
     bias: bool = False
     conv_bias: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("width", "state_size", "window", "expand"):
             positive("Mamba1Config", name, getattr(self, name))
 
@@ -61,7 +62,7 @@ class Mamba1Config:
         return -(-self.width // 16)
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> Mamba1Config:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba1Config:
         """Build from the original's constructor arguments (`d_model`, ...)."""
         return from_upstream(cls, arguments, MIXER_NAMES, MIXER_SPEED)
 
@@ -91,7 +92,7 @@ class Mamba2Config:
     norm_first: bool = False
     scanned: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("width", "state_size", "window", "expand", "head_size", "groups"):
             positive("Mamba2Config", name, getattr(self, name))
         if self.inner % self.head_size or self.heads % self.groups:
@@ -115,7 +116,7 @@ class Mamba2Config:
         return self.inner + 2 * self.groups * self.state_size
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> Mamba2Config:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba2Config:
         """Build from the original's constructor arguments (`d_model`, ...)."""
         names = MIXER_NAMES | {
             "headdim": "head_size", "ngroups": "groups", "rmsnorm": "normalise",
@@ -153,7 +154,7 @@ class AimConfig:
     hidden: int = 0
     condition_groups: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("width", "layers", "vocabulary", "classes", "tokens"):
             positive("AimConfig", name, getattr(self, name))
         for name in ("hidden", "condition_groups"):
@@ -193,7 +194,7 @@ class AimConfig:
         return label
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> AimConfig:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> AimConfig:
         """Build from the fields of the original's config.json (`d_model`, ...)."""
         arguments = dict(arguments)
         for name, value in FIXED.items():

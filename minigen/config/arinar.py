@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from minigen.config.checks import expect_fixed, from_upstream, positive
 from minigen.config.mar import NAMES, TRAINING, sizes
@@ -55,7 +56,7 @@ class ArinarConfig:
     flow: bool = False
     behaviour: str = "v1"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("width", "encoder_width", "encoder_layers", "decoder_layers",
                      "encoder_heads", "decoder_heads", "ratio", "buffer", "classes",
                      "tokens", "channels", "patch", "mixtures", "inner_width",
@@ -107,7 +108,7 @@ class ArinarConfig:
         return math.isqrt(self.tokens)
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> ArinarConfig:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> ArinarConfig:
         """Build from the original's constructor arguments (`img_size`, ...).
 
         upstream_version: "v1" or "head", the version of the code they are for; or, if

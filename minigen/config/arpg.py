@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from minigen.config.checks import check_heads, from_upstream, hidden_width, positive
 from minigen.errors import ConfigError
@@ -38,7 +39,7 @@ class ArpgConfig:
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("width", "layers", "heads", "vocabulary", "classes", "tokens",
                      "multiple_of"):  # fmt: skip
             positive("ArpgConfig", name, getattr(self, name))
@@ -83,7 +84,7 @@ class ArpgConfig:
         return self.vocabulary + 1 + label
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> ArpgConfig:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> ArpgConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
         names = {
             "dim": "width", "n_layer": "layers", "n_head": "heads",

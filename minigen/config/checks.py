@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import asdict
+from typing import Any, TypeVar
 
 from minigen.errors import ConfigError
 
+Kind = TypeVar("Kind")
 
-def positive(where, name, value):
+
+def positive(where: str, name: str, value: object) -> None:
     """Raise ConfigError unless the field `name` of class `where` is a count."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(
@@ -15,7 +19,7 @@ def positive(where, name, value):
         )
 
 
-def check_heads(config):
+def check_heads(config: Any) -> None:
     """Raise ConfigError unless heads of a transformer can be rotated in a plane."""
     if config.width % config.heads or config.head_size % 4:
         raise ConfigError(
@@ -24,7 +28,7 @@ def check_heads(config):
         )
 
 
-def hidden_width(config):
+def hidden_width(config: Any) -> int:
     """Return the width of a SwiGLU: truncated, then rounded up to `multiple_of`."""
     h = int(2 * (4 * config.width) / 3)
     if config.hidden_multiplier is not None:
@@ -32,14 +36,21 @@ def hidden_width(config):
     return -(-h // config.multiple_of) * config.multiple_of
 
 
-def expect_fixed(arguments, fixed):
+def expect_fixed(
+    arguments: MutableMapping[str, Any], fixed: Mapping[str, object]
+) -> None:
     """Take out the arguments that can have one value only, or raise ConfigError."""
     for name, value in fixed.items():
         if arguments.pop(name, value) != value:
             raise ConfigError(f"{name} is not {value!r}, which it is in every model")
 
 
-def from_upstream(cls, arguments, names, ignored):
+def from_upstream(
+    cls: type[Kind],
+    arguments: Mapping[str, Any],
+    names: Mapping[str, str],
+    ignored: Collection[str],
+) -> Kind:
     """Build a configuration from an original's constructor arguments.
 
     names: our field for each of them; ignored: those that change nothing here. The
@@ -49,7 +60,7 @@ def from_upstream(cls, arguments, names, ignored):
     from minigen.config.presets import PRESETS
 
     arguments = dict(arguments)
-    values = {}
+    values: dict[str, Any] = {}
     if "name" in arguments:
         name = str(arguments.pop("name")).lower()
         if not isinstance(PRESETS.get(name), cls):

@@ -13,5 +13,5 @@ class JudgeConfig:
     features: int = 64
     classes: int = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))

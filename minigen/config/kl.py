@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from minigen.config.checks import from_upstream, positive
 from minigen.errors import ConfigError
@@ -40,7 +41,7 @@ class KlConfig:
     variational: bool = True
     scale: float = 0.2325
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("multipliers", "attention", "decoder_attention"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("base", "blocks", "channels"):
@@ -77,7 +78,7 @@ class KlConfig:
         return 2 ** (self.levels - 1)
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> KlConfig:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> KlConfig:
         """Build from the original's constructor arguments (`ch_mult`, ...)."""
         arguments = {"ch": 128, **arguments}
         levels = len(arguments.get("ch_mult", cls.multipliers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from minigen.config.checks import check_heads, from_upstream, hidden_width, positive
 from minigen.errors import ConfigError
@@ -43,7 +44,7 @@ class GptConfig:
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.key_heads is None:
             object.__setattr__(self, "key_heads", self.heads)
         for name in ("width", "layers", "heads", "key_heads", "vocabulary", "classes",
@@ -91,7 +92,7 @@ class GptConfig:
         return self.classes
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> GptConfig:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> GptConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
         arguments = dict(arguments)
         # upstream adds the row of no class where classes are ever dropped

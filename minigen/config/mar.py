@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from minigen.config.checks import expect_fixed, from_upstream, positive
 from minigen.errors import ConfigError
@@ -59,7 +60,7 @@ class MarConfig:
     head_layers: int = 6
     noise_steps: int = 100
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in vars(self).items():
             positive("MarConfig", name, value)
         for width, heads in (
@@ -88,7 +89,7 @@ class MarConfig:
         return math.isqrt(self.tokens)
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> MarConfig:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> MarConfig:
         """Build from the original's constructor arguments (`img_size`, ...)."""
         arguments = dict(arguments)
         expect_fixed(arguments, {"norm_eps": 1e-6})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from minigen.config.aim import AimConfig
 from minigen.config.arinar import ArinarConfig
 from minigen.config.arpg import ArpgConfig
@@ -11,7 +13,13 @@ from minigen.config.llamagen import GptConfig
 from minigen.config.mar import MarConfig
 from minigen.config.vq import VqConfig
 
-PRESETS = {
+GeneratorConfig: TypeAlias = (
+    ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig
+)
+TokenizerConfig: TypeAlias = VqConfig | KlConfig
+Config: TypeAlias = GeneratorConfig | TokenizerConfig | JudgeConfig
+
+PRESETS: dict[str, Config] = {
     "arpg-l": ArpgConfig(),
     "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
     "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from minigen.config.checks import from_upstream, positive
 from minigen.errors import ConfigError
@@ -30,7 +31,7 @@ class VqConfig:
     code_size: int = 8
     unit_codes: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
         for name in ("base", "latent", "codes", "code_size"):
             positive("VqConfig", name, getattr(self, name))
@@ -57,7 +58,7 @@ class VqConfig:
         return 2 ** (self.levels - 1)
 
     @classmethod
-    def from_upstream(cls, arguments: Mapping) -> VqConfig:
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> VqConfig:
         """Build from the original's constructor arguments (`encoder_ch_mult`, ...)."""
         arguments = dict(arguments)
         encoder = arguments.get("encoder_ch_mult", [1, 1, 2, 2, 4])

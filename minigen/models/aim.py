@@ -32,7 +32,7 @@ learned.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Condition:
     """All that follows from the classes of b images, in arrays (b 1 d).
 
@@ -45,7 +45,7 @@ class Condition:
     last: tuple
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Memory:
     """What the model knows while it draws; nothing of it grows.
 

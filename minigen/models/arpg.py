@@ -17,7 +17,7 @@ import numpy as np
 from minigen.models.watching import tell, tell_linear
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cache:
     """What the self-decoder has read so far. Arrays (b n h e) with room for n tokens.
 

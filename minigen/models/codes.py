@@ -17,7 +17,7 @@ UNKNOWN = -1
 """What a canvas holds where no token is known yet."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
     """Where a step asks: int64, where the other arrays live.
 

@@ -32,7 +32,7 @@ SLOWEST = 10000.0
 """How much longer the slowest wave that tells of a step is than the fastest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """How much noise there is at the steps that a draw takes, the least first: (s).
 

@@ -19,7 +19,7 @@ from minigen.models.watching import tell, tell_linear
 from minigen.plans import check_raster
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cache:
     """What the decoder has read so far, and what it makes of the last token.
 

@@ -24,7 +24,7 @@ CHUNK = 64
 """Tokens of a sequence that Mamba-2 handles at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """What a mixer knows of the tokens before: conv (b w c), its last raw inputs,
     newest last; scan (b c s) for Mamba-1, (b h p s) for Mamba-2."""

@@ -21,7 +21,7 @@ from minigen.models import mae
 from minigen.models.watching import tell
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draws:
     """Where b rows, each a position of an image, take their random numbers from.
 
@@ -35,7 +35,7 @@ class Draws:
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
     """Where a step asks and draws: its query, its draws, its positions (b m) int64."""
 
@@ -44,7 +44,7 @@ class Place:
     positions: object
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Memory:
     """What a run knows: rows (w n d), all that the encoder may read, once it is known.
 

@@ -41,7 +41,7 @@ attention, 4 and 16, differ too: `ArinarConfig.inner_heads`.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Condition:
     """All that follows from what the outer model says of b tokens, in arrays (b 1 d).
 

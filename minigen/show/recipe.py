@@ -45,7 +45,7 @@ class Recipe:
     columns: int | None = None
     scale: int = 1
     step: int | None = None
-    versions: dict = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def options(self) -> dict:

@@ -29,7 +29,9 @@ import threading
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from minigen.equality import digest, same
 from minigen.errors import BackendError, KernelError, MinigenError
 from minigen.extras import install
 from minigen.simt.pattern import is_poison, poison
@@ -39,7 +41,7 @@ __all__ = ["Report", "is_poison", "launch", "poison"]
 _one_at_a_time = threading.Lock()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Report:
     """What a launch did.
 
@@ -53,9 +55,13 @@ class Report:
     blocks: int
     barriers: int
     shared_bytes: int
-    reads: dict = field(default_factory=dict)
-    writes: dict = field(default_factory=dict)
-    float64: tuple = ()
+    reads: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    writes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    float64: tuple[str, ...] = ()
+
+    # equal where all it holds is
+    __eq__ = same
+    __hash__ = digest
 
 
 def launch(
