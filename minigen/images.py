@@ -1,29 +1,171 @@
-"""Reading images from files, cropped as the tokenizers were trained to see them."""
+"""The one reader of pictures: PNG, JPEG and WebP files to red, green and blue.
+
+A file may come from anybody. Only a regular file is opened, only these formats are
+read, its size in pixels is known and limited before a pixel is decoded, and whatever is
+cut short or damaged is refused. Cropped as the tokenizers were trained to see them.
+"""
 
 from __future__ import annotations
 
+import stat
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from minigen.errors import InputError
 
+MOST_PIXELS = 178_956_970
+"""Pixels of a picture that is not our own: Pillow's limit, half a gigabyte of RGB."""
+
+MOST_BYTES = 2**31
+"""Bytes of a file that is read as a whole, as WebP's are."""
+
+MOST_TEXT = 2**26
+"""Bytes of a chunk of a PNG that holds no pixels, such as text."""
+
+PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+"""Modes of Pillow in which every pixel is opaque, and is converted rightly."""
+
+CLEAR = ("LA", "PA", "RGBA")
+"""Modes with a channel that says how opaque a pixel is."""
+
+CLEARED = "transparency"
+"""Where Pillow keeps which entries of a palette are transparent."""
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of every PNG."""
+
+ORIENTATION = 0x0112
+"""The EXIF tag of how the camera was held."""
+
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
+    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
+"""What puts a picture upright, by that tag; 1, and what is reserved, is upright."""
+
+PAPER = (255, 255, 255)
+"""What shows through where a picture is transparent: white, as on a page."""
+
 
 def read_image(path, size=None) -> np.ndarray:
-    """Return the image in a file as uint8 (y x 3), cropped to size x size if given.
+    """Return the picture in a file as uint8 (y x 3), cropped to size x size if given.
 
-    Raises InputError if there is no such file or it holds no image.
+    PNG, JPEG or WebP. Grey becomes three equal channels; what is transparent shows
+    white; 16 bits keep their upper 8; CMYK is converted without a profile, and no other
+    profile is applied; a rotation that a camera noted (EXIF) is done. Of an animation
+    it is the first frame, with a warning. Raises InputError for what is no such file,
+    is damaged, or has more than MOST_PIXELS pixels.
+    """
+    with open_picture(path) as (picture, key):
+        image = decode(path, picture, key)
+    return image if size is None else center_crop(image, size)
+
+
+@contextmanager
+def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
+    """Yield a file as a Pillow image, of which no pixel is decoded, and its colour key.
+
+    The key, of a PNG, is the value or the colour of its transparent pixels, or None.
+    Raises InputError, also for what Pillow finds wrong while the file is open.
+    """
+    path, kinds = Path(path), " or ".join(formats)
+    kind, length = _format(path), path.stat().st_size
+    if kind not in formats:
+        found = f"a {kind}" if kind else "another file" if length else "empty"
+        raise InputError(
+            f"{path} cannot be read as a {kinds}: it is {found}; save the picture as "
+            f"{formats[0]} and give that"
+        )
+    if kind != "PNG" and length > MOST_BYTES:
+        raise InputError(
+            f"{path} has {length:,} bytes; a {kind} file may have {MOST_BYTES:,}: make "
+            "the picture smaller"
+        )
+    try:
+        with open(path, "rb") as file:
+            key = _check_chunks(path, file) if kind == "PNG" else None
+            file.seek(0)
+            picture = _plugin(kind)(file)
+            if picture.mode != "P" or isinstance(picture.info.get(CLEARED), str):
+                # a note of that name is no transparency; of the rest the key speaks
+                picture.info.pop(CLEARED, None)
+            yield picture, key
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        # Pillow lets pass whatever its parsers stumble over
+        raise InputError(
+            f"{path} cannot be read as a {kind}: it is damaged; save or copy it again "
+            f"({type(error).__name__}: {error})"
+        ) from None
+
+
+def decode(path, picture, key=None, ours=None) -> np.ndarray:
+    """Decode an opened picture: uint8 (y x 3). Raises InputError if it is too large.
+
+    ours: the size (y, x) that a picture of our own has by its recipe; it has no limit.
     """
     from PIL import Image
 
-    try:
-        with Image.open(Path(path)) as file:
-            image = np.array(file.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    size = picture.height, picture.width
+    if size[0] * size[1] > MOST_PIXELS and size != ours:
         raise InputError(
-            f"{path} cannot be read as an image ({error}); give a PNG or JPEG file"
-        ) from None
-    return image if size is None else center_crop(image, size)
+            f"{path} is {size[1]} x {size[0]} pixels, {size[0] * size[1]:,} in all; "
+            f"expected at most {MOST_PIXELS:,}: make the picture smaller"
+        )
+    if getattr(picture, "is_animated", False):
+        warnings.warn(
+            f"{path} is an animation of {picture.n_frames} frames; the first is read",
+            stacklevel=4,
+        )
+    picture.load()
+    rgb = to_rgb(picture, key)
+    turn = TURNS.get(picture.getexif().get(ORIENTATION))
+    return np.array(rgb.transpose(Image.Transpose[turn]) if turn else rgb)
+
+
+def to_rgb(picture, key=None):
+    """Return a Pillow image in red, green and blue, on PAPER where it is transparent.
+
+    key: the value or the colour of its transparent pixels, of a mode that has no other.
+    Raises InputError for a mode whose numbers have no one meaning as colours.
+    """
+    from PIL import Image
+
+    mode, opaque = picture.mode, None
+    if mode.startswith("I"):
+        deep = np.asarray(picture)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise InputError(
+                f"a picture in mode {mode} holds {deep.min()} .. {deep.max()}; "
+                "expected 0 .. 65535: save it with 8 or 16 bits a pixel"
+            )
+        rgb = Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")
+        opaque = None if key is None else deep != key
+    elif mode in CLEAR or (mode == "P" and CLEARED in picture.info):
+        clear = picture.convert("RGBA")
+        rgb, opaque = clear.convert("RGB"), clear.getchannel("A")
+    elif mode in PLAIN:
+        rgb = picture.convert("RGB")
+        opaque = None if key is None else (np.asarray(rgb) != key).any(-1)
+    else:
+        raise InputError(
+            f"a picture in mode {mode} has no one meaning in red, green and blue; "
+            "save it as RGB with 8 bits a channel"
+        )
+    if opaque is None:
+        return rgb
+    if isinstance(opaque, np.ndarray):
+        opaque = Image.fromarray(opaque.astype(np.uint8) * 255)
+    whole = Image.new("RGB", picture.size, PAPER)
+    whole.paste(rgb, mask=opaque)
+    return whole
 
 
 def center_crop(image, size) -> np.ndarray:
@@ -49,3 +191,92 @@ def center_crop(image, size) -> np.ndarray:
     whole = np.array(picture.resize(sides, Image.Resampling.BICUBIC))
     top, left = (whole.shape[0] - size) // 2, (whole.shape[1] - size) // 2
     return whole[top : top + size, left : left + size]
+
+
+def _format(path):
+    """Return the format by a file's first bytes, or None; only a file is opened."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path} is a folder; give the name of a picture in it")
+        if not stat.S_ISREG(mode):
+            # to open a pipe or a device may wait for ever
+            raise InputError(f"{path} is no regular file; copy the picture into one")
+        with open(path, "rb") as file:
+            start = file.read(12)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    if start.startswith(SIGNATURE):
+        return "PNG"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    return "WebP" if start[:4] + start[8:] == b"RIFFWEBP" else None
+
+
+def _plugin(kind):
+    """Return Pillow's class for a format; no other is asked whether it knows a file."""
+    if kind == "PNG":
+        from PIL.PngImagePlugin import PngImageFile as Plugin
+    elif kind == "JPEG":
+        from PIL.JpegImagePlugin import JpegImageFile as Plugin
+    else:
+        from PIL.WebPImagePlugin import WebPImageFile as Plugin
+    return Plugin
+
+
+def _check_chunks(path, file):
+    """Read a PNG's chunks, none of them whole; return its colour key, or None.
+
+    Raises InputError unless every chunk is there, has its checksum, and is no longer
+    than MOST_TEXT if it holds no pixels. Source: the PNG specification, third edition,
+    sections 5.3 and 11.3.1.1.
+    """
+    header, key, kind = b"", None, b""
+    file.seek(len(SIGNATURE))
+    while kind != b"IEND":
+        start = file.read(8)
+        length, kind = struct.unpack(">I4s", start) if len(start) == 8 else (0, b"")
+        if kind != b"IDAT" and length > MOST_TEXT:
+            raise InputError(
+                f"{path} cannot be read as a PNG: it has a chunk {kind!r} of "
+                f"{length:,} bytes; expected at most {MOST_TEXT:,}: save the picture "
+                "without such notes"
+            )
+        first, sum_, left = b"", zlib.crc32(kind), length
+        while left and (part := file.read(min(left, 2**20))):
+            sum_, left = zlib.crc32(part, sum_), left - len(part)
+            first = first or part
+        end = file.read(4)
+        if len(end) < 4:
+            raise InputError(
+                f"{path} cannot be read as a PNG: it is cut short; copy or download it "
+                "again"
+            )
+        if int.from_bytes(end, "big") != sum_:
+            raise InputError(
+                f"{path} cannot be read as a PNG: its chunk {kind!r} has not its "
+                "checksum; copy or download it again"
+            )
+        if kind == b"IHDR":
+            header = first
+        elif kind == b"tRNS" and len(header) == 13:
+            key = _colour_key(path, header[8], header[9], first)
+    return key
+
+
+def _colour_key(path, bits, colours, content):
+    """Return what a chunk tRNS says, in the bits of the decoded pixels."""
+    if colours == 0 and len(content) == 2:
+        (grey,) = struct.unpack(">H", content)
+        return grey if bits == 16 else grey * 255 // (2**bits - 1)
+    if colours == 2 and len(content) == 6:
+        if bits == 16:
+            raise InputError(
+                f"{path} has 16 bits a channel and a transparent colour, of which the "
+                "upper 8 bits would make several; save it with 8 bits a channel"
+            )
+        return struct.unpack(">3H", content)
+    return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from minigen.errors import InputError
+from minigen.images import decode, open_picture
 from minigen.writing import write_file
 
 CHUNK = "minigen"
@@ -27,28 +28,39 @@ def write_png(path: str | Path, image: np.ndarray, recipe: dict) -> Path:
     return write_file(path, buffer.getvalue())
 
 
-def read_png(path: str | Path) -> tuple[np.ndarray, dict]:
-    """Return the pixels, uint8 (y, x, 3), and the recipe of a PNG of ours."""
-    from PIL import Image, UnidentifiedImageError
+def read_png(path: str | Path, ours=None) -> tuple[np.ndarray, dict]:
+    """Return the pixels, uint8 (y, x, 3), and the recipe of a PNG of ours.
 
-    try:
-        with Image.open(path) as file:
-            text = getattr(file, "text", {}).get(CHUNK)
-            pixels = np.asarray(file.convert("RGB"))
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a PNG: {error}") from None
+    ours: the size (y, x) that its recipe makes; such a picture may be larger than a
+    stranger's (`images.MOST_PIXELS`). Raises InputError.
+    """
+    with open_picture(path, ["PNG"]) as (picture, key):
+        image = decode(path, picture, key, ours)
+        text = picture.text.get(CHUNK)
+    return image, _recipe(path, text)
+
+
+def read_header(path: str | Path) -> tuple[dict, tuple[int, int]]:
+    """Return the recipe and the size (y, x) of a PNG of ours, and decode no pixel.
+
+    Only where another program has moved the recipe behind the pixels, they are.
+    """
+    with open_picture(path, ["PNG"]) as (picture, _):
+        size, text = (picture.height, picture.width), picture.info.get(CHUNK)
+    return (read_png(path)[1] if text is None else _recipe(path, text)), size
+
+
+def _recipe(path, text):
     try:
         recipe = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         recipe = None
     if not isinstance(recipe, dict):
         raise InputError(
             f"{path} carries no recipe (a text chunk named {CHUNK!r}); only pictures "
             "written by minigen and not changed by another program since can be redrawn"
         )
-    return pixels, recipe
+    return recipe
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], seconds: float) -> Path:

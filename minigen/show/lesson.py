@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigen.images import read_image
 from minigen.show.grid import enlarge
 from minigen.words import say
 from minigen.writing import make_folder, write_file
@@ -44,10 +45,7 @@ def digits(name: str = "digits.png", tile: int = 28, border: int = 2) -> np.ndar
     The sheet is grey and made of square tiles; each gets a black border, as the small
     models saw it in training.
     """
-    from PIL import Image
-
-    with Image.open(beside(name)) as file:
-        sheet = np.asarray(file.convert("L"))
+    sheet = read_image(beside(name))[..., 0]
     rows, columns = (size // tile for size in sheet.shape)
     tiles = sheet.reshape(rows, tile, columns, tile).swapaxes(1, 2)
     images = np.pad(tiles, ((0, 0), (0, 0), (border, border), (border, border)))
