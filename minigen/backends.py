@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from minigen import signatures
+from minigen.calls import checked
 from minigen.errors import BackendError
 from minigen.extras import packages
 
@@ -81,6 +83,9 @@ interpreter runs the CUDA kernels' source without a GPU: thousands of times slow
 def table(name: str, device=None) -> SimpleNamespace:
     """Return the op table of a backend: every function of OPS by its own name.
 
+    Each call is checked against the op's signature before anything runs: see
+    `minigen/calls.py`.
+
     Beside them stand empty, put and get (new arrays, and to and from the device they
     live on), rope_table, which makes a host's array, and device: for cuda and
     interpreter, that of `minigen.arrays`, by default a new one; for the others None.
@@ -98,7 +103,11 @@ def table(name: str, device=None) -> SimpleNamespace:
     if BACKENDS[name] == "cuda":
         return _device_table(device or _new_device(name))
     functions = {"empty": _empty, "put": np.asarray, "get": np.asarray, "device": None}
-    functions |= _functions(BACKENDS[name])
+    file = BACKENDS[name]
+    functions |= {
+        one: checked(signature, function, file, empty=reference)
+        for one, signature, function, reference in _functions(file)
+    }
     return SimpleNamespace(**functions, rope_table=_rope_table())
 
 
@@ -125,20 +134,21 @@ def hosted(ops: SimpleNamespace) -> SimpleNamespace:
 
     Every call moves its arrays there and back: for tests, and to play with one op.
     """
-    functions = {name: partial(_hosted, ops, getattr(ops, name)) for name in _names()}
+    functions = {
+        one: checked(signature, partial(_hosted, ops, getattr(ops, one)), "hosted")
+        for one, signature, _, _ in _functions("reference")
+    }
     rest = {"empty": _empty, "put": np.asarray, "get": np.asarray}
     return SimpleNamespace(
         **functions, **rest, rope_table=_rope_table(), device=ops.device
     )
 
 
-def _hosted(ops, function, *arguments, **options):
+def _hosted(ops, function, *arguments):
     # an array that is written in place is written in the caller's too
-    arrays = [a for a in (*arguments, *options.values()) if isinstance(a, np.ndarray)]
+    arrays = [a for a in arguments if isinstance(a, np.ndarray)]
     moved = {id(a): ops.put(a) for a in arrays}
-    arguments = [moved.get(id(a), a) for a in arguments]
-    options = {name: moved.get(id(a), a) for name, a in options.items()}
-    result = function(*arguments, **options)
+    result = function(*[moved.get(id(a), a) for a in arguments])
     origin = {id(moved[id(array)]): array for array in arrays}
 
     def fetched(one):
@@ -154,7 +164,8 @@ def _hosted(ops, function, *arguments, **options):
 
 def _device_table(device):
     functions = {
-        name: partial(function, device) for name, function in _functions("cuda").items()
+        one: checked(signature, partial(function, device), "cuda")
+        for one, signature, function, _ in _functions("cuda")
     }
     return SimpleNamespace(
         **functions,
@@ -172,19 +183,20 @@ def _new_device(name):
 
 
 def _functions(file):
-    functions = {}
+    # (name, signature, function, reference) of all that OPS names
     for folder, names in OPS.items():
-        module = importlib.import_module(f"minigen.ops.{folder}.{file}")
-        functions.update({f: getattr(module, f) for f in names})
-    return functions
-
-
-def _names():
-    return [name for names in OPS.values() for name in names]
+        references, functions = (
+            importlib.import_module(f"minigen.ops.{folder}.{each}")
+            for each in ("reference", file)
+        )
+        for one in names:
+            reference = getattr(references, one)
+            yield one, signatures.of(reference), getattr(functions, one), reference
 
 
 def _rope_table():
-    return importlib.import_module("minigen.ops.rope2d.reference").table
+    table = importlib.import_module("minigen.ops.rope2d.reference").table
+    return checked(signatures.of(table), table, "reference")
 
 
 def _has_numba():

@@ -22,6 +22,7 @@ def add(x, y):
 
 def add_rms_norm(x, residual, w, eps):
     # (b n d), (b n d), (d) -> (b n d), (b n d)
+    # where w is a weight
     """Return rms_norm(x + residual), and x + residual.
 
     >>> import numpy as np

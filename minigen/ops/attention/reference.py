@@ -26,6 +26,7 @@ def softmax(scores):
 
 def attention(q, k, v, length):
     # (b m h e), (b n r e), (b n r e) -> (b m h e)
+    # where r divides h, 1 <= length <= n
     """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
 
     >>> keys, values = np.zeros((1, 4, 1, 2)), np.full((1, 4, 1, 2), 7.0)
@@ -39,6 +40,7 @@ def attention(q, k, v, length):
 
 def attention_causal(q, k, v):
     # (b n h e), (b n r e), (b n r e) -> (b n h e)
+    # where r divides h, n >= 1
     """Return attention in which query i sees keys 0 .. i.
 
     >>> values = np.array([1.0, 3.0]).reshape(1, 2, 1, 1)
@@ -54,6 +56,8 @@ def attention_causal(q, k, v):
 
 def append(cache, new, length):
     # (b n h e), (b m h e) -> (b n h e)
+    # where cache and new are weights, new is like cache, cache is changed, 0 <= length
+    # <= n - m
     """Write `new` at [length, length + m) of `cache`, in place; return the cache.
 
     >>> append(np.zeros((1, 3, 1, 1)), np.ones((1, 2, 1, 1)), 1).ravel()

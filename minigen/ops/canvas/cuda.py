@@ -70,7 +70,7 @@ def _filled(device, shape, value):
 
 
 def twice(device, x):
-    # (b m) -> (2b m)
+    # (b ...) -> (2b ...)
     """Return the rows of x and then all of them again: for both halves of guidance."""
     y = device.empty((2 * x.shape[0], *x.shape[1:]), x.dtype)
     if x.size:

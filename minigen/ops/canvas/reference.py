@@ -12,6 +12,7 @@ from minigen.errors import ShapeError
 
 def full(shape, value):
     # -> (b n)
+    # where shape is a shape, value is an integer
     """Return a new int64 array of `shape` that holds `value` everywhere.
 
     >>> full((2, 3), -1).tolist()
@@ -22,6 +23,7 @@ def full(shape, value):
 
 def zeros(shape):
     # -> (b n)
+    # where shape is a shape
     """Return a new float32 array of `shape`, of any axes, that holds zeros.
 
     >>> zeros((2, 3)).tolist()
@@ -31,7 +33,8 @@ def zeros(shape):
 
 
 def twice(x):
-    # (b m) -> (2b m)
+    # (b ...) -> (2b ...)
+    # where x is an entry
     """Return the rows of x and then all of them again: for both halves of guidance.
 
     >>> twice(np.array([[1, 2], [3, 4]])).tolist()
@@ -42,6 +45,8 @@ def twice(x):
 
 def place(canvas, tokens, positions):
     # (b n), (b m), (m) -> (b n)
+    # where canvas and tokens are integers, tokens is like canvas, canvas is changed, 0
+    # <= positions < n
     """Write tokens at canvas[:, positions] in place, and return the canvas.
 
     Positions differ from each other. Raises ShapeError, and IndexError for a position

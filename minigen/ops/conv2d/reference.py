@@ -9,18 +9,21 @@ import numpy as np
 
 def conv1x1(x, w, bias):
     # (b y x c), (f c), (f) -> (b y x f)
+    # where w and bias are weights
     """Mix the channels of every position: out = x w^T + bias."""
     return x @ w.astype(x.dtype).T + bias.astype(x.dtype)
 
 
 def conv1x1_add(x, w, bias, residual):
     # (b y x c), (f c), (f), (b y x f) -> (b y x f)
+    # where w and bias are weights
     """Return residual + conv1x1(x, w, bias)."""
     return residual + conv1x1(x, w, bias)
 
 
 def conv3x3(x, w, bias):
     # (b y x c), (f 3 3 c), (f) -> (b y x f)
+    # where w and bias are weights
     """Convolve with zeros around the image, which keeps its size.
 
     >>> x = np.ones((1, 3, 3, 1))  # each output counts its neighbours and itself
@@ -35,12 +38,14 @@ def conv3x3(x, w, bias):
 
 def conv3x3_add(x, w, bias, residual):
     # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
+    # where w and bias are weights
     """Return residual + conv3x3(x, w, bias)."""
     return residual + conv3x3(x, w, bias)
 
 
 def conv3x3_half(x, w, bias):
     # (b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
+    # where w and bias are weights
     """Convolve at every second row and column, which halves both sides (rounded down).
 
     One column of zeros is added on the right and one row at the bottom: nothing on the

@@ -49,6 +49,7 @@ def keep(logits, top_k, top_p, minimum=1):
 
 def probabilities(logits, temperature, top_k, top_p):
     # (b m v) -> (b m v)
+    # where top_k is an integer
     """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
 
     >>> probabilities(np.log([[[1.0, 2.0, 5.0]]]), 1.0, 2, 1.0).round(3).tolist()

@@ -15,6 +15,7 @@ from minigen.ops.silu.reference import silu
 
 def gate_rms_norm(x, z, w, r, eps):
     # (b n d), (b n d), (d) -> (b n d)
+    # where w is a weight, r divides d
     """Return w v / sqrt(mean(v^2) + eps) with v = x silu(z), in `r` groups of channels.
 
     >>> x, z = np.array([[[3.0, 4.0]]]), np.full((1, 1, 2), 50.0)
@@ -26,6 +27,7 @@ def gate_rms_norm(x, z, w, r, eps):
 
 def rms_norm_gate(x, z, w, r, eps):
     # (b n d), (b n d), (d) -> (b n d)
+    # where w is a weight, r divides d
     """Return w x / sqrt(mean(x^2) + eps) silu(z), in `r` groups of channels.
 
     >>> x, z = np.array([[[3.0, 4.0]]]), np.full((1, 1, 2), 50.0)
@@ -36,6 +38,6 @@ def rms_norm_gate(x, z, w, r, eps):
 
 
 def _unit(v, r, eps):
-    groups = v.reshape(*v.shape[:-1], r, -1)
+    groups = v.reshape(*v.shape[:-1], r, v.shape[-1] // r)
     mean = np.mean(groups * groups, axis=-1, keepdims=True)
     return (groups / np.sqrt(mean + v.dtype.type(eps))).reshape(v.shape)

@@ -8,6 +8,7 @@ import numpy as np
 
 def group_norm(x, w, bias, r, eps):
     # (b y x c), (c), (c) -> (b y x c)
+    # where w and bias are weights, r divides c, y >= 1, x >= 1
     """Centre and scale the `r` groups of consecutive channels of every image.
 
     Mean and biased variance are taken over the positions and the channels of a group,
@@ -18,7 +19,8 @@ def group_norm(x, w, bias, r, eps):
     >>> group_norm(x, np.ones(4), np.zeros(4), 2, 0.0)
     array([[[[-1.,  1., -1.,  1.]]]])
     """
-    groups = x.reshape(len(x), -1, r, x.shape[-1] // r)
+    b, height, width, c = x.shape
+    groups = x.reshape(b, height * width, r, c // r)
     mean = groups.mean((1, 3), dtype=np.float64, keepdims=True)
     variance = groups.var((1, 3), dtype=np.float64, keepdims=True)
     unit = ((groups - mean) / np.sqrt(variance + eps)).reshape(x.shape)
@@ -27,6 +29,7 @@ def group_norm(x, w, bias, r, eps):
 
 def group_norm_swish(x, w, bias, r, eps):
     # (b y x c), (c), (c) -> (b y x c)
+    # where w and bias are weights, r divides c, y >= 1, x >= 1
     """Return swish(group_norm(x)), where swish(v) = v sigmoid(v)."""
     v = group_norm(x, w, bias, r, eps)
     # exp(-v) is infinite for very negative v, and v / infinity is the right answer

@@ -68,12 +68,11 @@ def draw_guided(
 def _points(means, logs, other_means, other_logs):
     # the sorted points of all components, none beyond the first mixture's
     t = np.linspace(-REACH, REACH, POINTS)
-    here = (means[..., None] + np.exp(0.5 * logs)[..., None] * t).reshape(
-        len(means), -1
-    )
+    flat = len(means), means.shape[1] * POINTS
+    here = (means[..., None] + np.exp(0.5 * logs)[..., None] * t).reshape(flat)
     there = other_means[..., None] + np.exp(0.5 * other_logs)[..., None] * t
     ends = here.min(-1, keepdims=True), here.max(-1, keepdims=True)
-    there = np.clip(there.reshape(len(means), -1), *ends)
+    there = np.clip(there.reshape(flat), *ends)
     return np.sort(np.concatenate([here, there], axis=-1), axis=-1)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 def layer_norm(x, w, bias, eps):
     # (b n d), (d), (d) -> (b n d)
+    # where w and bias are weights
     """Return w * standardise(x) + bias.
 
     >>> layer_norm(np.array([[[1.0, 3.0]]]), np.ones(2), np.full(2, 5.0), 0.0).tolist()

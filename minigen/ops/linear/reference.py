@@ -10,6 +10,7 @@ import numpy as np
 
 def linear(x, w):
     # (b n d), (f d) -> (b n f)
+    # where w is a weight
     """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d].
 
     >>> linear(np.array([[[1.0, 2.0]]]), np.array([[3.0, 4.0], [5.0, 6.0]]))
@@ -20,6 +21,7 @@ def linear(x, w):
 
 def linear_add(x, w, residual):
     # (b n d), (f d), (b n f) -> (b n f)
+    # where w is a weight
     """Return residual + linear(x, w): the end of every residual branch.
 
     >>> linear_add(np.ones((1, 1, 2)), np.ones((1, 2)), np.full((1, 1, 1), 5.0))

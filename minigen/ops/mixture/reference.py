@@ -16,6 +16,7 @@ from minigen.ops.attention.reference import softmax
 
 def mixture(x, g):
     # (b n d) -> (b n g), (b n g f), (b n g f)
+    # where g < d, 2 g divides d - g
     """Return weights, means and log-variances of the mixtures that x holds.
 
     x: g f means, then g f log-variances, both component by component, then g logits.
@@ -75,6 +76,7 @@ def draw_component(weights, uniforms):
 
 def draw_value(components, means, log_variances, normals, stretch):
     # (b m), (b g f), (b g f), (b m f) -> (b m f)
+    # where 0 <= components < g
     """Return mean + normal * stretch * standard deviation of the drawn components.
 
     >>> two = np.array([[[3.0], [5.0]]])
@@ -89,6 +91,7 @@ def draw_value(components, means, log_variances, normals, stretch):
 
 def candidate_probabilities(conditional, unconditional, weight):
     # (b m), (b m) -> (b m)
+    # where m >= 1
     """Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c.
 
     Taken by it, a candidate has nearly the density p_c (p_c / p_u)^(weight - 1).
@@ -103,6 +106,7 @@ def candidate_probabilities(conditional, unconditional, weight):
 
 def take(x, chosen):
     # (b m f), (b) -> (b f)
+    # where 0 <= chosen < m
     """Return of every row the candidate that chosen names.
 
     >>> take(np.array([[[1.0], [2.0]]]), np.array([1])).tolist()

@@ -16,6 +16,8 @@ from minigen.ops.uniforms.reference import TOP, philox
 
 def uniforms_at(key, images, positions, step, first, m):
     # (2), (b), (b) -> (b m)
+    # where key and images and positions are integers, step and first are integers, m >=
+    # 0
     """Return float32 numbers inside of 0 .. 1; row i is that of `uniforms`.
 
     >>> key, image, position = np.uint32([0, 0]), np.array([3]), np.array([9])
@@ -27,6 +29,8 @@ def uniforms_at(key, images, positions, step, first, m):
 
 def normals_at(key, images, positions, step, first, m):
     # (2), (b), (b) -> (b m)
+    # where key and images and positions are integers, step and first are integers, m >=
+    # 0
     """Return float32 normal numbers, independent of `uniforms_at` of the same counters.
 
     Two uniforms give the length sqrt(-2 ln u) and the angle 2 pi v of a point of the

@@ -66,7 +66,7 @@ def split_moments(moments):
 
 
 def sample_normal(mean, log_variance, noise):
-    # (b n c), (b n c), (b n c) -> (b n c)
+    # (b ...), (b ...), (b ...) -> (b ...)
     """Return mean + deviation * noise: a draw, where the noise is standard normal."""
     buffers.expect("log_variance", log_variance, mean.shape)
     buffers.expect("noise", noise, mean.shape)
@@ -76,7 +76,7 @@ def sample_normal(mean, log_variance, noise):
 
 
 def normal_kl(mean, log_variance):
-    # (b n c), (b n c) -> (b)
+    # (b ...), (b ...) -> (b)
     """Return the divergence KL(normal || standard normal) of each image, in nats."""
     buffers.expect("log_variance", log_variance, mean.shape)
     total = buffers.empty(len(mean))
@@ -85,7 +85,7 @@ def normal_kl(mean, log_variance):
 
 
 def normal_nll(x, mean, log_variance):
-    # (b n c), (b n c), (b n c) -> (b)
+    # (b ...), (b ...), (b ...) -> (b)
     """Return -log of the density of each image x, in nats."""
     buffers.expect("mean", mean, x.shape)
     buffers.expect("log_variance", log_variance, x.shape)

@@ -96,7 +96,7 @@ def split_moments(device, moments):
 
 
 def sample_normal(device, mean, log_variance, noise):
-    # (b n c), (b n c), (b n c) -> (b n c)
+    # (b ...), (b ...), (b ...) -> (b ...)
     """Return mean + deviation * noise: a draw, where the noise is standard normal."""
     buffers.expect("log_variance", log_variance, mean.shape)
     buffers.expect("noise", noise, mean.shape)
@@ -107,7 +107,7 @@ def sample_normal(device, mean, log_variance, noise):
 
 
 def normal_kl(device, mean, log_variance):
-    # (b n c), (b n c) -> (b)
+    # (b ...), (b ...) -> (b)
     """Return the divergence KL(normal || standard normal) of each image, in nats.
 
     Summed in float32, by 256 threads an image.
@@ -117,7 +117,7 @@ def normal_kl(device, mean, log_variance):
 
 
 def normal_nll(device, x, mean, log_variance):
-    # (b n c), (b n c), (b n c) -> (b)
+    # (b ...), (b ...), (b ...) -> (b)
     """Return -log of the density of each image x, in nats.
 
     Summed in float32, by 256 threads an image.

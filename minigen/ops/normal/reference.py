@@ -6,6 +6,8 @@ LTH14/mar models/vae.py::DiagonalGaussianDistribution.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 LOWEST, HIGHEST = -30.0, 20.0
@@ -25,7 +27,7 @@ def split_moments(moments):
 
 
 def sample_normal(mean, log_variance, noise):
-    # (b n c), (b n c), (b n c) -> (b n c)
+    # (b ...), (b ...), (b ...) -> (b ...)
     """Return mean + deviation * noise: a draw, where the noise is standard normal.
 
     >>> one = np.ones((1, 1, 1))
@@ -36,7 +38,7 @@ def sample_normal(mean, log_variance, noise):
 
 
 def normal_kl(mean, log_variance):
-    # (b n c), (b n c) -> (b)
+    # (b ...), (b ...) -> (b)
     """Return the divergence KL(normal || standard normal) of each image, in nats.
 
     1/2 sum (mean^2 + variance - 1 - log-variance), summed in float64.
@@ -50,7 +52,7 @@ def normal_kl(mean, log_variance):
 
 
 def normal_nll(x, mean, log_variance):
-    # (b n c), (b n c), (b n c) -> (b)
+    # (b ...), (b ...), (b ...) -> (b)
     """Return -log of the density of each image x, in nats.
 
     1/2 sum (log 2 pi + log-variance + (x - mean)^2 / variance), summed in float64.
@@ -60,9 +62,10 @@ def normal_nll(x, mean, log_variance):
     0.9189
     """
     terms = log_variance + (x - mean) ** 2 * np.exp(-log_variance)
-    count = x[0].size
+    count = math.prod(x.shape[1:])
     return ((_totals(terms) + count * np.log(2 * np.pi)) / 2).astype(x.dtype)
 
 
 def _totals(terms):
-    return terms.reshape(len(terms), -1).sum(1, dtype=np.float64)
+    flat = terms.reshape(len(terms), math.prod(terms.shape[1:]))
+    return flat.sum(1, dtype=np.float64)

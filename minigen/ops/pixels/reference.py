@@ -19,6 +19,7 @@ def to_pixels(x):
 
 def from_pixels(image):
     # (b y x c) -> (b y x c)
+    # where image is a byte
     """Return float32 values in [-1, 1]: (image / 255 - 0.5) / 0.5.
 
     >>> from_pixels(np.uint8([0, 255]))

@@ -11,6 +11,7 @@ import numpy as np
 
 def gather(x, rows):
     # (b n d), (b m) -> (b m d)
+    # where 0 <= rows < n
     """Return the rows of each image that `rows` names, in its order.
 
     >>> gather(np.array([[[1.0], [2.0], [3.0]]]), np.array([[2, 0]])).tolist()
@@ -21,6 +22,7 @@ def gather(x, rows):
 
 def scatter(x, new, rows):
     # (b n d), (b m d), (b m) -> (b n d)
+    # where x is changed, 0 <= rows < n
     """Write `new` at the rows of x, in place, and return x. Rows differ in an image.
 
     >>> x = np.zeros((1, 3, 1))

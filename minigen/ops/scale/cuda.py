@@ -22,7 +22,7 @@ def _scale(x, factor, y):
 
 
 def scale(device, x, factor):
-    # (b n d) -> (b n d)
+    # (b ...) -> (b ...)
     """Return factor x."""
     y = device.empty(x.shape)
     arguments = x.reshape(-1), np.float32(factor), y.reshape(-1)

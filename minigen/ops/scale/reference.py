@@ -2,7 +2,7 @@
 
 
 def scale(x, factor):
-    # (b n d) -> (b n d)
+    # (b ...) -> (b ...)
     """Return factor x.
 
     >>> import numpy as np

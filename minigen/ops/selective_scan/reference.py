@@ -14,6 +14,7 @@ import numpy as np
 
 def selective_scan(x, delta, A_log, B, C, D, state):
     # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
+    # where A_log and D are weights, state is changed, r divides c
     """Return y of every token, and the state h, which is moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive channels shares

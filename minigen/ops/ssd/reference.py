@@ -18,6 +18,7 @@ import numpy as np
 def ssd(x, delta, A_log, B, C, D, state):
     # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
     # -> (b n h p), (b h p s)
+    # where A_log and D are weights, state is changed, r divides h
     """Return y of every token, one after the other, and the state, moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive heads shares
@@ -44,6 +45,7 @@ def ssd(x, delta, A_log, B, C, D, state):
 def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
     # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
     # -> (b n h p), (b h p s)
+    # where A_log and D are weights, state is changed, r divides h, chunk >= 1
     """Return the same as `ssd`, `chunk` tokens at a time, the last chunk maybe fewer.
 
     Inside a chunk it is attention; the state alone goes from one to the next.

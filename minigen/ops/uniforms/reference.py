@@ -34,6 +34,7 @@ def philox(counter, key):
 
 def uniforms(key, images, positions, step, index):
     # (2), (b), (m) -> (b m)
+    # where key and images and positions are integers, step and index are integers
     """Return one float32 number for each image and position of a decoding step.
 
     key: the two words of the seed, as from `rng.split_seed`; images, positions, step

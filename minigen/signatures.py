@@ -1,0 +1,264 @@
+"""Signatures: the line under an op's `def`, as data that calls are checked against.
+
+    def rope2d(x, table, rows):
+        # (b n h e), (t e/2 2), (b n) -> (b n h e)
+        # where 0 <= rows < t
+
+The grammar is described in `minigen/ops/README.md`. The lines are read from the source,
+when an op table is built, in a comment or at the start of the docstring: so they are
+there under `python -OO` too. `minigen/calls.py` checks the calls.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import linecache
+import re
+from dataclasses import dataclass, replace
+
+from minigen.errors import ConfigError
+
+KINDS = ("number", "weight", "integer", "byte", "entry", "shape")
+"""What an argument may be. An array is one of numbers unless a rule says otherwise."""
+
+_UNDER = re.compile(
+    r"(?:.*\n)*?[^#\n]*:\n(?P<comments>(?:[ \t]*#.*\n)*)"
+    r"(?:\s*[rR]?(?P<quotes>\"{3}|'{3})(?P<paragraph>(?s:.*?))(?:\n\s*\n|(?P=quotes)))?"
+)
+_ITEM = re.compile(r"(?:([^\W\d]\w*)\s*)?\(([^()]*)\)(\?)?|([^\W\d]\w*)")
+_COMMA = re.compile(r"\s*,\s*(?=\S)")
+_SIZE = re.compile(r"(\d*)([a-z]?)(?:/([1-9]\d*))?")
+_KIND = re.compile(rf"([\w ]+?) (?:is an?|are) ({'|'.join(KINDS)}|entrie)s?")
+_LIKE = re.compile(r"(\w+) is like (\w+)")
+_CHANGED = re.compile(r"([\w ]+?) (?:is|are) changed")
+_DIVIDES = re.compile(r"(.+) divides (.+)")
+_ORDER = re.compile(r"\s*(<=|>=|<|>|=)\s*")
+_TERM = re.compile(r"(\d*)((?: ?[^\W\d]\w*)*)")
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of an axis: times / over of a letter, or `times` alone."""
+
+    times: int
+    letter: str = ""
+    over: int = 1
+
+    def __str__(self):
+        text = f"{'' if self.times == 1 and self.letter else self.times}{self.letter}"
+        return text if self.over == 1 else f"{text}/{self.over}"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument: an array with `sizes`, or a number or a shape, which has none.
+
+    more: further axes may follow, the same ones in all arrays of the call that have
+    `...`; kind: one of KINDS; optional: None may stand for it; changed: the function
+    writes into it; like: the argument whose dtype it must fit into.
+    """
+
+    name: str
+    sizes: tuple[Size, ...] | None = None
+    more: bool = False
+    kind: str = "number"
+    optional: bool = False
+    changed: bool = False
+    like: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What holds between sizes and numbers, such as 1 <= length <= n.
+
+    sums: what stands between the `signs`: tuples of terms (factor, names), each the
+    product of its factor and of what the names mean; "divides" is a sign too. names:
+    the sizes and arguments that it speaks of; array: the one among them whose entries
+    lie in a range, low <= array < high.
+    """
+
+    text: str
+    sums: tuple
+    signs: tuple[str, ...]
+    names: tuple[str, ...]
+    array: str = ""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What is known of a function: its arguments, its results and its rules."""
+
+    name: str
+    text: str
+    arguments: tuple[Argument, ...]
+    results: tuple[Argument, ...]
+    rules: tuple[Rule, ...]
+
+    @property
+    def line(self) -> str:
+        """The text without its rules."""
+        return self.text.partition(" where ")[0]
+
+    def is_ruled(self, name) -> bool:
+        """Say whether a number stands in a rule."""
+        return any(name in rule.names for rule in self.rules)
+
+
+@functools.cache
+def of(function) -> Signature:
+    """Return the signature that stands under the `def` of a Python function.
+
+    A first argument `device`, as a launcher of CUDA kernels has, is none of its
+    arguments. Raises ConfigError where there is no signature, or none to be read.
+    """
+    source = inspect.unwrap(getattr(function, "py_func", function))
+    code = source.__code__
+    names = code.co_varnames[: code.co_argcount]
+    text = _written(source, code)
+    if text is None:
+        raise ConfigError(
+            f"{source.__qualname__} has no signature, such as `# (b n d) -> (b n d)`: "
+            f"it is read from the line under its def in {code.co_filename}"
+        )
+    return parse(source.__name__, names[names[:1] == ("device",) :], text)
+
+
+def parse(name, arguments, text) -> Signature:
+    """Return the signature of a function from its text and the names of its arguments.
+
+    >>> one = parse("rms_norm", ("x", "w", "eps"), "(n d), w (d), eps -> (n d)")
+    >>> [(a.name, a.sizes is not None) for a in one.arguments]
+    [('x', True), ('w', True), ('eps', False)]
+    """
+    try:
+        return _parse(name, arguments, text)
+    except ValueError as error:
+        raise ConfigError(f"{name}: signature `{text}`: {error}") from None
+
+
+def _parse(name, arguments, text):
+    line, _, rest = text.partition(" where ")
+    if line.count("->") != 1:
+        raise ValueError("expected one ->")
+    before, after = (_items(side) for side in line.split("->"))
+    before, rules = _named(arguments, before), []
+    for clause in filter(None, re.split(r",\s*", rest)):
+        told, said = _said(clause)
+        for one in told:
+            if one not in before or said.get("like", one) not in before:
+                raise ValueError(f"`{clause}` names what is no argument")
+            before[one] |= said
+        if not told:
+            rules.append(_rule(clause))
+    letters = {size.letter for one in before.values() for size in one.get("sizes", ())}
+    for n, rule in enumerate(rules):
+        for one in rule.names:
+            if one in letters:
+                continue
+            if one not in before:
+                raise ValueError(f"{one!r} is no size and no argument")
+            # indices, and numbers that sizes are compared with
+            before[one]["kind"] = "integer"
+            if "sizes" in before[one]:
+                if rule.signs != ("<=", "<") or rule.sums[1] != ((1, (one,)),):
+                    raise ValueError(f"`{rule.text}` is not low <= {one} < high")
+                rules[n] = replace(rule, array=one)
+    given = tuple(Argument(**one) for one in before.values())
+    return Signature(
+        name, text, given, tuple(Argument(**a) for a in after), tuple(rules)
+    )
+
+
+def _written(function, code):
+    # the comments under a def, or the first paragraph of its docstring
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    under = _UNDER.match("".join(lines[code.co_firstlineno - 1 :]))
+    for said in under.group("comments", "paragraph") if under else ():
+        words = re.sub(r"^\s*#?", "", said or "", flags=re.MULTILINE).split()
+        if "->" in words:
+            return " ".join(words)
+    return None
+
+
+def _items(side):
+    # the arguments, or results, of one side of a line
+    found, place, side = [], 0, side.strip()
+    while place < len(side):
+        match = _ITEM.match(side, place)
+        if match is None:
+            raise ValueError(f"{side[place:]!r} is no argument")
+        called, sizes, optional, number = match.groups()
+        item = {"name": called or number or "", "kind": "number"}
+        if number is None:
+            sizes = sizes.split()
+            more = sizes[-1:] == ["..."]
+            item["sizes"] = tuple(_size(size) for size in sizes[: len(sizes) - more])
+            item |= {"more": more, "optional": bool(optional)}
+        found.append(item)
+        place = match.end()
+        if place < len(side):
+            comma = _COMMA.match(side, place)
+            if comma is None:
+                raise ValueError(f"{side[place:]!r} follows {match[0]!r}")
+            place = comma.end()
+    return found
+
+
+def _named(arguments, items):
+    # each argument by its name; those of the def that the line leaves out are numbers
+    if len(items) > len(arguments):
+        raise ValueError(f"the function takes {', '.join(arguments)}")
+    items += [{"name": "", "kind": "number"}] * (len(arguments) - len(items))
+    for name, item in zip(arguments, items, strict=True):
+        if item["name"] not in ("", name):
+            raise ValueError(f"{item['name']!r} stands where the function has {name!r}")
+    return {
+        name: item | {"name": name} for name, item in zip(arguments, items, strict=True)
+    }
+
+
+def _said(clause):
+    # what a clause says of which arguments: of none where it is about sizes
+    if match := _KIND.fullmatch(clause):
+        said = {"kind": match[2].replace("trie", "try")}
+    elif match := _LIKE.fullmatch(clause):
+        said = {"like": match[2]}
+    elif match := _CHANGED.fullmatch(clause):
+        said = {"changed": True}
+    else:
+        return (), {}
+    return match[1].split(" and "), said
+
+
+def _size(size):
+    match = _SIZE.fullmatch(size)
+    if not match or not (match[1] or match[2]) or not (match[2] or not match[3]):
+        raise ValueError(f"{size!r} is no size")
+    return Size(int(match[1] or 1), match[2], int(match[3] or 1))
+
+
+def _rule(clause):
+    divides = _DIVIDES.fullmatch(clause)
+    parts = list(divides.groups()) if divides else _ORDER.split(clause)
+    signs = ("divides",) if divides else tuple(parts[1::2])
+    if not signs:
+        raise ValueError(f"{clause!r} is no rule")
+    sums = tuple(_sum(part) for part in (parts if divides else parts[::2]))
+    names = dict.fromkeys(n for terms in sums for _, each in terms for n in each)
+    return Rule(clause, sums, signs, tuple(names))
+
+
+def _sum(part):
+    # d + 2 r s: terms of a factor and names, which are multiplied
+    terms = []
+    for sign, term in re.findall(r"([+-]?)\s*([^+-]*)", part.strip()):
+        match = _TERM.fullmatch(term.strip())
+        if match is None:
+            raise ValueError(f"{part!r} is no sum")
+        if match[0]:
+            factor = int(match[1] or 1) * (-1 if sign == "-" else 1)
+            terms.append((factor, tuple(match[2].split())))
+    if not terms:
+        raise ValueError(f"{part!r} is no sum")
+    return tuple(terms)

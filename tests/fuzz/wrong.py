@@ -1,0 +1,213 @@
+"""Wrong calls, made from right ones: of shapes, dtypes, orders, indices and numbers.
+
+A case is a dict of arguments by name, as the specifications of `minigen.checking` draw
+them. Each change returns in words what it did, or "" where it found nothing to do.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import ml_dtypes
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from minigen.checking.specs import SPECS
+from minigen.checking.strategies import SMALL
+from tests.fuzz.pages import guarded
+
+EXAMPLES = 20
+"""Right calls of each function."""
+
+DTYPES = (
+    "float16", "float64", "int8", "int32", "uint8", "uint16", "uint32", "uint64",
+    "bool", "complex64", ">f4", ">f2", ">i8", "object", "U3", "M8[s]", "bfloat16",
+)  # fmt: skip
+ENTRIES = (-1, -2, 1000, 2**31, 2**32, -(2**31), 2**62, -(2**62))
+NUMBERS = (0.75, 1, np.float64(1.5), True, None, "3", [1])
+WHOLE = (-1, 0, 1, 2, 3, 7, -(2**31), 1.5, 2.0, True, None, "3", [1], np.int16(2))
+
+
+@functools.cache
+def right(name) -> tuple[dict, ...]:
+    """Return right calls of a function of the table, always the same."""
+    cases = []
+
+    @seed(0)
+    @settings(
+        max_examples=EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(SPECS[name].draw(SMALL))
+    def draw(case):
+        cases.append(case)
+
+    draw()
+    return tuple(cases)
+
+
+def wrong(rng, signature) -> tuple[dict, str]:
+    """Return a call that is wrong in some way, or right, and in which."""
+    cases = right(signature.name)
+    case = dict(cases[rng.integers(len(cases))])
+    said = [
+        CHANGES[rng.integers(len(CHANGES))](rng, signature, case)
+        for _ in range(rng.choice((0, 1, 1, 1, 1, 2)))
+    ]
+    return case, "; ".join(filter(None, said)) or "nothing is wrong"
+
+
+def arranged(rng, case) -> tuple[dict, str]:
+    """Return a case whose arrays lie beside guards, with strides of many kinds."""
+    placed, said = {}, []
+    for name, value in case.items():
+        if not isinstance(value, np.ndarray):
+            placed[name] = value
+            continue
+        kind = rng.choice(("C", "C", "C", "F", "gaps", "reversed", "rows", "read-only"))
+        placed[name] = _lay(value, str(kind), bool(rng.integers(2)))
+        if kind != "C":
+            said.append(f"{name} {kind}")
+    return placed, ", ".join(said)
+
+
+def _lay(value, kind, at_the_end):
+    if value.ndim == 0:
+        return value.copy()
+    if kind == "F":
+        return guarded(value.T, at_the_end).T
+    if kind == "reversed":
+        return guarded(value[::-1], at_the_end)[::-1]
+    if kind in ("gaps", "rows"):
+        axis = -1 if kind == "gaps" else 0
+        wide = np.repeat(value, 2, axis)
+        steps = [slice(None)] * value.ndim
+        steps[axis] = slice(1, None, 2) if at_the_end else slice(0, None, 2)
+        return guarded(wide, at_the_end)[tuple(steps)]
+    placed = guarded(value, at_the_end)
+    placed.flags.writeable = kind != "read-only"
+    return placed
+
+
+def _arrays(signature, case):
+    return [
+        one
+        for one in signature.arguments
+        if one.sizes is not None and isinstance(case[one.name], np.ndarray)
+    ]
+
+
+def _one(rng, things):
+    return things[rng.integers(len(things))] if things else None
+
+
+def _other(rng, n):
+    return int(rng.choice((0, 0, 1, n - 1 if n else 2, n + 1, 2 * n)))
+
+
+def an_axis(rng, signature, case):
+    """Give one axis of one array another size."""
+    one = _one(rng, [a for a in _arrays(signature, case) if case[a.name].ndim])
+    if one is None:
+        return ""
+    shape = list(case[one.name].shape)
+    axis = rng.integers(len(shape))
+    shape[axis] = _other(rng, shape[axis])
+    case[one.name] = np.resize(case[one.name], shape)
+    return f"{one.name} {tuple(shape)}"
+
+
+def a_letter(rng, signature, case):
+    """Give a letter another size, in all arrays and numbers."""
+    arrays = _arrays(signature, case)
+    known = {
+        size.letter: n * size.over // size.times
+        for a in arrays
+        for size, n in zip(a.sizes, case[a.name].shape, strict=False)
+        if size.letter
+    }
+    letter = _one(rng, sorted(known))
+    if letter is None:
+        return ""
+    n = _other(rng, known[letter])
+    for a in arrays:
+        shape = list(case[a.name].shape)
+        for axis, size in enumerate(a.sizes[: len(shape)]):
+            if size.letter == letter:
+                shape[axis] = size.times * n // size.over
+        case[a.name] = np.resize(case[a.name], shape)
+    if letter in case and not isinstance(case[letter], np.ndarray):
+        case[letter] = n
+    return f"{letter} = {n}"
+
+
+def an_axis_more(rng, signature, case):
+    """Drop an axis of an array, or add one."""
+    one = _one(rng, _arrays(signature, case))
+    if one is None:
+        return ""
+    array = case[one.name]
+    fewer = array.ndim and array.shape[0] and rng.integers(2)
+    case[one.name] = array[0] if fewer else array[None]
+    return f"{one.name} {case[one.name].shape}"
+
+
+def a_dtype(rng, signature, case):
+    """Give an array another dtype."""
+    one = _one(rng, _arrays(signature, case))
+    if one is None:
+        return ""
+    name = str(rng.choice(DTYPES))
+    dtype = ml_dtypes.bfloat16 if name == "bfloat16" else np.dtype(name)
+    try:
+        with np.errstate(all="ignore"):
+            # as the bits of a bfloat16, which a device takes for a weight
+            bits = ml_dtypes.bfloat16 if name == "uint16" else dtype
+            case[one.name] = case[one.name].astype(bits)
+            if bits != dtype:
+                case[one.name] = case[one.name].view(dtype)
+    except (TypeError, ValueError):
+        return ""
+    return f"{one.name} of {name}"
+
+
+def an_entry(rng, signature, case):
+    """Put another number into an array of integers."""
+    one = _one(rng, [a for a in _arrays(signature, case) if a.kind == "integer"])
+    if one is None or not case[one.name].size or case[one.name].dtype.kind not in "iu":
+        return ""
+    array = case[one.name] = case[one.name].copy()
+    limits, entry = np.iinfo(array.dtype), int(rng.choice(ENTRIES))
+    array.flat[rng.integers(array.size)] = min(max(entry, limits.min), limits.max)
+    return f"an entry of {one.name} {entry}"
+
+
+def a_number(rng, signature, case):
+    """Give another number, or what is none."""
+    one = _one(rng, [a for a in signature.arguments if a.sizes is None])
+    if one is None:
+        return ""
+    case[one.name] = _one(rng, NUMBERS if one.kind == "number" else WHOLE)
+    if one.kind == "shape" and rng.integers(2):
+        case[one.name] = ((2, -1), (2, 1.5), (0, 3), (2.0,), ("2",))[rng.integers(5)]
+    return f"{one.name} {case[one.name]!r}"
+
+
+def no_array(rng, signature, case):
+    """Give a list, a number or None for an array."""
+    one = _one(rng, _arrays(signature, case))
+    if one is None:
+        return ""
+    array = case[one.name]
+    other = (None, array.tolist(), 1.5, np.float32(2), "text")[rng.integers(5)]
+    case[one.name] = other
+    return f"{one.name} a {type(other).__name__}"
+
+
+CHANGES = (
+    an_axis, an_axis, an_axis, a_letter, a_letter, a_letter, an_axis_more, a_dtype,
+    a_dtype, an_entry, an_entry, a_number, a_number, no_array,
+)  # fmt: skip
