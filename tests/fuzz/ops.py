@@ -123,8 +123,8 @@ def work(seed, first, last, names, place) -> None:
                 file.seek(0)
                 file.write(f"{index} {name}\n")
                 file.flush()
-                rng = np.random.default_rng([seed, index, 1])
-                results[name] = called(getattr(table, signature.name), case, rng)
+                function = getattr(table, signature.name)
+                results[name] = called(function, case, [seed, index])
             ends = judged(signature, case, results)
             wrong = [f"{k}: {v[0]} {v[1]}" for k, v in ends.items() if v[1]]
             here = told(seed, index) if wrong else ""
@@ -137,8 +137,9 @@ def work(seed, first, last, names, place) -> None:
             print(json.dumps(line), flush=True)
 
 
-def called(function, case, rng):
+def called(function, case, seed=0):
     """Return ("right", results), or how else a call ended and with which error."""
+    rng = np.random.default_rng(seed)
     from minigen.errors import InputError, ShapeError
     from tests.fuzz.wrong import arranged
 

@@ -122,18 +122,29 @@ def an_axis(rng, signature, case):
 
 def a_letter(rng, signature, case):
     """Give a letter another size, in all arrays and numbers."""
-    arrays = _arrays(signature, case)
-    known = {
-        size.letter: n * size.over // size.times
-        for a in arrays
-        for size, n in zip(a.sizes, case[a.name].shape, strict=False)
-        if size.letter
-    }
+    known = sizes(signature, case)
     letter = _one(rng, sorted(known))
     if letter is None:
         return ""
     n = _other(rng, known[letter])
-    for a in arrays:
+    case |= with_size(signature, case, letter, n)
+    return f"{letter} = {n}"
+
+
+def sizes(signature, case) -> dict:
+    """Return the size of each letter in a case."""
+    return {
+        size.letter: n * size.over // size.times
+        for a in _arrays(signature, case)
+        for size, n in zip(a.sizes, case[a.name].shape, strict=False)
+        if size.letter
+    }
+
+
+def with_size(signature, case, letter, n) -> dict:
+    """Return a case in which a letter has size n, in all arrays and numbers."""
+    case = dict(case)
+    for a in _arrays(signature, case):
         shape = list(case[a.name].shape)
         for axis, size in enumerate(a.sizes[: len(shape)]):
             if size.letter == letter:
@@ -141,7 +152,7 @@ def a_letter(rng, signature, case):
         case[a.name] = np.resize(case[a.name], shape)
     if letter in case and not isinstance(case[letter], np.ndarray):
         case[letter] = n
-    return f"{letter} = {n}"
+    return case
 
 
 def an_axis_more(rng, signature, case):

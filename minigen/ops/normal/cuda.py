@@ -128,8 +128,8 @@ def normal_nll(device, x, mean, log_variance):
 
 
 def _totals(device, kernel, *arrays):
-    b = arrays[0].shape[0]
+    b, *rest = arrays[0].shape
     total = device.empty((b,))
-    rows = (each.reshape((b, each.size // b)) for each in arrays)
+    rows = (each.reshape((b, math.prod(rest))) for each in arrays)
     device.launch(kernel, b, THREADS, *rows, total)
     return total
