@@ -8,12 +8,37 @@ Exit status: 0 done, 1 a check failed, 2 bad usage or input, 3 a fault of minige
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
+import typer
+
+from minigen import __version__
 from minigen.commands import bench, check, evaluate, machine, models, replay, sample
-from minigen.commands.terminal import new_app, run
+from minigen.commands.terminal import new_app, run, say
 
-app = new_app("Autoregressive image generators in NumPy and Numba, for CPU and GPU.")
+ABOUT = "Autoregressive image generators in NumPy and Numba, for CPU and GPU."
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"minigen {__version__}")
+        raise typer.Exit
+
+
+def _minigen(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_say_version, is_eager=True,
+            help="Print the version and leave; doctor tells more.",
+        ),
+    ] = False,
+) -> None:  # fmt: skip
+    pass
+
+
+app = new_app(ABOUT, completion=True)
+app.callback(help=ABOUT)(_minigen)
 app.command()(sample.sample)
 app.command()(sample.steps)
 app.command()(replay.replay)

@@ -3,6 +3,7 @@
 import copy
 import importlib
 import inspect
+import os
 import pickle
 import pkgutil
 import re
@@ -35,6 +36,44 @@ def step(pipe):
 
 def run(*command):
     return subprocess.run([sys.executable, *command], capture_output=True, text=True)
+
+
+def shell(folder, *arguments, **environment):
+    """Run the command line in an empty home; return what it printed."""
+    environment = {**os.environ, "HOME": str(folder), **environment}
+    command = [sys.executable, "-m", "minigen", *arguments]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_one_line(option, tmp_path):
+    assert shell(tmp_path, option) == f"minigen {minigen.__version__}\n"
+
+
+COMPLETED = {
+    "minigen sam": ["sample"],
+    "minigen sample ar": ["arinar-mnist", "arpg-mnist"],
+    "minigen sample /no/file": [],
+    "minigen sample gpt-mnist --order h": ["halton"],
+    "minigen sample gpt-mnist --schedule c": ["cosine"],
+    "minigen sample gpt-mnist --backend nu": ["numpy", "numba"],
+    "minigen bench c": ["cpu"],
+}
+
+
+@pytest.mark.parametrize("line, words", COMPLETED.items())
+def test_a_shell_completes(line, words, tmp_path):
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    said = shell(tmp_path, _MINIGEN_COMPLETE="complete_bash", **asked)
+    assert said.split() == words
+
+
+def test_completion_writes_nothing_unasked(tmp_path):
+    assert "--install-completion" in shell(tmp_path, "--help")
+    assert "_MINIGEN_COMPLETE" in shell(tmp_path, "--show-completion", "bash")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_name_of_the_face_is_there():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +12,31 @@ import typer
 from minigen.errors import InputError
 from minigen.words import complain
 
+
+def _ships(begun: str) -> list[str]:
+    from minigen.catalogue import WEIGHTS
+
+    names = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+    return [name for name in names if name.startswith(begun)]
+
+
+def _names(module: str, table: str) -> Callable[[str], list[str]]:
+    """Return what completes a word to a name of a table, read only when asked."""
+
+    def complete(begun: str) -> list[str]:
+        names = getattr(importlib.import_module(module), table)
+        return [name for name in names if name.startswith(begun)]
+
+    return complete
+
+
 ModelName = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A model that ships, or a weight file."),
+    typer.Argument(
+        metavar="MODEL",
+        help="A model that ships, or a weight file.",
+        autocompletion=_ships,
+    ),
 ]
 Classes = Annotated[
     list[str],
@@ -38,13 +62,18 @@ Order = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
+        autocompletion=_names("minigen.plans", "ORDERS"),
         help="raster, column, spiral, random, halton or subsample. Like schedule, "
         "guidance and temperature it is the model's own, if nothing is said.",
     ),
 ]
 Schedule = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Tokens a step: arccos, cosine, linear or one."),
+    typer.Option(
+        metavar="NAME",
+        help="Tokens a step: arccos, cosine, linear or one.",
+        autocompletion=_names("minigen.plans", "SCHEDULES"),
+    ),
 ]
 Guidance = Annotated[
     float | None,
@@ -91,6 +120,7 @@ Backend = Annotated[
     str,
     typer.Option(
         metavar="NAME",
+        autocompletion=_names("minigen.backends", "BACKENDS"),
         help="numpy, numba, cuda (an NVIDIA GPU) or interpreter (CUDA kernels without "
         "a GPU, thousands of times slower); auto takes the fastest that is here.",
     ),

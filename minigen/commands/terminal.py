@@ -51,7 +51,7 @@ def run(app: typer.Typer) -> int:
     """
     warnings.showwarning = _warn
     try:
-        return app(standalone_mode=False) or 0
+        return app(prog_name="minigen", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except Exception as error:
@@ -92,12 +92,16 @@ def _close():
         sys.stdout = None
 
 
-def new_app(about: str) -> typer.Typer:
-    """Return a group of commands: plain help, plain tracebacks, -h beside --help."""
+def new_app(about: str, completion: bool = False) -> typer.Typer:
+    """Return a group of commands: plain help, plain tracebacks, -h beside --help.
+
+    completion: offer to complete commands and options in the shell; asked of the
+    outermost group only.
+    """
     return typer.Typer(
         help=about,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
