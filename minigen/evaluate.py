@@ -23,6 +23,7 @@ from minigen import backends
 from minigen.checkpoints import Model, load_model
 from minigen.equality import digest, same
 from minigen.errors import InputError
+from minigen.images import check_images
 from minigen.models import judge
 from minigen.pipeline import DECODERS, WEIGHTS, Pipeline, find
 from minigen.writing import replace_file
@@ -99,8 +100,10 @@ def look(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the features (b f) of images, uint8 (b y x 3), and their classes (b).
 
-    watch(n) hears how many images each batch had.
+    watch(n) hears how many images each batch had. Raises ShapeError for images that
+    are none, or of another size than the judge's.
     """
+    images = check_images(images, side=judge_.model.config.side)
     features, classes = [], []
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
@@ -179,8 +182,8 @@ def evaluate_generator(
     options: keywords of `Pipeline.sample`, from seed to guided_draw.
     """
     labels = [(first + i) % pipe.config.classes for i in range(count)]
-    # kernels are compiled before the clock starts
-    pipe.sample(labels[:1], **options)
+    # kernels are compiled before the clock starts, and images fit the judge
+    look(judge_, pipe.sample(labels[:1], **options))
     images = []
     start = time.perf_counter()
     for at in range(0, count, batch):
@@ -213,6 +216,7 @@ def evaluate_tokenizer(
     tokenizer codes_used and codes. A KL tokenizer's means are decoded.
     """
     rebuilt, used = [], set()
+    images = check_images(images, model.config.factor)
     weights, module = backends.move(ops, model.weights), DECODERS[type(model.config)]
     codes = getattr(model.config, "codes", None)
     for start in range(0, len(images), BATCH):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigen.errors import InputError
+from minigen.errors import InputError, ShapeError
 
 MOST_PIXELS = 178_956_970
 """Pixels of a picture that is not our own: Pillow's limit, half a gigabyte of RGB."""
@@ -166,6 +166,54 @@ def to_rgb(picture, key=None):
     whole = Image.new("RGB", picture.size, PAPER)
     whole.paste(rgb, mask=opaque)
     return whole
+
+
+def check_images(images, factor=1, side=None) -> np.ndarray:
+    """Return images of the host, uint8 (b y x 3), or raise ShapeError.
+
+    There must be one at least; its sides must be multiples of `factor`, for whatever is
+    left over would be lost, and equal `side`, if given.
+
+    >>> check_images(np.zeros((2, 32, 24, 3), np.uint8), factor=8).shape
+    (2, 32, 24, 3)
+    """
+    try:
+        images = np.asarray(images)
+    except ValueError:
+        raise ShapeError(
+            "images have not all the same shape; crop them alike, as "
+            "minigen.images.center_crop(image, size) does, and stack them"
+        ) from None
+    given = f"images of shape {images.shape} and dtype {images.dtype}"
+    if images.dtype != np.uint8:
+        raise ShapeError(
+            f"{given}; expected uint8, 0 .. 255: of numbers from 0 to 1 make "
+            "(255 * images).round().astype('uint8'), of whole numbers from 0 to 255 "
+            "images.astype('uint8')"
+        )
+    if images.ndim != 4 or images.shape[-1] != 3:
+        remedy = "read them with minigen.images.read_image(path)"
+        if images.ndim == 3 and images.shape[-1] == 3:
+            remedy = "a single image is given as image[None]"
+        elif images.shape[-1:] == (1,):
+            remedy = "grey is given three times: images.repeat(3, axis=-1)"
+        raise ShapeError(f"{given}; expected (b, y, x, 3): {remedy}")
+    if not images.size:
+        raise ShapeError(f"{given}; expected at least 1 image of at least 1 pixel")
+    y, x = images.shape[1:3]
+    if side and (y, x) != (side, side):
+        raise ShapeError(
+            f"images of {x} x {y} pixels; expected {side} x {side}: crop each with "
+            f"minigen.images.center_crop(image, {side})"
+        )
+    if y % factor or x % factor:
+        size = max(min(y, x) // factor, 1) * factor
+        raise ShapeError(
+            f"images of {x} x {y} pixels; expected sides that are multiples of "
+            f"{factor}, the pixels of a token: crop each, as "
+            f"minigen.images.center_crop(image, {size}) does, or pad it"
+        )
+    return images
 
 
 def center_crop(image, size) -> np.ndarray:

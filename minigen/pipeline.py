@@ -24,7 +24,8 @@ from minigen.config import (
     VqConfig,
 )
 from minigen.defaults import settle
-from minigen.errors import InputError, ShapeError
+from minigen.errors import InputError
+from minigen.images import check_images
 from minigen.models import codes, kl, vq
 
 DECODERS = {VqConfig: vq, KlConfig: kl}
@@ -248,14 +249,13 @@ class Pipeline:
         return np.concatenate([self.ops.get(part) for part in images])
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """Turn images, uint8 (b y x c), into tokens (b y x), or latents (b y x f)."""
-        images = np.asarray(images)
-        if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-            raise ShapeError(
-                f"images of shape {images.shape} and dtype {images.dtype}; expected "
-                "(b, y, x, 3) of uint8"
-            )
+        """Turn images, uint8 (b y x c), into tokens (b y x), or latents (b y x f).
+
+        A token is made of a square of pixels: sides must be multiples of that square's.
+        Raises ShapeError.
+        """
         w, config = self.tokenizer.weights, self.tokenizer_config
+        images = check_images(images, config.factor)
         from_images = DECODERS[type(config)].from_images
         return self.ops.get(from_images(self.ops, w, config, self.ops.put(images)))
 

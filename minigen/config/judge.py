@@ -15,3 +15,8 @@ class JudgeConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
+
+    @property
+    def side(self) -> int:
+        """Pixels of an image along each side: halved at every level, 2 are left."""
+        return 2 ** (len(self.widths) + 1)

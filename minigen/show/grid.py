@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minigen.errors import ShapeError
+from minigen.images import check_images
 
 GAP = 2  # pixels between neighbours
 PAPER = 255  # brightness of the sheet behind the images
@@ -34,12 +34,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     >>> grid(np.zeros((6, 32, 32, 3), np.uint8), columns=3).shape
     (66, 100, 3)
     """
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-        raise ShapeError(
-            f"a grid is made of uint8 images (b, y, x, 3), not {images.dtype} "
-            f"{images.shape}"
-        )
-    b, y, x, _ = images.shape
+    b, y, x, _ = check_images(images).shape
     columns = min(columns or columns_for(b), b)
     rows = -(-b // columns)
     sheet = np.full(
