@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import missing
+
 HERE = Path(__file__).parent
 
 
@@ -36,34 +38,16 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
     config.addinivalue_line("markers", "gpu: asks a GPU; runs with -m gpu only")
+    config.addinivalue_line("markers", "needs(part): a part of tests/missing.py")
+    config.pluginmanager.register(missing, "minigen_missing")
     if importlib.util.find_spec("hypothesis"):
-        from hypothesis import settings
+        from hypothesis import HealthCheck, settings
 
-        settings.register_profile("quick", max_examples=20, deadline=None)
-        settings.register_profile("slow", max_examples=300, deadline=None)
+        # how long an example takes is no reason to fail: the machine may be busy
+        patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+        settings.register_profile("quick", max_examples=20, **patient)
+        settings.register_profile("slow", max_examples=300, **patient)
         settings.load_profile("slow" if config.getoption("--slow") else "quick")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--slow"):
-        deselect(config, items, "slow")
-    # without a GPU these would fail, and with one each asks for minutes of it
-    if not gpu_is_asked(config):
-        deselect(config, items, "gpu")
-
-
-def deselect(config, items, marker):
-    """Take the tests with that marker out of `items`, as -m would."""
-    chosen = [item for item in items if item.get_closest_marker(marker)]
-    if chosen:
-        config.hook.pytest_deselected(items=chosen)
-        items[:] = [item for item in items if not item.get_closest_marker(marker)]
-
-
-def gpu_is_asked(config) -> bool:
-    """Say whether the tests are run with -m gpu."""
-    return "gpu" in config.getoption("markexpr", "")
 
 
 def backend_names(config) -> list[str]:

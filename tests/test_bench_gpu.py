@@ -476,6 +476,7 @@ BAD = [
 ]
 
 
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("arguments, message", BAD, ids=lambda a: " ".join(a))
 def test_without_a_gpu_or_with_bad_options_it_is_one_message_and_status_2(
     tmp_path, monkeypatch, arguments, message

@@ -237,9 +237,11 @@ def test_both_sides_draw(every, monkeypatch):
         assert found["twin"] is None and found["ratio"] is None
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("config", MODELS, ids=lambda c: type(c).__name__)
 def test_the_twin_asks_what_we_ask(config, monkeypatch):
-    torch = pytest.importorskip("torch")
+    import torch
+
     from minigen.training import bench, mae
 
     asked, drawn = [], []

@@ -366,6 +366,7 @@ def test_doctor_tells_a_package_that_is_too_old_or_broken(monkeypatch):
     ]
 
 
+@pytest.mark.needs("compiler")
 def test_doctor_says_which_gpu_there_is(monkeypatch):
     device = SimpleNamespace(name="NVIDIA Imagined", compute_capability=(9, 0))
     core = SimpleNamespace(Device=lambda: device)

@@ -43,6 +43,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda a: a[0])
 def test_without_a_gpu_it_is_one_message_and_status_2(minigen, tmp_path, arguments):
     if arguments[0] == "replay":

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -30,6 +32,7 @@ def test_they_are_deselected_unless_asked_for():
     assert status == 5 and re.search(r"no tests collected \(\d+ deselected\)", said)
 
 
+@pytest.mark.needs("compiler")
 def test_asked_for_without_a_gpu_they_fail_and_say_what_mends_it():
     files = ["tests/gpu/test_arrays.py", "tests/gpu/test_graphs.py"]
     status, said = pytest_on("-m", "gpu", "--tb=line", *files)

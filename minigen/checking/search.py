@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,8 +15,8 @@ from hypothesis import Phase, configuration
 from minigen.checking.report import Finding
 from minigen.target import cache_folder
 
-PATIENCE = 15.0
-"""Seconds that are spent on making a failing case smaller."""
+PATIENCE = 100
+"""Cases that are tried to make a failing one smaller."""
 
 
 def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding | None:
@@ -31,11 +30,11 @@ def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding |
     def goes_wrong(drawn):
         key = _key(drawn)
         if key not in known:
-            if first and time.monotonic() > first[1] + PATIENCE:
+            if first and len(known) > first[1] + PATIENCE:
                 return False
             known[key] = attempt(drawn)
             if known[key] is not None and not first:
-                first.extend((known[key].kind, time.monotonic()))
+                first.extend((known[key].kind, len(known)))
         return known[key] is not None and known[key].kind == first[0]
 
     settings = hypothesis.settings(

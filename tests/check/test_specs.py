@@ -165,6 +165,26 @@ def test_the_smallest_case_is_found_and_keeps_its_kind():
     assert search.smallest(st.tuples(st.just(3), st.just(False)), attempt, 9, 0) is None
 
 
+def test_a_case_is_made_smaller_by_so_many_tries_however_long_they_take(monkeypatch):
+    def goes_wrong(numbers):
+        return len(set(numbers)) > 9 and sum(numbers) % 7 == 0
+
+    def tried():
+        tries = []
+
+        def attempt(drawn):
+            tries.append(goes_wrong(drawn))
+            return Finding("odd", str(drawn)) if tries[-1] else None
+
+        search.smallest(st.lists(st.integers(0, 2**30), min_size=20), attempt, 200, 0)
+        return len(tries) - tries.index(True)
+
+    # the first one, so many more, and the smallest once more
+    assert tried() in range(search.PATIENCE, search.PATIENCE + 4)
+    monkeypatch.setattr(search, "PATIENCE", 3 * search.PATIENCE)
+    assert tried() in range(search.PATIENCE, search.PATIENCE + 4)
+
+
 def test_what_goes_wrong_only_at_times_is_said_to():
     tries = []
 

@@ -111,6 +111,7 @@ def test_a_converted_file_is_mapped_at_aligned_places(tmp_path):
     assert not any(array.flags.owndata for array in weights.values())
 
 
+@pytest.mark.needs("safetensors")
 def test_the_library_of_safetensors_reads_our_files(tmp_path):
     from safetensors import safe_open
     from safetensors.numpy import load_file

@@ -8,6 +8,8 @@ from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.target import cuda
 from tests.kernels import collect, compiled
 
+pytestmark = pytest.mark.needs("compiler")
+
 
 def leaks(ptx):
     """Return the instructions of PTX that work on float64."""

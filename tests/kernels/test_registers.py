@@ -8,6 +8,8 @@ from minigen.checking import header
 from minigen.target import cuda
 from tests.kernels import collect, compiled
 
+pytestmark = pytest.mark.needs("compiler")
+
 REGISTERS = 65536
 """Registers of a multiprocessor: a block that needs more cannot be launched."""
 

@@ -154,6 +154,7 @@ def test_sizes_that_make_no_sense_are_refused(wrong, message):
         KlConfig(**wrong)
 
 
+@pytest.mark.needs("safetensors")
 def test_a_converted_file_keeps_the_scale(tmp_path):
     from safetensors.numpy import save_file
 

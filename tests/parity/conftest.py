@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tests.conftest import HERE, backend_names, gpu_is_asked
+from tests.conftest import HERE, backend_names
+from tests.missing import gpu_is_asked
 from tests.parity import replay
 from tests.parity.case import FACTOR
 

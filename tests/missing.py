@@ -1,0 +1,160 @@
+"""What is not installed here: its tests are left out by name, and counted.
+
+A test says `@pytest.mark.needs("torch")`, or its file imports what is missing. Where a
+GPU is asked for nothing is left out: what is missing then is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from minigen import extras, target
+
+ROOT = Path(__file__).parents[1]
+
+PARTS = {
+    "torch": ("PyTorch", "train"),
+    "compiler": ("NVIDIA's compiler", "cuda13"),
+    "hypothesis": ("Hypothesis", "check"),
+    "greenlet": ("greenlet", "check"),
+    "matplotlib": ("Matplotlib", "lessons"),
+    "safetensors": ("safetensors", "test"),
+}
+"""What tests may need beyond minigen itself: its name, and the extra that brings it."""
+
+MODULES = {part: part for part in PARTS if part != "compiler"} | {"cuda": "compiler"}
+"""The modules that come with a part."""
+
+LEFT_OUT = pytest.StashKey[Counter]()
+"""How many tests were left out, for each reason."""
+
+
+def is_missing(part: str) -> bool:
+    """Say whether a part is not installed."""
+    if part == "compiler":
+        return not target.has_compiler()
+    return importlib.util.find_spec(part) is None
+
+
+def reason(part: str) -> str:
+    """Return why tests that need a part are left out, and what brings it."""
+    name, extra = PARTS[part]
+    return f"that need {name}, which is not installed; {extras.install(extra)}"
+
+
+def gpu_is_asked(config) -> bool:
+    """Say whether the tests are run with -m gpu."""
+    return "gpu" in config.getoption("markexpr", "")
+
+
+class Unread(pytest.File):
+    """A file that cannot be imported here: what it would test, by name."""
+
+    def collect(self):
+        """Yield an item for each test function, and each docstring with an example."""
+        self.add_marker(pytest.mark.needs(self.part))
+        for node in ast.walk(ast.parse(self.path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                example = ">>>" in (ast.get_docstring(node) or "")
+                if node.name.startswith("test_") or example:
+                    yield Unrun.from_parent(self, name=node.name)
+
+
+class Unrun(pytest.Item):
+    """A test that is known by its name alone."""
+
+    def runtest(self):
+        """Fail: it was to be left out."""
+        pytest.fail("this test cannot be imported here")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path, parent):
+    """Leave helpers of tests alone, and name the tests of what cannot be imported."""
+    found = yield
+    if file_path.suffix != ".py":
+        return found
+    if file_path.is_relative_to(ROOT / "tests"):
+        # a helper without an example has nothing to run: it need not be imported
+        example = ">>>" in file_path.read_text(encoding="utf-8")
+        found = [c for c in found if example or type(c) is pytest.Module]
+    part = lacks(file_path) if found and not gpu_is_asked(parent.config) else None
+    if part is None:
+        return found
+    unread = Unread.from_parent(parent, path=file_path)
+    unread.part = part
+    return [unread]
+
+
+def lacks(path: Path) -> str | None:
+    """Return the part that a file cannot be imported without, if one is missing."""
+    if all(importlib.util.find_spec(module) for module in MODULES):
+        return None
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    try:
+        importlib.import_module(name.removesuffix(".__init__"))
+    except ModuleNotFoundError as error:
+        return MODULES.get((error.name or "").split(".")[0])
+    except Exception:
+        # pytest says it better
+        pass
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave out what needs a part that is missing, what is slow, what asks a GPU."""
+    left = config.stash.setdefault(LEFT_OUT, Counter())
+
+    def leave_out(why, needless):
+        if needless:
+            left[why] += len(needless)
+            config.hook.pytest_deselected(items=needless)
+            items[:] = [item for item in items if item not in set(needless)]
+
+    def marked(name, *arguments):
+        return [
+            item
+            for item in items
+            if any(m.args == arguments for m in item.iter_markers(name))
+        ]
+
+    if not config.getoption("--slow"):
+        leave_out("that are slow; --slow runs them", marked("slow"))
+    if not gpu_is_asked(config):
+        leave_out("that ask a GPU; -m gpu runs them", marked("gpu"))
+        for part in PARTS:
+            needless = marked("needs", part)
+            if needless and is_missing(part):
+                leave_out(reason(part), needless)
+
+
+def pytest_sessionfinish(session):
+    """Tell the process that started this one what was left out here."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash[LEFT_OUT])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Take the counts of a worker: each of them left out the same."""
+    left = getattr(node, "workeroutput", {}).get("left_out")
+    if left and LEFT_OUT not in node.config.stash:
+        node.config.stash[LEFT_OUT] = Counter(left)
+        # so that the last line counts them
+        known = [SimpleNamespace() for _ in range(sum(left.values()))]
+        node.config.hook.pytest_deselected(items=known)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say at the end how many tests were left out, and why."""
+    for why, count in config.stash.get(LEFT_OUT, Counter()).items():
+        tests = "test was" if count == 1 else "tests were"
+        terminalreporter.write_line(f"{count} {tests} left out {why}")
