@@ -200,6 +200,7 @@ def test_the_copy_kernel_copies(size):
     assert np.array_equal(device.get(kernels.copy(device, device.put(x))), x)
 
 
+@pytest.mark.needs("compiler")
 def test_idle_kernels_take_as_many_arrays_as_they_say():
     for count, kernel in kernels.IDLE.items():
         assert len(inspect.signature(kernel.py_func).parameters) == count

@@ -5,6 +5,17 @@ import pytest
 import minigen
 from tests.check import planted, sound
 
+COMPILED = {"compile", "float64", "spills"}
+"""What only the compiler sees."""
+
+PLANTED = [
+    pytest.param(
+        bug,
+        id=f"{bug.op}: {bug.title}",
+        marks=[pytest.mark.needs("compiler")] if bug.kind in COMPILED else [],
+    )
+    for bug in planted.BUGS
+]
 SOUND = sorted({(bug.op, bug.function) for bug in planted.BUGS})
 
 
@@ -19,7 +30,7 @@ def options(function):
     return {"block": sound.THREADS} if sums else {}
 
 
-@pytest.mark.parametrize("bug", planted.BUGS, ids=lambda bug: f"{bug.op}: {bug.title}")
+@pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_named(bug, mine):
     where = planted.plant(bug, planted.text_of(bug.function), mine)
     report = minigen.check(bug.op, where, **options(bug.function))

@@ -133,6 +133,7 @@ def test_pixels_beside_every_step_are_the_references(seed):
     assert_same(run(pixels_cuda.to_pixels, images), pixels.to_pixels(images))
 
 
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("cc", [(7, 5), (8, 0), (9, 0)], ids=str)
 def test_the_product_of_a_pixel_is_rounded_before_the_sum(cc):
     # the interpreter never fuses the two; what is compiled must not either
