@@ -7,6 +7,8 @@ written for a GPU can be run, and doubted, without one.
 
 An array of a device has shape, dtype, ndim, size, reshape, and [i:j] along its first
 axis. Nothing else may be asked of it.
+
+`flag` of a device is the array (1) int64 in which its kernels note what went wrong.
 """
 
 from __future__ import annotations
@@ -120,6 +122,7 @@ class Interpreter:
     def __post_init__(self):
         self._arena = Arena(_host_memory, SMALL_CHUNK)
         self._recording = None
+        self.flag = self.put(np.zeros(1, np.int64))
 
     def empty(self, shape, dtype=np.float32):
         """Return a new array, full of poison that a kernel must overwrite."""
@@ -201,6 +204,7 @@ class Gpu:
         self._arena = Arena(_device_memory, CHUNK)
         self._recording = None
         self.launches = 0
+        self.flag = self.put(np.zeros(1, np.int64))
 
     @property
     def stream(self) -> int:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import signatures
+from minigen import flags, signatures
 from minigen.calls import checked
 from minigen.errors import BackendError
 from minigen.extras import packages
@@ -55,6 +55,7 @@ OPS = {
     "scale": ("scale",),
     "reverse_step": ("reverse_step",),
     "rounded_pixels": ("to_rounded_pixels",),
+    "finite": ("check_finite",),
     "mixture": (
         "mixture",
         "log_density",
@@ -132,10 +133,11 @@ def move(ops: SimpleNamespace, weights):
 def hosted(ops: SimpleNamespace) -> SimpleNamespace:
     """Return a table of a device whose functions take and return NumPy arrays.
 
-    Every call moves its arrays there and back: for tests, and to play with one op.
+    Every call moves its arrays there and back, and raises the error that its kernels
+    flagged: for tests, and to play with one op.
     """
     functions = {
-        one: checked(signature, partial(_hosted, ops, getattr(ops, one)), "hosted")
+        one: checked(signature, partial(_hosted, ops, one), "hosted")
         for one, signature, _, _ in _functions("reference")
     }
     rest = {"empty": _empty, "put": np.asarray, "get": np.asarray}
@@ -144,11 +146,14 @@ def hosted(ops: SimpleNamespace) -> SimpleNamespace:
     )
 
 
-def _hosted(ops, function, *arguments):
+def _hosted(ops, name, *arguments):
     # an array that is written in place is written in the caller's too
     arrays = [a for a in arguments if isinstance(a, np.ndarray)]
     moved = {id(a): ops.put(a) for a in arrays}
-    result = function(*[moved.get(id(a), a) for a in arguments])
+    noted = flags.Flags(ops, ops.put(np.zeros(1, np.int64)), (name,))
+    with noted.at(0):
+        result = getattr(ops, name)(*[moved.get(id(a), a) for a in arguments])
+    noted.expect_clear()
     origin = {id(moved[id(array)]): array for array in arrays}
 
     def fetched(one):

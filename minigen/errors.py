@@ -37,6 +37,13 @@ class InputError(MinigenError):
     """A label, plan, image, option or path given by the user cannot be used."""
 
 
+class NotFiniteError(MinigenError):
+    """A number that is none, NaN or infinity, came up where something is drawn of it.
+
+    A weight holds such a number, or what was asked for is too large to be worked out.
+    """
+
+
 class KernelError(MinigenError):
     """A CUDA kernel did something that the interpreter knows to be wrong.
 

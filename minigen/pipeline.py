@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import backends, plans, recorded
+from minigen import backends, flags, plans, recorded
 from minigen import sample as loop
 from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.checkpoints import Model, has_tokenizer, load_model
@@ -228,10 +228,16 @@ class Pipeline:
         return np.concatenate(images)
 
     def decode(self, tokens: NDArray[Any]) -> NDArray[np.uint8]:
-        """Turn tokens (b y x), or latents (b y x f), into images, uint8 (b y x c)."""
+        """Turn tokens (b y x), or latents (b y x f), into images, uint8 (b y x c).
+
+        Raises ShapeError, InputError, and NotFiniteError.
+        """
         config = self.tokenizer_config
         tokens = DECODERS[type(config)].check_tokens(config, tokens)
-        return self.download(self.images(self.ops.put(tokens)))
+        noted = flags.of_run(self.ops, 0)
+        with noted.at(0):
+            images = self.images(self.ops.put(tokens))
+        return self.download(images, noted)
 
     def images(self, tokens: Any) -> list[Any]:
         """Return uint8 images (b y x c) where the backend's arrays live, some together.
@@ -244,9 +250,14 @@ class Pipeline:
         to_images = DECODERS[type(config)].to_images
         return [to_images(self.ops, w, config, part) for part in parts]
 
-    def download(self, images: list[Any]) -> NDArray[np.uint8]:
-        """Return what `images` gave as one array of the host."""
-        return np.concatenate([self.ops.get(part) for part in images])
+    def download(self, images: list[Any], noted: flags.Flags) -> NDArray[np.uint8]:
+        """Return what `images` gave as one array of the host.
+
+        Raises what was noted while they were made.
+        """
+        pixels = np.concatenate([self.ops.get(part) for part in images])
+        noted.expect_clear()
+        return pixels
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[Any]:
         """Turn images, uint8 (b y x c), into tokens (b y x), or latents (b y x f).
@@ -257,7 +268,12 @@ class Pipeline:
         w, config = self.tokenizer.weights, self.tokenizer_config
         images = check_images(images, config.factor)
         from_images = DECODERS[type(config)].from_images
-        return self.ops.get(from_images(self.ops, w, config, self.ops.put(images)))
+        noted = flags.flags(self.ops, ["encoding images to tokens"])
+        with noted.at(0):
+            tokens = from_images(self.ops, w, config, self.ops.put(images))
+        tokens = self.ops.get(tokens)
+        noted.expect_clear()
+        return tokens
 
     def picture(self, canvas: NDArray[Any]) -> NDArray[np.uint8]:
         """Show a canvas of a `Step`, of which not all is known: uint8 (b y x c).

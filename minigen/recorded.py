@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigen import flags
 from minigen import sample as loop
 
 KEPT = 4
@@ -21,11 +22,12 @@ KEPT = 4
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A recorded run, the arrays it reads, and those it leaves."""
+    """A recorded run, the arrays it reads, those it leaves, and what it notes."""
 
     recording: object
     given: loop.Inputs
     images: list
+    noted: flags.Flags
 
 
 def draw(pipe, plan, labels, seed, options, first) -> np.ndarray:
@@ -39,13 +41,13 @@ def draw(pipe, plan, labels, seed, options, first) -> np.ndarray:
     given = loop.inputs(ops, pipe.config, plan, labels, seed, options, first=first)
     counts, shape = plan.counts, (plan.grid, plan.counts, len(labels), options)
     if ops.device is None or not counts:
-        return pipe.download(launch(pipe, plan.grid, counts, options, given))
+        return pipe.download(*launch(pipe, plan.grid, counts, options, given))
     run = pipe.recorded.get(shape)
     if isinstance(run, Run):
         keep(pipe.recorded, shape, run)
         return replay(pipe, run, given)
     moved = loop.put(ops, given)
-    images = pipe.download(launch(pipe, plan.grid, counts, options, moved))
+    images = pipe.download(*launch(pipe, plan.grid, counts, options, moved))
     if run is None:
         pipe.recorded[shape] = "seen"
     elif run == "seen":
@@ -72,20 +74,27 @@ def keep(runs, shape, run) -> None:
         runs[oldest] = "seen"
 
 
-def launch(pipe, grid, counts, options, given) -> list:
-    """Run the loop and the tokenizer; return images where the backend's arrays live."""
+def launch(pipe, grid, counts, options, given) -> tuple[list, flags.Flags]:
+    """Run the loop and the tokenizer; return images where the backend's arrays live.
+
+    And the words in which is noted what went wrong.
+    """
     ops, w, config = pipe.ops, pipe.generator.weights, pipe.config
+    noted = flags.of_run(ops, len(counts))
     canvas = loop.KINDS[type(config)].new_canvas(ops, config, grid, given)
-    for _ in loop.decode(ops, w, config, counts, options, given, canvas):
+    call = ops, w, config, counts, options, given, canvas
+    for _ in loop.decode(*call, noted=noted):
         pass
-    return pipe.images(canvas.reshape(canvas.shape[0], *grid, *canvas.shape[2:]))
+    tokens = canvas.reshape(canvas.shape[0], *grid, *canvas.shape[2:])
+    with noted.at(len(counts)):
+        return pipe.images(tokens), noted
 
 
 def record(pipe, grid, counts, options, given) -> Run:
     """Return a run recorded over the inputs `given`, which it keeps."""
     with pipe.ops.device.record() as recording:
-        images = launch(pipe, grid, counts, options, given)
-    return Run(recording, given, images)
+        images, noted = launch(pipe, grid, counts, options, given)
+    return Run(recording, given, images, noted)
 
 
 def replay(pipe, run, given) -> np.ndarray:
@@ -93,4 +102,4 @@ def replay(pipe, run, given) -> np.ndarray:
     for name, array in loop.arrays(given).items():
         pipe.ops.device.write(getattr(run.given, name), array)
     run.recording.replay()
-    return pipe.download(run.images)
+    return pipe.download(run.images, run.noted)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import plans, rng
+from minigen import flags, plans, rng
 from minigen.config import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
 from minigen.equality import digest, same
 from minigen.errors import InputError
@@ -187,7 +187,17 @@ def arrays(given: Inputs) -> dict:
     return {name: array for name, array in vars(given).items() if array is not None}
 
 
-def decode(ops, weights, config, counts, options, given: Inputs, canvas, watch=None):
+def decode(
+    ops,
+    weights,
+    config,
+    counts,
+    options,
+    given: Inputs,
+    canvas,
+    watch=None,
+    noted=None,
+):
     """Decode counts[i] tokens in step i, write them on the canvas, and yield them.
 
     given, canvas (b y*x): where the backend's arrays live, and so is what is yielded:
@@ -195,33 +205,40 @@ def decode(ops, weights, config, counts, options, given: Inputs, canvas, watch=N
     are vectors); and guidance's weight. Nothing here looks into an array, so nothing
     waits for one either; what is launched depends on the shapes alone. watch: told of
     the model's "state" before each question, and of what a head that draws tells.
+
+    noted: of `flags.of_run`: it knows afterwards what went wrong on a device. On the
+    host a step whose numbers are not finite raises NotFiniteError.
     """
     model, kind = MODELS[type(config)], KINDS[type(config)]
     guided = model.guides(options.guidance)
     b, n, k = given.images.shape[0], sum(counts), given.known_positions.shape[0]
     call, table = (ops, weights, config), given.table
-    state = model.begin(*call, given.ids, given.rows, table, 1 + k + n)
-    state = kind.remember(model, call, state, given)
-    decoded = 0
+    noted = noted or flags.of_run(ops, len(counts))
+    guided_steps = options.guided_steps or len(counts)
+    decoded, place, tokens = 0, None, None
     for index, m in enumerate(counts):
-        place = kind.place(config, given, counts, index)
-        decoded += m
-        if watch is not None:
-            watch("state", state)
-        answer = model.ask(*call, state, place.query, table)
-        weight = None
-        if guided and (options.guided_steps is None or index < options.guided_steps):
-            weight = kind.guidance_weight(options, k, decoded, n)
-        # without guidance the conditional half stays as it is
-        answer = answer[:b] if weight is None else answer
-        how = place, given, weight, options, watch
-        tokens, p = kind.draw(model, call, answer, *how)
-        kind.write(ops, canvas, tokens, place)
+        with noted.at(index):
+            if index == 0:
+                state = model.begin(*call, given.ids, given.rows, table, 1 + k + n)
+                state = kind.remember(model, call, state, given)
+            else:
+                # the same tokens go to both halves of guidance
+                read = ops.twice(tokens) if guided else tokens
+                state = model.feed(*call, state, read, place.query, table)
+            place = kind.place(config, given, counts, index)
+            decoded += m
+            if watch is not None:
+                watch("state", state)
+            answer = model.ask(*call, state, place.query, table)
+            weight = None
+            if guided and index < guided_steps:
+                weight = kind.guidance_weight(options, k, decoded, n)
+            # without guidance the conditional half stays as it is
+            answer = answer[:b] if weight is None else answer
+            how = place, given, weight, options, watch
+            tokens, p = kind.draw(model, call, answer, *how)
+            kind.write(ops, canvas, tokens, place)
         yield tokens, p, 1.0 if weight is None else weight
-        if decoded < n:
-            # the same tokens go to both halves of guidance
-            read = ops.twice(tokens) if guided else tokens
-            state = model.feed(*call, state, read, place.query, table)
 
 
 def steps(
@@ -240,7 +257,8 @@ def steps(
 
     ops: a table of `minigen.backends`; labels: b class numbers; known (b k) or (b k f):
     the tokens at plan.known; first: the number of the first image, which its draws
-    depend on; watch: as for `decode`. Raises InputError.
+    depend on; watch: as for `decode`. Raises InputError, and NotFiniteError for a step
+    that comes to numbers that are not finite.
 
     Source: hp-l33/ARPG models/arpg.py::generate; with known tokens, its cache holds the
     class and them before the first question. FoundationVision/LlamaGen
@@ -250,13 +268,16 @@ def steps(
     given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
     kind, known_now = KINDS[type(config)], list(plan.known)
     canvas = kind.new_canvas(ops, config, plan.grid, given)
-    run = decode(ops, weights, config, plan.counts, options, given, canvas, watch)
+    noted = flags.of_run(ops, len(plan.counts))
+    call = ops, weights, config, plan.counts, options, given, canvas
+    run = decode(*call, watch, noted)
     for index, (tokens, p, weight) in enumerate(run):
         positions = kind.positions(plan.groups[index])
         known_now += plan.groups[index]
         # the canvas will be written again
         picture = kind.show(np.array(ops.get(canvas)), plan.grid, known_now)
         drawn = ops.get(tokens), None if p is None else ops.get(p), weight
+        noted.expect_clear()
         yield Step(index, len(plan.groups), positions, *drawn, picture)
 
 
@@ -271,9 +292,12 @@ def sample(
     options = options or Options()
     given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
     canvas = KINDS[type(config)].new_canvas(ops, config, plan.grid, given)
-    for _ in decode(ops, weights, config, plan.counts, options, given, canvas):
+    noted = flags.of_run(ops, len(plan.counts))
+    call = ops, weights, config, plan.counts, options, given, canvas
+    for _ in decode(*call, noted=noted):
         pass
     canvas = ops.get(canvas)
+    noted.expect_clear()
     return canvas.reshape(len(canvas), *plan.grid, *canvas.shape[2:])
 
 

@@ -79,6 +79,7 @@ class Counting:
     def __init__(self):
         self.device, self.launches = arrays.Interpreter(), []
         self.empty, self.put = self.device.empty, self.device.put
+        self.flag = self.device.flag
 
     def launch(self, kernel, grid, block, *arguments):
         found = simt.launch(kernel, *arrays.dimensions(grid, block), *arguments, seed=0)

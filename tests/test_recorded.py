@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigen import arrays, backends, plans, recorded, sample
+from minigen import arrays, backends, flags, plans, recorded, sample
 from minigen.checkpoints import Model
 from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.pipeline import Pipeline
@@ -55,7 +55,8 @@ def quick(monkeypatch):
     """Let a run be a single kernel: what is recorded when is all the same."""
 
     def launch(pipe, grid, counts, options, given):
-        return [pipe.ops.uniforms(given.key, given.images, given.positions, 0, 0)]
+        images = pipe.ops.uniforms(given.key, given.images, given.positions, 0, 0)
+        return [images], flags.of_run(pipe.ops, len(counts))
 
     monkeypatch.setattr(recorded, "launch", launch)
 

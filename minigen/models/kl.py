@@ -80,13 +80,14 @@ def check_tokens(config, tokens):
 def to_images(ops, weights, config, latents):
     """Return the pixels of latents (b y x c): uint8 (b Y X 3)."""
     x = decode(ops, weights, config, from_latents(ops, config, latents))
-    return ops.to_rounded_pixels(x)
+    return ops.to_rounded_pixels(ops.check_finite(x))
 
 
 def from_images(ops, weights, config, images):
     """Return the latents (b y x c) of images, uint8 (b Y X 3): of their means."""
     moments = encode(ops, weights, config, ops.from_pixels(images))
-    return to_latents(ops, config, posterior(ops, config, moments)[0])
+    latents = to_latents(ops, config, posterior(ops, config, moments)[0])
+    return ops.check_finite(latents)
 
 
 def _names(config):

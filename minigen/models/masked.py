@@ -217,7 +217,7 @@ def draw(model, call, z, place, given, weight, options, watch=None):
         z, weight = z[: len(place.positions)], 1.0
     heat, way = options.temperature, options.guided_draw
     how = place.draws, weight, heat, given.table, way, watch
-    return model.draw(*call, z, *how), None
+    return call[0].check_finite(model.draw(*call, z, *how)), None
 
 
 def new_canvas(ops, config, grid, given):

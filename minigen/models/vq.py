@@ -73,12 +73,12 @@ def check_tokens(config, tokens):
 
 def to_images(ops, weights, config, tokens):
     """Return the pixels of tokens (b y x): uint8 (b Y X 3)."""
-    return ops.to_pixels(decode(ops, weights, config, tokens))
+    return ops.to_pixels(ops.check_finite(decode(ops, weights, config, tokens)))
 
 
 def from_images(ops, weights, config, images):
     """Return the tokens (b y x) of images, uint8 (b Y X 3)."""
-    h = encode(ops, weights, config, ops.from_pixels(images))
+    h = ops.check_finite(encode(ops, weights, config, ops.from_pixels(images)))
     return quantise(ops, weights, config, h)
 
 

@@ -135,7 +135,7 @@ class Recorder:
     def __post_init__(self):
         device = arrays.Interpreter()
         self.empty, self.put = device.empty, device.put
-        self.get, self.write = device.get, device.write
+        self.get, self.write, self.flag = device.get, device.write, device.flag
 
     def launch(self, kernel, grid, block, *arguments):
         """Note a launch, with what the interpreter says about it; none of no blocks."""

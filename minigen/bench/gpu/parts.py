@@ -172,7 +172,7 @@ def measure_images(pipe, clock, batch: int, steps: int, seed: int, say) -> dict:
     def eager():
         moved = loop.put(pipe.ops, given)
         run = recorded.launch(pipe, plan.grid, plan.counts, options, moved)
-        return pipe.download(run)
+        return pipe.download(*run)
 
     def timed(run):
         start = clock.host()

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minigen.checking.specs.spec import Spec
-from minigen.checking.strategies import integers, seeds
+from minigen.checking.strategies import floats, integers, seeds
 
 
 @st.composite
@@ -54,7 +54,15 @@ def draw_place(draw, sizes):
     }
 
 
+@st.composite
+def draw_check_finite(draw, sizes):
+    """Draw x (b n d), all of it finite."""
+    b, n, d = draw(sizes.b), draw(sizes.n), draw(sizes.d)
+    return {"x": floats(draw(seeds), b, n, d)}
+
+
 SPECS = (
+    Spec("finite", "check_finite", draw_check_finite, company=("x",)),
     Spec("uniforms", "uniforms", draw_uniforms, company=("images",)),
     Spec("canvas", "full", draw_full),
     Spec("canvas", "zeros", draw_zeros),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.ops import buffers
+from minigen.ops.flag import inside
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 128
@@ -37,16 +38,18 @@ def _twice(x, y):
 
 
 @gpu_kernel
-def _place(tokens, positions, canvas):
+def _place(tokens, positions, canvas, flag):
     """One block per THREADS cells of tokens (b m), for a canvas (b n).
     A thread carries one token to its position, where no other one goes.
-    Reads tokens 1, positions b; writes canvas 0..1.
+    Reads tokens 0..1, positions b; writes canvas 0..1.
     Shared memory: none.
     """
     cell, m = cuda.grid(1), positions.shape[0]
     if cell < tokens.shape[0] * m:
         i, j = cell // m, cell % m
-        canvas[i, positions[j]] = tokens[i, j]
+        position = positions[j]
+        if inside(position, canvas.shape[1], flag):
+            canvas[i, position] = tokens[i, j]
 
 
 def full(device, shape, value):
@@ -83,10 +86,12 @@ def place(device, canvas, tokens, positions):
     # (b n), (b m), (m) -> (b n)
     """Write tokens at canvas[:, positions] in place, and return the canvas.
 
-    Positions differ from each other and lie on the canvas: the host made sure of that.
+    Positions differ from each other; one that is not on the canvas sets the device's
+    flag.
     """
     buffers.expect("tokens", tokens, (canvas.shape[0], positions.shape[0]))
     if tokens.size:
         blocks = -(-tokens.size // THREADS)
-        device.launch(_place, blocks, THREADS, tokens, positions, canvas)
+        given = tokens, positions, canvas, device.flag
+        device.launch(_place, blocks, THREADS, *given)
     return canvas

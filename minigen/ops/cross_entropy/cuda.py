@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from minigen.ops import buffers
+from minigen.ops.flag import inside
 from minigen.ops.warps import warp_max, warp_sum
 from minigen.target import cuda, gpu_kernel
 
@@ -20,9 +21,12 @@ ROWS = THREADS // 32
 LOWEST = np.finfo(np.float32).min
 """The highest of no logits. Not -inf, which less itself is NaN."""
 
+NONE = np.float32(np.nan)
+"""The logit of a target that has none."""
+
 
 @gpu_kernel
-def _cross_entropy(logits, targets, losses):
+def _cross_entropy(logits, targets, losses, flag):
     """One block per 4 rows of logits (n v), a warp for each.
     Lanes stride along the row, then join what they have seen by shuffles.
     Reads logits 1..2, targets 1; writes losses 1.
@@ -40,19 +44,24 @@ def _cross_entropy(logits, targets, losses):
         top = warp_max(highest)
         total = warp_sum(total * math.exp(highest - top))
         if lane == 0:
-            losses[i] = top - logits[i, targets[i]] + math.log(total)
+            target = targets[i]
+            chosen = NONE
+            if inside(target, logits.shape[1], flag):
+                chosen = logits[i, target]
+            losses[i] = top - chosen + math.log(total)
 
 
 def cross_entropy(device, logits, targets):
     # (b n v), (b n) -> ()
     """Return the mean over b and n of log(sum exp(logits)) - logits[target], float64.
 
-    targets are int64 in 0 .. v - 1: nobody can check that here. The mean is taken on
-    the host, which waits for the device.
+    targets are int64 in 0 .. v - 1: any other sets the device's flag. The mean is taken
+    on the host, which waits for the device.
     """
     buffers.expect("targets", targets, logits.shape[:-1])
     rows = targets.size
     losses = device.empty(rows)
     arguments = logits.reshape(rows, logits.shape[-1]), targets.reshape(-1), losses
+    arguments = *arguments, device.flag
     device.launch(_cross_entropy, -(-rows // ROWS), THREADS, *arguments)
     return device.get(losses).mean(dtype=np.float64)

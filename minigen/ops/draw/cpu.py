@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import InputError
 from minigen.ops import buffers
-from minigen.ops.draw.reference import COLDEST
+from minigen.ops.draw.reference import COLDEST, _expect_shares, _expect_weights
 from minigen.ops.scalar import exp
 from minigen.target import exact, serial
 
@@ -76,7 +75,7 @@ def _keep_row(row, top_k, top_p, minimum, heap, order, kept):
             _sink(row, heap, 0, left)
         if top_p < 1 and j > 0 and before > top_p and (minimum == 1 or j > minimum):
             break
-        kept[i] = row[i] > -np.inf
+        kept[i] = row[i] != -np.inf
         before += np.exp(np.float64(row[i]) - highest) / total
 
 
@@ -97,7 +96,8 @@ def _softmax(logits, divisor, kept, filtered, y):
         highest = nothing
         for k in range(v):
             z = logits[i, k] / divisor
-            if filtered and not kept[i, k]:
+            # a filter compares, and NaN compares with nothing: it stays
+            if filtered and not kept[i, k] and not np.isnan(z):
                 z = nothing
             y[i, k] = z
             highest = max(highest, z)
@@ -145,7 +145,10 @@ def keep(logits, top_k, top_p, minimum=1):
 
 def probabilities(logits, temperature, top_k, top_p):
     # (b m v) -> (b m v)
-    """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps."""
+    """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
+
+    A row that holds NaN or +inf, or nothing but -inf, becomes NaN everywhere.
+    """
     logits = buffers.floats(logits)
     v = logits.shape[-1]
     divisor = np.float32(max(temperature, COLDEST))
@@ -163,8 +166,8 @@ def draw(probabilities, uniforms):
     # (b m v), (b m) -> (b m)
     """Return int64 tokens by inverse distribution function (rules: reference.py)."""
     buffers.expect("uniforms", uniforms, probabilities.shape[:-1])
-    if uniforms.size and not 0 <= uniforms.min() <= uniforms.max() <= 1:
-        raise InputError("a uniform lies outside 0 .. 1")
+    _expect_weights(probabilities)
+    _expect_shares(uniforms)
     tokens = buffers.empty(uniforms.shape, np.int64)
     _draw(
         buffers.floats(probabilities).reshape(-1, probabilities.shape[-1]),

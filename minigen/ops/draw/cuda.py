@@ -19,7 +19,8 @@ How near this comes to the reference, with e = 2**-24 and v tokens:
 - draw gives the same token, unless u is within v 2**-46 of a boundary between two
   tokens, where the row sums to 1: each weight below 2**-23 may lose 2**-46. A uniform
   that is no multiple of 2**-31 (those of `ops/uniforms` are) may lose 2**-31 itself.
-  A token of probability zero is never drawn.
+  A token of probability zero is never drawn. A row whose largest weight is above 2, or
+  less than a row that sums to 1 can have, is divided by that first.
 - top_p keeps the same entries, except those before which the others sum to top_p, give
   or take (4 + log v) e + v 2**-46 + 2**-31: less than 10**-6 for 16384 tokens.
   The weight exp(-d) of an entry d below the largest, in float32, is off by (d + 4) e
@@ -37,6 +38,7 @@ import numpy as np
 from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.draw.reference import COLDEST
+from minigen.ops.flag import inside_unit, refuse
 from minigen.ops.warps import ALL, NOTHING, block_max, block_sum, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -46,7 +48,15 @@ THREADS = 512
 MOST = 2**16
 """How many weights an int64 has room to add up."""
 
+NONE = np.float32(np.nan)
+"""What becomes of a logit that is none."""
+
+INFINITE = np.float32(np.inf)
+"""The largest weight of a row that cannot be drawn from."""
+
+_LEAST, _MOST = np.float32(2**-17), np.float32(2)
 _LOWEST, _HIGHEST = np.int64(-(2**31)), np.int64(2**31)
+_NO_RANK = _HIGHEST + np.int64(1)
 _UNIT, _SHARES = np.float32(2**46), np.float32(2**31)
 
 
@@ -60,6 +70,13 @@ def _rank(z):
 @gpu_inline
 def _whole(weight):
     return np.int64(weight * _UNIT)
+
+
+@gpu_inline
+def _portion(weight, divisor, least):
+    return max(
+        _whole(weight / divisor), least if weight > np.float32(0) else np.int64(0)
+    )
 
 
 @gpu_inline
@@ -96,13 +113,15 @@ def _running_sum(value):
 @gpu_kernel
 def _probabilities_scaled(logits, divisor, z):
     """One block per THREADS cells of logits (n).
-    A thread divides one of them; a negative zero becomes a positive one.
+    A thread divides one of them; a negative zero becomes a positive one, and so a NaN.
     Reads logits 1; writes z 1.
     Shared memory: none.
     """
     i = cuda.grid(1)
     if i < logits.shape[0]:
-        z[i] = logits[i] / divisor + np.float32(0)
+        scaled = logits[i] / divisor + np.float32(0)
+        # of all ranks that of a positive NaN is the highest: no filter removes it
+        z[i] = scaled if scaled == scaled else NONE
 
 
 @gpu_kernel
@@ -179,7 +198,8 @@ def _probabilities_top_p(shares, w, z):
     ties = _sum_of_warps(ties, sums, warp)
     for start in range(first, last, 32):
         j = start + lane
-        rank = _rank(z[i, j]) if j < last else _HIGHEST
+        # of a row without numbers all ranks are below the limit's, which is _HIGHEST
+        rank = _rank(z[i, j]) if j < last else _NO_RANK
         tied = cuda.ballot_sync(ALL, rank == high)
         if rank < high:
             z[i, j] = NOTHING
@@ -214,31 +234,48 @@ def _probabilities(z, y):
 
 
 @gpu_kernel
-def _draw(p, u, tokens):
+def _draw(p, u, tokens, flag):
     """One block per row of p (n v), with a thread for four entries or more.
     A warp adds up a stretch of the row, and walks along it if the token may be there.
-    Reads p 1..2, u min((v + 127) // 128 * 32, THREADS); writes tokens 1.
-    Shared memory: 264 bytes.
+    Reads p 1..3, u 0..THREADS; writes tokens 1.
+    Shared memory: 392 bytes.
     """
+    partial = cuda.shared.array(32, np.float32)
     sums = cuda.shared.array(32, np.int64)
     found = cuda.shared.array(1, np.int64)
     i, v, warps = cuda.blockIdx.x, p.shape[1], cuda.blockDim.x // 32
     lane, warp = cuda.threadIdx.x % 32, cuda.threadIdx.x // 32
-    if cuda.threadIdx.x == 0:
-        found[0] = 0
     stretch = -(-v // cuda.blockDim.x) * 32
     first, last = warp * stretch, min((warp + 1) * stretch, v)
+    highest = np.float32(0)
+    for j in range(first + lane, last, 32):
+        # a NaN is not at least 0 either
+        highest = max(highest, p[i, j] if p[i, j] >= np.float32(0) else INFINITE)
+    highest = block_max(highest, partial)
+    if highest == np.float32(0) or highest == INFINITE:
+        if cuda.threadIdx.x == 0:
+            refuse(flag)
+            tokens[i] = 0
+        return
+    usual = highest >= _LEAST and highest <= _MOST
+    divisor = np.float32(1) if usual else highest
+    if cuda.threadIdx.x == 0:
+        found[0] = 0
+    place = inside_unit(u[i], flag)
+    # the uniform 0 draws the first that has any probability, as little as it may be
+    least = np.int64(1) if place == np.float32(0) else np.int64(0)
     own = np.int64(0)
     for j in range(first + lane, last, 32):
-        own += _whole(p[i, j])
+        own += _portion(p[i, j], divisor, least)
     total = _sum_of_warps(own, sums, warps)
     before = _sum_of_warps(own, sums, warp)
     # the token is the first one up to which there is more than the limit
-    limit = min(_part(total, np.int64(u[i] * _SHARES)), total - 1)
+    limit = min(_part(total, np.int64(place * _SHARES)), total - 1)
     start = first
     while start < last and before <= limit:
         j = start + lane
-        upto = before + _running_sum(_whole(p[i, j]) if j < last else np.int64(0))
+        weight = p[i, j] if j < last else np.float32(0)
+        upto = before + _running_sum(_portion(weight, divisor, least))
         more = cuda.ballot_sync(ALL, upto > limit)
         if lane == 0 and more != 0:
             found[0] = start + cuda.ffs(more) - 1
@@ -276,15 +313,16 @@ def draw(device, probabilities, uniforms):
     # (b m v), (b m) -> (b m)
     """Return int64 tokens by inverse distribution function, as `reference.draw` does.
 
-    uniforms: float32 in 0 .. 1, which the host made sure of. How near this comes to the
-    reference is said above. Raises ShapeError for a v of more than 65536.
+    A row that cannot be drawn from, or a uniform outside of 0 .. 1, sets the device's
+    flag. How near this comes to the reference is said above. Raises ShapeError for a v
+    of more than 65536.
     """
     buffers.expect("uniforms", uniforms, probabilities.shape[:-1])
     v, threads = _sizes(probabilities)
     n = probabilities.size // v
     tokens = device.empty(uniforms.shape, np.int64)
     rows = probabilities.reshape(n, v), uniforms.reshape(n), tokens.reshape(n)
-    device.launch(_draw, n, threads, *rows)
+    device.launch(_draw, n, threads, *rows, device.flag)
     return tokens
 
 

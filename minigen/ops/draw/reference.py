@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import InputError
+from minigen.errors import InputError, NotFiniteError
 
 COLDEST = 1e-5
 """The floor of the temperature."""
@@ -22,7 +22,7 @@ def keep(logits, top_k, top_p, minimum=1):
     walks down the survivors, largest first and equal ones by index, and keeps an entry
     as long as those before it sum to at most top_p: so the first always stays, and so
     does the one that crosses top_p. `minimum` m > 1 keeps at least m for top_k, and
-    m + 1 for top_p, as upstream does. -inf never survives.
+    m + 1 for top_p, as upstream does. -inf never survives, and NaN always does.
 
     >>> keep(np.log([[[0.1, 0.5, 0.4]]]), top_k=0, top_p=0.6)[0, 0].tolist()
     [False, True, True]
@@ -33,7 +33,7 @@ def keep(logits, top_k, top_p, minimum=1):
         k = min(max(top_k, minimum), v)
         threshold = np.partition(logits, v - k, axis=-1)[..., v - k, None]
         logits = np.where(logits < threshold, -np.inf, logits)
-    kept = logits > -np.inf
+    kept = logits != -np.inf
     if top_p < 1:
         order = np.argsort(-logits, axis=-1, kind="stable")
         p = _softmax(np.take_along_axis(logits, order, -1).astype(np.float64))
@@ -52,6 +52,8 @@ def probabilities(logits, temperature, top_k, top_p):
     # where top_k is an integer
     """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
 
+    A row that holds NaN or +inf, or nothing but -inf, becomes NaN everywhere.
+
     >>> probabilities(np.log([[[1.0, 2.0, 5.0]]]), 1.0, 2, 1.0).round(3).tolist()
     [[[0.0, 0.286, 0.714]]]
     """
@@ -67,19 +69,42 @@ def draw(probabilities, uniforms):
 
     With c = cumsum(p) in float64, the token is the number of k with c_k <= u c_last.
     A token of probability zero is never drawn: where u is so close to 1 that
-    u c_last rounds to c_last, it is the last token that has any.
+    u c_last rounds to c_last, it is the last token that has any. Raises NotFiniteError
+    for a row that is not of finite numbers of at least 0, one of them above 0, and
+    InputError for a uniform outside of 0 .. 1.
 
     >>> draw(np.array([[[0.25, 0.0, 0.75]]]), np.array([[0.5]])).tolist()
     [[2]]
     """
-    if not ((uniforms >= 0) & (uniforms <= 1)).all():
-        raise InputError("a uniform lies outside 0 .. 1")
+    _expect_weights(probabilities)
+    _expect_shares(uniforms)
     c = np.cumsum(probabilities, axis=-1, dtype=np.float64)
     last = c[..., -1:]
     below = (c <= uniforms[..., None].astype(np.float64) * last) & (c < last)
     return below.sum(axis=-1)
 
 
+def _expect_shares(uniforms):
+    """Raise InputError unless all uniforms lie in 0 .. 1."""
+    if not ((uniforms >= 0) & (uniforms <= 1)).all():
+        raise InputError("a uniform lies outside 0 .. 1")
+
+
+def _expect_weights(weights):
+    """Raise NotFiniteError unless each row of weights (.. v) can be drawn from.
+
+    Its numbers must be finite and at least 0, and one of them above 0.
+    """
+    if not weights.size:
+        return
+    highest = weights.max(axis=-1)
+    if not (weights.min() >= 0 and highest.min() > 0 and highest.max() < np.inf):
+        raise NotFiniteError(
+            "probabilities hold a number below 0, NaN or infinity, or nothing but 0"
+        )
+
+
 def _softmax(logits):
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore"):
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from minigen.ops.flag import inside
 from minigen.ops.intrinsics import widen
 from minigen.target import cuda, gpu_kernel
 
@@ -9,27 +12,28 @@ THREADS = 128
 
 
 @gpu_kernel
-def _embed(table, ids, y):
+def _embed(table, ids, y, flag):
     """One block per row of y (n d), which is the row of the table that ids (n) names.
-    Threads stride along the row.
+    Threads stride along the row. What no row has is written as 0, and flagged.
     Reads table 0..n, ids 128; writes y 1.
     Shared memory: none.
     """
     i = cuda.blockIdx.x
     row = ids[i]
+    known = inside(row, table.shape[0], flag)
     for k in range(cuda.threadIdx.x, y.shape[1], cuda.blockDim.x):
-        y[i, k] = widen(table[row, k])
+        y[i, k] = widen(table[row, k]) if known else np.float32(0)
 
 
 def embed(device, table, ids):
     # (t d), (b n) -> (b n d)
     """Return table[ids] in float32.
 
-    table: float32, float16, or the bits of bfloat16. ids are int64 in 0 .. t - 1:
-    nobody can check that here.
+    table: float32, float16, or the bits of bfloat16. ids are int64 in 0 .. t - 1: any
+    other sets the device's flag.
     """
     d = table.shape[1]
     y = device.empty((*ids.shape, d))
-    arguments = table, ids.reshape(-1), y.reshape(ids.size, d)
+    arguments = table, ids.reshape(-1), y.reshape(ids.size, d), device.flag
     device.launch(_embed, ids.size, THREADS, *arguments)
     return y

@@ -10,8 +10,19 @@ import math
 import numpy as np
 
 from minigen.ops import buffers
-from minigen.ops.guided_mixture.reference import COLDEST, POINTS, REACH
+from minigen.ops.draw.reference import _expect_shares
+from minigen.ops.guided_mixture.reference import (
+    COLDEST,
+    LARGEST,
+    POINTS,
+    REACH,
+    _expect_density,
+    _expect_mixture,
+)
 from minigen.target import exact
+
+TINY = float(np.finfo(np.float64).tiny)
+"""What is divided by where there is nothing under a line."""
 
 
 @exact
@@ -37,7 +48,9 @@ def _log(x, means, terms, powers):
     total = 0.0
     for k in range(means.size):
         total += math.exp(powers[k] - highest)
-    return highest + math.log(total)
+    y = highest + math.log(total)
+    # in float32 that is -inf, and there is no ratio of two of them
+    return np.nan if y < -LARGEST else y
 
 
 @exact
@@ -59,7 +72,7 @@ def _points(means, logs, stretch, other_means, other_logs, x):
 
 
 @exact
-def _draw_row(conditional, other, u, weight, stretch, x, q):
+def _draw_row(conditional, other, u, weight, stretch, x, q, found):
     weights, means, logs = conditional
     _points(means, logs, stretch, other[1], other[2], x)
     plain, beside = _terms(weights, logs, 0.0), _terms(other[0], other[2], 0.0)
@@ -75,6 +88,7 @@ def _draw_row(conditional, other, u, weight, stretch, x, q):
         q[j] = math.exp(q[j] - highest)
         if j > 0:
             total += (q[j] + q[j - 1]) / 2 * (x[j] - x[j - 1])
+    found[0], found[1] = total, highest
     rest = u * total
     for j in range(1, x.size):
         width = x[j] - x[j - 1]
@@ -84,13 +98,14 @@ def _draw_row(conditional, other, u, weight, stretch, x, q):
                 return x[j]
             # how far one must go under the line to cover the rest
             root = max(q[j - 1] ** 2 + 2 * rest * (q[j] - q[j - 1]) / width, 0.0)
-            return x[j - 1] + min(2 * rest / (q[j - 1] + math.sqrt(root)), width)
+            under = max(q[j - 1] + math.sqrt(root), TINY)
+            return x[j - 1] + min(2 * rest / under, width)
         rest -= area
     return x[0]
 
 
 @exact
-def _draw_guided(conditional, other, uniforms, weight, stretch, y):
+def _draw_guided(conditional, other, uniforms, weight, stretch, y, found):
     weights, means, logs = conditional
     other_weights, other_means, other_logs = other
     b, g = weights.shape
@@ -98,7 +113,7 @@ def _draw_guided(conditional, other, uniforms, weight, stretch, y):
     for i in range(b):
         row = weights[i], means[i], logs[i]
         beside = other_weights[i], other_means[i], other_logs[i]
-        y[i] = _draw_row(row, beside, uniforms[i], weight, stretch, x, q)
+        y[i] = _draw_row(row, beside, uniforms[i], weight, stretch, x, q, found[i])
 
 
 def draw_guided(
@@ -119,9 +134,13 @@ def draw_guided(
     for name, array in zip(names, arrays, strict=True):
         buffers.expect(name, array, weights.shape)
     buffers.expect("uniforms", uniforms, weights.shape[:1])
-    y = buffers.empty(uniforms.shape)
+    y, found = buffers.empty(uniforms.shape), np.empty((len(weights), 2))
     held = [np.ascontiguousarray(array, np.float64) for array in arrays]
     u = np.ascontiguousarray(uniforms, np.float64)
     stretch = max(float(stretch), COLDEST)
-    _draw_guided(tuple(held[:3]), tuple(held[3:]), u, float(weight), stretch, y)
+    _expect_mixture(*held[:3], 2 * math.log(stretch))
+    _expect_mixture(*held[3:], 0.0)
+    _expect_shares(u)
+    _draw_guided(tuple(held[:3]), tuple(held[3:]), u, float(weight), stretch, y, found)
+    _expect_density(*found.T)
     return y

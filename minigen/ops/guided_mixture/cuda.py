@@ -35,7 +35,15 @@ import numpy as np
 
 from minigen.errors import ShapeError
 from minigen.ops import buffers
-from minigen.ops.guided_mixture.reference import COLDEST, POINTS, REACH
+from minigen.ops.flag import inside_unit, refuse
+from minigen.ops.guided_mixture.reference import (
+    COLDEST,
+    FARTHEST,
+    NARROWEST,
+    POINTS,
+    REACH,
+    WIDEST,
+)
 from minigen.ops.warps import ALL, NOTHING, block_max, block_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -51,7 +59,9 @@ ROOM = BOTH * POINTS
 _PLAIN, _STRETCHED, _OTHER = 0, 1, 2
 _FIRST, _STEP = np.float32(-REACH), np.float32(2 * REACH / (POINTS - 1))
 _UNIT, _SHARES = np.float32(2**46), np.float32(2**31)
-_HALF = np.float32(0.5)
+_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_FARTHEST, _WIDEST = np.float32(FARTHEST), np.float32(WIDEST)
+_NARROWEST, _INFINITE = np.float32(NARROWEST), np.float32(np.inf)
 
 
 @gpu_inline
@@ -59,6 +69,17 @@ def _terms(k, which, weight, log, heights, precisions):
     # of component k what its exponent begins with, and half its precision
     heights[which, k] = math.log(weight) - _HALF * log
     precisions[which, k] = _HALF * math.exp(-log)
+
+
+@gpu_inline
+def _fits(weight, mean, log, spread, flag):
+    # whether float32 has room for a component (NaN is in no bounds)
+    good = weight >= np.float32(0) and weight < _INFINITE and abs(mean) <= _FARTHEST
+    good = good and log >= _NARROWEST and log <= _WIDEST
+    good = good and log + spread >= _NARROWEST and log + spread <= _WIDEST
+    if not good:
+        refuse(flag)
+    return good
 
 
 @gpu_inline
@@ -130,7 +151,7 @@ def _below(r, a, b):
 
 
 @gpu_kernel
-def _draw_guided(w, mu, v, w0, mu0, v0, u, weight, stretch, spread, y):
+def _draw_guided(w, mu, v, w0, mu0, v0, u, weight, stretch, spread, y, flag):
     """One block per row of w (b g), for two mixtures of g components.
     Threads have a point each, then a few neighbours, in one of which is the result.
     Reads w 1, mu 1, v 1, w0 1, mu0 1, v0 1, u THREADS; writes y 1.
@@ -146,17 +167,21 @@ def _draw_guided(w, mu, v, w0, mu0, v0, u, weight, stretch, spread, y):
     sums = cuda.shared.array(32, np.int64)
     i, t, g = cuda.blockIdx.x, cuda.threadIdx.x, w.shape[1]
     lane, warp, n = t % 32, t // 32, 2 * g * POINTS
-    shares = np.int64(u[i] * _SHARES)
+    shares = np.int64(inside_unit(u[i], flag) * _SHARES)
     if t < g:
-        size, log = w[i, t], v[i, t]
-        centres[t] = mu[i, t]
+        size, mean, log = w[i, t], mu[i, t], v[i, t]
+        if not _fits(size, mean, log, spread, flag):
+            size, mean, log = _ONE, _ZERO, _ZERO
+        centres[t] = mean
         deviations[t] = math.exp(_HALF * log) * stretch
         _terms(t, _PLAIN, size, log, heights, precisions)
         _terms(t, _STRETCHED, size, log + spread, heights, precisions)
-        log = v0[i, t]
-        centres[g + t] = mu0[i, t]
+        size, mean, log = w0[i, t], mu0[i, t], v0[i, t]
+        if not _fits(size, mean, log, _ZERO, flag):
+            size, mean, log = _ONE, _ZERO, _ZERO
+        centres[g + t] = mean
         deviations[g + t] = math.exp(_HALF * log)
-        _terms(t, _OTHER, w0[i, t], log, heights, precisions)
+        _terms(t, _OTHER, size, log, heights, precisions)
     cuda.syncthreads()
 
     # all points, none beyond the first mixture's; q holds them until they are sorted
@@ -220,8 +245,10 @@ def _draw_guided(w, mu, v, w0, mu0, v0, u, weight, stretch, spread, y):
                 y[i] = min(x[j] + _below(share, q[j], q[j + 1]) * width, x[j + 1])
             before += area
     elif t == 0:
-        # all points are one
+        # all points are one, or there is no density
         y[i] = x[0]
+        if near != _ZERO:
+            refuse(flag)
 
 
 def draw_guided(
@@ -239,7 +266,8 @@ def draw_guided(
     # (b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
     """Return one value of each row; how near it comes to the reference is said above.
 
-    uniforms: float32 in 0 .. 1. ShapeError for a g of more than 32.
+    uniforms: float32. What the reference refuses sets the device's flag. ShapeError for
+    a g of more than 32.
     """
     arrays = weights, means, logs, other_weights, other_means, other_logs
     names = "weights", "means", "logs", "other_weights", "other_means", "other_logs"
@@ -253,5 +281,6 @@ def draw_guided(
     stretch = max(float(stretch), COLDEST)
     scalars = weight - 1, stretch, 2 * math.log(stretch)
     scalars = [np.float32(value) for value in scalars]
-    device.launch(_draw_guided, b, THREADS, *arrays, uniforms, *scalars, y)
+    given = *arrays, uniforms, *scalars, y, device.flag
+    device.launch(_draw_guided, b, THREADS, *given)
     return y

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigen.errors import NotFiniteError
+from minigen.ops.draw.reference import _expect_shares, _expect_weights
 from minigen.ops.mixture.reference import log_density
 
 REACH, POINTS = 4.0, 65
@@ -24,6 +26,13 @@ REACH, POINTS = 4.0, 65
 
 COLDEST = 1e-3
 """The least stretch: a density of points has no area."""
+
+FARTHEST, NARROWEST, WIDEST = 1e15, -87.0, 80.0
+"""The size of a mean, and the log-variances (stretched or not), within which all that a
+draw works out has a place in float32. Mixtures beyond are refused on every backend."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The same of powers."""
 
 
 def draw_guided(
@@ -40,22 +49,29 @@ def draw_guided(
     # (b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
     """Return one value of each row.
 
-    weights, means, log-variances: of the conditional mixture, then of the other.
+    weights, means, log-variances: of the conditional mixture, then of the other. Raises
+    NotFiniteError for mixtures that are not finite, or too far from 1 for float32, and
+    InputError for a uniform outside of 0 .. 1.
 
     >>> one, nothing = np.ones((1, 1)), np.zeros((1, 1))
     >>> draw_guided(one, nothing, nothing, one, nothing, nothing, np.array([0.5]), 3, 1)
     array([0.])
     """
     stretch = max(stretch, COLDEST)
+    _expect_mixture(weights, means, logs, 2 * np.log(stretch))
+    _expect_mixture(other_weights, other_means, other_logs, 0.0)
+    _expect_shares(uniforms)
     stretched = logs + logs.dtype.type(2 * np.log(stretch))
     x = _points(means, stretched, other_means, other_logs)
     conditional = _log(x, weights, means, logs)
     power = _log(x, weights, means, stretched) + (weight - 1) * (
         conditional - _log(x, other_weights, other_means, other_logs)
     )
-    q = np.exp(power - power.max(axis=-1, keepdims=True))
+    highest = power.max(axis=-1, keepdims=True)
+    q = np.exp(power - highest)
     widths = np.diff(x)
     areas = np.cumsum((q[:, 1:] + q[:, :-1]) / 2 * widths, axis=-1)
+    _expect_density(areas[:, -1], highest)
     target = uniforms * areas[:, -1]
     i = (areas <= target[:, None]).sum(axis=-1).clip(max=areas.shape[1] - 1)
     rows = np.arange(len(x))
@@ -63,6 +79,30 @@ def draw_guided(
     first, last, width = q[rows, i], q[rows, i + 1], widths[rows, i]
     y = x[rows, i] + _under_a_line(rest, first, last, width)
     return y.astype(means.dtype)
+
+
+def _expect_mixture(weights, means, logs, spread):
+    """Raise NotFiniteError unless float32 has room for a mixture (b g).
+
+    spread: what the logarithms of its variances grow by.
+    """
+    _expect_weights(weights)
+    given = np.stack([logs, logs + spread])
+    near = (abs(means) <= FARTHEST).all()
+    if not (near and (given >= NARROWEST).all() and (given <= WIDEST).all()):
+        raise NotFiniteError(
+            f"a mixture has a mean beyond {FARTHEST:g}, or a log-variance outside "
+            f"{NARROWEST:g} .. {WIDEST:g}, or NaN"
+        )
+
+
+def _expect_density(areas, highest):
+    """Raise NotFiniteError unless densities have an area, and float32 their powers.
+
+    areas: of all rows; highest: the largest power of each.
+    """
+    if not (np.isfinite(areas).all() and (abs(highest) <= LARGEST).all()):
+        raise NotFiniteError("a guided density is too large, or too small, for float32")
 
 
 def _points(means, logs, other_means, other_logs):
@@ -77,7 +117,9 @@ def _points(means, logs, other_means, other_logs):
 
 
 def _log(x, weights, means, logs):
-    return log_density(x[..., None], weights, means[..., None], logs[..., None])
+    y = log_density(x[..., None], weights, means[..., None], logs[..., None])
+    # in float32 that is -inf, and there is no ratio of two of them
+    return np.where(y < -LARGEST, y.dtype.type(np.nan), y)
 
 
 def _under_a_line(area, first, last, width):

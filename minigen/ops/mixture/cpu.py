@@ -11,6 +11,7 @@ import numpy as np
 
 from minigen.errors import InputError, ShapeError
 from minigen.ops import buffers
+from minigen.ops.draw.reference import _expect_shares, _expect_weights
 from minigen.ops.scalar import exp
 from minigen.target import exact, kernel, prange
 
@@ -152,6 +153,8 @@ def draw_component(weights, uniforms):
     # (b g), (b m) -> (b m)
     """Return int64 components by inverse distribution function, summed in float64."""
     buffers.expect("uniforms", uniforms, (len(weights), uniforms.shape[-1]))
+    _expect_weights(weights)
+    _expect_shares(uniforms)
     y = buffers.empty(uniforms.shape, np.int64)
     _draw_component(
         buffers.floats(weights), np.ascontiguousarray(uniforms, np.float64), y

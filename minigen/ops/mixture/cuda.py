@@ -17,12 +17,13 @@ import numpy as np
 
 from minigen.errors import ShapeError
 from minigen.ops import buffers
+from minigen.ops.flag import inside, inside_unit, refuse
 from minigen.ops.warps import NOTHING, block_max, block_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 256
 
-_UNIT = np.float32(2**46)
+_UNIT, _INFINITE = np.float32(2**46), np.float32(np.inf)
 
 
 @gpu_kernel
@@ -84,37 +85,48 @@ def _log_likelihood(x, weights, means, log_variances, constant, y):
 
 
 @gpu_kernel
-def _draw_component(weights, uniforms, y):
+def _draw_component(weights, uniforms, y, flag):
     """One block per THREADS cells of uniforms (b m).
     A thread counts the sums of weights, in whole numbers, that its uniform reaches.
-    Reads weights 0..m, uniforms 1; writes y 1.
+    Reads weights 1..m, uniforms 1; writes y 1.
     Shared memory: none.
     """
     at, m = cuda.grid(1), uniforms.shape[1]
     i, j = at // m, at % m
     if at < uniforms.shape[0] * m:
-        u = np.int64(uniforms[i, j] * _UNIT)
+        u = np.int64(inside_unit(uniforms[i, j], flag) * _UNIT)
         total = component = np.int64(0)
-        for k in range(weights.shape[1] - 1):
-            total += np.int64(weights[i, k] * _UNIT)
-            if total <= u:
+        highest, last = np.float32(0), weights.shape[1] - 1
+        for k in range(last + 1):
+            # a NaN is not at least 0 either
+            weight = weights[i, k] if weights[i, k] >= np.float32(0) else _INFINITE
+            highest = max(highest, weight)
+            # beyond 2 no uniform reaches
+            total += np.int64(min(weight, np.float32(2)) * _UNIT)
+            # none is below the uniform 0, as little as the first weight may be
+            if total <= u and k < last and (u > 0 or highest == np.float32(0)):
                 component += 1
+        if highest == np.float32(0) or highest == _INFINITE:
+            refuse(flag)
         y[i, j] = component
 
 
 @gpu_kernel
-def _draw_value(components, means, log_variances, normals, stretch, y):
+def _draw_value(components, means, log_variances, normals, stretch, y, flag):
     """One block per THREADS cells of normals (b m f).
-    A thread makes one value, of the component of its point.
-    Reads components f, means 0..m, log_variances 0..m, normals 1; writes y 1.
+    A thread makes one value, of the component of its point: flagged if there is none.
+    Reads components f, means 0..m, log_variances 0..m, normals 0..1; writes y 1.
     Shared memory: none.
     """
     at, m, f = cuda.grid(1), normals.shape[1], normals.shape[2]
     i, j, p = at // (m * f), at // f % m, at % f
     if at < normals.shape[0] * m * f:
         k = components[i, j]
-        deviation = math.exp(np.float32(0.5) * log_variances[i, k, p]) * stretch
-        y[i, j, p] = means[i, k, p] + normals[i, j, p] * deviation
+        value = np.float32(0)
+        if inside(k, means.shape[1], flag):
+            deviation = math.exp(np.float32(0.5) * log_variances[i, k, p]) * stretch
+            value = means[i, k, p] + normals[i, j, p] * deviation
+        y[i, j, p] = value
 
 
 @gpu_kernel
@@ -143,7 +155,7 @@ def _candidate_probabilities(conditional, unconditional, weight, y):
 
 
 @gpu_kernel
-def _take(x, chosen, y):
+def _take(x, chosen, y, flag):
     """One block per THREADS cells of y (b f).
     A thread copies one feature of the candidate that its row has chosen.
     Reads x 0..1, chosen f; writes y 1.
@@ -152,7 +164,10 @@ def _take(x, chosen, y):
     at, f = cuda.grid(1), y.shape[1]
     i, p = at // f, at % f
     if at < y.shape[0] * f:
-        y[i, p] = x[i, chosen[i], p]
+        k, value = chosen[i], np.float32(0)
+        if inside(k, x.shape[1], flag):
+            value = x[i, k, p]
+        y[i, p] = value
 
 
 def mixture(device, x, g):
@@ -191,11 +206,12 @@ def draw_component(device, weights, uniforms):
     # (b g), (b m) -> (b m)
     """Return int64 components by inverse distribution function.
 
-    uniforms: float32 in 0 .. 1. How near this comes to the reference is said above.
+    Weights that cannot be drawn from, or a uniform outside of 0 .. 1, set the device's
+    flag. How near this comes to the reference is said above.
     """
     buffers.expect("uniforms", uniforms, (weights.shape[0], uniforms.shape[-1]))
     y = device.empty(uniforms.shape, np.int64)
-    _launch(device, _draw_component, y.size, weights, uniforms, y)
+    _launch(device, _draw_component, y.size, weights, uniforms, y, device.flag)
     return y
 
 
@@ -203,7 +219,7 @@ def draw_value(device, components, means, log_variances, normals, stretch):
     # (b m), (b g f), (b g f), (b m f) -> (b m f)
     """Return mean + normal * stretch * standard deviation of the drawn components.
 
-    components: each less than g, which the host made sure of.
+    components: each in 0 .. g - 1; any other sets the device's flag.
     """
     b, _, f = means.shape
     buffers.expect("log_variances", log_variances, means.shape)
@@ -211,7 +227,7 @@ def draw_value(device, components, means, log_variances, normals, stretch):
     buffers.expect("normals", normals, (*components.shape, f))
     y = device.empty(normals.shape)
     given = components, means, log_variances, normals, np.float32(stretch)
-    _launch(device, _draw_value, y.size, *given, y)
+    _launch(device, _draw_value, y.size, *given, y, device.flag)
     return y
 
 
@@ -229,12 +245,12 @@ def take(device, x, chosen):
     # (b m f), (b) -> (b f)
     """Return of every row the candidate that chosen names.
 
-    chosen: each less than m, which the host made sure of.
+    chosen: each in 0 .. m - 1; any other sets the device's flag.
     """
     b, _, f = x.shape
     buffers.expect("chosen", chosen, (b,))
     y = device.empty((b, f))
-    _launch(device, _take, y.size, x, chosen, y)
+    _launch(device, _take, y.size, x, chosen, y, device.flag)
     return y
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.ops.attention.reference import softmax
+from minigen.ops.draw.reference import _expect_shares, _expect_weights
 
 
 def mixture(x, g):
@@ -65,11 +66,14 @@ def draw_component(weights, uniforms):
     # (b g), (b m) -> (b m)
     """Return int64 components by inverse distribution function, summed in float64.
 
-    It is the number of k < g - 1 with w_0 + .. + w_k <= u.
+    It is the number of k < g - 1 with w_0 + .. + w_k <= u. Raises NotFiniteError for
+    weights, and InputError for a uniform, that `draw` would refuse.
 
     >>> draw_component(np.array([[0.25, 0.75]]), np.array([[0.2, 0.25, 1.0]])).tolist()
     [[0, 1, 1]]
     """
+    _expect_weights(weights)
+    _expect_shares(uniforms)
     c = np.cumsum(weights, axis=-1, dtype=np.float64)[:, None, :-1]
     return (c <= uniforms[..., None].astype(np.float64)).sum(axis=-1)
 

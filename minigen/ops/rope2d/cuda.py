@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minigen.ops import buffers
+from minigen.ops.flag import inside
 from minigen.target import cuda, gpu_kernel
 
 BLOCK = 32, 4
@@ -10,7 +13,7 @@ BLOCK = 32, 4
 
 
 @gpu_kernel
-def _rope2d(x, table, rows, y):
+def _rope2d(x, table, rows, y, flag):
     """One block per token of x (n h e), whose place in the table rows (n) has.
     Threads stride over pairs and over heads; neighbours take neighbouring pairs.
     Reads x 1, table 0..n * h, rows 128; writes y 1.
@@ -18,10 +21,13 @@ def _rope2d(x, table, rows, y):
     """
     i = cuda.blockIdx.x
     place = rows[i]
+    known = inside(place, table.shape[0], flag)
     for j in range(cuda.threadIdx.y, x.shape[1], cuda.blockDim.y):
         for p in range(cuda.threadIdx.x, x.shape[2] // 2, cuda.blockDim.x):
             x0, x1 = x[i, j, 2 * p], x[i, j, 2 * p + 1]
-            c, s = table[place, p, 0], table[place, p, 1]
+            c = s = np.float32(0)
+            if known:
+                c, s = table[place, p, 0], table[place, p, 1]
             y[i, j, 2 * p] = x0 * c - x1 * s
             y[i, j, 2 * p + 1] = x1 * c + x0 * s
 
@@ -30,7 +36,7 @@ def rope2d(device, x, table, rows):
     # (b n h e), (t e/2 2), (b n) -> (b n h e)
     """Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
 
-    rows are int64 in 0 .. t - 1: nobody can check that here.
+    rows are int64 in 0 .. t - 1: any other sets the device's flag.
     """
     b, n, h, e = x.shape
     buffers.expect("table", table, (table.shape[0], e // 2, 2))
@@ -38,5 +44,5 @@ def rope2d(device, x, table, rows):
     y = device.empty(x.shape)
     tokens = (b * n, h, e)
     arguments = x.reshape(tokens), table, rows.reshape(b * n), y.reshape(tokens)
-    device.launch(_rope2d, b * n, BLOCK, *arguments)
+    device.launch(_rope2d, b * n, BLOCK, *arguments, device.flag)
     return y

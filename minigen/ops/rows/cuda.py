@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from minigen.ops import buffers
+from minigen.ops.flag import inside
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 128
 
 
 @gpu_kernel
-def _gather(x, rows, y):
+def _gather(x, rows, y, flag):
     """One block per row of y (b m d): a row of x (b n d), which rows (b m) name.
-    Threads stride along the row.
+    Threads stride along the row. What no row has is written as 0, and flagged.
     Reads x 0..m, rows THREADS; writes y 1.
     Shared memory: none.
     """
     i, j = cuda.blockIdx.x // rows.shape[1], cuda.blockIdx.x % rows.shape[1]
     row = rows[i, j]
     for k in range(cuda.threadIdx.x, x.shape[2], cuda.blockDim.x):
-        y[i, j, k] = x[i, row, k]
+        y[i, j, k] = x[i, row, k] if inside(row, x.shape[1], flag) else np.float32(0)
 
 
 @gpu_kernel
-def _scatter(new, rows, x):
+def _scatter(new, rows, x, flag):
     """One block per row of new (b m d), which goes to x where rows (b m) say.
-    Threads stride along the row.
-    Reads new 1, rows THREADS; writes x 0..1.
+    Threads stride along the row. What has no row is written nowhere, and flagged.
+    Reads new 0..1, rows THREADS; writes x 0..1.
     Shared memory: none.
     """
     i, j = cuda.blockIdx.x // rows.shape[1], cuda.blockIdx.x % rows.shape[1]
     row = rows[i, j]
     for k in range(cuda.threadIdx.x, x.shape[2], cuda.blockDim.x):
-        x[i, row, k] = new[i, j, k]
+        if inside(row, x.shape[1], flag):
+            x[i, row, k] = new[i, j, k]
 
 
 def gather(device, x, rows):
     # (b n d), (b m) -> (b m d)
     """Return the rows of each image that `rows` names, in its order.
 
-    rows are int64 in 0 .. n - 1: nobody can check that here.
+    rows are int64 in 0 .. n - 1: any other sets the device's flag.
     """
     buffers.expect("rows", rows, (x.shape[0], rows.shape[-1]))
     y = device.empty((*rows.shape, x.shape[-1]))
     if y.size:
-        device.launch(_gather, rows.size, THREADS, x, rows, y)
+        device.launch(_gather, rows.size, THREADS, x, rows, y, device.flag)
     return y
 
 
@@ -51,10 +55,10 @@ def scatter(device, x, new, rows):
     # (b n d), (b m d), (b m) -> (b n d)
     """Write `new` at the rows of x, in place, and return x. Rows differ in an image.
 
-    rows are int64 in 0 .. n - 1: nobody can check that here.
+    rows are int64 in 0 .. n - 1: any other sets the device's flag.
     """
     buffers.expect("rows", rows, (x.shape[0], rows.shape[-1]))
     buffers.expect("new", new, (*rows.shape, x.shape[-1]))
     if new.size:
-        device.launch(_scatter, rows.size, THREADS, new, rows, x)
+        device.launch(_scatter, rows.size, THREADS, new, rows, x, device.flag)
     return x

@@ -1,0 +1,1 @@
+"""Only finite numbers: what a token or a pixel is made of."""
