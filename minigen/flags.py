@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,15 +42,15 @@ ERRORS = {
 """What each bit becomes."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flags:
     """The words of a run, and the places that they stand for, in words.
 
     words (n) int64 lie where the backend's arrays do; None on the host.
     """
 
-    ops: object
-    words: object
+    ops: Any
+    words: Any
     places: tuple[str, ...]
 
     @contextmanager

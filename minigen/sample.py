@@ -58,9 +58,9 @@ class Options:
 
     guidance 1 turns guidance off in effect; guided_steps: how many of the first steps
     are guided, None for all (in LlamaGen's terms two more than cfg_interval);
-    temperature 0 is greedy but for near-ties; top_k 0 and top_p 1 keep every token;
-    positions: a name of `aim.POSITIONS`, which no other model asks for; guided_draw: of
-    GUIDED_DRAWS, for ARINAR.
+    temperature 0 is greedy but for near-ties (for ARINAR see `mixture_head.stretches`);
+    top_k 0 and top_p 1 keep every token; positions: a name of `aim.POSITIONS`, which no
+    other model asks for; guided_draw: of GUIDED_DRAWS, for ARINAR.
     """
 
     guidance: float = 4.0
@@ -161,7 +161,7 @@ def inputs(
     known = kind.check_known(config, plan, len(labels), known)
     model.check_plan(config, plan)
     kind.check_options(options)
-    _check_guided_draw(model, options)
+    _check_head(model, config, options)
     ids, rows = kind.prompt(model, config, labels, plan, known, options)
     images = np.arange(first, first + len(labels))
     return Inputs(
@@ -317,8 +317,11 @@ def check_labels(config, labels):
     return labels
 
 
-def _check_guided_draw(model, options):
-    if options.guided_draw != GUIDED_DRAWS[0] and model is not arinar:
+def _check_head(model, config, options):
+    if model is arinar:
+        arinar.stretches(config, options.temperature)
+        return
+    if options.guided_draw != GUIDED_DRAWS[0]:
         raise InputError(
             f"guided_draw {options.guided_draw!r} is for features that are drawn from "
             "mixtures, as ARINAR's are; leave it out for this model"

@@ -14,8 +14,19 @@ import numpy as np
 from minigen.models import masked as run
 from minigen.models import mixture_head
 from minigen.models.masked import ask, begin, check_plan, feed, guides
+from minigen.models.mixture_head import stretches
 
-__all__ = ["ask", "begin", "check_plan", "draw", "feed", "guides", "loss", "table"]
+__all__ = [
+    "ask",
+    "begin",
+    "check_plan",
+    "draw",
+    "feed",
+    "guides",
+    "loss",
+    "stretches",
+    "table",
+]
 
 GUIDED = {"candidates": mixture_head.choose, "grid": mixture_head.draw_on_grid}
 """How a guided feature is drawn: as the original does, or from the exact density."""
@@ -39,8 +50,9 @@ def draw(
 ):
     """Draw the tokens (b m f) of which the outer model said z (w m d).
 
-    draws: of b m rows, those of an image together; guidance 1 where w is b; way: a name
-    of GUIDED; watch: told of what `mixture_head.sample` tells.
+    draws: of b m rows, those of an image together; guidance 1 where w is b;
+    temperature: see `mixture_head.stretches`; way: a name of GUIDED; watch: told of
+    what `mixture_head.sample` tells.
     """
     w, m, d = z.shape
     rows = z.reshape(w * m, 1, d)

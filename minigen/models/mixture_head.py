@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigen.errors import InputError
 from minigen.models import token_flow
 from minigen.models.layers import join, linear, split_columns
 from minigen.models.watching import tell
@@ -28,6 +29,10 @@ SHARE = 0.25
 
 CANDIDATES = 1000
 """Values that a guided draw chooses among."""
+
+NARROW = 0.05
+"""The stretch of deviations below which the grid of a guided draw is none: between
+components that narrow, its straight lines hold more than a hundredth of the area."""
 
 NUMBERS = 4096
 """Random numbers that are set apart for each group of features: the first chooses a
@@ -176,14 +181,14 @@ def sample(
     """
     rows, b = len(z), len(z) // (1 if guidance == 1 else 2)
     given, caches = condition(ops, w, config, z), new_caches(ops, config, rows)
+    powers = stretches(config, temperature)
     drawn, x = [], None
     for i in range(config.groups):
         mixtures, caches = step(ops, w, config, x, i, given, caches)
         tell(watch, "mixtures", mixtures)
         made = [each.reshape(rows, *each.shape[2:]) for each in mixtures]
-        heat = inner_weight(config.inner_schedule, temperature, i, config.groups)
         weight = inner_weight(config.inner_schedule, guidance, i, config.groups)
-        power = heat ** BEHAVIOURS[config.behaviour]
+        power = powers[i]
         if rows == b:
             group = draw(ops, made, i, draws, power)
         else:
@@ -231,14 +236,42 @@ def choose(ops, made, i, draws, power, weight, watch=None):
 def draw_on_grid(ops, made, i, draws, power, weight, watch=None):
     """Draw as `choose` does, but from the density that candidates only come near to.
 
-    It takes one uniform, and half the evaluations.
+    It takes one uniform, and half the evaluations. Below NARROW candidates are drawn,
+    which at temperature 0 are the means.
     """
+    if power < NARROW:
+        return choose(ops, made, i, draws, power, weight, watch)
     b, g = len(made[0]) // 2, made[0].shape[1]
     where = draws.key, draws.images, draws.positions, draws.step, i * NUMBERS, 1
     uniforms = ops.uniforms_at(*where).reshape(b)
     both = ([a[:b].reshape(b, g) for a in made], [a[b:].reshape(b, g) for a in made])
     x = ops.draw_guided(*both[0], *both[1], uniforms, weight, power)
     return x.reshape(b, 1, 1)
+
+
+def stretches(config, temperature):
+    """Return what the standard deviations of each group are multiplied by: (n) numbers.
+
+    That is the group's temperature, or in version 1 one over it: there a temperature
+    above 1 narrows, and at 0 all would be infinite. In the later code 0 draws the mean
+    of a component. The linear schedule goes on beyond a temperature T, up to 1.5 T -
+    0.5: below 1/3 that is less than 0. The paper knows no schedule; the original
+    multiplies all the same, so the noise is mirrored and grows again as T falls. No
+    temperature means that. Raises InputError for both.
+    """
+    n, inverse = config.groups, BEHAVIOURS[config.behaviour] < 0
+    heats = [inner_weight(config.inner_schedule, temperature, i, n) for i in range(n)]
+    coldest = min(heats)
+    if coldest < 0 or (inverse and coldest == 0):
+        least = "above 0" if inverse else "at least 0"
+        raise InputError(
+            f"temperature {temperature:g} gives a feature the temperature {coldest:g} "
+            f"(inner schedule {config.inner_schedule}, behaviour {config.behaviour}), "
+            f"and this model's must be {least}"
+            + ("; it divides by them: large ones narrow" if inverse else "")
+            + ("; give more than 1/3" if config.inner_schedule == "linear" else "")
+        )
+    return [heat ** BEHAVIOURS[config.behaviour] for heat in heats]
 
 
 def inner_weight(schedule, value, i, n):

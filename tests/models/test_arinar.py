@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigen import backends, plans, rng
+from minigen import backends, plans, rng, sample
 from minigen.checkpoints import names
 from minigen.checkpoints.values import DTYPES
 from minigen.config import PRESETS, ArinarConfig
-from minigen.errors import ConfigError
+from minigen.errors import ConfigError, InputError
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.sample import Options
 from tests import masked_runs
@@ -145,6 +145,36 @@ def test_the_two_behaviours_are_the_temperature_upside_down():
     middle = first("head", 0.0)
     close(first("head", 2.0) - middle, 2 * (plain - middle))
     close(first("v1", 2.0) - middle, (plain - middle) / 2)
+
+
+@pytest.mark.parametrize("way", sample.GUIDED_DRAWS)
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_temperature_without_a_meaning_is_refused(backend, way, guidance):
+    """Before anything is drawn: v1 divides by it, and a schedule goes below 0."""
+    head, v1 = ({**SMALL, "behaviour": name} for name in ("head", "v1"))
+    refused = ((v1, "constant", 0.0), (v1, "linear", 1 / 3), (head, "linear", 0.0))
+    refused += ((head, "linear", 0.33), (v1, "linear", 0.2))
+    fine = ((head, "constant", 0.0), (head, "cosine", 0.0), (v1, "cosine", 0.0))
+    fine += ((head, "linear", 0.34), (v1, "linear", 0.34), (v1, "constant", 0.01))
+    ops, plan = backends.table(backend), plans.plan((1, 1), schedule=[1])
+    for sizes, schedule, heat in (*refused, *fine):
+        config = ArinarConfig(**sizes, inner_schedule=schedule)
+        call = ops, stand_in(config), config, plan, [1], 0
+        if (sizes, schedule, heat) in fine:
+            assert min(mixture_head.stretches(config, heat)) >= 0
+            continue
+        with pytest.raises(InputError, match=f"temperature {heat:g}"):
+            how = {"guidance": guidance, "guided_draw": way}
+            sample.sample(*call, sample.Options(temperature=heat, **how))
+
+
+def test_at_temperature_0_both_guided_draws_are_means(backend):
+    ops, rows = backends.table(backend), 64
+    both = [np.repeat(part, 2 * rows, axis=0) for part in parameters(11, 1, 4, 1)]
+    call = ops, both, 0, draws_of(rows), 0.0, 2.0
+    for draw in (mixture_head.choose, mixture_head.draw_on_grid):
+        x = np.asarray(draw(*call))
+        assert (x == both[1][:rows, :]).any(axis=1).all()
 
 
 class HeadOfFour:

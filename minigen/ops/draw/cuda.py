@@ -250,7 +250,8 @@ def _draw(p, u, tokens, flag):
     highest = np.float32(0)
     for j in range(first + lane, last, 32):
         # a NaN is not at least 0 either
-        highest = max(highest, p[i, j] if p[i, j] >= np.float32(0) else INFINITE)
+        weight = p[i, j]
+        highest = max(highest, weight if weight >= np.float32(0) else INFINITE)
     highest = block_max(highest, partial)
     if highest == np.float32(0) or highest == INFINITE:
         if cuda.threadIdx.x == 0:

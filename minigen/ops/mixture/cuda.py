@@ -88,7 +88,7 @@ def _log_likelihood(x, weights, means, log_variances, constant, y):
 def _draw_component(weights, uniforms, y, flag):
     """One block per THREADS cells of uniforms (b m).
     A thread counts the sums of weights, in whole numbers, that its uniform reaches.
-    Reads weights 1..m, uniforms 1; writes y 1.
+    Reads weights m, uniforms 1; writes y 1.
     Shared memory: none.
     """
     at, m = cuda.grid(1), uniforms.shape[1]
@@ -99,7 +99,8 @@ def _draw_component(weights, uniforms, y, flag):
         highest, last = np.float32(0), weights.shape[1] - 1
         for k in range(last + 1):
             # a NaN is not at least 0 either
-            weight = weights[i, k] if weights[i, k] >= np.float32(0) else _INFINITE
+            weight = weights[i, k]
+            weight = weight if weight >= np.float32(0) else _INFINITE
             highest = max(highest, weight)
             # beyond 2 no uniform reaches
             total += np.int64(min(weight, np.float32(2)) * _UNIT)

@@ -1,0 +1,211 @@
+"""Numbers that are none, and indices that point nowhere: refused, and where is said."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigen import arrays, backends, flags, plans, recorded, sample
+from minigen.checkpoints import Model
+from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
+from minigen.errors import InputError, NotFiniteError
+from minigen.pipeline import Pipeline
+from minigen.sample import Options
+from tests import test_masked
+from tests.models.stand_in import stand_in
+
+SMALL = {"width": 16, "layers": 2, "vocabulary": 24, "classes": 3, "tokens": 16}
+CODES = {
+    "arpg": ArpgConfig(**SMALL, heads=2, multiple_of=16),
+    "gpt": GptConfig(**SMALL, heads=2, key_heads=1, multiple_of=16),
+    "aim": AimConfig(**SMALL, state_size=4, head_size=8),
+}
+VQ = VqConfig(base=32, multipliers=(1,), latent=8, codes=24, code_size=4)
+NONE = pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+
+
+FAMILIES = CODES | test_masked.CONFIGS
+"""Tiny configurations of all generators by their family."""
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+def pipeline(config, backend="numpy", device=None):
+    """Return a pipeline of stand-ins."""
+    ops = backends.table(backend, device)
+    tokenizer = VQ if hasattr(config, "vocabulary") else test_masked.KL
+    trees = ((each, stand_in(each)) for each in (config, tokenizer))
+    models = (Model(c, backends.move(ops, w), Path("tiny")) for c, w in trees)
+    return Pipeline(*models, backend, ops)
+
+
+def plan_of(config, steps=2):
+    if type(config) in (GptConfig, AimConfig):
+        return plans.plan((1, steps), "raster", "one")
+    if type(config) is ArpgConfig:
+        return plans.plan((1, 3), "raster", "linear", steps)
+    return plans.plan((2, 2), "raster", "cosine", steps)
+
+
+def draw(pipe, steps=2, labels=(1,), **options):
+    how = Options(**{"guidance": 2.0, **options})
+    return recorded.draw(pipe, plan_of(pipe.config, steps), labels, 0, how, 0)
+
+
+def leaves(tree, path=()):
+    """Yield (path, array) of all the arrays of a tree of weights."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for name, part in items:
+        if isinstance(part, dict | list):
+            yield from leaves(part, (*path, name))
+        else:
+            yield (*path, name), part
+
+
+def put_at(tree, path, array):
+    for name in path[:-1]:
+        tree = tree[name]
+    tree[path[-1]] = array
+
+
+def spoil(tree):
+    """Let all weights be NaN."""
+    for path, array in [*leaves(tree)]:
+        put_at(tree, path, np.full_like(array, np.nan))
+
+
+def test_a_weight_that_is_none_draws_nothing(family, backend):
+    """Of every array of every model: wherever NaN is, it comes to the draw."""
+    pipe, silent = pipeline(FAMILIES[family], backend), []
+    draw(pipe)
+    for path, array in [*leaves(pipe.generator.weights)]:
+        put_at(pipe.generator.weights, path, np.full_like(array, np.nan))
+        try:
+            draw(pipe)
+            silent.append(path)
+        except NotFiniteError as error:
+            assert re.match(r"step [12] of 2: .*info --check", str(error))
+        put_at(pipe.generator.weights, path, array)
+    assert silent == []
+
+
+def test_a_guidance_that_is_too_large_names_its_step(family, backend):
+    with pytest.raises(NotFiniteError, match=r"step [12] of 2: .*guidance"):
+        draw(pipeline(FAMILIES[family], backend), guidance=3e38, temperature=0.01)
+
+
+def test_a_step_names_itself_when_it_is_drawn_one_by_one(family, backend):
+    pipe = pipeline(FAMILIES[family], backend)
+    call = pipe.ops, pipe.generator.weights, pipe.config, plan_of(pipe.config)
+    run = sample.steps(*call, [1])
+    next(run)
+    spoil(pipe.generator.weights)
+    with pytest.raises(NotFiniteError, match="step 2 of 2"):
+        next(run)
+
+
+@pytest.mark.parametrize("kind", ["arpg", "mar"])
+def test_pixels_and_tokens_of_numbers_that_are_none_are_refused(kind, backend):
+    pipe = pipeline(FAMILIES[kind], backend)
+    tokens = np.zeros((1, 1, 2) if kind == "arpg" else (1, 1, 2, 2), int)
+    images = pipe.decode(tokens)
+    spoil(pipe.tokenizer.weights)
+    with pytest.raises(NotFiniteError, match="decoding tokens to pixels: .*finite"):
+        pipe.decode(tokens)
+    with pytest.raises(NotFiniteError, match="encoding images to tokens: .*finite"):
+        pipe.encode(images)
+    with pytest.raises(NotFiniteError, match="decoding tokens to pixels"):
+        draw(pipe)
+
+
+@NONE
+def test_latents_that_are_none_are_not_decoded(value, backend):
+    pipe = pipeline(FAMILIES["mar"], backend)
+    latents = np.zeros((1, 1, 2, 2), np.float32)
+    latents[0, 0, 1, 1] = value
+    with pytest.raises(InputError, match="not finite"):
+        pipe.decode(latents)
+
+
+@pytest.fixture(scope="module")
+def device():
+    return arrays.Interpreter(seed=3)
+
+
+@pytest.mark.parametrize(
+    "family",
+    ["gpt", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES if f != "gpt")],
+)
+def test_a_device_says_afterwards_which_step_it_was(family, device):
+    """Nothing waits while it draws; of two runs that take turns each has its words."""
+    config = FAMILIES[family]
+    config = replace(config, layers=1) if family == "gpt" else config
+    pipe = pipeline(config, "interpreter", device)
+    call = pipe.ops, pipe.generator.weights, pipe.config, plan_of(pipe.config)
+    good, bad = (sample.steps(*call, [1]) for _ in range(2))
+    next(good), next(bad)
+    last = next(good)
+    spoil(pipe.generator.weights)
+    with pytest.raises(NotFiniteError, match="step 2 of 2: numbers are not finite"):
+        next(bad)
+    with pytest.raises(NotFiniteError, match="step 1 of 2: numbers are not finite"):
+        sample.sample(*call, [1])
+    assert last.index == 1 and not device.flag.any()
+
+
+def test_a_replayed_run_clears_its_words_and_says_which_is_set(device, monkeypatch):
+    """Launched, recorded, replayed; a run that is right may follow one that is not."""
+    pipe = pipeline(CODES["arpg"], "interpreter", device)
+    ops, table = pipe.ops, device.put(np.ones((3, 2), np.float32))
+
+    def launch(pipe, grid, counts, options, given):
+        noted = flags.of_run(ops, len(counts))
+        with noted.at(1):
+            ids = given.images.reshape(1, 1)
+            return [ops.check_finite(ops.embed(table, ids))], noted
+
+    monkeypatch.setattr(recorded, "launch", launch)
+    for _ in range(3):
+        assert (draw(pipe) == 1).all()
+    (run,) = pipe.recorded.values()
+    assert isinstance(run, recorded.Run)
+    before = device.launches
+    device.write(table, np.full((3, 2), np.inf, np.float32))
+    with pytest.raises(NotFiniteError, match="step 2 of 2: numbers are not finite"):
+        draw(pipe)
+    device.write(table, np.ones((3, 2), np.float32))
+    assert (draw(pipe) == 1).all()
+    assert device.launches == before + 2 * len(run.recording)
+
+
+def outside(ops):
+    """Yield calls of all functions that take indices, with one of them outside."""
+    x, far = np.ones((1, 3, 2), np.float32), np.array([[0, 3]])
+    for bad in (far, far - 4):
+        yield ops.embed, x[0], bad
+        yield ops.gather, x, bad
+        yield ops.scatter, x.copy(), x[:, :2], bad
+        yield ops.place, np.zeros((1, 3), int), np.ones((1, 2), int), bad[0]
+        yield (
+            ops.rope2d,
+            np.ones((1, 2, 1, 4), np.float32),
+            np.ones((3, 2, 2), np.float32),
+            bad,
+        )
+        yield ops.cross_entropy, np.ones((1, 2, 3), np.float32), bad
+        yield ops.draw_value, bad, x, x, np.ones((1, 2, 2), np.float32), 1.0
+        yield ops.take, np.ones((2, 3, 2), np.float32), bad[0]
+
+
+def test_an_index_out_of_range_is_not_followed_on_a_device(device):
+    hosted = backends.hosted(backends.table("interpreter", device))
+    for function, *arguments in outside(hosted):
+        with pytest.raises(InputError, match="an index lies outside"):
+            function(*arguments)
+    with pytest.raises(InputError, match="a uniform lies outside"):
+        hosted.draw(np.ones((1, 1, 2), np.float32), np.float32([[1.5]]))
