@@ -203,9 +203,17 @@ def outside(ops):
 
 
 def test_an_index_out_of_range_is_not_followed_on_a_device(device):
-    hosted = backends.hosted(backends.table("interpreter", device))
-    for function, *arguments in outside(hosted):
-        with pytest.raises(InputError, match="an index lies outside"):
-            function(*arguments)
-    with pytest.raises(InputError, match="a uniform lies outside"):
-        hosted.draw(np.ones((1, 1, 2), np.float32), np.float32([[1.5]]))
+    ops = backends.table("interpreter", device)
+    put = {True: ops.put, False: lambda number: number}
+
+    def expect(function, arguments, text):
+        noted = flags.of_run(ops, 1)
+        with noted.at(0):
+            function(*(put[isinstance(a, np.ndarray)](a) for a in arguments))
+        with pytest.raises(InputError, match=f"step 1 of 1: {text}"):
+            noted.expect_clear()
+
+    for function, *arguments in outside(ops):
+        expect(function, arguments, "an index lies outside")
+    given = np.ones((1, 1, 2), np.float32), np.float32([[1.5]])
+    expect(ops.draw, given, "a uniform lies outside")

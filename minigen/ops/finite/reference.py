@@ -10,7 +10,7 @@ from minigen.errors import NotFiniteError
 
 
 def check_finite(x):
-    # (b n d) -> (b n d)
+    # (b ...) -> (b ...)
     """Return x itself, of any axes, or raise NotFiniteError: it holds NaN or infinity.
 
     >>> check_finite(np.ones((1, 1, 2))).tolist()
