@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from minigen.errors import BackendError
+from minigen import kernel_cache, writing
+from minigen.config import PRESETS
+from minigen.errors import InputError
 from minigen.extras import REQUIRED, again, install, packages
 
 PYTHON = (3, 10)
@@ -49,7 +51,7 @@ EXTRAS = {
 }
 """Each extra of the package: what it installs, and what that is for."""
 
-SHIPPED = ("arpg-mnist", "gpt-mnist", "aim-mnist", "vq-mnist", "judge-mnist")
+SHIPPED = tuple(name for name in PRESETS if name.endswith("-mnist"))
 """The models whose weights are part of the package."""
 
 
@@ -132,21 +134,30 @@ def examine_kernels() -> Finding:
 
 def examine_cache() -> Finding:
     """Say where compiled kernels are kept, and whether they can be."""
+    place = kernel_cache.find_place()
     folder, size, files = cache()
+    set_it = "set" if os.name == "nt" else "export"
+    mend = f"{set_it} MINIGEN_CACHE=SOME_FOLDER"
+    if place.folder is None:
+        note = f"{place.reason}: kernels are compiled at every start"
+        return Finding("cache", "-", False, note, mend)
     note = f"{folder}, {files} files"
-    above = folder
-    while not above.exists():
-        above = above.parent
-    if not os.access(above, os.W_OK):
-        note = f"{above} cannot be written: kernels are compiled at every start"
-        return Finding("cache", "-", False, note, "export MINIGEN_CACHE=SOME_FOLDER")
+    if place.reason:
+        return Finding("cache", "-", False, f"{place.reason}; now {note}", mend)
+    try:
+        writing.check_folder(place.folder)
+    except InputError as error:
+        reason = str(error).partition(";")[0]
+        note += f"; {reason}: others are compiled at every start"
+        return Finding("cache", f"{size / 1e6:.1f} MB", False, note, mend)
     return Finding("cache", f"{size / 1e6:.1f} MB", True, note)
 
 
 def examine_weights() -> Finding:
     """Say whether the weights that ship are there."""
     folder = Path(__file__).parent / "weights"
-    missing = [n for n in SHIPPED if not (folder / f"{n}.safetensors").is_file()]
+    files = [*(f"{name}.safetensors" for name in SHIPPED), "judge-mnist.npz"]
+    missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         return Finding(
             "weights", "-", False,
@@ -206,21 +217,24 @@ def mending(findings: list[Finding]) -> list[str]:
 
 def cache() -> tuple[Path, int, int]:
     """Return the folder above all compiled kernels, their bytes, and their number."""
-    try:
-        from minigen.target import cache_folder
-    except ImportError as error:
-        raise BackendError(f"without Numba there are no kernels: {error}") from None
-    folder = cache_folder().parent
-    files = [p for p in folder.glob("kernels-*/**/*") if p.is_file()]
-    return folder, sum(p.stat().st_size for p in files), len(files)
+    place = kernel_cache.find_place()
+    base = (place.folder or place.wanted).parent
+    return base, *_count(base)
+
+
+def _count(base):
+    files = [p for f in kernel_cache.kept_in(base) for p in f.rglob("*") if p.is_file()]
+    return sum(p.stat().st_size for p in files), len(files)
 
 
 def clear_cache() -> tuple[Path, int, int]:
     """Delete all compiled kernels, older ones too; return what was deleted."""
-    folder, size, files = cache()
-    for kernels in folder.glob("kernels-*"):
-        shutil.rmtree(kernels)
-    return folder, size, files
+    bases = [folder.parent for folder in kernel_cache.folders()]
+    size, files = map(sum, zip(*map(_count, bases), strict=True))
+    for base in bases:
+        for folder in kernel_cache.kept_in(base):
+            shutil.rmtree(folder)
+    return bases[0], size, files
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -1,59 +1,22 @@
-"""The only file that decides how kernels are compiled and where they are kept, and the
-only one that knows which package the CUDA target is.
-
-Numba caches a compiled kernel beside the source file it stands in, and does not notice
-that a helper in another file has changed. So our kernels are cached in a folder named
-after a hash of all our sources: an edit anywhere starts a fresh folder, and a stale
-kernel cannot be loaded.
+"""The only file that decides how kernels are compiled, and the only one that knows
+which package the CUDA target is. Where they are kept, `kernel_cache.py` decides.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import importlib
 import importlib.util
 import os
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from unittest import mock
 
 from minigen import extras
 from minigen.errors import BackendError
-
-
-def source_hash() -> str:
-    """Return a hash over every source file of the package (twelve hex digits)."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in sorted([*root.glob("*.py"), *root.glob("ops/**/*.py")]):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def cache_folder() -> Path:
-    """Return the folder of compiled kernels of exactly these sources.
-
-    MINIGEN_CACHE overrides the user's cache folder.
-    """
-    base = os.environ.get("MINIGEN_CACHE")
-    if base is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        base = Path(home) / "minigen"
-    return Path(base) / f"kernels-{source_hash()}"
-
-
-if "NUMBA_CACHE_DIR" not in os.environ:
-    if "numba" in sys.modules:
-        import numba.core.config
-
-        numba.core.config.CACHE_DIR = str(cache_folder())
-    else:
-        os.environ["NUMBA_CACHE_DIR"] = str(cache_folder())
+from minigen.kernel_cache import keep
 
 # threads that wait for work soon sleep instead of spinning on: where another process
 # holds a core, spinning made a small decode a hundred times slower. But the next kernel
@@ -73,7 +36,6 @@ __all__ = [
     "ADDED",
     "Resources",
     "argument_types",
-    "cache_folder",
     "compile_ptx",
     "core",
     "cuda",
@@ -89,24 +51,33 @@ __all__ = [
     "link",
     "prange",
     "serial",
-    "source_hash",
 ]
 
 # sums may be reordered and fused, which lets them run in vector registers; nan and
 # infinity keep their meaning, since masks and filters are made of them
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
-kernel = numba.njit(cache=True, parallel=True, error_model="numpy", fastmath=_FAST)
-"""Compile a CPU kernel whose `prange` loops run on all threads."""
-
-serial = numba.njit(cache=True, error_model="numpy", fastmath=_FAST)
-"""Compile a CPU kernel that runs on one thread."""
+_compile = numba.njit(error_model="numpy", fastmath=_FAST)
+_compile_parallel = numba.njit(parallel=True, error_model="numpy", fastmath=_FAST)
+_compile_exact = numba.njit(error_model="numpy", fastmath={"contract"})
 
 inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
 """Compile a helper into the kernels that call it."""
 
-exact = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})
-"""Compile a function whose sums and differences keep the order they are written in."""
+
+def kernel(function):
+    """Compile a CPU kernel whose `prange` loops run on all threads."""
+    return keep(_compile_parallel(function))
+
+
+def serial(function):
+    """Compile a CPU kernel that runs on one thread."""
+    return keep(_compile(function))
+
+
+def exact(function):
+    """Compile a function whose sums and differences keep the order they stand in."""
+    return keep(_compile_exact(function))
 
 
 def __getattr__(name):
@@ -122,7 +93,7 @@ def __getattr__(name):
 
 def gpu_kernel(function):
     """Declare a CUDA kernel. It is compiled when it is first launched, never before."""
-    return __getattr__("cuda").jit(cache=True)(function)
+    return keep(__getattr__("cuda").jit(function), "cuda")
 
 
 def gpu_inline(function):

@@ -94,10 +94,13 @@ def check_folder(path: str | Path) -> None:
     return _try(path, path.parent)
 
 
-def make_folder(path: str | Path) -> Path:
-    """Make a folder, and those above it, unless it is there; or raise InputError."""
+def make_folder(path: str | Path, mode: int = 0o777) -> Path:
+    """Make a folder, and those above it, unless it is there; or raise InputError.
+
+    mode: of the folder, if it is new, less what umask takes.
+    """
     try:
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(path, mode, exist_ok=True)
     except (OSError, ValueError) as error:
         raise _refusal(path, error) from None
     return Path(path)

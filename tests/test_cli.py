@@ -381,13 +381,15 @@ def test_doctor_says_which_gpu_there_is(monkeypatch):
 
 
 def test_doctor_clears_the_cache_and_nothing_else(minigen, monkeypatch, tmp_path):
-    monkeypatch.setattr(target, "cache_folder", lambda: tmp_path / "kernels-b")
-    for name in ("kernels-a", "kernels-b", "other"):
+    monkeypatch.setenv("MINIGEN_CACHE", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    for name in (f"kernels-{'a' * 12}", f"kernels-{'b' * 12}", "kernels-mine", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_bytes(b"1234")
     assert doctor.cache() == (tmp_path, 8, 2)
     assert doctor.clear_cache() == (tmp_path, 8, 2)
-    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["kernels-mine", "other"]
 
 
 def test_evaluate_reads_a_sweep(minigen):

@@ -12,8 +12,8 @@ import hypothesis
 import numpy as np
 from hypothesis import Phase, configuration
 
+from minigen import kernel_cache
 from minigen.checking.report import Finding
-from minigen.target import cache_folder
 
 PATIENCE = 100
 """Cases that are tried to make a failing one smaller."""
@@ -60,7 +60,9 @@ def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding |
 def _notes_elsewhere():
     # hypothesis keeps what it works out in a folder, here not in the user's own
     before = getattr(configuration, "__hypothesis_home_directory", None)
-    configuration.set_hypothesis_home_dir(cache_folder().parent / "hypothesis")
+    place = kernel_cache.place()
+    home = (place.folder or place.wanted).parent / "hypothesis"
+    configuration.set_hypothesis_home_dir(home)
     try:
         yield
     finally:

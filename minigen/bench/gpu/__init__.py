@@ -12,6 +12,7 @@ from minigen.bench import weights
 from minigen.bench.compare import decoder_of
 from minigen.bench.gpu import cases, parts, report, results, timing
 from minigen.config import PRESETS
+from minigen.kernel_cache import source_hash
 from minigen.pipeline import assemble
 
 PARTS = ("kernels", "launch", "images")
@@ -82,7 +83,7 @@ def machine() -> dict:
         "driver": ".".join(map(str, driver)),
         "numba_cuda": metadata.version("numba-cuda"),
         "minigen": __version__,
-        "sources": target.source_hash(),
+        "sources": source_hash(),
     }
 
 

@@ -1,0 +1,291 @@
+"""Where compiled kernels are kept from one run to the next.
+
+Numba has a cache of its own, but it does not notice that a helper in another file has
+changed, gives up where it cannot write, and runs what lies in a folder of another user.
+So kernels are kept here instead: in a folder that is named after a hash of all our
+sources and belongs to the user alone, a file for each kernel and kind of arguments. It
+begins with the digest of what follows. What is missing, damaged or of another version
+is compiled again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from minigen.errors import InputError
+from minigen.writing import make_folder, write_file
+
+FOLDER = re.compile(r"kernels-[0-9a-f]{12}")
+"""The name of a folder of kernels: it ends in the hash of their sources."""
+
+MONTH = 30 * 24 * 3600
+"""Seconds after which a folder that no process has used is removed."""
+
+DIGEST = hashlib.sha256().digest_size
+
+
+@functools.cache
+def source_hash() -> str:
+    """Return a hash over every source file of the package (twelve hex digits)."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted([*root.glob("*.py"), *root.glob("ops/**/*.py")]):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where kernels are kept.
+
+    folder: None where there is no place, and kernels are compiled at every start.
+    wanted: where they should be; reason: why they are not, "" where they are.
+    """
+
+    folder: Path | None
+    wanted: Path
+    reason: str = ""
+
+
+def wanted_folder() -> Path:
+    """Return the folder of compiled kernels of exactly these sources.
+
+    It lies in MINIGEN_CACHE, else in the user's cache folder.
+    """
+    base = os.environ.get("MINIGEN_CACHE")
+    if not base:
+        home = os.environ.get("XDG_CACHE_HOME", "")
+        # a relative one is to be ignored, its specification says
+        home = home if os.path.isabs(home) else "~/.cache"
+        base = os.path.join(home, "minigen")
+    base = os.path.abspath(os.path.expanduser(base))
+    return Path(base) / f"kernels-{source_hash()}"
+
+
+def folders() -> list[Path]:
+    """Return the wanted folder, and a temporary one for where that cannot be used."""
+    wanted = wanted_folder()
+    user = f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
+    try:
+        base = Path(tempfile.gettempdir()) / f"minigen-cache{user}"
+    except OSError:
+        # a machine with no place to write at all
+        return [wanted]
+    return [wanted, base / wanted.name]
+
+
+def find_place() -> Place:
+    """Look for a folder to keep kernels in, and make it; say nothing."""
+    wanted, *others = folders()
+    reasons = []
+    for folder in (wanted, *others):
+        reasons.append(_open(folder))
+        if not reasons[-1]:
+            _tidy(folder)
+            return Place(folder, wanted, reasons[0])
+    return Place(None, wanted, reasons[0])
+
+
+@functools.cache
+def place() -> Place:
+    """Return where this process keeps its kernels; say it, if it is not as wanted."""
+    found = find_place()
+    if found.reason:
+        kept = f"are kept in {found.folder}" if found.folder else "are not kept"
+        _tell(
+            f"{found.reason}, so compiled kernels {kept}; set MINIGEN_CACHE to a "
+            "folder of your own"
+        )
+    return found
+
+
+def _open(folder):
+    # make it, where it is missing; return why it cannot be used, or ""
+    try:
+        if not os.path.lexists(folder):
+            make_folder(folder, 0o700)
+        found = os.lstat(folder)
+    except (InputError, OSError) as error:
+        return str(error).partition(";")[0]
+    if not stat.S_ISDIR(found.st_mode):
+        return f"{folder} is not a folder"
+    if not _is_mine(found):
+        return f"{folder} belongs to another user"
+    if hasattr(os, "geteuid"):
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return f"{folder} can be written by other users"
+        with suppress(OSError):
+            os.chmod(folder, 0o700)
+    return ""
+
+
+def _is_mine(found):
+    return not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+
+
+def kept_in(base: Path) -> list[Path]:
+    """Return the folders of kernels in a folder, those of other sources too."""
+    with suppress(OSError):
+        return [
+            path
+            for path in sorted(base.iterdir())
+            for found in (os.lstat(path),)
+            if FOLDER.fullmatch(path.name) and stat.S_ISDIR(found.st_mode)
+            if _is_mine(found)
+        ]
+    return []
+
+
+def _tidy(folder):
+    # a process that loses its folder finds no kernels there, and makes it again
+    with suppress(OSError):
+        os.utime(folder)
+        for other in kept_in(folder.parent):
+            if other != folder and time.time() - other.stat().st_mtime > MONTH:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+@functools.cache
+def _tell(text):
+    print(f"minigen: {text}", file=sys.stderr)
+
+
+def keep(dispatcher, target: str = "cpu"):
+    """Let what Numba compiles of a dispatcher be kept, and return it.
+
+    target: "cpu" or "cuda". Left alone is a function of which not all can be known: one
+    whose source is no file of this package, or that is made of variables of another.
+    """
+    function = getattr(dispatcher, "py_func", None)
+    if function is not None and function.__closure__ is None:
+        source = Path(os.path.abspath(function.__code__.co_filename))
+        if Path(os.path.abspath(__file__)).parent in source.parents:
+            dispatcher._cache = Kept(function, source, target)
+    return dispatcher
+
+
+class Kept:
+    """What Numba asks of a cache, for the kernels of one function."""
+
+    def __init__(self, function, source, target):
+        self.function, self.source, self.target = function, source, target
+        self.enabled = True
+
+    @property
+    def cache_path(self):
+        return place().folder
+
+    def enable(self):
+        self.enabled = True
+
+    def disable(self):
+        self.enabled = False
+
+    # Numba means to compile all of them again
+    flush = disable
+
+    def load_overload(self, signature, context):
+        """Return what was compiled for a signature, or None."""
+        try:
+            with self._targeted():
+                context.refresh()
+                content = _read(self._path(signature, context.codegen()))
+                known, kind, state = pickle.loads(content)
+                if known != signature:
+                    return None
+                if isinstance(state, dict):
+                    return kind._rebuild(**state)
+                return kind._rebuild(context, *state)
+        except Exception:
+            # no such file, or whatever is wrong with it: it is written anew
+            return None
+
+    def save_overload(self, signature, compiled):
+        """Keep what was compiled for a signature."""
+        from numba.core.serialize import dumps
+
+        try:
+            path = self._path(signature, compiled.codegen)
+            if not _can_be_kept(compiled):
+                return
+            on_cpu = self.target == "cpu"
+            state = compiled._reduce() if on_cpu else compiled._reduce_states()
+            content = dumps((signature, type(compiled), state))
+            make_folder(path.parent, 0o700)
+            # what could not be read must not give its owner to what can
+            with suppress(OSError):
+                path.unlink()
+            write_file(path, hashlib.sha256(content).digest() + content)
+        except LookupError:
+            return
+        except Exception as error:
+            # a kernel that cannot be kept runs all the same
+            reason = str(error).rpartition(" cannot be written: ")[2].partition(";")[0]
+            _tell(f"compiled kernels cannot be kept in {place().folder}: {reason}")
+
+    def _path(self, signature, codegen):
+        # LookupError where nothing is kept
+        folder = place().folder
+        if folder is None or not self.enabled:
+            raise LookupError("kernels are not kept")
+        name = f"{self.function.__module__}.{self.function.__qualname__}"
+        about = (
+            name, self.function.__code__.co_firstlineno, self.source.read_bytes(),
+            self.target, _versions(self.target), codegen.magic_tuple(), signature,
+        )  # fmt: skip
+        digest = hashlib.sha256(repr(about).encode()).hexdigest()[:24]
+        short = re.sub("[^A-Za-z0-9_.]", "", name.removeprefix("minigen."))
+        return folder / f"{short[-100:]}-{digest}.nbc"
+
+    def _targeted(self):
+        if self.target == "cpu":
+            return nullcontext()
+        from numba.core.target_extension import target_override
+
+        return target_override(self.target)
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        if not _is_mine(os.fstat(file.fileno())):
+            raise PermissionError(f"{path} belongs to another user")
+        digest, content = file.read(DIGEST), file.read()
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError(f"{path} is damaged")
+    return content
+
+
+@functools.cache
+def _versions(target):
+    # of all that makes code, and what else it depends on
+    import llvmlite
+    import numba
+
+    config = numba.core.config
+    settings = config.OPT, config.BOUNDSCHECK, config.DEBUGINFO_DEFAULT
+    made = (numba.__version__, llvmlite.__version__, sys.version, repr(settings))
+    return made if target == "cpu" else (*made, metadata.version("numba-cuda"))
+
+
+def _can_be_kept(compiled):
+    # not where it holds an address of this process, or what a launch was told
+    if getattr(compiled, "launch_config_sensitive", False):
+        return False
+    if any(not loop.can_cache for loop in getattr(compiled, "lifted", ())):
+        return False
+    library = getattr(compiled, "library", None)
+    return not getattr(library, "has_dynamic_globals", False)
