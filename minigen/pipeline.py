@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,15 +17,9 @@ from minigen import backends, flags, plans, recorded
 from minigen import sample as loop
 from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.checkpoints import Model, has_tokenizer, load_model
-from minigen.config import (
-    PRESETS,
-    GeneratorConfig,
-    KlConfig,
-    TokenizerConfig,
-    VqConfig,
-)
+from minigen.config import PRESETS, GeneratorConfig, KlConfig, TokenizerConfig, VqConfig
 from minigen.defaults import settle
-from minigen.errors import InputError
+from minigen.errors import BackendError, InputError
 from minigen.images import check_images
 from minigen.models import codes, kl, vq
 
@@ -71,6 +66,25 @@ class Pipeline:
     backend: str
     ops: SimpleNamespace = field(repr=False, compare=False)
     recorded: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the two models; the functions of the table are found again.
+
+        Raises BackendError where the weights lie on a device.
+        """
+        if self.ops.device is not None:
+            raise BackendError(
+                f"a pipeline on {self.backend} cannot be pickled or copied, since its "
+                "weights lie on a device; call minigen.load where it is needed"
+            )
+        # what was put in the table instead of a function of ours comes along
+        ours = vars(backends.table(self.backend))
+        own = {
+            name: function
+            for name, function in vars(self.ops).items()
+            if inspect.unwrap(function) is not inspect.unwrap(ours.get(name))
+        }
+        return _restored, (self.generator, self.tokenizer, self.backend, own)
 
     @property
     def config(self) -> GeneratorConfig:
@@ -357,6 +371,13 @@ def assemble(generator: Model, tokenizer: Model, backend: str = "auto") -> Pipel
         for model in (generator, tokenizer)
     )
     return Pipeline(*models, backend, ops)
+
+
+def _restored(
+    generator: Model, tokenizer: Model, backend: str, own: dict[str, Any]
+) -> Pipeline:
+    ops = vars(backends.table(backend)) | own
+    return Pipeline(generator, tokenizer, backend, SimpleNamespace(**ops))
 
 
 def find(model: File) -> Path:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, is_dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ import minigen
 from minigen import catalogue, evaluate, plans
 from minigen.checkpoints import load_model
 from minigen.config import PRESETS
-from minigen.errors import KernelError
+from minigen.errors import BackendError, KernelError
+from minigen.ops.silu import reference
 from minigen.show.recipe import Recipe
 
 CALL = {"seed": 3, "steps": 2, "order": "halton"}
@@ -228,6 +230,25 @@ def test_what_is_copied_is_equal(how, pipe, step):
         assert again == value and hash(again) == hash(value), value
     again = COPIES[how](pipe)
     assert np.array_equal(again.sample([7], **CALL), pipe.sample([7], **CALL))
+
+
+def twice_silu(x):
+    return 2 * reference.silu(x)
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_pipeline_is_copied_with_a_function_put_in_its_table(how, pipe):
+    ops = SimpleNamespace(**{**vars(pipe.ops), "silu": twice_silu})
+    again = COPIES[how](replace(pipe, ops=ops))
+    assert again.ops.silu is twice_silu
+    assert COPIES[how](pipe).ops.silu(np.zeros((1, 1, 1), np.float32)) == 0
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_pipeline_on_a_device_says_that_it_cannot_be_copied(how, pipe):
+    there = SimpleNamespace(**{**vars(pipe.ops), "device": object()})
+    with pytest.raises(BackendError, match="call minigen.load where it is needed"):
+        COPIES[how](replace(pipe, backend="interpreter", ops=there))
 
 
 @pytest.mark.parametrize("how", COPIES)
