@@ -36,6 +36,7 @@ EXTRAS = {
     ),
     "lessons": (("matplotlib",), "the pictures of the lessons"),
     "train": (("torch",), "training, and the PyTorch side of `minigen bench`"),
+    "types": (("mypy", "pyright"), "type checkers, to test what they say of the face"),
     "test": (
         (
             "pytest",

@@ -26,6 +26,8 @@ PARTS = {
     "greenlet": ("greenlet", "check"),
     "matplotlib": ("Matplotlib", "lessons"),
     "safetensors": ("safetensors", "test"),
+    "mypy": ("mypy", "types"),
+    "pyright": ("pyright", "types"),
 }
 """What tests may need beyond minigen itself: its name, and the extra that brings it."""
 
