@@ -23,7 +23,6 @@ import math
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops import buffers, panels
 from minigen.ops.tile import LANES, tile
 from minigen.target import exact, kernel, prange
@@ -153,12 +152,9 @@ def _many(x, w, residual, bias, add, y):
 def product(x, w, residual=None, bias=None):
     """Return x w^T + (residual + bias): (.. d), (f d) to (.. f).
 
-    x is float32; w is float32, float16 or bfloat16; residual (.. f), bias (f). Raises
-    ShapeError if the widths differ.
+    x is float32; w is float32, float16 or bfloat16; residual (.. f), bias (f).
     """
     d, f = x.shape[-1], w.shape[0]
-    if w.ndim != 2 or w.shape[1] != d:
-        raise ShapeError(f"x {x.shape} and w {w.shape} differ in their last axis")
     y = buffers.empty((*x.shape[:-1], f))
     add = residual is not None or bias is not None
     nothing = np.zeros(f, np.float32)

@@ -1,12 +1,10 @@
 """attention: against the reference, and against itself with and without a cache."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis.strategies import sampled_from
 
 from minigen.checking.specs.tokens import attention_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.attention import cpu, reference
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
@@ -93,12 +91,6 @@ def test_shared_heads_are_heads_repeated(b, m, n, r, e, seed):
             assert_same(y, file.attention_causal(q, *repeated))
 
 
-def test_heads_that_cannot_be_shared_evenly_are_refused():
-    q, k, v = inputs(0, 1, 2, 4, 3, 4)
-    with pytest.raises(ShapeError, match="3 heads of q cannot share 2 of k"):
-        cpu.attention(q, k[:, :, :2], v[:, :, :2], 1)
-
-
 @given(st.b, st.n, st.h, st.e, st.seeds)
 def test_one_token_a_step_equals_causal(b, n, h, e, seed):
     q, k, v = inputs(seed, b, n, n, h, e)
@@ -175,16 +167,7 @@ def test_one_wide_head_as_in_the_tokenizer():
     )
 
 
-def test_append_writes_in_place_and_within_its_cache():
+def test_append_writes_in_place():
     cache, new = np.zeros((1, 4, 1, 2), np.float32), np.ones((1, 2, 1, 2), np.float32)
     assert cpu.append(cache, new, 1) is cache
     assert cache[0, :, 0, 0].tolist() == [0, 1, 1, 0]
-    for length in (-1, 3):
-        with pytest.raises(ShapeError, match="cache of 4"):
-            cpu.append(cache, new, length)
-
-
-@pytest.mark.parametrize("length", [0, 5])
-def test_a_length_that_the_cache_has_not_is_refused(length):
-    with pytest.raises(ShapeError, match="up to 4"):
-        cpu.attention(*inputs(0, 1, 2, 4, 1, 4), length)

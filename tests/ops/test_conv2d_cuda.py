@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as given_by
 
 from minigen import arrays
-from minigen.errors import ShapeError
 from minigen.ops.conv2d import cuda, reference
 from tests import strategies as st
 from tests.ops.test_conv2d import ADDING, PLAIN, inputs, wide
@@ -91,18 +90,3 @@ def test_halving_pads_on_the_right_and_at_the_bottom():
 def test_halving_a_single_row_leaves_nothing():
     values = inputs("conv3x3_half", 0, 2, 1, 6, 3, 5)
     assert run("conv3x3_half", 0, values).shape == (2, 0, 3, 5)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_shapes_that_do_not_fit_are_refused(name):
-    x, w, bias, *rest = inputs(name, 0, 1, 2, 2, 3, 4)
-    with pytest.raises(ShapeError, match="channels"):
-        run(name, 0, (x, w[..., :2], bias, *rest))
-    with pytest.raises(ShapeError, match="bias"):
-        run(name, 0, (x, w, bias[:3], *rest))
-    if rest:
-        with pytest.raises(ShapeError, match="residual"):
-            run(name, 0, (x, w, bias, rest[0][..., :3]))
-    if "3x3" in name:
-        with pytest.raises(ShapeError, match=r"expected \(4, 3, 3, 3\)"):
-            run(name, 0, (x, w[:, :2], bias, *rest))

@@ -1,12 +1,10 @@
 """guide: a straight line from the unconditional to the conditional logits, and on."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as hypothesis_strategies
 
 from minigen.checking.specs.draws import guide_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.guide import cpu, reference
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
@@ -26,8 +24,3 @@ def test_weight_zero_is_exactly_unconditional_and_rows_do_not_mix():
     logits = st.floats(0, 6, 4, 33)
     assert (cpu.guide(logits, 0.0) == logits[3:]).all()
     assert_same(cpu.guide(logits[[1, 4]], 3.0), cpu.guide(logits, 3.0)[1:2])
-
-
-def test_an_odd_number_of_rows_is_refused():
-    with pytest.raises(ShapeError, match="even number"):
-        cpu.guide(np.ones((3, 1, 2), np.float32), 2.0)

@@ -11,7 +11,6 @@ from hypothesis import strategies as given_by
 
 from minigen import arrays, target
 from minigen.checking.specs.images import distances_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.lookup import cuda as lookup_cuda
 from minigen.ops.lookup import reference as lookup
 from minigen.ops.pixels import cuda as pixels_cuda
@@ -106,12 +105,6 @@ def test_distances_beyond_float32_still_give_a_code():
     z, codes = np.full((2, 2), 1e30, np.float32), np.zeros((3, 2), np.float32)
     assert run(lookup_cuda.lookup, z, codes).tolist() == [0, 0]
     assert set(run(lookup_cuda.lookup, z, z).tolist()) <= {0, 1}
-
-
-@pytest.mark.parametrize("function", [lookup_cuda.lookup, lookup_cuda.distances])
-def test_axes_that_differ_are_refused(function):
-    with pytest.raises(ShapeError, match="last axis"):
-        run(function, st.floats(0, 2, 3), st.floats(1, 4, 2))
 
 
 @given(b, y, x, given_by.sampled_from((1, 3)), st.seeds, schedules)

@@ -151,21 +151,6 @@ def test_three_bfloat16_are_a_float32(values):
     assert_same(x - high, middle + low)
 
 
-def test_shapes_and_dtypes_that_do_not_fit_are_refused():
-    device = arrays.Interpreter()
-    x, w = np.ones((1, 2, 3), np.float32), np.ones((4, 3), np.float32)
-    with pytest.raises(ShapeError, match="last axis"):
-        cuda.linear(device, x, np.ones((4, 5), np.float32))
-    with pytest.raises(ShapeError, match="last axis"):
-        cuda.linear(device, x, np.ones(3, np.float32))
-    with pytest.raises(ShapeError, match="residual"):
-        cuda.linear_add(device, x, w, np.ones((1, 2, 5), np.float32))
-    with pytest.raises(ShapeError, match="w has dtype int64"):
-        cuda.linear(device, x, w.astype(np.int64))
-    with pytest.raises(ShapeError, match="x has dtype float64"):
-        cuda.linear(device, x.astype(np.float64), w)
-
-
 @pytest.mark.parametrize(
     ("rows", "d", "dtype", "cores", "expected"),
     [
@@ -271,7 +256,7 @@ def test_cublas_leaves_the_rest_to_our_kernels(rows, dtype):
 
 
 def test_cublas_refuses_what_linear_refuses():
-    with pytest.raises(ShapeError, match="last axis"):
+    with pytest.raises(ShapeError, match="x has shape"):
         cublas.use(Gpu(), Blas())(np.ones((70, 3), np.float32), np.ones((4, 5)))
 
 

@@ -1,11 +1,9 @@
 """lookup: unit rows, distances, and which code is the nearest."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 
 from minigen.checking.specs.images import distances_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.lookup import cpu, reference
 from tests import strategies as st
 from tests.tolerance import EPS, FACTOR, assert_close, assert_same
@@ -68,8 +66,3 @@ def test_a_vector_has_the_same_code_in_any_company():
     together = cpu.lookup(z, codes)
     alone = [cpu.lookup(z[i : i + 1], codes)[0] for i in range(50)]
     assert together.tolist() == alone
-
-
-def test_axes_that_differ_are_refused():
-    with pytest.raises(ShapeError, match="last axis"):
-        cpu.lookup(st.floats(0, 2, 3), st.floats(1, 4, 2))

@@ -113,12 +113,3 @@ def test_which_way_is_taken():
 def test_sizes_that_fit_nowhere_are_refused():
     with pytest.raises(ShapeError, match="2 channels with a state of 4096"):
         launched(1, 1, 1, 2, 4096)
-
-
-def test_sizes_of_no_mixer_are_refused():
-    device, given = Recorder(), case(0, 1, 1, 3, 2, 4, 4)
-    with pytest.raises(ShapeError, match="3 heads do not divide into 2 groups"):
-        cuda.mamba2_step(device, *given[:-2], 2, 1e-5)
-    given[0] = given[0][..., 1:]
-    with pytest.raises(ShapeError, match="projected has shape"):
-        cuda.mamba2_step(device, *given)

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as hs
 
 from minigen.checking.specs import states
-from minigen.errors import ShapeError
 from minigen.ops.add_rms_norm import cpu as add_rms_norm
 from minigen.ops.add_rms_norm import reference as add_rms_norm_reference
 from minigen.ops.columns import cpu as columns
@@ -49,11 +48,6 @@ def test_gated_silu(b, n, f, scale, seed):
     assert not silu.gated_silu(x).any()
 
 
-def test_an_odd_width_has_no_halves():
-    with pytest.raises(ShapeError, match="no two halves"):
-        silu.gated_silu(np.ones((1, 1, 3), np.float32))
-
-
 @given(st.b, st.n, st.d, st.seeds, hs.data())
 def test_columns(b, n, d, seed, data):
     x = st.floats(seed, b, n, d)
@@ -61,9 +55,6 @@ def test_columns(b, n, d, seed, data):
     last = data.draw(hs.integers(first + 1, d))
     expected = columns_reference.columns(x, first, last)
     assert_same(columns.columns(x, first, last), expected)
-    for wrong in ((last, first), (first, d + 1), (-1, last)):
-        with pytest.raises(ShapeError, match="were asked for"):
-            columns.columns(x, *wrong)
 
 
 @given(st.b, st.n, st.d, st.seeds)
@@ -77,12 +68,6 @@ def test_modulate_and_gate(b, n, d, seed):
     nothing = np.zeros_like(shift)
     assert_same(modulate.modulate(x, nothing, nothing) + 0, x + 0)
     assert not modulate.gate(x, nothing).any()
-
-
-def test_a_shift_for_every_token_is_refused():
-    x = np.ones((1, 2, 3), np.float32)
-    with pytest.raises(ShapeError, match="shift has shape"):
-        modulate.modulate(x, x, x)
 
 
 @given(st.b, st.n, st.d, st.seeds)
@@ -118,8 +103,6 @@ def test_groups_know_nothing_of_each_other():
     x[..., 4:] *= 7
     again = gated_rms_norm.gate_rms_norm(x, z, w[0, 0], 3, 1e-5)
     assert_same(again[..., :4], y[..., :4])
-    with pytest.raises(ShapeError, match="12 channels do not divide into 5"):
-        gated_rms_norm.gate_rms_norm(x, z, w[0, 0], 5, 1e-5)
 
 
 @given(st.b, st.n, st.h, scales, st.seeds)

@@ -1,12 +1,10 @@
 """selective_scan: a step is a sequence of one; only the state is handed on."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as hs
 
 from minigen.checking.specs.states import scan_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.selective_scan import cpu, reference
 from tests import strategies as st
 from tests.ops.scans import in_parts, of_images, scan_case, whole, wide
@@ -65,10 +63,3 @@ def test_a_step_of_zero_leaves_the_state_as_it_is(c, s, seed):
     ]
     # a zero may have lost its sign
     assert_same(whole(cpu.selective_scan, kept)[1] + 0, state + 0)
-
-
-def test_channels_that_do_not_divide_into_groups_are_refused():
-    case = scan_case(0, 1, 2, 3, 1, 4)
-    case[3] = case[4] = np.ones((1, 2, 2, 4), np.float32)
-    with pytest.raises(ShapeError, match="3 channels do not divide into 2 groups"):
-        cpu.selective_scan(*case)

@@ -6,7 +6,6 @@ from hypothesis import example, given
 from hypothesis import strategies as hs
 
 from minigen.checking.specs.states import scan_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.selective_scan import cuda, reference
 from tests import strategies as st
 from tests.kernels.collect import Recorder
@@ -115,13 +114,3 @@ def test_a_single_token_has_a_kernel_of_its_own():
         cuda.selective_scan(device, *map(device.put, scan_case(0, 1, n, 1, 1, 1)))
     names = [launch.name.rpartition(".")[2] for launch in device.launches]
     assert names == ["_selective_scan_step", "_selective_scan"]
-
-
-def test_what_does_not_fit_is_refused():
-    case = scan_case(0, 1, 2, 3, 1, 4)
-    case[3] = case[4] = np.ones((1, 2, 2, 4), np.float32)
-    for launcher in (cuda.selective_scan, cuda.selective_scan_naive):
-        with pytest.raises(ShapeError, match="3 channels do not divide into 2 groups"):
-            on_device(launcher)(*case)
-        with pytest.raises(ShapeError, match="state has shape"):
-            on_device(launcher)(*scan_case(0, 1, 2, 3, 1, 4)[:-1], np.ones((1, 3, 5)))

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as hs
 
 from minigen.checking.specs.states import ssd_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.selective_scan import reference as selective_scan
 from minigen.ops.ssd import cpu, reference
 from tests import strategies as st
@@ -140,12 +139,3 @@ def test_the_state_does_not_grow(b, p, s):
         case = ssd_case(0, b, n, 1, 2, p, s)
         sizes.add(whole(cpu.ssd, case)[1].shape)
     assert sizes == {(b, 2, p, s)}
-
-
-def test_what_does_not_fit_is_refused():
-    case = ssd_case(0, 1, 2, 1, 3, 2, 4)
-    with pytest.raises(ShapeError, match="at least one token"):
-        cpu.ssd_chunked(*case, 0)
-    case[3] = case[4] = np.ones((1, 2, 2, 4), np.float32)
-    with pytest.raises(ShapeError, match="3 heads do not divide into 2 groups"):
-        cpu.ssd(*case)

@@ -6,7 +6,6 @@ from hypothesis import example, given
 from hypothesis import strategies as hs
 
 from minigen.checking.specs.states import ssd_magnitude
-from minigen.errors import ShapeError
 from minigen.ops.ssd import cuda, reference
 from tests import strategies as st
 from tests.kernels.collect import Recorder
@@ -143,13 +142,3 @@ def test_which_kernels_are_launched():
         f"_ssd_chunked_{what}" for what in ("scores", "left", "states", "outputs")
     ]
     assert names == ["_ssd_step", "_ssd", *chunked]
-
-
-def test_what_does_not_fit_is_refused():
-    case = ssd_case(0, 1, 2, 1, 3, 2, 4)
-    with pytest.raises(ShapeError, match="at least one token"):
-        on_device(cuda.ssd_chunked)(*case, 0)
-    case[3] = case[4] = np.ones((1, 2, 2, 4), np.float32)
-    for launcher, rest in ((cuda.ssd, ()), (cuda.ssd_chunked, (2,))):
-        with pytest.raises(ShapeError, match="3 heads do not divide into 2 groups"):
-            on_device(launcher)(*case, *rest)

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigen import arrays, rng
-from minigen.errors import ShapeError
 from minigen.ops.uniforms import cpu, cuda, reference
 from tests.tolerance import assert_same
 
@@ -81,8 +80,3 @@ def test_no_word_gives_0_or_1(monkeypatch, word):
 def test_none_are_none(b, m):
     given = words(0, 0), np.arange(b), np.arange(m)
     assert interpreted(*given, 0, 0).shape == reference.uniforms(*given, 0, 0).shape
-
-
-def test_a_key_has_two_words():
-    with pytest.raises(ShapeError, match=r"key has shape \(3,\), expected \(2,\)"):
-        interpreted(words(0, 0, 0), np.arange(2), np.arange(2), 0, 0)

@@ -25,15 +25,12 @@ def _add_rms_norm(x, residual, w, eps, y, total):
 def add(x, y):
     # (b n d), (b n d) -> (b n d)
     """Return x + y, as float32."""
-    buffers.expect("y", y, x.shape)
     return np.add(x, y, out=buffers.empty(x.shape))
 
 
 def add_rms_norm(x, residual, w, eps):
     # (b n d), (b n d), (d) -> (b n d), (b n d)
     """Return rms_norm(x + residual), and x + residual."""
-    buffers.expect("residual", residual, x.shape)
-    buffers.expect("w", w, x.shape[-1:])
     y, total = buffers.empty(x.shape), buffers.empty(x.shape)
     rows = (-1, x.shape[-1])
     _add_rms_norm(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.conv2d import winograd
 from minigen.ops.products import product
@@ -77,15 +76,12 @@ def _convolve(x, w, bias, residual, grid, side, step, edge, out):
 def conv1x1(x, w, bias):
     # (b y x c), (f c), (f) -> (b y x f)
     """Mix the channels of every position: out = x w^T + bias."""
-    _check(x, w[:, None, None], bias)
     return product(x, w, bias=bias)
 
 
 def conv1x1_add(x, w, bias, residual):
     # (b y x c), (f c), (f), (b y x f) -> (b y x f)
     """Return residual + conv1x1(x, w, bias)."""
-    buffers.expect("residual", residual, (*x.shape[:3], len(w)))
-    _check(x, w[:, None, None], bias)
     return product(x, w, residual, bias)
 
 
@@ -99,7 +95,6 @@ def conv3x3(x, w, bias):
 def conv3x3_add(x, w, bias, residual):
     # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
     """Return residual + conv3x3(x, w, bias)."""
-    buffers.expect("residual", residual, (*x.shape[:3], len(w)))
     run = _winograd if winograd.pays(x.shape, w.shape) else _padded
     return run(x, w, bias, residual)
 
@@ -123,7 +118,6 @@ def _padded(x, w, bias, residual):
 
 
 def _plain(x, w, bias, residual, grid, step, edge):
-    _check(x, w, bias)
     f, side, _, c = w.shape
     n = len(x) * grid[0] * grid[1]
     out = buffers.empty((-(-n // 4) * 4, f))
@@ -135,7 +129,6 @@ def _plain(x, w, bias, residual, grid, step, edge):
 
 
 def _winograd(x, w, bias, residual):
-    _check(x, w, bias)
     f, c = len(w), x.shape[3]
     u = buffers.empty((f // winograd.WIDTH, 16, c, winograd.WIDTH))
     winograd.transform_weights(buffers.floats(w), u)
@@ -145,9 +138,3 @@ def _winograd(x, w, bias, residual):
         buffers.floats(x), u, buffers.floats(bias), residual, out.reshape(-1, f)
     )
     return out
-
-
-def _check(x, w, bias):
-    if x.ndim != 4 or w.ndim != 4 or w.shape[3] != x.shape[3]:
-        raise ShapeError(f"x {x.shape} and w {w.shape} differ in their channels")
-    buffers.expect("bias", bias, w.shape[:1])

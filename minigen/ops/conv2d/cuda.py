@@ -27,8 +27,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import ShapeError
-from minigen.ops import buffers
 from minigen.ops.intrinsics import widen
 from minigen.ops.warps import warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
@@ -290,15 +288,13 @@ def _conv3x3_half(x, w, bias, height, width, y):
 def conv1x1(device, x, w, bias):
     # (b y x c), (f c), (f) -> (b y x f)
     """Mix the channels of every position: out = x w^T + bias."""
-    _check(x, w, bias)
     return _launch(device, _conv1x1, x, w, (bias,), x.shape[1:3])
 
 
 def conv1x1_add(device, x, w, bias, residual):
     # (b y x c), (f c), (f), (b y x f) -> (b y x f)
     """Return residual + conv1x1(x, w, bias)."""
-    _check(x, w, bias)
-    rest = bias, _rows(residual, x, w)
+    rest = bias, _rows(residual)
     return _launch(device, _conv1x1_add, x, w, rest, x.shape[1:3])
 
 
@@ -308,7 +304,6 @@ def conv3x3(device, x, w, bias):
 
     For at most 4 features there is a kernel that wastes nothing on more.
     """
-    _check(x, w, bias, 3, 3)
     sides = x.shape[1:3]
     rest = bias, *map(np.int32, sides)
     if w.shape[0] > FEW:
@@ -319,9 +314,8 @@ def conv3x3(device, x, w, bias):
 def conv3x3_add(device, x, w, bias, residual):
     # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
     """Return residual + conv3x3(x, w, bias)."""
-    _check(x, w, bias, 3, 3)
     sides = x.shape[1:3]
-    rest = bias, _rows(residual, x, w), *map(np.int32, sides)
+    rest = bias, _rows(residual), *map(np.int32, sides)
     return _launch(device, _conv3x3_add, x, w, rest, sides)
 
 
@@ -331,7 +325,6 @@ def conv3x3_half(device, x, w, bias):
 
     One column of zeros is added on the right and one row at the bottom.
     """
-    _check(x, w, bias, 3, 3)
     rest = bias, *map(np.int32, x.shape[1:3])
     sides = x.shape[1] // 2, x.shape[2] // 2
     return _launch(device, _conv3x3_half, x, w, rest, sides)
@@ -340,7 +333,6 @@ def conv3x3_half(device, x, w, bias):
 def conv3x3_naive(device, x, w, bias):
     # (b y x c), (f 3 3 c), (f) -> (b y x f)
     """Return conv3x3(x, w, bias) with one thread for every output: slow, to read."""
-    _check(x, w, bias, 3, 3)
     sides = x.shape[1:3]
     rest = bias, *map(np.int32, sides)
     return _launch(device, _conv3x3_naive, x, w, rest, sides, (1, THREADS))
@@ -359,13 +351,6 @@ def _launch(device, kernel, x, w, rest, sides, tile=(PIXELS, FEATURES)):
     return y
 
 
-def _rows(residual, x, w):
-    buffers.expect("residual", residual, (*x.shape[:3], w.shape[0]))
-    return residual.reshape((-1, w.shape[0]))
-
-
-def _check(x, w, bias, *taps):
-    if x.ndim != 4 or w.shape[-1] != x.shape[3]:
-        raise ShapeError(f"x {x.shape} and w {w.shape} differ in their channels")
-    buffers.expect("w", w, (w.shape[0], *taps, x.shape[3]))
-    buffers.expect("bias", bias, w.shape[:1])
+def _rows(residual):
+    b, y, x, f = residual.shape
+    return residual.reshape((b * y * x, f))

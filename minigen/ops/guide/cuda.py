@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 256
@@ -27,8 +26,6 @@ def guide(device, logits, weight):
     # (2b m v) -> (b m v)
     """Return l_u + (l_c - l_u) * weight; the first b rows are the conditional ones."""
     rows = logits.shape[0]
-    if rows % 2:
-        raise ShapeError(f"guidance needs an even number of rows, got {rows}")
     y = device.empty((rows // 2, *logits.shape[1:]))
     arguments = logits.reshape(2, y.size), np.float32(weight), y.reshape(-1)
     device.launch(_guide, -(-y.size // THREADS), THREADS, *arguments)

@@ -19,9 +19,11 @@ import importlib
 
 import numpy as np
 
+from minigen import signatures
+from minigen.calls import checked
 from minigen.errors import BackendError
 from minigen.extras import install
-from minigen.ops.linear import cuda
+from minigen.ops.linear import cuda, reference
 
 _AS_IT_IS, _TRANSPOSED = 0, 1
 
@@ -41,7 +43,6 @@ def use(device, bindings=None):
 
     def linear(x, w):
         # (b n d), (f d) -> (b n f)
-        cuda.expect_factors(x, w)
         f, d = w.shape
         n = x.size // d
         if w.dtype != np.float32 or n <= cuda.SKINNY_ROWS:
@@ -56,7 +57,7 @@ def use(device, bindings=None):
         )  # fmt: skip
         return y
 
-    return linear
+    return checked(signatures.of(reference.linear), linear, "cuda")
 
 
 def _address(array):

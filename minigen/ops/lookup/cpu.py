@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.lookup.reference import unit
 from minigen.target import serial
@@ -42,7 +41,6 @@ def _distances(z, columns, out):
 def distances(z, codes):
     # (n c), (k c) -> (n k)
     """Return all squared distances: |z|^2 + |code|^2 - 2 z.code."""
-    _check(z, codes)
     out = buffers.empty((len(z), len(codes)))
     _distances(buffers.floats(z), buffers.floats(codes.T), out)
     return out
@@ -51,7 +49,6 @@ def distances(z, codes):
 def lookup(z, codes):
     # (n c), (k c) -> (n)
     """Return the index of the nearest code of every row, the lowest on exact ties."""
-    _check(z, codes)
     z, columns = buffers.floats(z), buffers.floats(codes.T)
     near = buffers.empty((min(_VECTORS, len(z)), len(codes)))
     nearest = buffers.empty(len(z), np.int64)
@@ -60,10 +57,3 @@ def lookup(z, codes):
         _distances(some, columns, near[: len(some)])
         nearest[i : i + _VECTORS] = near[: len(some)].argmin(1)
     return nearest
-
-
-def _check(z, codes):
-    if z.ndim != 2 or codes.ndim != 2 or z.shape[1] != codes.shape[1]:
-        raise ShapeError(
-            f"z {z.shape} and codes {codes.shape} differ in their last axis"
-        )

@@ -18,7 +18,6 @@ import math
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops.intrinsics import widen
 from minigen.ops.warps import ALL, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
@@ -172,7 +171,6 @@ def unit(device, x):
 def distances(device, z, codes):
     # (n c), (k c) -> (n k)
     """Return all squared distances: |z|^2 + |code|^2 - 2 z.code."""
-    _check(z, codes)
     y = device.empty((z.shape[0], codes.shape[0]))
     grid = -(-z.shape[0] // VECTORS), -(-codes.shape[0] // THREADS)
     device.launch(_distances, grid, THREADS, z, codes, y)
@@ -182,14 +180,6 @@ def distances(device, z, codes):
 def lookup(device, z, codes):
     # (n c), (k c) -> (n)
     """Return the index of the nearest code of every row, the lowest on exact ties."""
-    _check(z, codes)
     y = device.empty(z.shape[:1], np.int64)
     device.launch(_lookup, -(-z.shape[0] // VECTORS), THREADS, z, codes, y)
     return y
-
-
-def _check(z, codes):
-    if z.ndim != 2 or codes.ndim != 2 or z.shape[1] != codes.shape[1]:
-        raise ShapeError(
-            f"z {z.shape} and codes {codes.shape} differ in their last axis"
-        )

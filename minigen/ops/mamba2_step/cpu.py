@@ -10,7 +10,6 @@ import numpy as np
 
 from minigen.ops import buffers
 from minigen.ops.scalar import exp, silu, softplus
-from minigen.ops.states import expect_step
 from minigen.target import kernel, prange, serial
 
 
@@ -78,12 +77,11 @@ def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps
     # -> (b 1 d), (b w c), (b h p s)
     """Return what a mixer projects back, and both states, moved on in place.
 
-    ShapeError where the sizes are not those of a mixer: d = h p, c = d + 2 r s and
-    f = d + c + h, with r a divisor of h.
+    The sizes are those of a mixer: d = h p, c = d + 2 r s and f = d + c + h, with r a
+    divisor of h.
     """
-    b, h, p, s, d, c = expect_step(
-        projected, w, bias, dt_bias, A_log, D, norm, conv, state, r
-    )
+    b, h, p, _ = state.shape
+    d, c = h * p, w.shape[0]
     y, xBC = buffers.empty((b, 1, d)), buffers.empty((b, c))
     held_conv, held = buffers.floats(conv), buffers.floats(state)
     A = -np.exp(buffers.floats(A_log))

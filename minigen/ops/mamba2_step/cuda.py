@@ -35,7 +35,6 @@ import numpy as np
 from minigen.errors import ShapeError
 from minigen.ops.activations import silu, softplus
 from minigen.ops.intrinsics import widen
-from minigen.ops.states import expect_step
 from minigen.ops.warps import block_sum, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -228,12 +227,11 @@ def mamba2_step(
     # -> (b 1 d), (b w c), (b h p s)
     """Return what a mixer projects back, and both states, moved on in place.
 
-    ShapeError where the sizes are not those of a mixer: d = h p, c = d + 2 r s and
-    f = d + c + h, with r a divisor of h.
+    The sizes are those of a mixer: d = h p, c = d + 2 r s and f = d + c + h, with r a
+    divisor of h.
     """
-    b, h, p, s, d, c = expect_step(
-        projected, w, bias, dt_bias, A_log, D, norm, conv, state, r
-    )
+    b, h, p, s = state.shape
+    d, c = h * p, w.shape[0]
     if p + 2 * s > ROOM:
         raise ShapeError(
             f"a head of {p} channels with a state of {s} takes {p + 2 * s} numbers of "

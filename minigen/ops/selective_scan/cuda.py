@@ -55,7 +55,6 @@ from minigen.ops.scans import (
     unstage,
     warp_scan,
 )
-from minigen.ops.states import expect_channels
 from minigen.ops.warps import ALL
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -246,10 +245,9 @@ def selective_scan(device, x, delta, A_log, B, C, D, state):
     """Return y of every token, and the state h, which is moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive channels shares
-    its B and C: ShapeError where c does not divide into them. A single token has a
-    kernel of its own.
+    its B and C. A single token has a kernel of its own.
     """
-    b, n, c, r, _ = expect_channels(x, delta, A_log, B, C, D, state)
+    (b, n, c), r = x.shape, B.shape[2]
     if n == 1:
         return _step(device, x, delta, A_log, B, C, D, state), state
     y = device.empty(x.shape)
@@ -263,7 +261,7 @@ def selective_scan(device, x, delta, A_log, B, C, D, state):
 def selective_scan_naive(device, x, delta, A_log, B, C, D, state):
     # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
     """Return the same from a kernel whose threads loop over time: a first rung."""
-    b, _, c, _, _ = expect_channels(x, delta, A_log, B, C, D, state)
+    b, _, c = x.shape
     y = device.empty(x.shape)
     arguments = x, delta, A_log, B, C, D, state, y
     device.launch(_selective_scan_naive, -(-b * c // THREADS), THREADS, *arguments)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops import buffers
 from minigen.ops.scalar import exp
-from minigen.ops.states import expect_heads
 from minigen.target import kernel, prange, serial
 
 
@@ -102,7 +100,7 @@ def ssd(x, delta, A_log, B, C, D, state):
     """Return y of every token, one after the other, and the state, moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive heads shares
-    its B and C: ShapeError where h does not divide into them.
+    its B and C.
     """
     given, y, held = _prepare(x, delta, A_log, B, C, D, state)
     _ssd(*given, held, y)
@@ -113,15 +111,12 @@ def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
     # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
     # -> (b n h p), (b h p s)
     """Return the same as `ssd`, `chunk` tokens at a time."""
-    if chunk < 1:
-        raise ShapeError(f"chunk is {chunk}; a chunk has at least one token")
     given, y, held = _prepare(x, delta, A_log, B, C, D, state)
     _ssd_chunked(*given, chunk, held, y)
     return y, buffers.give_back(state, held)
 
 
 def _prepare(x, delta, A_log, B, C, D, state):
-    expect_heads(x, delta, A_log, B, C, D, state)
     A = -np.exp(buffers.floats(A_log))
     given = tuple(buffers.floats(a) for a in (x, delta, A, B, C, D))
     return given, buffers.empty(x.shape), buffers.floats(state)

@@ -19,7 +19,6 @@ import math
 
 import numpy as np
 
-from minigen.errors import ShapeError
 from minigen.ops.intrinsics import widen
 from minigen.ops.scans import (
     OWN,
@@ -42,7 +41,6 @@ from minigen.ops.ssd.cuda_chunked import (
     _ssd_chunked_scores,
     _ssd_chunked_states,
 )
-from minigen.ops.states import expect_heads
 from minigen.ops.warps import ALL, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -248,10 +246,10 @@ def ssd(device, x, delta, A_log, B, C, D, state):
     """Return y of every token, one after the other, and the state, moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive heads shares
-    its B and C: ShapeError where h does not divide into them. A single token has a
-    kernel of its own.
+    its B and C. A single token has a kernel of its own.
     """
-    b, n, h, p, r, _ = expect_heads(x, delta, A_log, B, C, D, state)
+    b, n, h, p = x.shape
+    r = B.shape[2]
     y = device.empty(x.shape)
     if n == 1:
         return _step(device, x, delta, A_log, B, C, D, state, y)
@@ -266,10 +264,10 @@ def ssd_naive(device, x, delta, A_log, B, C, D, state):
     # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
     # -> (b n h p), (b h p s)
     """Return the same from a kernel whose threads loop over time: a first rung."""
-    b, n, h, p, _, s = expect_heads(x, delta, A_log, B, C, D, state)
+    b, n, h, p = x.shape
     y = device.empty(x.shape)
     rows = [array.reshape((b, n, h * p)) for array in (x, y)]
-    cells = state.reshape((b, h * p, s))
+    cells = state.reshape((b, h * p, state.shape[3]))
     arguments = rows[0], delta, A_log, B, C, D, p, cells, rows[1]
     device.launch(_ssd_naive, -(-b * h * p // THREADS), THREADS, *arguments)
     return y, state
@@ -279,9 +277,8 @@ def ssd_chunked(device, x, delta, A_log, B, C, D, state, chunk):
     # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
     # -> (b n h p), (b h p s)
     """Return the same as `ssd`, `chunk` tokens at a time."""
-    if chunk < 1:
-        raise ShapeError(f"chunk is {chunk}; a chunk has at least one token")
-    b, n, h, p, r, s = expect_heads(x, delta, A_log, B, C, D, state)
+    b, n, h, p = x.shape
+    r, s = B.shape[2:]
     y = device.empty(x.shape)
     if n == 0:
         return y, state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
 from minigen.ops.uniforms import reference
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -39,7 +38,6 @@ def uniforms(device, key, images, positions, step, index):
 
     key (2) uint32; images, positions int64; step, index: modulo 2**32.
     """
-    buffers.expect("key", key, (2,))
     u = device.empty((images.shape[0], positions.shape[0]))
     counters = np.uint32(step % 2**32), np.uint32(index % 2**32)
     if u.size:
