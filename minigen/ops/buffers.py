@@ -1,4 +1,4 @@
-"""What the wrappers of the CPU kernels do to arrays: check, flatten, allocate.
+"""What the wrappers of the CPU kernels do to arrays: flatten, pad, allocate.
 
 A kernel is compiled once for one dtype and layout; the wrapper brings its arguments
 there and allocates the output. All of it costs microseconds.
@@ -92,20 +92,6 @@ def expect(name, array, shape):
     """Raise ShapeError unless `array` has exactly `shape`."""
     if array.shape != shape:
         raise ShapeError(f"{name} has shape {array.shape}, expected {shape}")
-
-
-def expect_shared(q, k, v):
-    """Return tokens and heads of k and v (b n r e), or raise ShapeError.
-
-    q (b m h e): its heads share those of k and v, so r divides h.
-    """
-    b, _, h, e = q.shape
-    n, r = k.shape[1:3]
-    if r < 1 or h % r:
-        raise ShapeError(f"{h} heads of q cannot share {r} of k evenly")
-    expect("k", k, (b, n, r, e))
-    expect("v", v, k.shape)
-    return n, r
 
 
 def weight(array):
