@@ -78,7 +78,7 @@ def floats(array):
     """Return `array` as C-contiguous float32 that can be written to.
 
     The same object if it is that already. Numba compiles anew for what is read-only,
-    such as a small weight in a mapped file: so that is copied.
+    such as a small weight in a mapped file, or not aligned: so that is copied.
     """
     return _own(np.ascontiguousarray(array, np.float32))
 
@@ -106,7 +106,7 @@ def weight(array):
         raise ShapeError(
             f"a weight has dtype {array.dtype}, expected float32, float16 or bfloat16"
         )
-    array = np.ascontiguousarray(array).view(kind)
+    array = np.require(array, requirements="CA").view(kind)
     array.flags.writeable = False
     return array
 
@@ -138,4 +138,4 @@ def padded(array, *multiples):
 
 
 def _own(array):
-    return array if array.flags.writeable else array.copy()
+    return array if array.flags.behaved else array.copy()

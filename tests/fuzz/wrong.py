@@ -24,6 +24,7 @@ DTYPES = (
     "bool", "complex64", ">f4", ">f2", ">i8", "object", "U3", "M8[s]", "bfloat16",
 )  # fmt: skip
 ENTRIES = (-1, -2, 1000, 2**31, 2**32, -(2**31), 2**62, -(2**62))
+LAYOUTS = ("C", "C", "C", "F", "gaps", "reversed", "rows", "read-only", "odd address")
 NUMBERS = (0.75, 1, np.float64(1.5), True, None, "3", [1])
 WHOLE = (-1, 0, 1, 2, 3, 7, -(2**31), 1.5, 2.0, True, None, "3", [1], np.int16(2))
 
@@ -67,8 +68,8 @@ def arranged(rng, case) -> tuple[dict, str]:
         if not isinstance(value, np.ndarray):
             placed[name] = value
             continue
-        kind = rng.choice(("C", "C", "C", "F", "gaps", "reversed", "rows", "read-only"))
-        placed[name] = _lay(value, str(kind), bool(rng.integers(2)))
+        kind = str(rng.choice(LAYOUTS))
+        placed[name] = _lay(value, kind, bool(rng.integers(2)))
         if kind != "C":
             said.append(f"{name} {kind}")
     return placed, ", ".join(said)
@@ -87,6 +88,10 @@ def _lay(value, kind, at_the_end):
         steps = [slice(None)] * value.ndim
         steps[axis] = slice(1, None, 2) if at_the_end else slice(0, None, 2)
         return guarded(wide, at_the_end)[tuple(steps)]
+    if kind == "odd address" and value.size and not value.dtype.hasobject:
+        bytes = np.frombuffer(b"?" + value.tobytes() + b"?", np.uint8)
+        inside = guarded(bytes, at_the_end)[1:-1]
+        return inside.view(value.dtype).reshape(value.shape)
     placed = guarded(value, at_the_end)
     placed.flags.writeable = kind != "read-only"
     return placed
