@@ -159,8 +159,9 @@ def _hosted(ops, name, *arguments):
     def fetched(one):
         if id(one) in origin:
             array, values = origin[id(one)], ops.get(one)
-            # bits of a bfloat16 stay its bits
-            array.view(values.dtype)[...] = values
+            # what may not be written to was not; bits of a bfloat16 stay its bits
+            if array.flags.writeable:
+                array.view(values.dtype)[...] = values
             return array
         return ops.get(one) if hasattr(one, "shape") else one
 

@@ -88,12 +88,6 @@ def integers(array):
     return _own(np.ascontiguousarray(array, np.int64))
 
 
-def expect(name, array, shape):
-    """Raise ShapeError unless `array` has exactly `shape`."""
-    if array.shape != shape:
-        raise ShapeError(f"{name} has shape {array.shape}, expected {shape}")
-
-
 def weight(array):
     """Return a weight as kernels read it: float32, or the bits of its two bytes.
 

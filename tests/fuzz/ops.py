@@ -25,9 +25,9 @@ import numpy as np
 BACKENDS = ("numpy", "numba", "interpreter")
 
 ENDS = ("refused", "right", "wrong", "differs", "crash", "foreign")
-"""How a call may end: by a ShapeError or an InputError; with the reference's result;
-with another one; otherwise than on another backend; with its process; with an error
-that is none of ours. The first two are right."""
+"""How a call may end: by an error of ours; with the reference's result; with another
+one; otherwise than on another backend; with its process; with an error that is none of
+ours. The first two are right."""
 
 SHOWN = 12
 """Findings that are printed."""
@@ -140,7 +140,7 @@ def work(seed, first, last, names, place) -> None:
 def called(function, case, seed=0):
     """Return ("right", results), or how else a call ended and with which error."""
     rng = np.random.default_rng(seed)
-    from minigen.errors import InputError, ShapeError
+    from minigen.errors import InputError, NotFiniteError, ShapeError
     from tests.fuzz.wrong import arranged
 
     placed, _ = arranged(rng, case)
@@ -148,7 +148,7 @@ def called(function, case, seed=0):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error")
             result = function(**placed)
-    except (ShapeError, InputError) as error:
+    except (ShapeError, InputError, NotFiniteError) as error:
         return "refused", f"{type(error).__name__}: {error}"
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,12 +1,10 @@
 """canvas: a new one, both halves of guidance, and tokens put in their places."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as hypothesis_strategies
 
 from minigen import arrays
-from minigen.errors import ShapeError
 from minigen.ops.canvas import cpu, cuda, reference
 from tests import strategies as st
 from tests.tolerance import assert_same
@@ -92,15 +90,3 @@ def test_nothing_is_nothing():
     assert device.get(cuda.full(device, (2, 0), 1)).shape == (2, 0)
     assert device.get(cuda.zeros(device, (2, 0, 3))).shape == (2, 0, 3)
     assert device.get(cuda.twice(device, device.put(np.empty((2, 0))))).shape == (4, 0)
-
-
-@pytest.mark.parametrize("shape", [(2, 1), (1, 3), (2, 4)])
-def test_tokens_that_do_not_fit_are_refused(shape):
-    canvas, tokens, positions = np.zeros((2, 5)), np.zeros(shape), np.arange(3)
-    message = rf"tokens has shape \({shape[0]}, {shape[1]}\), expected \(2, 3\)"
-    device = interpreter(0)
-    with pytest.raises(ShapeError, match=message):
-        reference.place(canvas, tokens, positions)
-    with pytest.raises(ShapeError, match=message):
-        cuda.place(device, *map(device.put, (canvas, tokens, positions)))
-    assert (canvas == 0).all()

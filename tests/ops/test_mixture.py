@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as hs
 
 from minigen.checking.specs import mixtures
-from minigen.errors import InputError, ShapeError
 from minigen.ops.mixture import cpu, reference
 from minigen.ops.noise import reference as noise
 from tests import strategies as st
@@ -196,16 +195,3 @@ def test_chosen_candidates_have_nearly_the_guided_density():
     plain = np.cumsum(np.exp(c))
     plain /= plain[-1]
     assert distance(drawn, lambda value: np.interp(value, grid, plain)) > far
-
-
-def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ShapeError, match="holds no 4 components"):
-        cpu.mixture(np.ones((1, 1, 13), np.float32), 4)
-    weights, means, log_variances = parameters(0, 1, 2, 1)
-    one = np.ones((1, 1, 1), np.float32)
-    with pytest.raises(InputError, match="components go from 2"):
-        cpu.draw_value(np.array([[2]]), means, log_variances, one, 1.0)
-    with pytest.raises(InputError, match="chosen go from 1"):
-        cpu.take(one, np.array([1]))
-    with pytest.raises(ShapeError, match="means has shape"):
-        cpu.log_density(one, weights, means[:, :1], log_variances)

@@ -7,7 +7,6 @@ from hypothesis import strategies as hs
 
 from minigen.checking.specs import SPECS, mixtures, worst
 from minigen.checking.strategies import SMALL
-from minigen.errors import ShapeError
 from minigen.ops.mixture import cuda, reference
 from tests import strategies as st
 from tests.kernels.collect import Recorder
@@ -63,16 +62,3 @@ def test_a_component_of_no_weight_and_a_far_point():
     weights = np.float32([[1.0, 0.0]])
     y = run("log_likelihood", x, weights, one, one)
     assert y.tolist() == [[0.0, -20000.0]]
-
-
-def test_what_makes_no_sense_is_refused():
-    with pytest.raises(ShapeError, match="holds no 4 components"):
-        run("mixture", np.ones((1, 1, 13), np.float32), 4)
-    weights, means, log_variances = mixtures.parameters(0, 1, 2, 1)
-    x = np.ones((1, 1, 1), np.float32)
-    with pytest.raises(ShapeError, match="means has shape"):
-        run("log_density", x, weights, means[:, :1], log_variances)
-    with pytest.raises(ShapeError, match="chosen has shape"):
-        run("take", x, np.zeros(2, np.int64))
-    with pytest.raises(ShapeError, match="normals has shape"):
-        run("draw_value", np.zeros((1, 2), np.int64), means, log_variances, x, 1.0)

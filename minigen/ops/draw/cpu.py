@@ -165,7 +165,6 @@ def probabilities(logits, temperature, top_k, top_p):
 def draw(probabilities, uniforms):
     # (b m v), (b m) -> (b m)
     """Return int64 tokens by inverse distribution function (rules: reference.py)."""
-    buffers.expect("uniforms", uniforms, probabilities.shape[:-1])
     _expect_weights(probabilities)
     _expect_shares(uniforms)
     tokens = buffers.empty(uniforms.shape, np.int64)

@@ -36,7 +36,6 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
-from minigen.ops import buffers
 from minigen.ops.draw.reference import COLDEST
 from minigen.ops.flag import inside_unit, refuse
 from minigen.ops.warps import ALL, NOTHING, block_max, block_sum, warp_sum
@@ -318,7 +317,6 @@ def draw(device, probabilities, uniforms):
     flag. How near this comes to the reference is said above. Raises ShapeError for a v
     of more than 65536.
     """
-    buffers.expect("uniforms", uniforms, probabilities.shape[:-1])
     v, threads = _sizes(probabilities)
     n = probabilities.size // v
     tokens = device.empty(uniforms.shape, np.int64)

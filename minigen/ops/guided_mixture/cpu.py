@@ -130,10 +130,6 @@ def draw_guided(
     # (b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
     """Return one value of each row (rules: reference.py)."""
     arrays = weights, means, logs, other_weights, other_means, other_logs
-    names = "weights", "means", "logs", "other_weights", "other_means", "other_logs"
-    for name, array in zip(names, arrays, strict=True):
-        buffers.expect(name, array, weights.shape)
-    buffers.expect("uniforms", uniforms, weights.shape[:1])
     y, found = buffers.empty(uniforms.shape), np.empty((len(weights), 2))
     held = [np.ascontiguousarray(array, np.float64) for array in arrays]
     u = np.ascontiguousarray(uniforms, np.float64)

@@ -34,7 +34,6 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
-from minigen.ops import buffers
 from minigen.ops.flag import inside_unit, refuse
 from minigen.ops.guided_mixture.reference import (
     COLDEST,
@@ -270,13 +269,9 @@ def draw_guided(
     a g of more than 32.
     """
     arrays = weights, means, logs, other_weights, other_means, other_logs
-    names = "weights", "means", "logs", "other_weights", "other_means", "other_logs"
-    for name, array in zip(names, arrays, strict=True):
-        buffers.expect(name, array, weights.shape)
     b, g = weights.shape
     if g > MOST:
         raise ShapeError(f"a mixture has {g} components, expected at most {MOST}")
-    buffers.expect("uniforms", uniforms, (b,))
     y = device.empty((b,))
     stretch = max(float(stretch), COLDEST)
     scalars = weight - 1, stretch, 2 * math.log(stretch)

@@ -15,8 +15,6 @@ import math
 
 import numpy as np
 
-from minigen.errors import ShapeError
-from minigen.ops import buffers
 from minigen.ops.flag import inside, inside_unit, refuse
 from minigen.ops.warps import NOTHING, block_max, block_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
@@ -175,10 +173,6 @@ def mixture(device, x, g):
     # (b n d) -> (b n g), (b n g f), (b n g f)
     """Return weights, means and log-variances of the mixtures that x holds."""
     d = x.shape[-1]
-    if d <= g or (d - g) % (2 * g):
-        raise ShapeError(
-            f"x {x.shape} holds no {g} components: its last axis must be g (2 f + 1)"
-        )
     f = (d - g) // (2 * g)
     n = x.size // d
     weights = device.empty((*x.shape[:-1], g))
@@ -210,7 +204,6 @@ def draw_component(device, weights, uniforms):
     Weights that cannot be drawn from, or a uniform outside of 0 .. 1, set the device's
     flag. How near this comes to the reference is said above.
     """
-    buffers.expect("uniforms", uniforms, (weights.shape[0], uniforms.shape[-1]))
     y = device.empty(uniforms.shape, np.int64)
     _launch(device, _draw_component, y.size, weights, uniforms, y, device.flag)
     return y
@@ -223,9 +216,6 @@ def draw_value(device, components, means, log_variances, normals, stretch):
     components: each in 0 .. g - 1; any other sets the device's flag.
     """
     b, _, f = means.shape
-    buffers.expect("log_variances", log_variances, means.shape)
-    buffers.expect("components", components, (b, components.shape[-1]))
-    buffers.expect("normals", normals, (*components.shape, f))
     y = device.empty(normals.shape)
     given = components, means, log_variances, normals, np.float32(stretch)
     _launch(device, _draw_value, y.size, *given, y, device.flag)
@@ -235,7 +225,6 @@ def draw_value(device, components, means, log_variances, normals, stretch):
 def candidate_probabilities(device, conditional, unconditional, weight):
     # (b m), (b m) -> (b m)
     """Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c."""
-    buffers.expect("unconditional", unconditional, conditional.shape)
     y = device.empty(conditional.shape)
     given = conditional, unconditional, np.float32(weight - 1)
     device.launch(_candidate_probabilities, y.shape[0], THREADS, *given, y)
@@ -249,7 +238,6 @@ def take(device, x, chosen):
     chosen: each in 0 .. m - 1; any other sets the device's flag.
     """
     b, _, f = x.shape
-    buffers.expect("chosen", chosen, (b,))
     y = device.empty((b, f))
     _launch(device, _take, y.size, x, chosen, y, device.flag)
     return y
@@ -257,10 +245,6 @@ def take(device, x, chosen):
 
 def _density(device, x, weights, means, log_variances, constant):
     b, m, f = x.shape
-    g = weights.shape[-1]
-    buffers.expect("weights", weights, (b, g))
-    buffers.expect("means", means, (b, g, f))
-    buffers.expect("log_variances", log_variances, (b, g, f))
     y = device.empty((b, m))
     given = x.reshape(b * m, f), weights, means, log_variances, np.float32(constant)
     _launch(device, _log_likelihood, y.size, *given, y)

@@ -20,7 +20,7 @@ _rounds = gpu_inline(reference._rounds)
 def _words(key, images, positions, step, first, i, j):
     image, position = np.uint64(images[i]) & _LOW, np.uint64(positions[i]) & _LOW
     last = (np.uint64(first) + np.uint64(j)) & _LOW
-    k0, k1 = np.uint64(key[0]), np.uint64(key[1])
+    k0, k1 = np.uint64(key[0]) & _LOW, np.uint64(key[1]) & _LOW
     return _rounds(image, np.uint64(step), position, last, k0, k1)
 
 
@@ -80,7 +80,7 @@ def normals_at(device, key, images, positions, step, first, m):
 
 def _launch(device, kernel, key, images, positions, step, first, m):
     y = device.empty((images.shape[0], m))
-    counters = np.uint32(step % 2**32), np.uint32(first % 2**32)
+    counters = np.uint32(int(step) % 2**32), np.uint32(int(first) % 2**32)
     if y.size:
         blocks = -(-y.size // THREADS)
         device.launch(kernel, blocks, THREADS, key, images, positions, *counters, y)

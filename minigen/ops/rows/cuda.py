@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
 from minigen.ops.flag import inside
 from minigen.target import cuda, gpu_kernel
 
@@ -44,7 +43,6 @@ def gather(device, x, rows):
 
     rows are int64 in 0 .. n - 1: any other sets the device's flag.
     """
-    buffers.expect("rows", rows, (x.shape[0], rows.shape[-1]))
     y = device.empty((*rows.shape, x.shape[-1]))
     if y.size:
         device.launch(_gather, rows.size, THREADS, x, rows, y, device.flag)
@@ -57,8 +55,6 @@ def scatter(device, x, new, rows):
 
     rows are int64 in 0 .. n - 1: any other sets the device's flag.
     """
-    buffers.expect("rows", rows, (x.shape[0], rows.shape[-1]))
-    buffers.expect("new", new, (*rows.shape, x.shape[-1]))
     if new.size:
         device.launch(_scatter, rows.size, THREADS, new, rows, x, device.flag)
     return x

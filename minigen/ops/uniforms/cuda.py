@@ -25,7 +25,7 @@ def _uniforms(key, images, positions, step, index, u):
     if cell < images.shape[0] * m:
         i, j = cell // m, cell % m
         image, position = np.uint64(images[i]) & _LOW, np.uint64(positions[j]) & _LOW
-        k0, k1 = np.uint64(key[0]), np.uint64(key[1])
+        k0, k1 = np.uint64(key[0]) & _LOW, np.uint64(key[1]) & _LOW
         words = _rounds(image, np.uint64(step), position, np.uint64(index), k0, k1)
         top = np.float32(words[0] >> np.uint64(8))
         # the topmost of the parts would round up to 1
@@ -39,7 +39,7 @@ def uniforms(device, key, images, positions, step, index):
     key (2) uint32; images, positions int64; step, index: modulo 2**32.
     """
     u = device.empty((images.shape[0], positions.shape[0]))
-    counters = np.uint32(step % 2**32), np.uint32(index % 2**32)
+    counters = np.uint32(int(step) % 2**32), np.uint32(int(index) % 2**32)
     if u.size:
         blocks = -(-u.size // THREADS)
         device.launch(_uniforms, blocks, THREADS, key, images, positions, *counters, u)
