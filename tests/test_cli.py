@@ -330,6 +330,19 @@ def test_info_tells_a_damaged_file(minigen, tmp_path):
     assert "the file is damaged" in minigen("info", "bad.safetensors", status=1)
 
 
+def test_info_names_the_first_array_that_is_not_finite(minigen, tmp_path):
+    minigen("convert", "G", "ours.safetensors")
+    said = minigen("info", "ours.safetensors", "--check")
+    assert re.search("^finite +all numbers$", said, re.MULTILINE)
+    content = bytearray((tmp_path / "ours.safetensors").read_bytes())
+    content[-4:] = np.float32(np.nan).tobytes()
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    said = minigen("info", "bad.safetensors", "--check", status=1)
+    assert "holds 1 number that is not finite, the first at [" in said
+    found = json.loads(minigen("info", "ours.safetensors", "--check", "--json"))
+    assert found["not_finite"] == ""
+
+
 def test_models_lists_every_preset(minigen):
     said = minigen("models")
     rows = json.loads(minigen("models", "--json"))

@@ -17,9 +17,15 @@ from minigen.checkpoints import load, safetensors_file
 from minigen.checkpoints.behaviour import MEANING, settle
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, open_checkpoint, release
-from minigen.checkpoints.values import DTYPES, name_dtype, pieces, weight_dtype
+from minigen.checkpoints.values import (
+    DTYPES,
+    name_dtype,
+    not_finite,
+    pieces,
+    weight_dtype,
+)
 from minigen.config import ArinarConfig, Config, to_dict
-from minigen.errors import InputError
+from minigen.errors import CheckpointError, InputError
 from minigen.writing import check_place, replace_file
 
 NO_HASH = "0" * 64
@@ -67,7 +73,8 @@ def convert(
     for `read_checkpoint`. config, family: as for `load_model`. A piece of one array is
     held in memory at a time. behaviour: of an ARINAR model, where its file does not
     show it (see `checkpoints.behaviour`). Raises CheckpointError where the names and
-    shapes are not exactly those of a model, InputError for another dtype, where the
+    shapes are not exactly those of a model, or a weight holds NaN or infinity, since
+    nothing could be drawn with it; InputError for another dtype, where the
     destination cannot be written, and where the behaviour is neither shown nor given,
     or another one.
     """
@@ -84,6 +91,7 @@ def convert(
             for name, array in weights.items()
             for kept in (weight_dtype(name, array.dtype),)
         }
+        _expect_finite(checkpoint, weights)
         with replace_file(destination) as file:
             model_hash = _write(file, checkpoint, config, weights, targets)
     return ConversionReport(
@@ -123,6 +131,16 @@ def _with_behaviour(checkpoint, config, unseen, behaviour):
             f"{behaviour}"
         )
     return settle(config, unseen, behaviour)
+
+
+def _expect_finite(checkpoint, weights):
+    for name, array in weights.items():
+        if found := not_finite(name, array):
+            raise CheckpointError(
+                f"its weight {found}; nothing can be drawn with such a model: take "
+                "another copy of the file, or an earlier checkpoint of its training"
+            )
+        release(checkpoint)
 
 
 def _write(file, checkpoint, config, weights, targets):

@@ -11,7 +11,13 @@ from typing import Any
 from minigen.checkpoints import load, names
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import Checkpoint, open_checkpoint, release
-from minigen.checkpoints.values import PIECE, name_dtype, pieces, weight_dtype
+from minigen.checkpoints.values import (
+    PIECE,
+    name_dtype,
+    not_finite,
+    pieces,
+    weight_dtype,
+)
 from minigen.config import to_dict
 from minigen.errors import CheckpointError
 
@@ -26,6 +32,8 @@ class Description:
     it. hash: of the model where it is recognised, else of the file, as hash_of says.
     intact: whether the hash stored in a converted file is that of its weights; None
     where none is stored. families: of a file of several models, what it holds.
+    not_finite: which array is the first that holds NaN or infinity, how many, and where
+    the first is; "" where none does, None where that was not asked.
     """
 
     path: Path
@@ -47,11 +55,15 @@ class Description:
     intact: bool | None
     bytes: int
     families: tuple[str, ...] = ()
+    not_finite: str | None = None
 
 
-def describe(path: str | os.PathLike[str], key: str | None = None) -> Description:
+def describe(
+    path: str | os.PathLike[str], key: str | None = None, check: bool = False
+) -> Description:
     """Say what a weight file of any kind holds; reads all of it, for the hash.
 
+    check: look also whether all of its numbers are finite.
     Raises CheckpointError where it is no honest weight file.
     """
     checkpoint = open_checkpoint(path, key)
@@ -83,6 +95,7 @@ def describe(path: str | os.PathLike[str], key: str | None = None) -> Descriptio
         intact=None if stored is None else stored == found_hash,
         bytes=len(checkpoint.data),
         families=names.families_in(checkpoint.state),
+        not_finite=_first_not_finite(checkpoint, arrays) if check else None,
     )
 
 
@@ -93,6 +106,14 @@ def _hash_model(checkpoint: Checkpoint, config, arrays):
         digests[name] = digest(dtype, array.shape, pieces(name, array, dtype))
         release(checkpoint)
     return join_digests(config, digests)
+
+
+def _first_not_finite(checkpoint: Checkpoint, arrays):
+    for name, array in arrays.items():
+        if found := not_finite(name, array):
+            return found
+        release(checkpoint)
+    return ""
 
 
 def _hash_file(checkpoint: Checkpoint):

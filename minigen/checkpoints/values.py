@@ -63,6 +63,30 @@ def cast(name: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return result
 
 
+def not_finite(name: str, array: np.ndarray) -> str:
+    """Return how many numbers of a weight are NaN or infinity, and where: "" for none.
+
+    >>> not_finite("head", np.array([[1.0, np.inf], [np.nan, 2.0]]))
+    'head holds 2 numbers that are not finite, the first at [0, 1]: inf'
+    """
+    count, first, rows = 0, None, np.atleast_1d(array)
+    if rows.dtype.kind in "iub" or not rows.size:
+        return ""
+    step = max(1, PIECE // (rows[:1].size * rows.itemsize))
+    for start in range(0, len(rows), step):
+        finite = np.isfinite(rows[start : start + step])
+        if finite.all():
+            continue
+        if first is None:
+            first = np.argwhere(~finite)[0] + [start, *[0] * (rows.ndim - 1)]
+        count += int(finite.size - np.count_nonzero(finite))
+    if first is None:
+        return ""
+    numbers = "1 number that is" if count == 1 else f"{count:,} numbers that are"
+    at = first.tolist() if array.ndim else []
+    return f"{name} holds {numbers} not finite, the first at {at}: {rows[tuple(first)]}"
+
+
 def pieces(name: str, array: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
     """Yield the bytes (n) uint8 of `array` in another dtype, about PIECE at a time.
 

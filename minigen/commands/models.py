@@ -51,6 +51,12 @@ def info(
         typer.Argument(metavar="MODEL", help="A name, or a weight file of any kind."),
     ],
     key: o.Key = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Look for NaN and infinity; exit status 1 if there are any."
+        ),
+    ] = False,
     as_json: o.Json = False,
 ):
     """Say what a model or a weight file holds; nothing in it is ever run."""
@@ -74,13 +80,13 @@ def info(
         say(f"{model} is a size known by name; its weights are not here", "")
         say_text(_listing({**said, **config}))
         return
-    found = asdict(describe(find(model), key))
+    found = asdict(describe(find(model), key, check))
     found["licence"] = licence_of(found["hash"])
     if as_json:
         say_json(found)
     else:
         say_text(_listing(_shown(found)))
-    if found["intact"] is False:
+    if found["intact"] is False or found["not_finite"]:
         raise typer.Exit(1)
 
 
@@ -213,6 +219,8 @@ def _shown(found):
         "parameters": f"{found['parameters']:,} in {found['tensors']} arrays",
         "dtype": found["dtype"],
         "hash": found["hash"] + state[found["intact"]],
+        "finite": {None: "", "": "all numbers"}.get(found["not_finite"], "no"),
+        "not finite": found["not_finite"],
         "licence": found["licence"],
         **{name: value for name, value in config.items() if name != "family"},
         "assumed": ", ".join(found["unseen"]),

@@ -1,6 +1,7 @@
 """Weights keep their values, or are rounded to nearest even."""
 
 import os
+import re
 
 import ml_dtypes
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from minigen.checkpoints import (
     convert,
+    describe,
     load_model,
     names,
 )
@@ -65,10 +67,23 @@ def test_a_value_beyond_the_dtype_is_refused_by_name(tmp_path, dtype, value):
         convert(tmp_path / "original.pt", tmp_path / "ours", dtype)
     assert (tmp_path / "ours").read_text() == "what was here before"
     assert sorted(os.listdir(tmp_path)) == ["original.pt", "ours"]
-    state["norm.weight"][3] = np.inf
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
+def test_a_weight_that_is_none_is_named_and_not_converted(tmp_path, value, dtype):
+    state = state_of(ARPG)
+    state["norm.weight"][3:5] = value
     write_zip(tmp_path / "original.pt", state)
-    convert(tmp_path / "original.pt", tmp_path / "ours", dtype)
-    assert np.isinf(load_model(tmp_path / "ours").weights["out_norm"][3])
+    text = f"out_norm holds 2 numbers that are not finite, the first at [3]: {value}"
+    with pytest.raises(CheckpointError, match=re.escape(text)):
+        convert(tmp_path / "original.pt", tmp_path / "ours", dtype)
+    assert os.listdir(tmp_path) == ["original.pt"]
+    assert describe(tmp_path / "original.pt", check=True).not_finite == text
+    assert describe(tmp_path / "original.pt").not_finite is None
+    state["norm.weight"][3:5] = 1
+    write_zip(tmp_path / "original.pt", state)
+    assert describe(tmp_path / "original.pt", check=True).not_finite == ""
 
 
 def test_double_precision_becomes_single_and_integers_are_no_weights(tmp_path):
