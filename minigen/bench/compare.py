@@ -16,6 +16,7 @@ from minigen import defaults, plans, target
 from minigen.bench import ceilings, limit
 from minigen.bench.weights import pick
 from minigen.bench.worker import Job, chosen
+from minigen.catalogue import TOKENIZERS
 from minigen.config import (
     PRESETS,
     AimConfig,
@@ -86,8 +87,9 @@ class Comparison:
 
 
 def decoder_of(generator: str) -> str:
-    """Return the preset of the tokenizer that a full-size generator goes with."""
-    return "kl-16" if isinstance(PRESETS.get(generator), MASKED) else "vq-16"
+    """Return the preset of the tokenizer that a generator goes with."""
+    general = "kl-16" if isinstance(PRESETS.get(generator), MASKED) else "vq-16"
+    return TOKENIZERS.get(generator, general)
 
 
 def settle(job: Job) -> Job:

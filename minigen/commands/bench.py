@@ -34,7 +34,7 @@ def cpu(
     generator: Annotated[str, typer.Argument(metavar="GENERATOR")] = "arpg-l",
     tokenizer: Annotated[
         str | None,
-        typer.Argument(metavar="TOKENIZER", help="Default: vq-16, or kl-16."),
+        typer.Argument(metavar="TOKENIZER", help="Default: vq-16, kl-16, or its own."),
     ] = None,
     dtype: Dtype = "float32",
     runs: Annotated[
@@ -76,6 +76,7 @@ def cpu(
     """
     from minigen import backends
 
+    o.warn_of(backends.pick(backend)[0])
     # the ceilings are measured with kernels, whatever backend is timed
     backends.pick("numba")
     from minigen.bench.compare import Job, compare, decoder_of, to_json

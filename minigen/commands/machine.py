@@ -77,13 +77,14 @@ def warmup(
     as_json: o.Json = False,
 ):
     """Compile the kernels, so that the first image comes at once."""
-    from minigen.pipeline import load
+    from minigen import backends
 
     if backend not in FILES:
         raise InputError(
             f"--backend {backend} has no kernels to compile; choose {', '.join(FILES)}"
         )
-    pipe = load(model, tokenizer=tokenizer, backend=backend)
+    # modules of kernels are imported with the table
+    backends.pick(backend)
     names = kernel_names(backend)
     compiled = []
 
@@ -95,7 +96,7 @@ def warmup(
 
     start = time.perf_counter()
     with compiling(tell, backend):
-        exercise(pipe)
+        exercise(model, tokenizer, backend)
     if backend == "cuda":
         # Numba tells of these only afterwards
         compiled += compiled_for_cuda()
@@ -140,13 +141,55 @@ def compiled_for_cuda() -> list[str]:
     ]
 
 
-def exercise(pipe) -> None:
-    """Use every kernel that drawing, editing and judging an image would."""
+MORE = {
+    "vq": ({"top_k": 1, "top_p": 0.5},),
+    "arinar": ({"guided_draw": "grid"}, {"guidance": 1.0}),
+}
+"""Options that take other kernels than the model's own way to draw does: of all that
+draw codes of a VQ tokenizer, and of a family."""
+
+
+def exercise(model, tokenizer=None, backend="numba") -> None:
+    """Use every kernel that a model takes: to draw, to encode and decode, to judge.
+
+    Raises InputError.
+    """
+    from minigen import backends
+    from minigen.checkpoints import load_model
+    from minigen.defaults import GENERAL
+    from minigen.evaluate import load_judge, look
+    from minigen.pipeline import DECODERS, find, load
+
+    loaded = load_model(find(model))
+    if loaded.family not in GENERAL and tokenizer:
+        raise InputError(f"--tokenizer is for generators; {model} is none")
+    if loaded.family in GENERAL:
+        pipe = load(model, tokenizer=tokenizer, backend=backend)
+        others = *MORE.get(pipe.tokenizer.family, ()), *MORE.get(loaded.family, ())
+        # as few steps as there may be of which the second knows tokens
+        few = {} if pipe.settle()["schedule"] == "one" else {"steps": 2}
+        for options in ({}, *others):
+            images = pipe.sample([0], **few, **options)
+        pipe.encode(images)
+        judge = load_judge(backend=backend)
+        if images.shape[1] == judge.model.config.side:
+            look(judge, images.repeat(2, axis=0))
+    elif type(loaded.config) in DECODERS:
+        _, ops = backends.pick(backend)
+        w, config = backends.move(ops, loaded.weights), loaded.config
+        images, module = ops.put(blank(TOKENS * config.factor)), DECODERS[type(config)]
+        module.to_images(ops, w, config, module.from_images(ops, w, config, images))
+    else:
+        judge = load_judge(model, backend)
+        look(judge, blank(judge.model.config.side))
+
+
+TOKENS = 8
+"""Tokens along a side of the images that a tokenizer is warmed up with."""
+
+
+def blank(side: int):
+    """Return two black images of that many pixels along each side."""
     import numpy as np
 
-    from minigen.evaluate import load_judge, look
-
-    images = pipe.sample([0], steps=2, top_k=1, top_p=0.5)
-    pipe.encode(images)
-    if images.shape[1:3] == (32, 32):
-        look(load_judge(backend=pipe.backend), np.concatenate([images] * 2))
+    return np.zeros((2, side, side, 3), np.uint8)

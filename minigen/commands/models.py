@@ -93,7 +93,8 @@ def info(
 @reported
 def convert(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="The released file or folder.")
+        Path,
+        typer.Argument(metavar="SOURCE", help="A released file or folder, or a name."),
     ],
     out: Annotated[Path, typer.Argument(metavar="FILE.safetensors")],
     dtype: Annotated[
@@ -135,10 +136,15 @@ def convert(
     """
     from dataclasses import asdict
 
+    from minigen.catalogue import WEIGHTS
     from minigen.checkpoints import convert as write
     from minigen.writing import check_place
 
     check_place(out, ".safetensors")
+    shipped = WEIGHTS / f"{source}.safetensors"
+    if source.suffix == "" and shipped.is_file():
+        # named, as everywhere
+        source = shipped
     config = None if tokens is None else with_tokens(source, key, tokens)
     how = {"dtype": dtype, "key": key, "config": config, "family": family}
     how["behaviour"] = behaviour or ask_behaviour(source, key, family)
