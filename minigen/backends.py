@@ -17,6 +17,7 @@ import numpy as np
 
 from minigen import flags, signatures
 from minigen.calls import checked
+from minigen.checks import choice
 from minigen.errors import BackendError
 from minigen.extras import packages
 
@@ -92,10 +93,7 @@ def table(name: str, device=None) -> SimpleNamespace:
     interpreter, that of `minigen.arrays`, by default a new one; for the others None.
     Raises BackendError if the backend is not known or not installed.
     """
-    if name not in BACKENDS:
-        raise BackendError(
-            f"backend {name!r} is not known; choose from auto, {', '.join(BACKENDS)}"
-        )
+    choice("backend", name, ("auto", *BACKENDS), error=BackendError)
     if name != "numpy" and not _has_numba():
         raise BackendError(
             f"backend {name!r} was asked for, but Numba is not installed; "

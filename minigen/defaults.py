@@ -72,6 +72,10 @@ OWN = {
 """What the models that ship are best sampled with, by name."""
 
 
+STEPS = 16
+"""Steps of a schedule that may take any number of them."""
+
+
 def settle(family: str, name: str, **given) -> dict:
     """Return the sampling settings of a model: as given, else its own, else general.
 

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigen import backends
+from minigen import backends, checks
 from minigen.checkpoints import Model, load_model
 from minigen.equality import digest, same
 from minigen.errors import InputError
+from minigen.finding import WEIGHTS, find
 from minigen.images import check_images
 from minigen.models import judge
-from minigen.pipeline import DECODERS, WEIGHTS, Pipeline, find
+from minigen.options import check
+from minigen.pipeline import DECODERS, Pipeline
 from minigen.writing import replace_file
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
         "Draw",
         {
             "seed": int,
-            "steps": int,
+            "steps": int | None,
             "order": str | Sequence[int] | None,
             "schedule": str | Sequence[int] | None,
             "guidance": float | None,
@@ -181,6 +183,10 @@ def evaluate_generator(
     test set), images, seconds (to draw, not to judge) and images_per_second.
     options: keywords of `Pipeline.sample`, from seed to guided_draw.
     """
+    count, batch = checks.whole("count", count, least=2), check("batch", batch)
+    first, side = checks.images(first, count), pipe.config.side
+    pixels = count * (side * pipe.tokenizer_config.factor) ** 2
+    checks.picture(pixels, "evaluate fewer images: all are kept until the end")
     labels = [(first + i) % pipe.config.classes for i in range(count)]
     # kernels are compiled before the clock starts, and images fit the judge
     look(judge_, pipe.sample(labels[:1], **options))

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import backends, flags, plans, recorded
+from minigen import backends, checks, flags, options, plans, recorded
 from minigen import sample as loop
-from minigen.catalogue import TOKENIZERS, WEIGHTS
-from minigen.checkpoints import Model, has_tokenizer, load_model
-from minigen.config import PRESETS, GeneratorConfig, KlConfig, TokenizerConfig, VqConfig
-from minigen.defaults import settle
+from minigen.checkpoints import Model, load_model
+from minigen.config import GeneratorConfig, KlConfig, TokenizerConfig, VqConfig
+from minigen.defaults import STEPS, settle
 from minigen.errors import BackendError, InputError
+from minigen.finding import (
+    NAMES,
+    File,
+    check_generator,
+    find,
+    tokenizer_of,
+)
 from minigen.images import check_images
 from minigen.models import codes, kl, vq
 
 DECODERS = {VqConfig: vq, KlConfig: kl}
 """The module of each tokenizer, by its configuration."""
-
-NAMES = {VqConfig: "VQ", KlConfig: "KL"}
-"""What messages call each tokenizer."""
-
-BESIDE = {
-    VqConfig: ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"),
-    KlConfig: ("kl-16.safetensors", "kl.safetensors"),
-}
-"""Names of the files that are looked for beside a generator's: converted tokenizers."""
 
 GREY = 127
 """The grey that a picture shows where no token is known yet."""
@@ -47,9 +42,6 @@ TOGETHER = 8
 
 Labels: TypeAlias = int | Sequence[int] | NDArray[np.integer[Any]]
 """Class numbers, one for each image; a number alone is one image."""
-
-File: TypeAlias = str | os.PathLike[str]
-"""A path, or the name of a model that ships."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +107,26 @@ class Pipeline:
         self,
         order: str | Sequence[int] | None = None,
         schedule: str | Sequence[int] | None = None,
-        steps: int = 16,
+        steps: int | None = None,
         seed: int = 0,
     ) -> plans.Plan:
         """Return the plan that `sample` and `steps` run. See `minigen.plan`.
 
-        Raises InputError, also for what the model cannot draw in.
+        steps: by default 16, or as many as the schedule takes: one takes a step for
+        each token, and fewer cannot be asked of it. Raises InputError, also for what
+        the model cannot draw in.
         """
         chosen = self.settle(order, schedule)
         order, schedule = chosen["order"], chosen["schedule"]
-        plan = plans.plan(self.grid, order, schedule, steps, seed=seed)
+        steps = options.check("steps", steps)
+        plan = plans.plan(self.grid, order, schedule, steps or STEPS, seed=seed)
         loop.MODELS[type(self.config)].check_plan(self.config, plan)
+        if steps is not None and steps < len(plan.groups):
+            raise InputError(
+                f"steps {steps} is fewer than the {len(plan.groups)} that the schedule "
+                f"{checks.shown(schedule)} takes; leave steps out, or choose another "
+                "schedule, if this model can draw several tokens a step"
+            )
         return plan
 
     def settle(
@@ -171,7 +172,7 @@ class Pipeline:
         self,
         labels: Labels,
         seed: int = 0,
-        steps: int = 16,
+        steps: int | None = None,
         order: str | Sequence[int] | None = None,
         schedule: str | Sequence[int] | None = None,
         guidance: float | None = None,
@@ -191,7 +192,8 @@ class Pipeline:
         positions are decoded when (`minigen.plan`); guidance and what follows: how a
         token is drawn (`minigen.Options`). None is the model's own setting (`settle`).
         first: the number of the first image. An image follows from the seed and its
-        own number: alone or among others, it is the same. Raises InputError.
+        own number: alone or among others, it is the same. The arrays of a Step are
+        yours: changing them changes nothing in the run. Raises InputError at once.
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
@@ -205,7 +207,7 @@ class Pipeline:
         self,
         labels: Labels,
         seed: int = 0,
-        steps: int = 16,
+        steps: int | None = None,
         order: str | Sequence[int] | None = None,
         schedule: str | Sequence[int] | None = None,
         first: int = 0,
@@ -227,9 +229,8 @@ class Pipeline:
 
         On a device, whatever has the shape of a run before is replayed.
         """
-        labels = loop.check_labels(self.config, labels)
-        if batch < 1:
-            raise InputError(f"batch is {batch}; expected at least 1 image at a time")
+        labels = checks.labels(labels, self.config.classes)
+        first, batch = checks.images(first, len(labels)), options.check("batch", batch)
         plan = self.plan(order, schedule, steps, seed)
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
@@ -315,15 +316,13 @@ def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> P
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)
     """
+    options.check("backend", backend)
     path = find(model)
+    given = None if tokenizer is None else find(tokenizer)
     generator = load_model(path)
-    if type(generator.config) not in loop.MODELS:
-        raise InputError(
-            f"{model} holds a {generator.family} model; a generator was expected: give "
-            "the generator's file, and this one as its tokenizer"
-        )
+    check_generator(path, generator.config)
     kind = VqConfig if loop.KINDS[type(generator.config)] is codes else KlConfig
-    decoder = load_model(find(tokenizer)) if tokenizer else _tokenizer_of(path, kind)
+    decoder = load_model(given) if given else tokenizer_of(path, kind)
     check_fit(generator, decoder, kind)
     return assemble(generator, decoder, backend)
 
@@ -378,38 +377,3 @@ def _restored(
 ) -> Pipeline:
     ops = vars(backends.table(backend)) | own
     return Pipeline(generator, tokenizer, backend, SimpleNamespace(**ops))
-
-
-def find(model: File) -> Path:
-    """Return the weight file of a name that ships or of a path, or raise InputError."""
-    path = Path(model)
-    shipped = WEIGHTS / f"{model}.safetensors"
-    if path.suffix == "" and shipped.is_file():
-        return shipped
-    if path.exists():
-        return path
-    if str(model) in PRESETS:
-        raise InputError(
-            f"{model} does not ship: its weights are too large; download the released "
-            f"file, run `minigen convert FILE {model}.safetensors`, and give that path"
-        )
-    names = sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))
-    raise InputError(
-        f"{str(model)!r} is neither a file nor a model that ships ({', '.join(names)})"
-    )
-
-
-def _tokenizer_of(path: Path, kind: type) -> Model:
-    if path.stem in TOKENIZERS and path.parent == WEIGHTS:
-        return load_model(WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors")
-    if has_tokenizer(path):
-        return load_model(path, family="vq")
-    folder = path if path.is_dir() else path.parent
-    for name in BESIDE[kind]:
-        if (folder / name).is_file():
-            return load_model(folder / name)
-    raise InputError(
-        f"no tokenizer was given for {path.name} and none lies beside it; give one "
-        "with tokenizer= (in the shell --tokenizer FILE), such as a converted "
-        f"{NAMES[kind]}-16"
-    )

@@ -14,10 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen import rng
+from minigen.checks import MOST_STEPS, choice, shown, whole, wholes
 from minigen.errors import InputError
 
 ORDERS = ("raster", "column", "spiral", "random", "halton", "subsample")
 SCHEDULES = ("arccos", "cosine", "linear", "one")
+FREE = ("arccos", "cosine", "linear")
+"""The schedules that take as many steps as they are told."""
+
+GUIDANCE_SCHEDULES = ("linear", "constant")
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,19 @@ def plan(
     """Return the plan that decodes every unknown position of `grid` exactly once.
 
     grid: (rows, columns). order: one of ORDERS, or the positions themselves. schedule:
-    one of SCHEDULES, or the counts themselves. A schedule asked for more steps than
-    there are tokens has empty steps: they are merged away, or raise if `faithful`, as
-    the original fails there. Raises InputError.
+    one of SCHEDULES, or the counts themselves; steps are for arccos, cosine and linear,
+    since one takes a step for each token and counts are a step each. A schedule asked
+    for more steps than there are tokens has empty steps: they are merged away, or raise
+    if `faithful`, as the original fails there. A grid has at most MOST_STEPS positions,
+    and a plan as many steps. Raises InputError.
 
     >>> print(plan((3, 3), order="spiral", schedule="linear", steps=3))
     2 2 2
     1 0 0
     1 1 0
     """
-    rows, columns = _grid(grid)
+    rows, columns = check_grid(grid)
+    rng.split_seed(seed)
     known = _positions(known, rows * columns, "known")
     taken = set(known)
     unknown = [p for p in _order(order, rows, columns, seed) if p not in taken]
@@ -97,6 +105,45 @@ def plan(
     return Plan((rows, columns), tuple(g for g in groups if g), known)
 
 
+def check_order(name: str, order):
+    """Return an order, a name or a tuple of positions, or raise InputError."""
+    if isinstance(order, str):
+        return choice(name, order, ORDERS, ", or give the positions themselves")
+    return wholes(f"{name}: position", order, longest=MOST_STEPS)
+
+
+def check_schedule(name: str, schedule):
+    """Return a schedule, a name or a tuple of counts, or raise InputError."""
+    if isinstance(schedule, str):
+        return choice(name, schedule, SCHEDULES, ", or give the counts themselves")
+    return wholes(f"{name}: count", schedule, least=1, longest=MOST_STEPS)
+
+
+def check_grid(grid) -> tuple[int, int]:
+    """Return rows and columns of a grid, or raise InputError."""
+    grid = wholes("grid", grid, most=MOST_STEPS)
+    if len(grid) != 2:
+        raise InputError(f"grid {shown(grid)} has not two sizes; give (rows, columns)")
+    rows, columns = grid
+    if not 1 <= rows * columns <= MOST_STEPS:
+        raise InputError(
+            f"grid {rows} x {columns} has {rows * columns} positions; expected "
+            f"1 .. {MOST_STEPS}"
+        )
+    return rows, columns
+
+
+def check_plan(plan: Plan) -> None:
+    """Raise InputError unless a plan names positions of its grid, each once at most."""
+    if not isinstance(plan, Plan):
+        raise InputError(f"plan {shown(plan)} is none; make one with minigen.plan")
+    rows, columns = check_grid(plan.grid)
+    named = [p for group in plan.groups for p in group]
+    _positions([*plan.known, *named], rows * columns, "the plan")
+    if not all(plan.groups):
+        raise InputError("the plan has a step without positions; leave it out")
+
+
 def check_raster(plan: Plan) -> None:
     """Raise InputError unless `plan` is one token a step in raster order.
 
@@ -107,6 +154,20 @@ def check_raster(plan: Plan) -> None:
         raise InputError(
             "this model draws one token a step in raster order, after what is known in "
             "that order; ask for order raster and schedule one"
+        )
+
+
+def check_trained(plan: Plan, side: int) -> None:
+    """Raise InputError unless a plan's grid is the square one that a model knows.
+
+    For models with a table of learned positions, which has no rows for others.
+    """
+    if tuple(plan.grid) != (side, side):
+        rows, columns = plan.grid
+        raise InputError(
+            f"this model has learned the positions of a grid of {side} x {side}, and "
+            f"{rows} x {columns} was asked for; ask for {side} x {side}, or another "
+            "model: ARPG turns vectors by their positions, and draws on any grid"
         )
 
 
@@ -121,18 +182,13 @@ def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]
     (21, 21, 21, 23, 25, 28, 35, 82)
     """
     if n == 0:
+        check_schedule("schedule", schedule)
         return ()
     if not isinstance(schedule, str):
         return _explicit_counts(schedule, n)
-    if schedule == "one":
+    if check_schedule("schedule", schedule) == "one":
         return (1,) * n
-    if schedule not in _LEFT:
-        raise InputError(
-            f"schedule {schedule!r} is not known; choose from {', '.join(SCHEDULES)}, "
-            "or give the counts themselves"
-        )
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise InputError(f"steps is {steps!r}; expected a whole number of at least 1")
+    steps = whole("steps", steps, 1, MOST_STEPS)
     sizes = []
     decoded = 0
     for s in range(steps - 1):
@@ -151,11 +207,8 @@ def guidance_weight(schedule: str, guidance: float, decoded: int, n: int) -> flo
     """
     if schedule == "linear":
         return 1 + (guidance - 1) * decoded / n
-    if schedule == "constant":
-        return guidance
-    raise InputError(
-        f"guidance schedule {schedule!r} is not known; choose linear or constant"
-    )
+    choice("guidance_schedule", schedule, GUIDANCE_SCHEDULES)
+    return guidance
 
 
 _LEFT = {
@@ -184,10 +237,11 @@ def spiral(rows, columns):
     while len(positions) < rows * columns:
         # two legs of each length: right then down, left then up
         for _ in range(2):
-            for _ in range(stride):
-                if 0 <= y < rows and 0 <= x < columns:
-                    positions.append(y * columns + x)
-                y, x = y + dy, x + dx
+            begin, end = _inside(y, dy, rows, stride)
+            left, right = _inside(x, dx, columns, stride)
+            for i in range(max(begin, left), min(end, right)):
+                positions.append((y + i * dy) * columns + x + i * dx)
+            y, x = y + stride * dy, x + stride * dx
             dy, dx = dx, -dy
         stride += 1
     return positions
@@ -227,12 +281,15 @@ def _order(order, rows, columns, seed):
         return _positions(order, rows * columns, "order")
     if order == "random":
         return rng.permutation(seed, rows * columns).tolist()
-    if order not in _FIXED:
-        raise InputError(
-            f"order {order!r} is not known; choose from {', '.join(ORDERS)}, or give "
-            "the positions themselves"
-        )
-    return _FIXED[order](rows, columns)
+    return _FIXED[check_order("order", order)](rows, columns)
+
+
+def _inside(start, direction, size, stride):
+    # which of the steps 0 .. stride - 1 lie in 0 .. size - 1: the first, and the end
+    if direction == 0:
+        return (0, stride) if 0 <= start < size else (0, 0)
+    first, last = -start * direction, (size - 1 - start) * direction
+    return max(0, min(first, last)), min(stride, max(first, last) + 1)
 
 
 def _radical_inverse(i, base):
@@ -245,28 +302,20 @@ def _radical_inverse(i, base):
 
 
 def _explicit_counts(sizes, n):
-    sizes = tuple(int(size) for size in sizes)
-    if min(sizes, default=0) < 1 or sum(sizes) != n:
+    sizes = check_schedule("schedule", sizes)
+    if sum(sizes) != n:
         raise InputError(
-            f"the counts {sizes} add up to {sum(sizes)}; expected counts of at least 1 "
-            f"that add up to the {n} unknown tokens"
+            f"the counts {shown(sizes)} add up to {sum(sizes)}; expected counts of at "
+            f"least 1 that add up to the {n} unknown tokens"
         )
     return sizes
 
 
 def _positions(positions, n, name):
-    positions = tuple(int(p) for p in positions)
-    wrong = [p for p in positions if not 0 <= p < n]
-    if wrong:
-        raise InputError(f"{name} holds position {wrong[0]}; the grid has 0 .. {n - 1}")
-    if len(set(positions)) != len(positions):
-        twice = next(p for p in positions if positions.count(p) > 1)
-        raise InputError(f"{name} holds position {twice} more than once")
+    positions = wholes(f"{name}: position", positions, most=n - 1, longest=n)
+    seen = set()
+    for p in positions:
+        if p in seen:
+            raise InputError(f"{name} holds position {p} more than once")
+        seen.add(p)
     return positions
-
-
-def _grid(grid):
-    rows, columns = (int(size) for size in grid)
-    if rows < 1 or columns < 1:
-        raise InputError(f"grid {rows} x {columns} has no positions")
-    return rows, columns

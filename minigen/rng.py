@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import InputError
+from minigen.checks import LAST_IMAGE, whole
 from minigen.ops.uniforms import reference
 from minigen.ops.uniforms.reference import philox
 
 __all__ = ["ORDER_IMAGE", "permutation", "philox", "split_seed", "uniforms"]
 
-ORDER_IMAGE = 0xFFFFFFFF
+ORDER_IMAGE = LAST_IMAGE + 1
 """The image number that no image has: its draws decide the order of a run."""
 
 
@@ -42,8 +42,5 @@ def permutation(seed, n):
 
 def split_seed(seed):
     """Return the two 32-bit key words of a seed, or raise InputError."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise InputError(f"seed {seed!r} is not a whole number")
-    if not 0 <= seed < 2**64:
-        raise InputError(f"seed {seed} is outside 0 .. 2**64 - 1; choose one inside")
-    return int(seed) & 0xFFFFFFFF, int(seed) >> 32
+    seed = whole("seed", seed, most=2**64 - 1)
+    return seed & 0xFFFFFFFF, seed >> 32

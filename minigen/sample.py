@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import flags, plans, rng
+from minigen import checks, flags, plans, rng
 from minigen.config import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
 from minigen.equality import digest, same
-from minigen.errors import InputError
 from minigen.models import aim, arinar, arpg, codes, llamagen, mar, masked
 from minigen.models.codes import UNKNOWN
+from minigen.options import Options, check_model
 
 __all__ = [
     "KINDS",
@@ -27,7 +27,6 @@ __all__ = [
     "Options",
     "Step",
     "arrays",
-    "check_labels",
     "decode",
     "inputs",
     "put",
@@ -47,58 +46,6 @@ MODELS = {
 KINDS = {config: codes for config in (ArpgConfig, GptConfig, AimConfig)}
 KINDS |= {config: masked for config in (ArinarConfig, MarConfig)}
 """The module of what a generator's tokens are, by its configuration: codes, vectors."""
-
-GUIDED_DRAWS = tuple(arinar.GUIDED)
-"""How a guided feature of ARINAR may be drawn."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How tokens are drawn; the same for every step.
-
-    guidance 1 turns guidance off in effect; guided_steps: how many of the first steps
-    are guided, None for all (in LlamaGen's terms two more than cfg_interval);
-    temperature 0 is greedy but for near-ties (for ARINAR see `mixture_head.stretches`);
-    top_k 0 and top_p 1 keep every token; positions: a name of `aim.POSITIONS`, which no
-    other model asks for; guided_draw: of GUIDED_DRAWS, for ARINAR.
-    """
-
-    guidance: float = 4.0
-    guidance_schedule: str = "linear"
-    guided_steps: int | None = None
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    positions: str = "released"
-    guided_draw: str = "candidates"
-
-    def __post_init__(self) -> None:
-        if not np.isfinite(self.guidance):
-            raise InputError(f"guidance {self.guidance} is not a finite number")
-        n = self.guided_steps
-        if n is not None and (isinstance(n, bool) or int(n) != n or n < 1):
-            raise InputError(
-                f"guided_steps {n!r} is not a whole number above 0 (None is all steps)"
-            )
-        if not (np.isfinite(self.temperature) and self.temperature >= 0):
-            raise InputError(
-                f"temperature {self.temperature} is not a number of at least 0"
-            )
-        if isinstance(self.top_k, bool) or int(self.top_k) != self.top_k:
-            raise InputError(f"top_k {self.top_k!r} is not a whole number (0 is off)")
-        if np.isnan(self.top_p):
-            raise InputError("top_p is not a number (1 is off)")
-        if self.positions not in aim.POSITIONS:
-            raise InputError(
-                f"positions {self.positions!r} are not known; choose "
-                + ", ".join(aim.POSITIONS)
-            )
-        if self.guided_draw not in GUIDED_DRAWS:
-            raise InputError(
-                f"guided_draw {self.guided_draw!r} is not known; choose "
-                + ", ".join(GUIDED_DRAWS)
-            )
-        plans.guidance_weight(self.guidance_schedule, self.guidance, 1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +104,13 @@ def inputs(
     """Return what a run reads, still on the host. Arguments as for `steps`."""
     model, kind = MODELS[type(config)], KINDS[type(config)]
     options = options or Options()
-    labels = check_labels(config, labels)
-    known = kind.check_known(config, plan, len(labels), known)
+    labels = checks.labels(labels, config.classes)
+    first = checks.images(first, len(labels))
+    plans.check_plan(plan)
     model.check_plan(config, plan)
+    known = kind.check_known(config, plan, len(labels), known)
     kind.check_options(options)
-    _check_head(model, config, options)
+    check_model(model, config, options)
     ids, rows = kind.prompt(model, config, labels, plan, known, options)
     images = np.arange(first, first + len(labels))
     return Inputs(
@@ -265,7 +214,11 @@ def steps(
     autoregressive/models/generate.py; hp-l33/AiM models/stage2/generation.py.
     """
     options = options or Options()
-    given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
+    given = inputs(ops, config, plan, labels, seed, options, known, first)
+    return _steps(ops, weights, config, plan, options, put(ops, given), watch)
+
+
+def _steps(ops, weights, config, plan, options, given, watch):
     kind, known_now = KINDS[type(config)], list(plan.known)
     canvas = kind.new_canvas(ops, config, plan.grid, given)
     noted = flags.of_run(ops, len(plan.counts))
@@ -274,9 +227,9 @@ def steps(
     for index, (tokens, p, weight) in enumerate(run):
         positions = kind.positions(plan.groups[index])
         known_now += plan.groups[index]
-        # the canvas will be written again
+        # the canvas will be written again, and the tokens are read by the model
         picture = kind.show(np.array(ops.get(canvas)), plan.grid, known_now)
-        drawn = ops.get(tokens), None if p is None else ops.get(p), weight
+        drawn = np.array(ops.get(tokens)), None if p is None else ops.get(p), weight
         noted.expect_clear()
         yield Step(index, len(plan.groups), positions, *drawn, picture)
 
@@ -299,30 +252,3 @@ def sample(
     canvas = ops.get(canvas)
     noted.expect_clear()
     return canvas.reshape(len(canvas), *plan.grid, *canvas.shape[2:])
-
-
-def check_labels(config, labels):
-    """Return labels as a tuple of class numbers of the model, or raise InputError."""
-    labels = tuple(np.atleast_1d(labels).tolist())
-    if not labels:
-        raise InputError("no labels were given; give at least one class")
-    for label in labels:
-        if isinstance(label, bool) or not isinstance(label, int):
-            raise InputError(f"class {label!r} is not a whole number")
-        if not 0 <= label < config.classes:
-            raise InputError(
-                f"class {label} is not one of this model's {config.classes} classes, "
-                f"0 .. {config.classes - 1}"
-            )
-    return labels
-
-
-def _check_head(model, config, options):
-    if model is arinar:
-        arinar.stretches(config, options.temperature)
-        return
-    if options.guided_draw != GUIDED_DRAWS[0]:
-        raise InputError(
-            f"guided_draw {options.guided_draw!r} is for features that are drawn from "
-            "mixtures, as ARINAR's are; leave it out for this model"
-        )

@@ -92,7 +92,7 @@ def test_what_was_left_open_is_the_models_own():
         (Job("gpt-b", guidance=1.0), "leaves a half of guidance out"),
         (Job("aim-b", guidance=math.nan), "leaves a half of guidance out"),
         (Job("arpg-l", tokens=64), "several tokens in a step"),
-        (Job("vq-16"), "'vq-16' is not one of arpg-l"),
+        (Job("vq-16"), "'vq-16' is not known; "),
         (Job("aim-b", "vq-mnist"), "belongs together"),
         (Job("aim-b", dtype="float8"), "is not known"),
     ],

@@ -180,8 +180,8 @@ def test_the_picture_shows_both_panels(tmp_path):
 @pytest.mark.parametrize(
     "names, places, message",
     [
-        (("gpt-b", "gpt-b"), (16, 256), "'gpt-b' is not one of aim-b"),
-        (("aim-b", "arpg-l"), (16, 256), "'arpg-l' is not one of gpt-b"),
+        (("gpt-b", "gpt-b"), (16, 256), "'gpt-b' is not known; "),
+        (("aim-b", "arpg-l"), (16, 256), "'arpg-l' is not known; "),
         (("aim-b", "gpt-b"), (1, 16), "at least 2"),
         (("aim-b", "gpt-b"), (256, 16), "that rise"),
         (("aim-b", "gpt-b"), (), "that rise"),
@@ -216,7 +216,7 @@ def test_one_command_prints_and_draws(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["aim-b", "vq-16"], "'vq-16' is not one of gpt-b"),
+        (["aim-b", "vq-16"], "'vq-16' is not known; "),
         (["--picture", "a.jpg"], "should end in .png"),
         (["--picture", "none/a.png"], "does not exist"),
         (["--dtype", "float8"], "is not known"),

@@ -153,7 +153,7 @@ def test_what_no_vector_has_is_refused(model):
     ):
         run(model, top_k=5)
     with pytest.raises(
-        InputError, match="guided_draw 'best' is not known; choose cand"
+        InputError, match="guided_draw 'best' is not known; choose from cand"
     ):
         run(model, guided_draw="best")
     if family == "mar":

@@ -82,7 +82,7 @@ def test_a_png_carries_its_recipe(tmp_path):
 def test_a_recipe_of_another_kind_is_refused():
     with pytest.raises(InputError, match="names no model"):
         from_json({"labels": [1]})
-    with pytest.raises(InputError, match="holds flavour"):
+    with pytest.raises(InputError, match="holds 'flavour'"):
         from_json({"model": "m", "labels": [1], "flavour": "up"})
 
 

@@ -17,6 +17,7 @@ from minigen.bench import ceilings, limit
 from minigen.bench.weights import pick
 from minigen.bench.worker import Job, chosen
 from minigen.catalogue import TOKENIZERS
+from minigen.checks import choice
 from minigen.config import (
     PRESETS,
     AimConfig,
@@ -29,11 +30,15 @@ from minigen.config import (
     to_dict,
 )
 from minigen.errors import InputError, MinigenError
+from minigen.options import check
 
 OURS, TWIN = "minigen.bench.worker", "minigen.training.bench"
 PARTS = ("tokens", "pixels", "image")
 MASKED = (ArinarConfig, MarConfig)
 GENERATORS = (ArpgConfig, GptConfig, AimConfig, *MASKED)
+
+STEPS = 64
+"""Steps of an image, where a step may draw several tokens."""
 
 TOKENS = 64
 """Tokens that are drawn where each is a step: a quarter of an image of 256."""
@@ -100,9 +105,7 @@ def settle(job: Job) -> Job:
     masked = isinstance(PRESETS.get(job.generator), MASKED)
     decoders = KlConfig if masked else VqConfig
     for name, family in ((job.generator, GENERATORS), (job.tokenizer, decoders)):
-        if not isinstance(PRESETS.get(name), family):
-            known = ", ".join(n for n, c in PRESETS.items() if isinstance(c, family))
-            raise InputError(f"{name!r} is not one of {known}")
+        choice("model", name, (n for n, c in PRESETS.items() if isinstance(c, family)))
     _check_pair(job, PRESETS[job.generator], PRESETS[job.tokenizer])
     pick(job.dtype)
     config = PRESETS[job.generator]
@@ -116,6 +119,7 @@ def settle(job: Job) -> Job:
         )
     if not isinstance(config, ArpgConfig | ArinarConfig | MarConfig):
         return _settle_raster(job, config.tokens)
+    job = replace(job, steps=check("steps", job.steps) or STEPS)
     if job.tokens is not None:
         raise InputError(
             f"{job.generator} draws several tokens in a step, so it is timed by the "
@@ -161,6 +165,11 @@ def _settle_raster(job, most):
     if job.schedule != "one":
         raise InputError(
             f"{job.generator} draws one token a step; ask for no schedule but one"
+        )
+    if job.steps is not None:
+        raise InputError(
+            f"{job.generator} takes a step for each token, not {job.steps}; ask for a "
+            "number of tokens instead"
         )
     _check_guidance(job)
     tokens = min(TOKENS, most) if job.tokens is None else job.tokens

@@ -22,6 +22,7 @@ import numpy as np
 from minigen import backends, rng
 from minigen.bench import weights
 from minigen.checkpoints.names import manifest
+from minigen.checks import choice
 from minigen.config import PRESETS, AimConfig, GptConfig
 from minigen.errors import InputError
 from minigen.sample import MODELS, Options
@@ -81,9 +82,7 @@ class Growth:
 def check(names: Sequence[str], positions: Sequence[int] = POSITIONS) -> None:
     """Raise InputError unless the models, AiM first, and the positions can be had."""
     for name, family in zip(names, (AimConfig, GptConfig), strict=True):
-        if not isinstance(PRESETS.get(name), family):
-            known = ", ".join(n for n, c in PRESETS.items() if isinstance(c, family))
-            raise InputError(f"{name!r} is not one of {known}")
+        choice("model", name, (n for n, c in PRESETS.items() if isinstance(c, family)))
     if not positions or any(a >= b for a, b in pairwise((1, *positions))):
         raise InputError(
             f"positions {tuple(positions)} are not numbers of at least 2 that rise"

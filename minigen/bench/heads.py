@@ -19,6 +19,7 @@ import numpy as np
 
 from minigen import backends, rng
 from minigen.bench import costs, weights
+from minigen.checks import choice
 from minigen.config import PRESETS, ArinarConfig, MarConfig
 from minigen.errors import InputError
 from minigen.models import arinar, mar
@@ -71,10 +72,7 @@ class Heads:
 def check(names: Sequence[str]) -> None:
     """Raise InputError unless the presets, ARINAR's first, have heads to be timed."""
     for name, family in zip(names, (ArinarConfig, MarConfig), strict=True):
-        config = PRESETS.get(name)
-        if not isinstance(config, family):
-            known = ", ".join(n for n, c in PRESETS.items() if isinstance(c, family))
-            raise InputError(f"{name!r} is not one of {known}")
+        choice("model", name, (n for n, c in PRESETS.items() if isinstance(c, family)))
     config = PRESETS[names[0]]
     if config.group != 1 or config.flow:
         raise InputError(

@@ -18,8 +18,8 @@ from minigen.checkpoints import Model, names, safetensors_file
 from minigen.checkpoints.arinar_names import head_rows
 from minigen.checkpoints.mar_names import diffusion_rows
 from minigen.checkpoints.values import DTYPES
+from minigen.checks import choice
 from minigen.config import ArinarConfig, MarConfig
-from minigen.errors import InputError
 from minigen.writing import check_place, replace_file
 
 LAYERS = ("decoder_embed.", "cond_embed.", "time_embed.")
@@ -73,9 +73,7 @@ def head(config: ArinarConfig | MarConfig, dtype: str = "float32") -> dict:
 
 def pick(dtype: str) -> np.dtype:
     """Return the dtype of that name, or raise InputError."""
-    if dtype not in DTYPES:
-        raise InputError(f"dtype {dtype!r} is not known; choose {', '.join(DTYPES)}")
-    return DTYPES[dtype]
+    return DTYPES[choice("dtype", dtype, DTYPES)]
 
 
 def write(config, path: str | Path, dtype: str = "float32") -> int:

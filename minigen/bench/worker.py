@@ -30,16 +30,16 @@ WARM = 4
 class Job:
     """What is drawn: presets by name, stand-in weights, one batch of images.
 
-    schedule: None for the family's own; tokens: how many of an image are drawn where
-    each is a step, None for models that draw several in a step; every: for models that
-    read all again in each step, that only every so many-th is run; 1 for all, None for
-    models that keep something from step to step.
+    schedule, steps: None for the family's own; tokens: how many of an image are drawn
+    where each is a step, None for models that draw several in a step; every: for models
+    that read all again in each step, that only every so many-th is run; 1 for all, None
+    for models that keep something from step to step.
     """
 
     generator: str = "arpg-l"
     tokenizer: str = "vq-16"
     dtype: str = "float32"
-    steps: int = 64
+    steps: int | None = None
     schedule: str | None = None
     guidance: float = 4.5
     batch: int = 1
@@ -140,8 +140,10 @@ def _whole(pipe, job, labels):
     # draw(steps), and how many steps there are
     def draw(count):
         def tokens():
+            # a step for each token is the only way of some
+            steps = None if job.tokens else count
             run = pipe.steps(
-                labels, steps=count, schedule=job.schedule, guidance=job.guidance
+                labels, steps=steps, schedule=job.schedule, guidance=job.guidance
             )
             for step in islice(run, job.tokens and count):
                 canvas = step.canvas

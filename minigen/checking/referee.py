@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 from minigen import backends, target
 from minigen.checking import compiled, kernels, loading
@@ -13,6 +14,7 @@ from minigen.checking.specs import SPECS, Spec
 from minigen.checking.specs.spec import reference
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checking.trials import check_function, check_kernels
+from minigen.checks import choice, optional, text, whole
 from minigen.errors import InputError
 from minigen.extras import install
 
@@ -32,11 +34,14 @@ def run(
     """Return the report of `minigen.check`, which says what the arguments mean."""
     specs = _specs(op)
     dtypes = _dtypes(weights)
-    if examples is not None and examples < 1:
-        raise InputError(f"examples is {examples}; at least one is needed")
-    if backend is not None and backend not in EXAMPLES:
-        known = ", ".join(EXAMPLES)
-        raise InputError(f"backend {backend!r} is not known; choose from {known}")
+    for name, value, check in (
+        ("examples", examples, partial(whole, least=1)),
+        ("block", block, partial(whole, least=1, most=1024)),
+        ("backend", backend, partial(choice, known=EXAMPLES)),
+        ("as", instead_of, text),
+    ):
+        optional(check, name, value)
+    seed = whole("seed", seed, most=2**64 - 1)
     if kernel is not None:
         plans, notes = _given(specs, kernel, backend, instead_of, block), []
     elif instead_of or block:
@@ -59,21 +64,18 @@ def run(
 
 def _dtypes(weights) -> tuple:
     known = {dtype.name: dtype for dtype in WEIGHT_DTYPES}
-    if weights is not None and weights not in known:
-        names = ", ".join(known)
-        raise InputError(f"weights {weights!r} are not known; choose from {names}")
-    return WEIGHT_DTYPES if weights is None else (known[weights],)
+    if weights is None:
+        return WEIGHT_DTYPES
+    return (known[choice("weights", weights, known)],)
 
 
 def _specs(op) -> list[Spec]:
     if op is None:
         return list(SPECS.values())
+    choice("op", op, sorted({*SPECS, *backends.OPS}))
     if op in SPECS:
         return [SPECS[op]]
-    if op in backends.OPS:
-        return [SPECS[name] for name in backends.OPS[op]]
-    known = ", ".join(sorted({*SPECS, *backends.OPS}))
-    raise InputError(f"op {op!r} is not known; choose from {known}")
+    return [SPECS[name] for name in backends.OPS[op]]
 
 
 def _here(backend) -> tuple[list[str], list[str]]:

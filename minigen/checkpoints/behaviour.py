@@ -25,6 +25,8 @@ LATER = {"bilevel_schedule", "feature_group", "head_type", "model_type", "use_nf
 DECISIVE = {"head_type", "upstream_version"}
 """What must stand in a config.json of a model for it to say the version."""
 
+BEHAVIOURS = ("v1", "head")
+
 MEANING = (
     "v1 for the released weights (4 heads of the inner attention, temperatures above 1 "
     "narrow), head for those of later code (16 heads, temperatures above 1 widen)"

@@ -14,7 +14,7 @@ from typing import Any
 
 import minigen
 from minigen.checkpoints import load, safetensors_file
-from minigen.checkpoints.behaviour import MEANING, settle
+from minigen.checkpoints.behaviour import BEHAVIOURS, MEANING, settle
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, open_checkpoint, release
 from minigen.checkpoints.values import (
@@ -24,7 +24,8 @@ from minigen.checkpoints.values import (
     pieces,
     weight_dtype,
 )
-from minigen.config import ArinarConfig, Config, to_dict
+from minigen.checks import choice
+from minigen.config import FAMILIES, ArinarConfig, Config, to_dict
 from minigen.errors import CheckpointError, InputError
 from minigen.writing import check_place, replace_file
 
@@ -78,8 +79,13 @@ def convert(
     destination cannot be written, and where the behaviour is neither shown nor given,
     or another one.
     """
-    if dtype is not None and dtype not in DTYPES:
-        raise InputError(f"the dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    for name, value, known in (
+        ("dtype", dtype, DTYPES),
+        ("family", family, FAMILIES),
+        ("behaviour", behaviour, BEHAVIOURS),
+    ):
+        if value is not None:
+            choice(name, value, known)
     check_place(destination)
     checkpoint = open_checkpoint(source, key)
     config, unseen, weights = load.identify(checkpoint, config, family)

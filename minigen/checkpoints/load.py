@@ -22,6 +22,7 @@ from minigen.checkpoints.reader import (
     release,
 )
 from minigen.checkpoints.values import cast, weight_dtype
+from minigen.checks import choice
 from minigen.config import FAMILIES, PRESETS, ArinarConfig, Config, from_dict
 from minigen.errors import CheckpointError, ConfigError
 
@@ -130,8 +131,10 @@ def identify(
                 config, unseen = _told(checkpoint.arguments, config, unseen)
                 if checkpoint.is_folder:
                     config, unseen = _described(checkpoint.path, config, unseen)
+            _check_family(config, family)
             return config, unseen, names.to_ours(config, checkpoint.state)
         found = _parse_config(stored)
+        _check_family(found, family)
         if config not in (None, found):
             raise CheckpointError(f"it holds {found}, not {config}")
         names.check_ours(found, checkpoint.state)
@@ -158,18 +161,24 @@ def _state_of(checkpoint, family):
     # what a file holds of one family, None for the generator or the only one
     if family is None:
         return checkpoint.state
-    if family not in FAMILIES:
-        raise CheckpointError(
-            f"the family {family!r} is not known; known families: {', '.join(FAMILIES)}"
-        )
+    choice("family", family, FAMILIES, error=CheckpointError)
     found = names.families_in(checkpoint.state)
-    if family not in found:
-        inside = ", ".join(found)
+    if len(found) > 1 and family not in found:
         raise CheckpointError(
-            f"it holds no {family} model among others"
-            + (f"; it holds {inside}" if inside else "; it holds one model only")
+            f"it holds no {family} model among others; it holds {', '.join(found)}"
         )
+    if family not in found:
+        # what the only model is will be seen, and held against the family
+        return checkpoint.state
     return names.part_of(FAMILIES[family], names.unwrap(checkpoint.state))
+
+
+def _check_family(config, family):
+    if family is not None and family_of(config) != family:
+        raise CheckpointError(
+            f"it holds no {family} model, but one of the family {family_of(config)}; "
+            "leave the family out"
+        )
 
 
 def _told(arguments, config, unseen):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from minigen.checks import choice
 from minigen.commands import options as o
 from minigen.commands.terminal import (
     complain,
@@ -19,7 +20,6 @@ from minigen.commands.terminal import (
     say_text,
     tell,
 )
-from minigen.errors import InputError
 
 app = new_app("Time full-size models; no download is needed.")
 
@@ -40,7 +40,7 @@ def cpu(
     runs: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images drawn on each side.")
     ] = 3,
-    steps: o.Steps = 64,
+    steps: o.Steps = None,
     schedule: o.Schedule = None,
     tokens: Annotated[
         int | None,
@@ -218,12 +218,9 @@ def gpu(
 
     chosen = tuple(part or PARTS)
     for name in chosen:
-        if name not in PARTS:
-            raise InputError(f"--part {name!r} is not one of {', '.join(PARTS)}")
-    if not hasattr(PRESETS.get(generator), "tokens"):
-        drawing = (n for n, config in PRESETS.items() if hasattr(config, "tokens"))
-        known = ", ".join(drawing)
-        raise InputError(f"--generator {generator!r} is not one of {known}")
+        choice("--part", name, PARTS)
+    drawing = (n for n, config in PRESETS.items() if hasattr(config, "tokens"))
+    choice("--generator", generator, drawing)
     if out:
         check_place(out, ".json")
     found = bench(out, chosen, dtype, _tell_all, generator)
@@ -243,8 +240,7 @@ def weights(
     from minigen.bench.weights import write
     from minigen.config import PRESETS
 
-    if model not in PRESETS:
-        raise InputError(f"{model!r} is not a preset; choose {', '.join(PRESETS)}")
+    choice("model", model, PRESETS)
     size = write(PRESETS[model], out, dtype)
     if as_json:
         say_json({"file": out, "bytes": size, "dtype": dtype, "model": model})

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from minigen.checks import near
 from minigen.commands import options as o
 from minigen.commands.terminal import (
     markdown,
@@ -41,7 +42,7 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="MNIST's files, for a tokenizer or a judge."),
     ] = None,
-    steps: o.Steps = 16,
+    steps: o.Steps = None,
     seed: o.Seed = 0,
     guidance: o.Guidance = None,
     guidance_schedule: o.GuidanceSchedule = None,
@@ -77,27 +78,40 @@ def evaluate(
     from minigen import backends
     from minigen.checkpoints import load_model
     from minigen.evaluate import load_judge
-    from minigen.pipeline import find
+    from minigen.finding import find
+    from minigen.options import check
 
+    options = dict(
+        steps=steps, seed=seed, top_k=top_k, top_p=top_p, positions=positions,
+        guided_draw=guided_draw,
+    )  # fmt: skip
+    left = dict(
+        order=order, schedule=schedule, guidance=guidance,
+        guidance_schedule=guidance_schedule, temperature=temperature,
+    )  # fmt: skip
     name, ops = backends.pick(backend)
     o.use_threads(threads, name)
     o.warn_of(name)
     loaded = load_model(find(model))
     draws = loaded.family in GENERAL
+    unused = {"data": data, "write_statistics": write_statistics or None}
+    if not draws:
+        usual = dict(seed=0, top_k=0, top_p=1.0, positions="released",
+                     guided_draw="candidates", first=0)  # fmt: skip
+        unused = {**options, **left, "first": first, "batch": batch, "sweep": sweep,
+                  "tokenizer": tokenizer}  # fmt: skip
+        unused = {n: v for n, v in unused.items() if v != usual.get(n)}
+        if loaded.family != "judge":
+            unused["write_statistics"] = write_statistics or None
+    for option, value in unused.items():
+        if value is not None:
+            raise InputError(
+                f"--{option.replace('_', '-')} has no meaning for {model}, of the "
+                f"family {loaded.family}; leave it out"
+            )
     if draws:
-        settings = settle(
-            loaded.family,
-            loaded.name,
-            order=order,
-            schedule=schedule,
-            guidance=guidance,
-            guidance_schedule=guidance_schedule,
-            temperature=temperature,
-        )
-        options = dict(
-            steps=steps, seed=seed, top_k=top_k, top_p=top_p, positions=positions,
-            guided_draw=guided_draw, **settings,
-        )  # fmt: skip
+        options |= settle(loaded.family, loaded.name, **left)
+        options = {option: check(option, value) for option, value in options.items()}
         judge = load_judge(backend=name)
         rows = _generator(
             model, tokenizer, judge, name, count, first, batch, sweep, options
@@ -185,22 +199,21 @@ def parse_sweep(sweep: str | None, options: dict) -> tuple[str, list]:
     >>> parse_sweep("steps=1,4", {"steps": 16}), parse_sweep(None, {"steps": 16})
     (('steps', [1, 4]), ('steps', [16]))
     """
+    from minigen.options import read
+
     if sweep is None:
         return "steps", [options["steps"]]
     name, _, values = sweep.partition("=")
     name = name.strip().replace("-", "_")
     if name not in options or not values:
         raise InputError(
-            f"--sweep {sweep} cannot be read; write NAME=VALUE,VALUE with a NAME of "
-            f"{', '.join(options)}"
+            f"--sweep {sweep} cannot be read; {near(name, options)}write "
+            f"NAME=VALUE,VALUE with a NAME of {', '.join(options)}"
         )
-    kind = type(options[name])
     try:
-        return name, [kind(value.strip()) for value in values.split(",")]
-    except ValueError:
-        raise InputError(
-            f"--sweep {sweep}: {name} takes values such as {options[name]}"
-        ) from None
+        return name, [read(name, value.strip()) for value in values.split(",")]
+    except InputError as error:
+        raise InputError(f"--sweep {sweep}: {error}") from None
 
 
 def _cells(rows):

@@ -65,7 +65,7 @@ def info(
     from minigen.catalogue import known_models, licence_of
     from minigen.checkpoints import describe
     from minigen.config import to_dict
-    from minigen.pipeline import find
+    from minigen.finding import find
 
     for known in known_models():
         if known.name != model or known.ships:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from minigen.checks import labels, outside, picture
 from minigen.errors import InputError
 from minigen.words import complain
 
@@ -57,7 +59,12 @@ First = Annotated[
         min=0, metavar="N", help="Number of the first image, to split a run in parts."
     ),
 ]
-Steps = Annotated[int, typer.Option(metavar="N", help="Decoding steps.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Decoding steps; 16, or a step for each token, if not said."
+    ),
+]
 Order = Annotated[
     str | None,
     typer.Option(
@@ -77,7 +84,10 @@ Schedule = Annotated[
 ]
 Guidance = Annotated[
     float | None,
-    typer.Option(metavar="X", help="Weight of the class against none; 1 is none."),
+    typer.Option(
+        metavar="X",
+        help="Weight of the class against none: above 1 more of it, 1 no guidance.",
+    ),
 ]
 GuidanceSchedule = Annotated[
     str | None,
@@ -152,24 +162,42 @@ Key = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def parse_classes(given: list[str]) -> list[int]:
-    """Return the class numbers that the values of --class name, in their order.
+def parse_classes(given: list[str]) -> list[range]:
+    """Return what the values of --class name, in their order, without expanding it.
 
     >>> parse_classes(["3,7", "0-2"])
-    [3, 7, 0, 1, 2]
+    [range(3, 4), range(7, 8), range(0, 3)]
     """
-    numbers = []
-    for part in ",".join(given).split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()):
+    ranges = []
+    for part in (part.strip() for part in ",".join(given).split(",")):
+        first, dash, last = part.partition("-")
+        if not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})?", part):
             raise InputError(
-                f"--class {part.strip() or '(empty)'} is not a class number; write 7, "
-                "or 3,7, or 0-9"
+                f"--class {part[:60] or '(empty)'} is not a class number; write 7, or "
+                "3,7, or 0-9"
             )
-        numbers += range(int(first), int(last or first) + 1)
-    if not numbers:
-        raise InputError(f"--class {','.join(given)} names no class")
-    return numbers
+        ranges.append(range(int(first), int(last if dash else first) + 1))
+        if not ranges[-1]:
+            raise InputError(f"--class {part} names no class; write {last}-{first}")
+    return ranges
+
+
+def read_labels(given: list[str], config, count: int = 1) -> tuple[list[int], int]:
+    """Return a label for each image, and how many classes the values of --class name.
+
+    config: of the generator, which has so many classes; count: images of each. Nothing
+    is expanded before it is known to be small enough to be drawn.
+    """
+    ranges = parse_classes(given)
+    for part in ranges:
+        if outside(part, config.classes):
+            labels(part, config.classes)
+    named = sum(map(len, ranges))
+    picture(
+        named * count * config.tokens,
+        f"draw fewer than {named * count} images, or in parts, with --first",
+    )
+    return [c for part in ranges for c in part for _ in range(count)], named
 
 
 def warn_of(backend: str) -> None:

@@ -36,17 +36,21 @@ def replay(
     The recipe is read from the picture itself. Exit status 1 if they do not.
     """
     from minigen.show import files
-    from minigen.show.recipe import from_json, to_json
+    from minigen.show.recipe import check_size, from_json, to_json
     from minigen.writing import check_place
 
     if out:
         check_place(out, ".png")
-    pixels, stored = files.read_png(picture)
+    stored, size = files.read_header(picture)
     then = from_json(stored)
     recipe = replace(
-        then, model=model or then.model, tokenizer=tokenizer or then.tokenizer
+        then,
+        model=then.model if model is None else model,
+        tokenizer=then.tokenizer if tokenizer is None else tokenizer,
     )
     pipe, plan, now = prepare(recipe, backend, threads)
+    check_size(pipe, plan, now, size)
+    pixels, _ = files.read_png(picture, ours=size)
     last = (now.step or len(plan.groups)) - 1
     (again,) = run(pipe, plan, now, batch, slice(last, last + 1))
     if out:

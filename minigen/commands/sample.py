@@ -28,7 +28,7 @@ def sample(
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="The PNG; many images are a grid.")
     ] = Path("sample.png"),
-    steps: o.Steps = 16,
+    steps: o.Steps = None,
     seed: o.Seed = 0,
     guidance: o.Guidance = None,
     guidance_schedule: o.GuidanceSchedule = None,
@@ -57,19 +57,19 @@ def sample(
 
     The picture carries its recipe: `minigen replay` draws it again.
     """
+    from minigen.finding import config_of
     from minigen.show.files import write_png
     from minigen.show.grid import columns_for
     from minigen.show.recipe import Recipe, to_json
 
-    wanted = o.parse_classes(classes)
-    labels = tuple(label for label in wanted for _ in range(count))
+    labels, named = o.read_labels(classes, config_of(model), count)
     recipe = Recipe(
-        model=model, tokenizer=tokenizer, labels=labels, seed=seed, first=first,
+        model=model, tokenizer=tokenizer, labels=tuple(labels), seed=seed, first=first,
         steps=steps, order=order, schedule=schedule, guidance=guidance,
         guidance_schedule=guidance_schedule, guided_steps=guided_steps,
         temperature=temperature, top_k=top_k, top_p=top_p, positions=positions,
         guided_draw=guided_draw, scale=scale,
-        columns=columns or columns_for(len(labels), len(wanted)),
+        columns=columns or columns_for(len(labels), named),
     )  # fmt: skip
     _check_places(out, steps_dir, gif)
     start = time.perf_counter()
@@ -98,7 +98,7 @@ def sample(
 def steps(
     model: o.ModelName,
     classes: o.Classes,
-    steps: o.Steps = 16,
+    steps: o.Steps = None,
     seed: o.Seed = 0,
     guidance: o.Guidance = None,
     guidance_schedule: o.GuidanceSchedule = None,
@@ -123,12 +123,14 @@ def steps(
     as_json: o.Json = False,
 ):
     """Watch images being drawn, a line or a picture a step."""
+    from minigen.finding import config_of
     from minigen.show.grid import text
-    from minigen.show.recipe import Recipe, sheet, to_json
+    from minigen.show.recipe import Recipe, check, sheet, to_json
     from minigen.show.recipe import steps as steps_of
 
+    labels, _ = o.read_labels(classes, config_of(model))
     recipe = Recipe(
-        model=model, tokenizer=tokenizer, labels=tuple(o.parse_classes(classes)),
+        model=model, tokenizer=tokenizer, labels=tuple(labels),
         seed=seed, first=first, steps=steps, order=order, schedule=schedule,
         guidance=guidance, guidance_schedule=guidance_schedule,
         guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
@@ -137,6 +139,7 @@ def steps(
     _check_places(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)
     seen = pictures or steps_dir or gif
+    check(pipe, plan, recipe, len(plan.groups) if seen else 0)
     rows, sheets = [], []
     speak = (lambda line: None) if as_json else say
     for step in _compiled(steps_of(pipe, recipe), pipe.backend):
@@ -157,30 +160,31 @@ def steps(
 
 def prepare(recipe, backend, threads):
     """Load what a recipe asks for: the pipeline, its plan, and the recipe signed."""
+    from minigen.backends import pick
     from minigen.pipeline import load
-    from minigen.show.recipe import signed
+    from minigen.show.recipe import checked, signed
 
+    recipe = checked(recipe)
+    o.use_threads(threads, pick(backend)[0])
     pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=backend)
-    o.use_threads(threads, pipe.backend)
     o.warn_of(pipe.backend)
-    recipe = signed(recipe, pipe)
     plan = pipe.plan(recipe.order, recipe.schedule, recipe.steps, recipe.seed)
-    return pipe, plan, recipe
+    return pipe, plan, signed(recipe, pipe)
 
 
 def run(pipe, plan, recipe, batch, shown):
     """Draw behind a progress bar; return the sheets of a slice of the steps."""
     from minigen.pipeline import BATCH
-    from minigen.show.recipe import canvases, sheet
+    from minigen.show.recipe import canvases, check, sheet
 
     batch, steps = batch or BATCH, len(plan.groups)
     chosen = range(steps)[shown]
+    check(pipe, plan, recipe, len(chosen))
     total = steps * -(-len(recipe.labels) // batch) + len(chosen)
     sheets = []
     with progress(total, "drawing", pipe.backend) as advance:
-        after = canvases(pipe, recipe, batch, lambda step: advance())
-        for step in chosen:
-            sheets.append(sheet(pipe, recipe, after[step]))
+        for canvas in canvases(pipe, recipe, chosen, batch, lambda step: advance()):
+            sheets.append(sheet(pipe, recipe, canvas))
             advance()
     return sheets
 

@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigen.errors import InputError
 from minigen.models import mamba
 from minigen.models.mamba import EPS, linear
 from minigen.models.watching import tell
-from minigen.plans import check_raster
+from minigen.plans import check_raster, check_trained
 
 POSITIONS = {"trained": 0, "released": 1}
 """The row of the position table that the first image token gets.
@@ -66,15 +65,10 @@ def guides(guidance):
 def check_plan(config, plan):
     """Raise InputError unless `plan` is one token a step in raster order.
 
-    There may be no more positions than the model has learned.
+    The grid must be that of the positions it has learned.
     """
     check_raster(plan)
-    rows, columns = plan.grid
-    if rows * columns > config.tokens:
-        raise InputError(
-            f"a grid of {rows} x {columns} has more than the {config.tokens} positions "
-            "that this model has learned; draw a smaller one"
-        )
+    check_trained(plan, config.side)
 
 
 def table_rows(positions, options):

@@ -37,7 +37,10 @@ def guides(guidance):
 
 
 def check_plan(config, plan):
-    """Raise InputError unless the model can draw in that way: it can in any."""
+    """Raise InputError unless the model can draw in that way: it can in any.
+
+    On a grid it was not trained for too: positions are rotations, and go on beyond it.
+    """
 
 
 def table_rows(positions, options=None):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen import plans
+from minigen import checks, plans
 from minigen.errors import InputError
 
 UNKNOWN = -1
@@ -37,7 +37,8 @@ def check_options(options):
 def check_known(config, plan, b, known):
     """Return the known tokens as (b k) int64, or raise InputError."""
     k = len(plan.known)
-    known = np.empty((b, 0), np.int64) if known is None else np.asarray(known, np.int64)
+    known = np.empty((b, 0), np.int64) if known is None else known
+    known = checks.whole_array("known tokens", known)
     if known.shape != (b, k):
         raise InputError(
             f"known tokens of shape {known.shape} were given; the plan knows {k} "

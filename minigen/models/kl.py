@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.errors import InputError, ShapeError
+from minigen import checks
+from minigen.errors import ShapeError
 from minigen.models import pyramid
 from minigen.models.watching import tell
 
@@ -65,14 +66,10 @@ def check_tokens(config, tokens):
 
     Raises ShapeError, InputError.
     """
-    tokens = np.asarray(tokens, np.float32)
+    tokens = checks.number_array("latents", tokens)
     if tokens.ndim != 4 or not tokens.size or tokens.shape[-1] != config.channels:
         raise ShapeError(
             f"latents of shape {tokens.shape}; expected (b, y, x, {config.channels})"
-        )
-    if not np.isfinite(tokens).all():
-        raise InputError(
-            "latents hold numbers that are not finite; draw them all first"
         )
     return tokens
 

@@ -35,8 +35,12 @@ class Cache:
 
 
 def guides(guidance):
-    """Say whether there is any guidance: not at 1, and not below either."""
-    return guidance > 1
+    """Say whether there is any guidance: not at 1.
+
+    Below 1 the formula holds as in the other models; the original, which knows guidance
+    above 1 only, draws as at 1.
+    """
+    return guidance != 1
 
 
 def check_plan(config, plan):

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigen import checks
 from minigen.errors import InputError
 from minigen.models import mae
 from minigen.models.watching import tell
+from minigen.plans import check_trained
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,11 @@ def check_options(options):
 
 
 def check_plan(config, plan):
-    """Raise InputError unless the model can draw in that way: it can in any."""
+    """Raise InputError unless the grid is that of the positions the model has learned.
+
+    It can draw them in any order, any number of them a step.
+    """
+    check_trained(plan, config.side)
 
 
 def check_known(config, plan, b, known):
@@ -73,15 +79,13 @@ def check_known(config, plan, b, known):
     k, f = len(plan.known), config.features
     if known is None:
         known = np.empty((b, 0, f), np.float32)
-    known = np.asarray(known, np.float32)
+    known = checks.number_array("known tokens", known)
     if known.shape != (b, k, f):
         raise InputError(
             f"known tokens of shape {known.shape} were given; the plan knows {k} "
             f"positions of {b} images, and a token has {f} features, so ({b}, {k}, "
             f"{f}) was expected"
         )
-    if not np.isfinite(known).all():
-        raise InputError("known tokens hold numbers that are not finite")
     return known
 
 

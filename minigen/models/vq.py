@@ -11,8 +11,7 @@ tokenizer/tokenizer_image/vq_model.py. Images and activations are (b y x c), flo
 
 from __future__ import annotations
 
-import numpy as np
-
+from minigen import checks
 from minigen.errors import InputError, ShapeError
 from minigen.models import pyramid
 from minigen.models.watching import tell
@@ -60,7 +59,7 @@ def decode_latent(ops, weights, config, z, watch=None):
 
 def check_tokens(config, tokens):
     """Return tokens of the host (b y x) as int64, or raise ShapeError, InputError."""
-    tokens = np.asarray(tokens)
+    tokens = checks.whole_array("tokens", tokens)
     if tokens.ndim != 3 or not tokens.size:
         raise ShapeError(f"tokens of shape {tokens.shape}; expected (b, y, x)")
     if tokens.min() < 0 or tokens.max() >= config.codes:
@@ -68,7 +67,7 @@ def check_tokens(config, tokens):
             f"tokens lie in {tokens.min()} .. {tokens.max()}; this tokenizer's are "
             f"0 .. {config.codes - 1}"
         )
-    return tokens.astype(np.int64)
+    return tokens
 
 
 def to_images(ops, weights, config, tokens):

@@ -16,6 +16,9 @@ from minigen.writing import write_file
 CHUNK = "minigen"
 """The keyword of the PNG text chunk that holds the recipe as JSON."""
 
+LONGEST = 2**24
+"""Characters of a recipe: a label for each of two million images is as long."""
+
 
 def write_png(path: str | Path, image: np.ndarray, recipe: dict) -> Path:
     """Write `image`, uint8 (y, x, 3), with `recipe` in its `minigen` text chunk."""
@@ -51,16 +54,41 @@ def read_header(path: str | Path) -> tuple[dict, tuple[int, int]]:
 
 
 def _recipe(path, text):
+    """Return the dictionary that a picture's text chunk holds as JSON.
+
+    Raises InputError for what we do not write: other JSON, names that come twice, NaN.
+    """
+    wrong = "there is none" if text is None else None
     try:
-        recipe = json.loads(text or "")
-    except (ValueError, RecursionError):
-        recipe = None
-    if not isinstance(recipe, dict):
+        if text is not None and len(text) > LONGEST:
+            raise ValueError(f"it has more than {LONGEST} characters")
+        recipe = text and json.loads(
+            text, object_pairs_hook=_once, parse_int=_short, parse_constant=_short
+        )
+        if text is not None and not isinstance(recipe, dict):
+            raise ValueError("it is no table of names and values")
+    except (ValueError, RecursionError) as error:
+        wrong = str(error) or "it is too deep"
+    if wrong:
         raise InputError(
-            f"{path} carries no recipe (a text chunk named {CHUNK!r}); only pictures "
-            "written by minigen and not changed by another program since can be redrawn"
+            f"{path} carries no recipe (a text chunk named {CHUNK!r}): {wrong}; only "
+            "pictures written by minigen and not changed by another program since can "
+            "be redrawn"
         )
     return recipe
+
+
+def _once(pairs):
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name comes twice in it")
+    return dict(pairs)
+
+
+def _short(number):
+    # a number of very many digits would take minutes to read; NaN is none
+    if len(number) > 40 or not number.strip("-").isdecimal():
+        raise ValueError("it holds a number that is none of ours")
+    return int(number)
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], seconds: float) -> Path:

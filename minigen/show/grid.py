@@ -26,6 +26,17 @@ def columns_for(count: int, classes: int = 1) -> int:
     return math.ceil(math.sqrt(count))
 
 
+def sheet_size(count: int, y: int, x: int, columns: int | None = None):
+    """Return rows and columns, in pixels, of the sheet of `count` images of y x x.
+
+    >>> sheet_size(6, 32, 32, columns=3)
+    (66, 100)
+    """
+    columns = min(columns or columns_for(count), count)
+    rows = -(-count // columns)
+    return rows * (y + GAP) - GAP, columns * (x + GAP) - GAP
+
+
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     """Lay images out row by row on one sheet; one image is returned as it is.
 
@@ -36,10 +47,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     """
     b, y, x, _ = check_images(images).shape
     columns = min(columns or columns_for(b), b)
-    rows = -(-b // columns)
-    sheet = np.full(
-        (rows * (y + GAP) - GAP, columns * (x + GAP) - GAP, 3), PAPER, np.uint8
-    )
+    sheet = np.full((*sheet_size(b, y, x, columns), 3), PAPER, np.uint8)
     for i, image in enumerate(images):
         top, left = i // columns * (y + GAP), i % columns * (x + GAP)
         sheet[top : top + y, left : left + x] = image

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from importlib import metadata
 
 import numpy as np
 
-from minigen import __version__
+from minigen import __version__, checks, plans
+from minigen.defaults import STEPS
 from minigen.errors import InputError
-from minigen.show.grid import enlarge, grid
+from minigen.options import CHECKS
+from minigen.show.grid import enlarge, grid, sheet_size
 
 
 @dataclass(frozen=True)
@@ -19,9 +23,9 @@ class Recipe:
     """What was asked for and by what it was drawn; JSON in every PNG we write.
 
     Image i of the run is number `first + i`, of class `labels[i]`. Order, schedule,
-    guidance, its schedule and temperature are the model's own where they are None;
-    `step` is None for finished images, else the number of steps after which the canvas
-    was shown.
+    steps, guidance, its schedule and temperature are the model's own where they are
+    None; steps are None, too, where the schedule leaves no choice. `step` is None for
+    finished images, else the number of steps after which the canvas was shown.
     """
 
     model: str
@@ -31,7 +35,7 @@ class Recipe:
     tokenizer_hash: str = ""
     seed: int = 0
     first: int = 0
-    steps: int = 16
+    steps: int | None = None
     order: str | tuple[int, ...] | None = None
     schedule: str | tuple[int, ...] | None = None
     guidance: float | None = None
@@ -58,6 +62,54 @@ class Recipe:
         return {name: getattr(self, name) for name in names}
 
 
+def _hash(name, value):
+    if value == "" or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
+        return value
+    raise InputError(f"{name} {checks.shown(value)} is not a hash of 64 digits")
+
+
+def _versions(name, value):
+    if not isinstance(value, dict) or len(value) > 100:
+        raise InputError(f"{name} {checks.shown(value)} does not name versions")
+    for each in (*value, *value.values()):
+        if not checks.text(name, each, most=200, least=0).isprintable():
+            raise InputError(f"{name} {checks.shown(each)} is not printable")
+    return value
+
+
+def _optional(check):
+    return partial(checks.optional, check)
+
+
+SCHEMA = {
+    **{f.name: CHECKS[f.name] for f in fields(Recipe) if f.name in CHECKS},
+    "model": checks.text,
+    "tokenizer": _optional(checks.text),
+    "labels": partial(checks.wholes, longest=checks.MOST_PIXELS),
+    "model_hash": _hash,
+    "tokenizer_hash": _hash,
+    "guidance": _optional(CHECKS["guidance"]),
+    "guidance_schedule": _optional(CHECKS["guidance_schedule"]),
+    "temperature": _optional(CHECKS["temperature"]),
+    "columns": _optional(partial(checks.whole, least=1, most=checks.MOST_PIXELS)),
+    "scale": partial(checks.whole, least=1, most=2**15),
+    "step": _optional(partial(checks.whole, least=1, most=checks.MOST_STEPS)),
+    "versions": _versions,
+}
+"""What each field of a recipe may be: functions of its name and its value."""
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """Return the recipe, each field as `SCHEMA` takes it, or raise InputError."""
+    values = {
+        name: check(name, getattr(recipe, name)) for name, check in SCHEMA.items()
+    }
+    if not values["labels"]:
+        raise InputError("labels name no image; give at least one class")
+    checks.images(values["first"], len(values["labels"]))
+    return Recipe(**values)
+
+
 def to_json(recipe: Recipe) -> dict:
     """Return the recipe as a JSON-ready dictionary."""
     return asdict(recipe)
@@ -70,19 +122,29 @@ def from_json(values: dict) -> Recipe:
     if unknown or not {"model", "labels"} <= set(values):
         raise InputError(
             f"the recipe in this picture is not one of minigen {__version__}: "
-            + (f"it holds {', '.join(unknown)}" if unknown else "it names no model")
+            + (
+                f"it holds {checks.shown(unknown[0])}"
+                if unknown
+                else "it names no model"
+            )
         )
-    lists = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
-    return Recipe(**{**values, **lists})
+    recipe = checked(Recipe(**values))
+    # version 0.1 wrote 16 steps also where the schedule leaves no choice
+    return replace(recipe, steps=_steps(recipe.schedule, recipe.steps))
+
+
+def _steps(schedule, steps):
+    return steps if schedule is None or schedule in plans.FREE else None
 
 
 def signed(recipe: Recipe, pipe) -> Recipe:
     """Return the recipe with all that decides its pixels when it is drawn here."""
     left = ("order", "schedule", "guidance", "guidance_schedule", "temperature")
-    given = {name: getattr(recipe, name) for name in left}
+    settled = pipe.settle(**{name: getattr(recipe, name) for name in left})
     return replace(
         recipe,
-        **pipe.settle(**given),
+        **settled,
+        steps=_steps(settled["schedule"], recipe.steps or STEPS),
         model_hash=pipe.hash,
         tokenizer_hash=pipe.tokenizer.hash,
         versions={**versions(), "backend": pipe.backend},
@@ -109,14 +171,54 @@ def steps(pipe, recipe: Recipe, batch: int | None = None) -> Iterator:
 
 
 def canvases(
-    pipe, recipe: Recipe, batch: int | None = None, watch: Callable = lambda step: None
+    pipe,
+    recipe: Recipe,
+    chosen: Sequence[int],
+    batch: int | None = None,
+    watch: Callable = lambda step: None,
 ) -> list[np.ndarray]:
-    """Return the canvas (b ..) after each step; `watch(step)` sees every step."""
-    after = {}
+    """Return the canvas (b ..) after each chosen step; `watch(step)` sees every one."""
+    after = {index: [] for index in chosen}
     for step in steps(pipe, recipe, batch):
-        after.setdefault(step.index, []).append(step.canvas)
+        if step.index in after:
+            after[step.index].append(step.canvas)
         watch(step)
-    return [np.concatenate(parts) for _, parts in sorted(after.items())]
+    return [np.concatenate(parts) for parts in after.values()]
+
+
+def size(pipe, recipe: Recipe) -> tuple[int, int]:
+    """Return rows and columns of the recipe's sheet, in pixels, before it is drawn."""
+    y, x = (n * pipe.tokenizer_config.factor for n in pipe.grid)
+    rows, columns = sheet_size(len(recipe.labels), y, x, recipe.columns)
+    return rows * recipe.scale, columns * recipe.scale
+
+
+def check(pipe, plan, recipe: Recipe, frames: int = 1) -> None:
+    """Raise InputError for what a model or its memory does not have, before it draws.
+
+    frames: sheets that are kept together.
+    """
+    checks.labels(recipe.labels, pipe.config.classes)
+    if recipe.step is not None and recipe.step > len(plan.groups):
+        raise InputError(
+            f"step {recipe.step} is asked for, and there are {len(plan.groups)}"
+        )
+    rows, columns = size(pipe, recipe)
+    checks.picture(
+        rows * columns * frames, "take fewer images or steps, or a smaller scale"
+    )
+
+
+def check_size(pipe, plan, recipe: Recipe, found: tuple[int, int]) -> None:
+    """Raise InputError unless a picture of that size (y, x) is the recipe's sheet."""
+    check(pipe, plan, recipe)
+    (rows, columns), (y, x) = size(pipe, recipe), found
+    if (rows, columns) != (y, x):
+        raise InputError(
+            f"the picture is {x} x {y} pixels, and its recipe one of {columns} x "
+            f"{rows}: another program has changed one of them; give the picture as it "
+            "was written"
+        )
 
 
 def sheet(pipe, recipe: Recipe, canvas: np.ndarray) -> np.ndarray:

@@ -177,7 +177,7 @@ def decode(
 ) -> Iterator[Step]:
     """Draw `count` tokens in raster order, by default an image, one a step.
 
-    guidance: of 1 and below is none; guided_steps: guide the first ones only. A token
+    guidance: of 1 is none; guided_steps: guide the first ones only. A token
     is argmax(p / noise) with exponential noise: `noise` (b n v), or fresh from
     `generator`. `forced` (b n) tokens stand in for drawn ones.
     """
@@ -185,7 +185,7 @@ def decode(
     count = config.tokens if count is None else count
     if not 1 <= count <= config.tokens:
         raise InputError(f"{count} tokens were asked for; there are {config.tokens}")
-    two = guidance > 1
+    two = guidance != 1
     if two:
         labels = torch.cat([labels, torch.full_like(labels, config.no_class_id)])
     weights = model.output.weight

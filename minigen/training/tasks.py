@@ -16,7 +16,7 @@ from minigen.checkpoints import load_model
 from minigen.checkpoints import names as layout
 from minigen.config import PRESETS
 from minigen.errors import InputError
-from minigen.pipeline import find
+from minigen.finding import find
 from minigen.training import aim, arinar, llamagen, mae, mar, trainer
 from minigen.training.arpg import Arpg, Dropouts, training_loss
 from minigen.training.data import (

@@ -119,7 +119,7 @@ USAGE = [
     (["no_such_op"], "op 'no_such_op' is not known; choose from"),
     (["guide", "--backend", "abacus"], "backend 'abacus' is not known"),
     (["guide", "--examples", "0"], "examples"),
-    (["guide", "--weights", "int8"], "weights 'int8' are not known"),
+    (["guide", "--weights", "int8"], "weights 'int8' is not known"),
     (["guide", "--as", "_guide"], "give --kernel too"),
     (["guide", "--kernel", "none.py:f"], "none.py was not found"),
     (["guide", "--kernel", "mine.py"], "write FILE.py:NAME"),

@@ -176,14 +176,14 @@ def test_a_temperature_is_honoured(model):
 def test_what_cannot_be_drawn_is_refused(model):
     ops, (config, weights) = backends.table("numpy"), model
     call = ops, weights, config
-    with pytest.raises(InputError, match="choose trained, released"):
+    with pytest.raises(InputError, match="choose from trained, released"):
         run(sample.sample, *call, [1], positions="learned")
     with pytest.raises(InputError, match="class 5 is not one of this model's 5"):
         run(sample.sample, *call, [5])
     for plan, message in (
         (plans.plan((3, 3), "spiral", "one"), "one token a step in raster order"),
         (plans.plan((3, 3), "raster", "linear", 3), "one token a step in raster order"),
-        (plans.plan((3, 4), "raster", "one"), "3 x 4 has more than the 9 positions"),
+        (plans.plan((3, 4), "raster", "one"), "grid of 3 x 3, and 3 x 4 was asked"),
     ):
         with pytest.raises(InputError, match=message):
             sample.sample(*call, plan, [1])

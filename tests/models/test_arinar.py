@@ -147,7 +147,7 @@ def test_the_two_behaviours_are_the_temperature_upside_down():
     close(first("v1", 2.0) - middle, (plain - middle) / 2)
 
 
-@pytest.mark.parametrize("way", sample.GUIDED_DRAWS)
+@pytest.mark.parametrize("way", arinar.GUIDED)
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_a_temperature_without_a_meaning_is_refused(backend, way, guidance):
     """Before anything is drawn: v1 divides by it, and a schedule goes below 0."""

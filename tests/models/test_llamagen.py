@@ -143,19 +143,34 @@ def test_numpy_and_numba_draw_the_same(weights, seed):
     print(f"near-ties: {compare(*runs, seed)}")
 
 
-def test_guidance_of_one_and_below_is_none(backend, weights):
+def test_guidance_of_one_is_none(backend, weights):
     """Then the unconditional half is not computed, and the weight is told as 1."""
-    ops = backends.table(backend)
-    runs = [
-        run(ops, weights, [1], seed=2, options=sample.Options(guidance=guidance))
-        for guidance in (1.0, 0.5, -3.0)
-    ]
-    for steps in zip(*runs, strict=True):
-        assert [step.weight for step in steps] == [1.0] * 3
-        for other in steps[1:]:
-            assert np.array_equal(steps[0].probabilities, other.probabilities)
-    given_ = sample.inputs(ops, CONFIG, PLAN, [1], options=sample.Options(guidance=0.5))
+    ops, options = backends.table(backend), sample.Options(guidance=1.0)
+    steps = run(ops, weights, [1], seed=2, options=options)
+    assert [step.weight for step in steps] == [1.0] * 16
+    given_ = sample.inputs(ops, CONFIG, PLAN, [1], options=options)
     assert given_.ids.shape == (1, 1) and given_.queries.shape == (16,)
+
+
+def test_guidance_below_one_does_what_the_formula_says(backend, weights):
+    """u + g (c - u): at 0 the class is forgotten, below it is avoided."""
+    ops, table = backends.table(backend), None
+    table = llamagen.rotary_table(ops, CONFIG)
+    for guidance in (0.0, 0.5, -2.0):
+        options = sample.Options(guidance, "constant", top_k=40)
+        steps = run(ops, weights, [1], seed=2, options=options)
+        assert [step.weight for step in steps] == [guidance] * 16
+        ids, rows = llamagen.prompt(CONFIG, [1], np.zeros(0, int), np.zeros((1, 0)))
+        cache = llamagen.begin(ops, weights, CONFIG, ids.astype(int), rows, table, 17)
+        c, u = llamagen.ask(ops, weights, CONFIG, cache, None, table)
+        logits = u + np.float32(guidance) * (c - u)
+        p = np.exp(logits - logits.max())
+        assert abs(steps[0].probabilities[0] - p / p.sum()).max() < 1e-5
+    one, other = (
+        run(ops, weights, [label], options=sample.Options(0.0, "constant"))
+        for label in (1, 3)
+    )
+    assert np.array_equal(tokens_of(one), tokens_of(other))
 
 
 def test_only_the_first_steps_are_guided(backend, weights):

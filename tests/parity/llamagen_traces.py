@@ -66,7 +66,9 @@ def replay_trace(case: Case, ops, config, tree, trace: dict) -> None:
     tokens = take(case, prefix + "tokens")
     options = options_of(trace)
     n = trace["max_new_tokens"]
-    plan = plans.Plan((config.side, config.side), tuple((i,) for i in range(n)))
+    # the original may draw one token beyond the image: then there is a row more
+    rows = max(config.side, -(-n // config.side))
+    plan = plans.Plan((rows, config.side), tuple((i,) for i in range(n)))
 
     tape, choose = Tape(), choose_by(case, ops, trace)
     with mock.patch.dict(sample.MODELS, {GptConfig: noting(tape)}):
@@ -105,7 +107,8 @@ def options_of(trace: dict) -> sample.Options:
     # the token of step t >= 1 is guided if t - 1 <= interval, that of step 0 always
     guided_steps = None if interval <= -1 else math.floor(interval) + 2
     return sample.Options(
-        guidance=trace["cfg_scale"],
+        # the original knows no guidance below 1
+        guidance=max(1.0, trace["cfg_scale"]),
         guidance_schedule="constant",
         guided_steps=guided_steps,
         temperature=trace.get("temperature", 1.0),

@@ -1,0 +1,97 @@
+"""From a name or a path to a weight file, and to what it holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from minigen import checks
+from minigen.catalogue import TOKENIZERS, WEIGHTS
+from minigen.checkpoints import Model, has_tokenizer, load_model, open_checkpoint
+from minigen.checkpoints.load import family_of, identify
+from minigen.config import PRESETS, GeneratorConfig, KlConfig, VqConfig
+from minigen.errors import InputError
+
+File: TypeAlias = str | os.PathLike[str]
+"""A path, or the name of a model that ships."""
+
+NAMES = {VqConfig: "VQ", KlConfig: "KL"}
+"""What messages call each tokenizer."""
+
+BESIDE = {
+    VqConfig: ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"),
+    KlConfig: ("kl-16.safetensors", "kl.safetensors"),
+}
+"""Names of the files that are looked for beside a generator's: converted tokenizers."""
+
+
+def find(model: File) -> Path:
+    """Return the weight file of a name that ships or of a path, or raise InputError.
+
+    A path is that of a file or of a folder: to open a pipe or a device may never end.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(
+            f"model {checks.shown(model)} is neither a name nor a path; give a text"
+        )
+    name = checks.text("model", os.fsdecode(model))
+    names = sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))
+    if name in names:
+        return WEIGHTS / f"{name}.safetensors"
+    try:
+        path = Path(name)
+        if path.is_file() or path.is_dir():
+            return path
+    except (OSError, ValueError):
+        # too long, or not to be encoded: it names no file
+        pass
+    if name in PRESETS:
+        raise InputError(
+            f"{name} does not ship: its weights are too large; download the released "
+            f"file, run `minigen convert FILE {name}.safetensors`, and give that path"
+        )
+    raise InputError(
+        f"{checks.shown(name)} is neither a file nor a model that ships; "
+        f"{checks.near(name, names)}choose from {', '.join(names)}, or give a path"
+    )
+
+
+def tokenizer_of(path: Path, kind: type) -> Model:
+    """Return the tokenizer of a generator's file, where none was given.
+
+    kind: VqConfig or KlConfig, the tokenizers of such a generator. Raises InputError.
+    """
+    if path.stem in TOKENIZERS and path.parent == WEIGHTS:
+        return load_model(WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors")
+    if has_tokenizer(path):
+        return load_model(path, family="vq")
+    folder = path if path.is_dir() else path.parent
+    for name in BESIDE[kind]:
+        if (folder / name).is_file():
+            return load_model(folder / name)
+    raise InputError(
+        f"no tokenizer was given for {path.name} and none lies beside it; give one "
+        "with tokenizer= (in the shell --tokenizer FILE), such as a converted "
+        f"{NAMES[kind]}-16"
+    )
+
+
+def config_of(model: File) -> GeneratorConfig:
+    """Return a generator's configuration, of its name or file: no weights are read.
+
+    Raises InputError, CheckpointError.
+    """
+    path = find(model)
+    config, _, _ = identify(open_checkpoint(path))
+    check_generator(path, config)
+    return config
+
+
+def check_generator(path: Path, config) -> None:
+    """Raise InputError unless a file's configuration is that of a generator."""
+    if not isinstance(config, GeneratorConfig):
+        raise InputError(
+            f"{checks.shown(str(path))} holds a {family_of(config)} model; a generator "
+            "was expected: give the generator's file, and this one as its tokenizer"
+        )

@@ -1,0 +1,113 @@
+"""The options of a run: what each may be, and how tokens are drawn.
+
+One table says what is allowed, for Python calls, the command line and recipes alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import partial
+
+from minigen import backends, plans
+from minigen.checks import (
+    LAST_IMAGE,
+    MOST_STEPS,
+    choice,
+    number,
+    optional,
+    shown,
+    whole,
+)
+from minigen.errors import BackendError, InputError
+from minigen.models import aim, arinar
+
+GUIDED_DRAWS = tuple(arinar.GUIDED)
+"""How a guided feature of ARINAR may be drawn."""
+
+CHECKS = {
+    "seed": partial(whole, most=2**64 - 1),
+    "first": partial(whole, most=LAST_IMAGE),
+    "batch": partial(whole, least=1),
+    "steps": partial(
+        optional,
+        partial(whole, least=1, most=MOST_STEPS, hint=" (leave it out for the usual)"),
+    ),
+    "order": partial(optional, plans.check_order),
+    "schedule": partial(optional, plans.check_schedule),
+    "guidance": partial(number, hint=" (1 is none)"),
+    "guidance_schedule": partial(choice, known=plans.GUIDANCE_SCHEDULES),
+    "guided_steps": partial(
+        optional, partial(whole, least=1, most=MOST_STEPS, hint=" (None is all steps)")
+    ),
+    "temperature": partial(number, least=0, hint=" (0 takes the likeliest)"),
+    "top_k": partial(whole, most=2**31 - 1, hint=" (0 keeps all)"),
+    "top_p": partial(number, least=0, most=1, hint=" (1 keeps all)"),
+    "positions": partial(choice, known=aim.POSITIONS),
+    "guided_draw": partial(choice, known=GUIDED_DRAWS),
+    "backend": partial(choice, known=("auto", *backends.BACKENDS), error=BackendError),
+}
+"""What each option may be: functions of its name and its value, of `minigen.checks`."""
+
+
+def check(name: str, value):
+    """Return the value of an option as it is used, or raise InputError."""
+    return CHECKS[name](name, value)
+
+
+def read(name: str, text: str):
+    """Return the value of an option that was given as a text, or raise InputError.
+
+    >>> read("guidance", "4"), read("steps", "4"), read("order", "raster")
+    (4.0, 4, 'raster')
+    """
+    for kind in (int, float):
+        try:
+            return check(name, kind(text))
+        except ValueError:
+            continue
+    return check(name, text)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How tokens are drawn; the same for every step.
+
+    guidance: logits, densities or noise are u + guidance (c - u), of c with the class
+    and u without it, in every model: 1 turns guidance off, 0 forgets the class, below 0
+    avoids it; guided_steps: how many of the first steps are guided, None for all (in
+    LlamaGen's terms two more than cfg_interval); temperature 0 is greedy but for
+    near-ties (for ARINAR see `mixture_head.stretches`); top_k 0 and top_p 1 keep every
+    token; positions: a name of `aim.POSITIONS`, which no other model asks for;
+    guided_draw: of GUIDED_DRAWS, for ARINAR. Raises InputError for what `CHECKS` does
+    not allow.
+    """
+
+    guidance: float = 4.0
+    guidance_schedule: str = "linear"
+    guided_steps: int | None = None
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    positions: str = "released"
+    guided_draw: str = "candidates"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = check(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+
+
+def check_model(model, config, options: Options) -> None:
+    """Raise InputError for an option of another model than this module's."""
+    if model is arinar:
+        arinar.stretches(config, options.temperature)
+    if options.guided_draw != Options.guided_draw and model is not arinar:
+        raise InputError(
+            f"guided_draw {shown(options.guided_draw)} is for features that are drawn "
+            "from mixtures, as ARINAR's are; leave it out for this model"
+        )
+    if options.positions != Options.positions and model is not aim:
+        raise InputError(
+            f"positions {shown(options.positions)} is for AiM, whose positions "
+            "may be read in two ways; leave it out for this model"
+        )
