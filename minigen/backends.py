@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ interpreter runs the CUDA kernels' source without a GPU: thousands of times slow
 """
 
 
-def table(name: str, device=None) -> SimpleNamespace:
+def table(name: str, device: Any = None) -> SimpleNamespace:
     """Return the op table of a backend: every function of OPS by its own name.
 
     Each call is checked against the op's signature before anything runs: see
@@ -119,7 +120,7 @@ def pick(name: str = "auto") -> tuple[str, SimpleNamespace]:
     return name, table(name)
 
 
-def move(ops: SimpleNamespace, weights):
+def move(ops: SimpleNamespace, weights: Any) -> Any:
     """Return a tree (dicts, lists) of arrays where the backend's arrays live."""
     if isinstance(weights, dict):
         return {name: move(ops, part) for name, part in weights.items()}

@@ -10,6 +10,7 @@ The rounds, and their source, are in `minigen/ops/uniforms/reference.py`.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from minigen.checks import LAST_IMAGE, whole
 from minigen.ops.uniforms import reference
@@ -21,7 +22,9 @@ ORDER_IMAGE = LAST_IMAGE + 1
 """The image number that no image has: its draws decide the order of a run."""
 
 
-def uniforms(seed, images, step, positions, index=0):
+def uniforms(
+    seed: int, images: ArrayLike, step: int, positions: ArrayLike, index: int = 0
+) -> NDArray[np.float32]:
     """Return one uniform for each image and position of a decoding step.
 
     images (b), positions (m) integers; seed, step, index scalars. Returns float32 (b
@@ -34,13 +37,13 @@ def uniforms(seed, images, step, positions, index=0):
     return reference.uniforms(split_seed(seed), images, positions, step, index)
 
 
-def permutation(seed, n):
+def permutation(seed: int, n: int) -> NDArray[np.int64]:
     """Return a permutation of 0 .. n - 1 (int64) that depends on nothing but `seed`."""
     high, low, _, _ = philox((ORDER_IMAGE, 0, np.arange(n), 0), split_seed(seed))
     return np.argsort((high << np.uint64(32)) | low, kind="stable")
 
 
-def split_seed(seed):
+def split_seed(seed: int) -> tuple[int, int]:
     """Return the two 32-bit key words of a seed, or raise InputError."""
     seed = whole("seed", seed, most=2**64 - 1)
     return seed & 0xFFFFFFFF, seed >> 32

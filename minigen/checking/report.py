@@ -51,9 +51,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All that a check found: `ok` if that is nothing. Print it to read it.
+    """All that a check found. Print it to read it, or ask `report.ok`.
 
-    notes: what was not looked at, and how to change that.
+    rows: what was measured, a `Row` for each function (or kernel) on each backend;
+    findings: what is wrong, a `Finding` each; notes: what was not looked at, and how to
+    change that.
     """
 
     rows: tuple[Row, ...]

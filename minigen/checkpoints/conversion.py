@@ -37,10 +37,13 @@ NO_HASH = "0" * 64
 class ConversionReport:
     """What `convert` did.
 
-    name: the preset or "custom"; dtype: that of all weights, or "mixed"; key: the dict
-    of the source that was read ("" for the whole file), other_keys: those that were
-    not; unseen: fields of the configuration that no shape shows and that were assumed;
-    hash: of the model (see `hash_weights`); bytes: the size of the destination.
+    source, destination: the files; family: a name of `minigen.config.FAMILIES`; name:
+    that of the preset with this configuration, or "custom"; config: the configuration
+    as JSON has it; parameters: how many numbers, tensors: how many arrays they are in;
+    dtype: that of all weights, or "mixed"; key: the dict of the source that was read,
+    "" for the whole file; other_keys: those that were not; unseen: fields of the
+    configuration that follow from no shape and were assumed; hash: of the model (see
+    `minigen.checkpoints.hash_weights`); bytes: the size of the destination.
     """
 
     source: Path
@@ -69,15 +72,18 @@ def convert(
 ) -> ConversionReport:
     """Write the weights of `source` to `destination` as a safetensors file of ours.
 
-    dtype: "float32", "bfloat16" or "float16" for all weights, rounded to nearest even;
-    without it each keeps its own (float64 becomes float32). key: the dict to read, as
-    for `read_checkpoint`. config, family: as for `load_model`. A piece of one array is
-    held in memory at a time. behaviour: of an ARINAR model, where its file does not
-    show it (see `checkpoints.behaviour`). Raises CheckpointError where the names and
-    shapes are not exactly those of a model, or a weight holds NaN or infinity, since
-    nothing could be drawn with it; InputError for another dtype, where the
-    destination cannot be written, and where the behaviour is neither shown nor given,
-    or another one.
+    source: a released file (.pt, .pth, .bin, .safetensors), or the folder it lies in;
+    PyTorch is not needed, and nothing in the file is run. dtype: "float32", "bfloat16"
+    or "float16" for all weights, rounded to nearest even; without it each keeps its own
+    (float64 becomes float32). key: the dict to read, as for `minigen.read_checkpoint`.
+    config, family: as for `minigen.checkpoints.load_model`. behaviour: of an ARINAR
+    model, where its file does not show it (see `minigen.checkpoints.behaviour`). A
+    piece of one array is held in memory at a time.
+
+    Raises CheckpointError where the names and shapes are not exactly those of a model,
+    or a weight holds NaN or infinity, since nothing could be drawn with it; InputError
+    for another dtype, where the destination cannot be written, and where the behaviour
+    is neither shown nor given, or another one.
     """
     for name, value, known in (
         ("dtype", dtype, DTYPES),

@@ -31,9 +31,12 @@ from minigen.errors import CheckpointError, ConfigError
 class Model:
     """A model ready to run: its configuration and its weights, mapped from the file.
 
-    weights: nested dicts and lists of read-only, C-contiguous arrays in our layout;
-    key: the dict of the file they were read from; unseen: fields of the configuration
-    that no shape shows and that were assumed; metadata: texts of a safetensors header.
+    config: its sizes, one of the classes in `minigen.config`; weights: nested dicts and
+    lists of read-only, C-contiguous arrays, in the names and layout of
+    `minigen/checkpoints/names.py`; path: the file; key: the dict in it that was read,
+    "" for the whole file; unseen: fields of the configuration that follow from no shape
+    and were assumed; metadata: texts in the header of a safetensors file. Equal models
+    compute the same: what is compared is `hash`.
     """
 
     config: Config
@@ -44,7 +47,6 @@ class Model:
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __eq__(self, other: object) -> bool:
-        """Equal models compute the same, wherever their files lie: see `hash`."""
         return self.hash == other.hash if isinstance(other, Model) else NotImplemented
 
     def __hash__(self) -> int:
