@@ -26,6 +26,7 @@ from importlib import metadata
 from pathlib import Path
 
 from minigen.errors import InputError
+from minigen.words import complain
 from minigen.writing import make_folder, write_file
 
 FOLDER = re.compile(r"kernels-[0-9a-f]{12}")
@@ -161,7 +162,7 @@ def _tidy(folder):
 
 @functools.cache
 def _tell(text):
-    print(f"minigen: {text}", file=sys.stderr)
+    complain(f"minigen: {text}")
 
 
 def keep(dispatcher, target: str = "cpu"):

@@ -143,3 +143,29 @@ def test_importing_minigen_imports_nothing_heavy():
     heavy = {"numba", "llvmlite", "torch", "PIL", "typer", "rich", "safetensors"}
     assert "minigen" in loaded
     assert not loaded & heavy
+
+
+PRINTING = re.compile(
+    r"print|pprint\b.*|.*\.print|traceback\.print_\w+|(typer|click)\.(s?echo|prompt|"
+    r"confirm)|logging\..*|sys\.(__)?std(out|err)(__)?(\.(write|buffer).*)?"
+)
+
+ALLOWED = {
+    # the one function, and what draws on a terminal: bars, pictures, a question
+    "words.py": {"sys.stdout", "sys.stderr"},
+    "commands/terminal.py": {"sys.stdout", "sys.stderr", "typer.echo"},
+    "commands/models.py": {"typer.prompt"},
+    # whether somebody watches
+    "commands/bench.py": {"sys.stderr"},
+}
+
+
+def test_one_function_prints():
+    """Names of strangers reach a terminal through `minigen.words` alone."""
+    for path in FILES:
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Name | ast.Attribute):
+                used = ast.unparse(node)
+                if PRINTING.fullmatch(used):
+                    assert used in ALLOWED.get(name, ()), f"{name}:{node.lineno}"
