@@ -198,12 +198,11 @@ def test_a_wrong_usage_is_shown_not_obeyed(arguments, monkeypatch, capfd):
 
 
 def test_a_warning_and_a_fault_of_ours_are_shown_not_obeyed(monkeypatch, capfd):
-    def models(as_json=False):
+    def models():
         warnings.warn(EVIL, stacklevel=2)
         raise RuntimeError(EVIL)
 
-    monkeypatch.setattr(cli.models, "parameters", models)
-    monkeypatch.setattr("minigen.commands.models.parameters", models)
+    monkeypatch.setattr("minigen.catalogue.known_models", models)
     status, out, err = command_line(monkeypatch, capfd, "models")
     assert (status, out) == (3, "")
     lines = err.split("\n")
@@ -212,10 +211,10 @@ def test_a_warning_and_a_fault_of_ours_are_shown_not_obeyed(monkeypatch, capfd):
 
 
 def test_too_little_memory_is_one_message(monkeypatch, capfd):
-    def models(*_):
+    def models():
         raise MemoryError("Unable to allocate 7.45 GiB")
 
-    monkeypatch.setattr("minigen.commands.models.parameters", models)
+    monkeypatch.setattr("minigen.catalogue.known_models", models)
     status, out, err = command_line(monkeypatch, capfd, "models")
     assert status == 2 and out == ""
     assert err == (
@@ -251,8 +250,8 @@ def test_a_full_disk_is_one_message():
 def test_a_stop_from_the_keyboard_is_no_traceback():
     code = (
         "import os, signal; from minigen import cli\n"
-        "import minigen.commands.models as m\n"
-        "m.parameters = lambda config: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from minigen import catalogue\n"
+        "catalogue.known_models = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
         "import sys; sys.argv[1:] = ['models']; cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True)
