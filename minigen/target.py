@@ -14,19 +14,14 @@ import sys
 from dataclasses import dataclass
 from unittest import mock
 
-from minigen import extras
+from minigen import extras, threads
 from minigen.errors import BackendError
 from minigen.kernel_cache import keep
 
-# threads that wait for work soon sleep instead of spinning on: where another process
-# holds a core, spinning made a small decode a hundred times slower. But the next kernel
-# often comes within a tenth of a millisecond, and to be woken takes half as long
-_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "30000"}
-ADDED = () if any(name in os.environ for name in _WAITING) else tuple(_WAITING)
+ADDED = threads.settings(os.environ)
 """Variables of the environment that are set here: other programs wait as they like."""
 
-for _name in ADDED:
-    os.environ[_name] = _WAITING[_name]
+os.environ.update(ADDED)
 
 import numba  # noqa: E402
 from numba import prange  # noqa: E402
@@ -66,8 +61,8 @@ inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
 
 
 def kernel(function):
-    """Compile a CPU kernel whose `prange` loops run on all threads."""
-    return keep(_compile_parallel(function))
+    """Compile a CPU kernel whose `prange` loops run on one thread or all."""
+    return threads.Parallel(keep(_compile_parallel(function)))
 
 
 def serial(function):

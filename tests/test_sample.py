@@ -160,6 +160,8 @@ def test_one_thread_as_two():
         "from minigen import backends, plans, sample\n"
         "from tests.test_sample import CONFIG, run\n"
         "from tests.models.stand_in import stand_in\n"
+        "from minigen import threads\n"
+        "threads.all_of_them().__enter__()\n"
         "w = stand_in(CONFIG)\n"
         "s = run(backends.table('numba'), w, plans.plan((4, 4), steps=5), [1, 2, 3])\n"
         "p = b''.join(np.ascontiguousarray(x.probabilities).tobytes() for x in s)\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.target import kernel, numba, prange
+from minigen.threads import all_of_them
 
 READ = 64 << 20  # floats in the array that is read: far beyond every cache
 DEEP = 512  # floats in a row of the tile: twelve rows stay in the first cache
@@ -69,6 +70,11 @@ def _multiply(a, b, sums, tiles):
 def measure(repeats: int = 25) -> Ceilings:
     """Return the best of `repeats` measurements of each ceiling, on all threads."""
     threads = numba.get_num_threads()
+    with all_of_them():
+        return _measure(threads, repeats)
+
+
+def _measure(threads, repeats):
     x = np.ones((64 * threads, READ // (64 * threads)), np.float32)
     sums = np.zeros(len(x), np.float32)
     read = _best(lambda: _read(x, sums), repeats)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from minigen.ops import buffers
+from minigen.threads import all_of_them
 
 
 def poisoned(shape, dtype=np.float32):
@@ -34,7 +35,8 @@ def threads():
     def using(count):
         before = numba.get_num_threads()
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-        yield
+        with all_of_them():
+            yield
         numba.set_num_threads(before)
 
     return using

@@ -156,6 +156,7 @@ def threads(backend: str, all_of_them: bool):
     before = numba.get_num_threads()
     numba.set_num_threads(before if all_of_them else 1)
     try:
-        yield
+        with importlib.import_module("minigen.threads").all_of_them():
+            yield
     finally:
         numba.set_num_threads(before)

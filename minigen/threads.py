@@ -1,0 +1,208 @@
+"""How many threads a kernel runs on: all there are, where that is faster, else one.
+
+On a quiet machine two threads are nearly twice as fast as one. Where other processes
+hold the cores they are much slower: at the end of a kernel each waits for the other to
+be given a core. And a small kernel is over before a second thread has woken up. So it
+is measured: a kernel runs on one thread and on all, a few times for each set of shapes,
+and then in the way that took less; the other way is tried again now and then, the more
+seldom the worse it was. Its result has the same bits either way.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from minigen.errors import BackendError
+
+LEAST = 3e-5
+"""Seconds below which a kernel is not worth a second thread."""
+
+AGAIN = 32
+"""Calls after which the slower way is tried again, times how much slower it was."""
+
+FORKED = (
+    "kernels have run in the process that this one was forked from, and GNU OpenMP "
+    "cannot be used in both; start processes by multiprocessing.get_context('spawn'), "
+    "or set NUMBA_THREADING_LAYER=workqueue before numba is imported"
+)
+
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
+"""What lets OpenMP's threads sleep while they wait: one that spins holds a core that
+another may be waiting for. They spin for the few microseconds by which one is done with
+its part of a kernel before the other."""
+
+
+def cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available() -> int:
+    """Return how many threads of this process can run at once, by cores and quota."""
+    return max(1, int(min(cores(), quota())))
+
+
+def quota(groups: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> float:
+    """Return how many cores' time the container may take, or infinity.
+
+    groups: what Linux says of the control groups of this process; root: where those
+    are. A group and all above it are looked at, of either version.
+    """
+    try:
+        lines = Path(groups).read_text().splitlines()
+    except OSError:
+        return float("inf")
+    found = [float("inf")]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = Path(root, "cpu") if controllers else Path(root)
+        place = top / path.strip("/")
+        for folder in (place, *place.parents):
+            found.append(_quota_of(folder))
+            if folder == top:
+                break
+    return min(found)
+
+
+def _quota_of(folder):
+    # version 2 has both numbers in one file, version 1 in two
+    names = ("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    for files in names:
+        try:
+            text = " ".join((folder / name).read_text() for name in files)
+            quota, period = map(int, text.split())
+        except (OSError, ValueError):
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return float("inf")
+
+
+def settings(given) -> dict[str, str]:
+    """Return what is to be added to an environment before Numba is imported."""
+    added = {} if any(name in given for name in WAITING) else dict(WAITING)
+    if "NUMBA_NUM_THREADS" not in given and available() < cores():
+        added["NUMBA_NUM_THREADS"] = str(available())
+    return added
+
+
+@dataclass
+class Ways:
+    """The last times of a kernel on one thread and on all, for some shapes.
+
+    left: calls until the slower way is tried again.
+    """
+
+    one: list[float] = field(default_factory=list)
+    all: list[float] = field(default_factory=list)
+    left: int = AGAIN
+
+    def choose(self) -> list[float]:
+        """Return the list of the way to take, to which its time is to be added."""
+        # the first call compiles: the middle one of three times tells
+        if len(self.one) < 3 or _middle(self.one) < LEAST:
+            return self.one
+        if len(self.all) < 3:
+            return self.all
+        one, all_ = _middle(self.one), _middle(self.all)
+        better, worse = (self.one, self.all) if one < all_ else (self.all, self.one)
+        self.left -= 1
+        if self.left > 0:
+            return better
+        self.left = int(AGAIN * max(one, all_) / min(one, all_))
+        return worse
+
+
+def _middle(times):
+    return sorted(times[-3:])[1]
+
+
+class Parallel:
+    """A kernel of `prange` loops, as Numba's dispatcher has compiled it."""
+
+    def __init__(self, dispatcher):
+        self.dispatcher, self.ways = dispatcher, {}
+
+    def __getattr__(self, name):
+        return getattr(self.dispatcher, name)
+
+    def __call__(self, *arguments):
+        import numba
+
+        threads = numba.get_num_threads()
+        if _state.forked:
+            raise BackendError(FORKED)
+        if threads == 1 or _state.steady:
+            return self._run(arguments)
+        shapes = tuple([x.shape for x in arguments if hasattr(x, "shape")])
+        ways = self.ways.setdefault(shapes, Ways())
+        times = ways.choose()
+        start = perf_counter()
+        if times is ways.one:
+            numba.set_num_threads(1)
+        try:
+            return self._run(arguments)
+        finally:
+            if times is ways.one:
+                numba.set_num_threads(threads)
+            times.append(perf_counter() - start)
+            del times[:-3]
+
+    def _run(self, arguments):
+        if _layer() != "workqueue":
+            return self.dispatcher(*arguments)
+        # which ends the process where two threads of Python use it at a time
+        with _state.lock:
+            return self.dispatcher(*arguments)
+
+
+@dataclass
+class _State:
+    # forked: from a process whose threads cannot be used here; steady: see below
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    forked: bool = False
+    steady: bool = False
+
+
+_state = _State()
+
+
+@contextmanager
+def all_of_them():
+    """Let kernels run on all threads in this block, whichever way is faster."""
+    before, _state.steady = _state.steady, True
+    try:
+        yield
+    finally:
+        _state.steady = before
+
+
+def _layer():
+    import numba
+
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        # none has been used so far
+        return ""
+
+
+def _after_fork():
+    _state.lock = threading.RLock()
+    numba = sys.modules.get("numba")
+    if numba is not None and sys.platform == "linux" and _layer() == "omp":
+        _state.forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
