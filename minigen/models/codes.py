@@ -98,6 +98,8 @@ def draw(model, call, logits, place, given, weight, options, watch=None):
     """
     ops = call[0]
     logits = logits if weight is None else ops.guide(logits, weight)
+    # a logit of -inf would have no probability, and nobody would see it in them
+    logits = ops.check_finite(logits)
     p = ops.probabilities(logits, options.temperature, options.top_k, options.top_p)
     where = given.key, given.images, place.positions, place.step, 0
     return ops.draw(p, ops.uniforms(*where)), p

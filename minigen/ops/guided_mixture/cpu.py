@@ -78,17 +78,17 @@ def _draw_row(conditional, other, u, weight, stretch, x, q, found):
     plain, beside = _terms(weights, logs, 0.0), _terms(other[0], other[2], 0.0)
     stretched = _terms(weights, logs, 2 * math.log(stretch))
     powers = np.empty(weights.size)
-    highest = -np.inf
+    highest, largest = -np.inf, 0.0
     for j in range(x.size):
         ratio = _log(x[j], means, plain, powers) - _log(x[j], other[1], beside, powers)
         q[j] = _log(x[j], means, stretched, powers) + (weight - 1) * ratio
-        highest = max(highest, q[j])
+        highest, largest = max(highest, q[j]), max(largest, abs(q[j]))
     total = 0.0
     for j in range(x.size):
         q[j] = math.exp(q[j] - highest)
         if j > 0:
             total += (q[j] + q[j - 1]) / 2 * (x[j] - x[j - 1])
-    found[0], found[1] = total, highest
+    found[0], found[1] = total, largest
     rest = u * total
     for j in range(1, x.size):
         width = x[j] - x[j - 1]

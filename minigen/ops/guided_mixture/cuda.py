@@ -204,7 +204,8 @@ def _draw_guided(w, mu, v, w0, mu0, v0, u, weight, stretch, spread, y, flag):
         power = _log(x[j], _STRETCHED, g, centres, heights, precisions)
         power += weight * ratio
         q[j] = power
-        highest = max(highest, power)
+        # an infinite one makes all of them NaN
+        highest = max(highest, abs(power) if math.isinf(power) else power)
     highest = block_max(highest, partial)
     for j in range(t, n, THREADS):
         q[j] = math.exp(q[j] - highest)

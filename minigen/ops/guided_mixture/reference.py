@@ -71,7 +71,7 @@ def draw_guided(
     q = np.exp(power - highest)
     widths = np.diff(x)
     areas = np.cumsum((q[:, 1:] + q[:, :-1]) / 2 * widths, axis=-1)
-    _expect_density(areas[:, -1], highest)
+    _expect_density(areas[:, -1], abs(power).max(axis=-1))
     target = uniforms * areas[:, -1]
     i = (areas <= target[:, None]).sum(axis=-1).clip(max=areas.shape[1] - 1)
     rows = np.arange(len(x))
@@ -99,9 +99,9 @@ def _expect_mixture(weights, means, logs, spread):
 def _expect_density(areas, highest):
     """Raise NotFiniteError unless densities have an area, and float32 their powers.
 
-    areas: of all rows; highest: the largest power of each.
+    areas: of all rows; highest: the size of the largest power of each.
     """
-    if not (np.isfinite(areas).all() and (abs(highest) <= LARGEST).all()):
+    if not (np.isfinite(areas).all() and (highest <= LARGEST).all()):
         raise NotFiniteError("a guided density is too large, or too small, for float32")
 
 

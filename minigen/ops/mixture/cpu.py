@@ -100,12 +100,13 @@ def _draw_value(components, means, log_variances, normals, stretch, y):
 def _candidate_probabilities(conditional, unconditional, weight, y):
     b, m = y.shape
     for i in range(b):
-        highest = np.float32(-np.inf)
+        highest, finite = np.float32(-np.inf), True
         for j in range(m):
             ratio = (conditional[i, j] - unconditional[i, j]) * weight
             y[i, j] = ratio
             highest = max(highest, ratio)
-        total = np.float32(0)
+            finite = finite and np.isfinite(ratio)
+        total = np.float32(0 if finite else np.nan)
         for j in range(m):
             y[i, j] = exp(y[i, j] - highest)
             total += y[i, j]

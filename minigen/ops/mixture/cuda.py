@@ -141,7 +141,7 @@ def _candidate_probabilities(conditional, unconditional, weight, y):
     for j in range(cuda.threadIdx.x, m, cuda.blockDim.x):
         ratio = (conditional[i, j] - unconditional[i, j]) * weight
         y[i, j] = ratio
-        highest = max(highest, ratio)
+        highest = max(highest, abs(ratio) if math.isinf(ratio) else ratio)
     highest = block_max(highest, partial)
     total = np.float32(0)
     for j in range(cuda.threadIdx.x, m, cuda.blockDim.x):

@@ -98,14 +98,16 @@ def candidate_probabilities(conditional, unconditional, weight):
     # where m >= 1
     """Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c.
 
-    Taken by it, a candidate has nearly the density p_c (p_c / p_u)^(weight - 1).
+    Taken by it, a candidate has nearly the density p_c (p_c / p_u)^(weight - 1). A row
+    becomes NaN everywhere where one of its powers is not finite.
 
     >>> l_c, l_u = np.log([[0.5, 0.5]]), np.log([[0.2, 0.6]])
     >>> candidate_probabilities(l_c, l_u, 2.0).round(3).tolist()
     [[0.75, 0.25]]
     """
     ratio = (conditional - unconditional) * conditional.dtype.type(weight - 1)
-    return softmax(ratio)
+    p = softmax(ratio)
+    return np.where(np.isfinite(ratio).all(-1, keepdims=True), p, p.dtype.type(np.nan))
 
 
 def take(x, chosen):
