@@ -24,6 +24,9 @@ from minigen.models import aim, arinar
 GUIDED_DRAWS = tuple(arinar.GUIDED)
 """How a guided feature of ARINAR may be drawn."""
 
+STRONGEST = 1e30
+"""The largest guidance: times a difference of logits it must be a float32 still."""
+
 CHECKS = {
     "seed": partial(whole, most=2**64 - 1),
     "first": partial(whole, most=LAST_IMAGE),
@@ -34,7 +37,7 @@ CHECKS = {
     ),
     "order": partial(optional, plans.check_order),
     "schedule": partial(optional, plans.check_schedule),
-    "guidance": partial(number, hint=" (1 is none)"),
+    "guidance": partial(number, least=-STRONGEST, most=STRONGEST, hint=" (1 is none)"),
     "guidance_schedule": partial(choice, known=plans.GUIDANCE_SCHEDULES),
     "guided_steps": partial(
         optional, partial(whole, least=1, most=MOST_STEPS, hint=" (None is all steps)")

@@ -156,7 +156,7 @@ def test_a_temperature_without_a_meaning_is_refused(backend, way, guidance):
     refused += ((head, "linear", 0.33), (v1, "linear", 0.2))
     fine = ((head, "constant", 0.0), (head, "cosine", 0.0), (v1, "cosine", 0.0))
     fine += ((head, "linear", 0.34), (v1, "linear", 0.34), (v1, "constant", 0.01))
-    ops, plan = backends.table(backend), plans.plan((1, 1), schedule=[1])
+    ops, plan = backends.table(backend), plans.plan((3, 3), schedule=[9])
     for sizes, schedule, heat in (*refused, *fine):
         config = ArinarConfig(**sizes, inner_schedule=schedule)
         call = ops, stand_in(config), config, plan, [1], 0
