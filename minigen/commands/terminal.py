@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
@@ -50,10 +51,21 @@ def run(app: typer.Typer) -> int:
     error that nobody expected may hold names from anywhere, too.
     """
     warnings.showwarning = _warn
+    heard = []
+    with _heeding_signals(heard):
+        status = _run(app)
+    if heard:
+        name = signal.Signals(heard[0]).name
+        complain(f"minigen: ended by {'Ctrl-C' if name == 'SIGINT' else name}")
+        return 128 + heard[0]
+    return status
+
+
+def _run(app):
     try:
         return app(prog_name="minigen", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
-        return 130
+        return 128 + signal.SIGINT
     except Exception as error:
         if hasattr(error, "format_message"):
             return _misused(error)
@@ -62,6 +74,35 @@ def run(app: typer.Typer) -> int:
         return 3
     finally:
         _close()
+
+
+@contextmanager
+def _heeding_signals(heard):
+    """Let signals unwind what runs: the cursor comes back, unfinished files go.
+
+    heard: the list that the number of a signal is put in.
+    """
+
+    def leave(number, frame):
+        heard.append(number)
+        # a second one ends it at once
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    before = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # nohup has them ignored, and that is to stay
+        if number is None or signal.getsignal(number) in (signal.SIG_IGN, None):
+            continue
+        # only the first thread of Python may
+        with suppress(ValueError):
+            before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _misused(error):
