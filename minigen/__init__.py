@@ -61,7 +61,7 @@ _FACE = {
     "load": "minigen.pipeline",
     "Pipeline": "minigen.pipeline",
     "Model": "minigen.checkpoints",
-    "Options": "minigen.sample",
+    "Options": "minigen.options",
     "Step": "minigen.sample",
     "plan": "minigen.plans",
     "Plan": "minigen.plans",
@@ -84,9 +84,10 @@ if TYPE_CHECKING:
     from minigen.checking import check
     from minigen.checking.report import Report
     from minigen.checkpoints import ConversionReport, Model, convert, read_checkpoint
+    from minigen.options import Options
     from minigen.pipeline import Pipeline, load
     from minigen.plans import Plan, plan
-    from minigen.sample import Options, Step
+    from minigen.sample import Step
 else:
 
     def __getattr__(name):

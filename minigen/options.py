@@ -77,12 +77,18 @@ class Options:
 
     guidance: logits, densities or noise are u + guidance (c - u), of c with the class
     and u without it, in every model: 1 turns guidance off, 0 forgets the class, below 0
-    avoids it; guided_steps: how many of the first steps are guided, None for all (in
-    LlamaGen's terms two more than cfg_interval); temperature 0 is greedy but for
-    near-ties (for ARINAR see `mixture_head.stretches`); top_k 0 and top_p 1 keep every
-    token; positions: a name of `aim.POSITIONS`, which no other model asks for;
-    guided_draw: of GUIDED_DRAWS, for ARINAR. Raises InputError for what `CHECKS` does
-    not allow.
+    avoids it. guidance_schedule: "constant", or "linear", which rises from about 1 to
+    guidance as tokens become known. guided_steps: how many of the first steps are
+    guided, None for all (in LlamaGen's terms two more than cfg_interval).
+
+    temperature: below 1 the likely becomes likelier; 0 takes the likeliest, but for
+    near-ties (for ARINAR see `minigen.models.mixture_head.stretches`). top_k: only so
+    many of the likeliest tokens are drawn from, 0 for all. top_p: only the likeliest
+    tokens that have this probability together, 1 for all. positions: of AiM,
+    "released" or "trained" (`minigen.models.aim.POSITIONS`). guided_draw: of ARINAR,
+    "candidates" or "grid" (`minigen.models.arinar.GUIDED`).
+
+    Raises InputError for what `CHECKS` does not allow.
     """
 
     guidance: float = 4.0

@@ -51,6 +51,7 @@ class Pipeline:
     generator, tokenizer: Model (configuration, weights, hash), the weights where the
     backend's arrays live; backend: the name of the op table in `ops`; recorded: runs
     that a device has seen before (`minigen.recorded`). Made by `load` or `assemble`.
+    Pipelines are equal that have equal models and the same backend.
     """
 
     generator: Model
@@ -308,10 +309,12 @@ class Pipeline:
 def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> Pipeline:
     """Return the pipeline of a generator that ships (by name) or of a weight file.
 
-    model: name, file, or a folder as Hugging Face's hub has them; tokenizer: name or
-    file; without it, the one the generator was trained with if it ships, else the one
-    in the generator's file, else a file beside it (BESIDE). Raises InputError,
-    BackendError, CheckpointError.
+    model: a name (`minigen.known_models` lists them), a file, or a folder as Hugging
+    Face's hub has them; tokenizer: name or file; without it, the one the generator was
+    trained with if it ships, else the one in the generator's file, else a file beside
+    it (`minigen.finding.BESIDE`). backend: numpy, numba, cuda or interpreter; auto is
+    the fastest that is here. Weights are mapped from the file, so loading takes
+    milliseconds. Raises InputError, BackendError, CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)

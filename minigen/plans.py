@@ -70,12 +70,17 @@ def plan(
 ) -> Plan:
     """Return the plan that decodes every unknown position of `grid` exactly once.
 
-    grid: (rows, columns). order: one of ORDERS, or the positions themselves. schedule:
-    one of SCHEDULES, or the counts themselves; steps are for arccos, cosine and linear,
-    since one takes a step for each token and counts are a step each. A schedule asked
-    for more steps than there are tokens has empty steps: they are merged away, or raise
-    if `faithful`, as the original fails there. A grid has at most MOST_STEPS positions,
-    and a plan as many steps. Raises InputError.
+    grid: (rows, columns); position p is row p // columns, column p % columns. order: a
+    name in ORDERS, or the positions themselves, the first to be decoded first. known:
+    positions whose tokens are given; the order leaves them out. seed: of the order
+    random, 0 .. 2**64 - 1.
+
+    schedule: a name in SCHEDULES, or how many tokens each step decodes; steps: into how
+    many steps arccos, cosine and linear divide the tokens, since one takes a step for
+    each token and counts are a step each. A schedule asked for more steps than there
+    are tokens has empty steps: they are merged away, or raise if `faithful`, as the
+    original fails there. A grid has at most MOST_STEPS positions, and a plan as many
+    steps. Raises InputError.
 
     >>> print(plan((3, 3), order="spiral", schedule="linear", steps=3))
     2 2 2

@@ -52,10 +52,11 @@ KINDS |= {config: masked for config in (ArinarConfig, MarConfig)}
 class Step:
     """One decoding step of b images: m positions were asked for and drawn.
 
-    positions (m) int64, in the order of the plan; tokens (b m) int64; probabilities
-    (b m v) float32, after guidance, temperature and filters: what the tokens were drawn
-    from; weight: of guidance, 1 where there was none; canvas (b y x) int64, every token
-    so far, UNKNOWN elsewhere.
+    index: of this step, counted from 0; steps: how many there are; positions (m) int64,
+    in the order of the plan; tokens (b m) int64; probabilities (b m v) float32, after
+    guidance, temperature and filters: what the tokens were drawn from; weight: of
+    guidance, 1 where there was none; canvas (b y x) int64: every token so far, and
+    UNKNOWN (-1) elsewhere. Steps are equal that hold the same, to the last bit.
 
     Where tokens are vectors, they are (b m f) float32, their positions rise, there are
     no probabilities, and the canvas is (b y x f), NaN where nothing is known.
@@ -69,7 +70,6 @@ class Step:
     weight: float
     canvas: NDArray[Any] = field(repr=False)
 
-    # equal where all it holds is, to the last bit
     __eq__ = same
     __hash__ = digest
 
