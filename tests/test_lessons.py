@@ -20,6 +20,9 @@ LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
 PACKAGE = str(Path(plans.__file__).parent.parent)
 BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install .` brings
 
+LONG = ("09", "10")
+"""The lessons that draw thousands of numbers."""
+
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
@@ -54,7 +57,14 @@ def test_the_first_lessons_are_there():
     assert [path.stem[:3] for path in LESSONS] == [f"{i:02}_" for i in range(11)]
 
 
-@each_lesson
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem[:2] in LONG else [])
+        for path in LESSONS
+    ],
+    ids=lambda path: path.stem,
+)
 def test_a_lesson_runs_and_draws(path, tmp_path):
     out = subprocess.run(
         [sys.executable, path],

@@ -8,6 +8,8 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.check import sound
 
 
@@ -22,6 +24,16 @@ class Bug:
     wrong: str
     kind: str
     words: tuple[str, ...]
+
+
+def params(bugs) -> list:
+    """Return bugs as parameters of a test: the first of its kind, the others slow."""
+    kinds, found = set(), []
+    for bug in bugs:
+        marks = [pytest.mark.slow] if (bug.op, bug.kind) in kinds else []
+        kinds.add((bug.op, bug.kind))
+        found.append(pytest.param(bug, id=f"{bug.op}: {bug.title}", marks=marks))
+    return found
 
 
 def text_of(function: str) -> str:

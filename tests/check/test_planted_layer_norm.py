@@ -9,7 +9,7 @@ from minigen.ops.layer_norm import cuda
 from tests.check import planted, planted_layer_norm
 
 
-@pytest.mark.parametrize("bug", planted_layer_norm.BUGS, ids=lambda bug: bug.title)
+@pytest.mark.parametrize("bug", planted.params(planted_layer_norm.BUGS))
 def test_a_planted_bug_is_named(bug, tmp_path):
     where = planted.plant(bug, inspect.getsource(cuda), tmp_path / "mine.py")
     report = minigen.check(bug.op, where, weights="float32")

@@ -8,7 +8,7 @@ from tests.check import planted, planted_mixtures
 PLACES = {(bug.op, bug.function): bug for bug in planted_mixtures.BUGS}
 
 
-@pytest.mark.parametrize("bug", planted_mixtures.BUGS, ids=lambda bug: bug.title)
+@pytest.mark.parametrize("bug", planted.params(planted_mixtures.BUGS))
 def test_a_planted_bug_is_named(bug, tmp_path):
     where = planted.plant(bug, planted_mixtures.text_of(bug), tmp_path / "mine.py")
     report = minigen.check(bug.op, where, weights="float32")

@@ -14,9 +14,7 @@ def mine(tmp_path):
     return tmp_path / "mine.py"
 
 
-@pytest.mark.parametrize(
-    "bug", planted_scans.BUGS, ids=lambda bug: f"{bug.op}: {bug.title}"
-)
+@pytest.mark.parametrize("bug", planted.params(planted_scans.BUGS))
 def test_a_planted_bug_is_named(bug, mine):
     where = planted.plant(bug, planted_scans.text_of(bug.op), mine)
     report = minigen.check(bug.op, where, weights="float32", examples=6)

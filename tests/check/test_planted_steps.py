@@ -9,7 +9,7 @@ from minigen.ops.mamba2_step import cuda
 from tests.check import planted, planted_steps
 
 
-@pytest.mark.parametrize("bug", planted_steps.BUGS, ids=lambda bug: bug.title)
+@pytest.mark.parametrize("bug", planted.params(planted_steps.BUGS))
 def test_a_planted_bug_is_named(bug, tmp_path):
     where = planted.plant(bug, inspect.getsource(cuda), tmp_path / "mine.py")
     report = minigen.check(bug.op, where, weights="float32")

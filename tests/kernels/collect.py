@@ -237,18 +237,16 @@ def signatures() -> dict[str, dict]:
     return found
 
 
-@functools.cache
-def interpreted(name) -> list:
-    """Return (case, result, launches) of every case of a launcher, interpreted.
+def interpreted(name):
+    """Yield (case, result, launches) of every case of a launcher, interpreted.
 
     With weights of four bytes and of two: how they are read may differ between these.
     """
-    found, kinds = [], set()
+    kinds = set()
     for dtype in (WEIGHT_DTYPES[0], WEIGHT_DTYPES[-1]):
         for number, case in enumerate(routes(name, dtype)):
             kind = number, *(getattr(value, "dtype", None) for value in case.values())
             if kind not in kinds:
                 kinds.add(kind)
                 device = Recorder(seed=0)
-                found.append((case, run(name, case, device), device.launches))
-    return found
+                yield case, run(name, case, device), device.launches

@@ -15,10 +15,13 @@ QUICK = [Phase.explicit, Phase.reuse, Phase.generate]
 
 
 @pytest.mark.parametrize("name", collect.LAUNCHERS)
-def test_every_route_leads_to_what_the_reference_says(name):
+def test_every_route_leads_to_what_reference_and_headers_say(name):
     for case, result, launches in collect.interpreted(name):
         off = specs.worst(collect.LAUNCHERS[name], case, result)
         assert off <= FACTOR, [launch.name for launch in launches]
+        for launch in launches:
+            shapes = [getattr(a, "shape", a) for a in launch.arguments]
+            assert launch.findings() == [], (launch.name, shapes)
 
 
 @pytest.mark.parametrize("name", collect.LAUNCHERS)

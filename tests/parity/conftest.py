@@ -28,13 +28,20 @@ def pytest_generate_tests(metafunc):
             pytest.param(
                 (folder, backend),
                 id=f"{family}/{folder.name}-{backend}",
-                marks=[pytest.mark.gpu] if gpu else [],
+                marks=marks(f"{family}/{folder.name}", backend, gpu),
             )
             for family, folder in found
             if family in replay.FAMILIES
             for backend in backends_for(f"{family}/{folder.name}", config)
         ],
     )
+
+
+def marks(name, backend, gpu) -> list:
+    """Return the marks of a case on a backend."""
+    if gpu:
+        return [pytest.mark.gpu]
+    return [pytest.mark.slow] if (name, backend) in replay.LONG else []
 
 
 def backends_for(name, config) -> list[str]:

@@ -115,7 +115,14 @@ TINY = {
     "mar_diffloss/denoiser_tiny",
     "mar_diffloss/psample_tiny",
 }
-"""Cases that take seconds through the interpreter of CUDA kernels; the KL, minutes."""
+"""Cases that take seconds through the interpreter of CUDA kernels, or are in LONG."""
+
+LONG = {
+    ("arinar/head_g4", "interpreter"),
+    ("arinar/mae_tiny", "interpreter"),
+    ("kl/tiny_novar", "interpreter"),
+}
+"""Cases and backends that only --slow replays."""
 
 
 def find(golden: Path) -> list[tuple[str, Path]]:
