@@ -38,6 +38,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs with --slow only")
     config.addinivalue_line("markers", "gpu: asks a GPU; runs with -m gpu only")
+    config.addinivalue_line("markers", "twin: compares with PyTorch where there is one")
     config.addinivalue_line("markers", "needs(part): a part of tests/missing.py")
     config.pluginmanager.register(missing, "minigen_missing")
     if importlib.util.find_spec("hypothesis"):

@@ -134,6 +134,7 @@ def test_images_are_compared_where_a_step_is_several_tokens():
     assert "\nimage " in said
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("name", ["aim-mnist", "gpt-mnist"])
 def test_both_sides_draw_the_first_tokens(name, monkeypatch):
     monkeypatch.setattr(ceilings, "measure", lambda: ONCE)

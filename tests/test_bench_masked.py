@@ -218,6 +218,7 @@ def test_an_estimate_says_so_plainly():
     assert found.ceilings is TOP and "limit: 10.0 GB/s read and 100 GFLOP/s" in said
 
 
+@pytest.mark.twin
 @pytest.mark.parametrize("every", ["1", "2"])
 def test_both_sides_draw(every, monkeypatch):
     monkeypatch.setattr(ceilings, "measure", lambda: TOP)

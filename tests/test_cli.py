@@ -458,6 +458,7 @@ def test_evaluate_draws_every_class_in_turn(minigen, models, monkeypatch, tmp_pa
     assert row["steps"] == 64
 
 
+@pytest.mark.twin
 def test_bench_compares_in_turn(minigen, monkeypatch):
     once = ceilings.Ceilings(1e10, 1e11, 2)
     monkeypatch.setattr(ceilings, "measure", lambda: once)

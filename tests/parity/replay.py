@@ -120,7 +120,10 @@ TINY = {
 LONG = {
     ("arinar/head_g4", "interpreter"),
     ("arinar/mae_tiny", "interpreter"),
+    ("arinar/mar_loss", "interpreter"),
     ("kl/tiny_novar", "interpreter"),
+    ("mamba_ops/mamba1_module", "interpreter"),
+    ("mamba_ops/mamba2_module", "interpreter"),
 }
 """Cases and backends that only --slow replays."""
 

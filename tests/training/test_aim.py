@@ -21,6 +21,8 @@ from tests.parity.aim import draw_state
 from .cases import load
 from .test_arpg import read_any
 
+pytestmark = pytest.mark.needs("torch")
+
 FORMS = {
     "mamba2": {},
     "groups of classes": {"condition_groups": 2},

@@ -29,6 +29,8 @@ from tests.parity.arinar_traces import grouped
 
 from .cases import load
 
+pytestmark = pytest.mark.needs("torch")
+
 FORMS = {
     "v1": {"behaviour": "v1"},
     "head": {"behaviour": "head"},

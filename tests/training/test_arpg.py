@@ -14,6 +14,8 @@ from minigen.training.trainer import make_optimizer, take_step, update_average
 
 from .cases import load
 
+pytestmark = pytest.mark.needs("torch")
+
 
 def twin(case, label=0.0):
     config = ArpgConfig.from_upstream(case.text["config"])

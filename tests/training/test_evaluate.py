@@ -7,6 +7,8 @@ from minigen.config import PRESETS
 from minigen.training.evaluate import TWINS, load, main, report_tokenizer, sample
 from minigen.training.trainer import save
 
+pytestmark = pytest.mark.needs("torch")
+
 SETTING = {
     "order": "raster",
     "schedule": "linear",

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+import pytest
 import torch
 
 from minigen.config import PRESETS
@@ -11,6 +12,8 @@ from minigen.training.mae import to_tokens
 from minigen.training.trainer import read
 
 from .test_mar import random_twin, small
+
+pytestmark = pytest.mark.needs("torch")
 
 
 def test_the_last_steps_are_seen_most():

@@ -18,6 +18,8 @@ from tests.parity import weights
 from .cases import load
 from .test_vq import read_any
 
+pytestmark = pytest.mark.needs("torch")
+
 TINY = [
     "tiny_hidden", "tiny_clamp", "tiny_nonsquare", "tiny_dec_attn", "tiny_novar",
 ]  # fmt: skip

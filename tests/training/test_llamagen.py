@@ -16,6 +16,8 @@ from minigen.training.llamagen import Gpt, decode, generate, training_loss
 from .cases import load
 from .test_arpg import read_any
 
+pytestmark = pytest.mark.needs("torch")
+
 SMALL = GptConfig(
     width=32, layers=2, heads=4, key_heads=2, vocabulary=11, classes=3, tokens=9
 )

@@ -22,6 +22,8 @@ from tests.parity.arinar_traces import grouped
 from .cases import FACTOR, load
 from .test_arpg import read_any
 
+pytestmark = pytest.mark.needs("torch")
+
 DRAWS = ["psample_tiny", "psample_tiny_cfg"]
 FORMS = {
     "one width": {},

@@ -15,6 +15,8 @@ from minigen.training.data import read_mnist, shift, to_grey, to_input, tokenize
 from minigen.training.judge import Judge
 from minigen.training.trainer import generator_at, rate_at, read
 
+pytestmark = pytest.mark.needs("torch")
+
 
 def write_idx(path, values):
     header = bytes([0, 0, 8, values.ndim]) + struct.pack(

@@ -10,6 +10,8 @@ from minigen.training.vq import RECENT, Quantizer, Vq
 
 from .cases import load
 
+pytestmark = pytest.mark.needs("torch")
+
 TINY = ["tiny_hidden", "tiny_nonsquare", "tiny_raw_codebook", "tiny_formats"]
 
 
