@@ -220,7 +220,8 @@ def shown(value, most: int = 60) -> str:
 
 
 def _is_whole(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    whole = type(value) is int or isinstance(value, numbers.Integral)
+    return whole and not isinstance(value, bool)
 
 
 def _array(name, value):
