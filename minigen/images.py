@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from minigen.errors import InputError, ShapeError
+from minigen.words import printable
 
 MOST_PIXELS = 178_956_970
 """Pixels of a picture that is not our own: Pillow's limit, half a gigabyte of RGB."""
@@ -120,10 +121,8 @@ def decode(path, picture, key=None, ours=None) -> np.ndarray:
             f"expected at most {MOST_PIXELS:,}: make the picture smaller"
         )
     if getattr(picture, "is_animated", False):
-        warnings.warn(
-            f"{path} is an animation of {picture.n_frames} frames; the first is read",
-            stacklevel=4,
-        )
+        said = f"{path} is an animation of {picture.n_frames} frames; the first is read"
+        warnings.warn(printable(said), stacklevel=4)
     picture.load()
     rgb = to_rgb(picture, key)
     turn = TURNS.get(picture.getexif().get(ORIENTATION))

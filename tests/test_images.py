@@ -2,6 +2,7 @@
 nothing opened, expanded or guessed that a stranger's file might ask for."""
 
 import io
+import json
 import os
 import struct
 import subprocess
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from typer.testing import CliRunner
 
 from minigen import images
+from minigen.cli import app
 from minigen.errors import InputError
 from minigen.images import SIGNATURE, center_crop, read_image, to_rgb
 from minigen.show import files
@@ -407,3 +410,23 @@ def test_any_image_becomes_a_square(shape, size):
 def test_a_crop_to_nothing_is_refused():
     with pytest.raises(InputError, match="cropped to 0"):
         center_crop(np.zeros((4, 4, 3), np.uint8), 0)
+
+
+def test_replay_reads_large_pictures_that_their_recipe_makes(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    draw = ["sample", "arpg-mnist", "-c", "1", "--steps", "1", "--backend", "numpy"]
+    again = ["replay", str(path), "--backend", "numpy"]
+    run = CliRunner().invoke
+    assert run(app, [*draw, "--scale", "2", "--out", str(path)]).exit_code == 0
+    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 64 - 1)
+    found = run(app, again)
+    assert found.exit_code == 0, found.output
+    # a stranger's, with our recipe in it
+    recipe, size = files.read_header(path)
+    assert size == (64, 64)
+    note = chunk(b"tEXt", b"minigen\0" + json.dumps(recipe).encode())
+    content = png(np.zeros((1, 1, 1), int), 8, 0, note, size=(20000, 20000))
+    path.write_bytes(content)
+    monkeypatch.setattr(Image.core, "new", lambda *a: pytest.fail("memory for pixels"))
+    found = run(app, again)
+    assert found.exit_code == 2 and "20000 x 20000" in found.output
