@@ -123,7 +123,13 @@ def decode(path, picture, key=None, ours=None) -> np.ndarray:
     if getattr(picture, "is_animated", False):
         said = f"{path} is an animation of {picture.n_frames} frames; the first is read"
         warnings.warn(printable(said), stacklevel=4)
+    colours = len(picture.palette.palette) // 3 if picture.palette else 0
     picture.load()
+    if picture.mode == "P" and picture.getextrema()[1] >= colours:
+        raise InputError(
+            f"{path} has a pixel of colour {picture.getextrema()[1]}, and a palette of "
+            f"{colours}: it is damaged; save it again"
+        )
     rgb = to_rgb(picture, key)
     turn = TURNS.get(picture.getexif().get(ORIENTATION))
     return np.array(rgb.transpose(Image.Transpose[turn]) if turn else rgb)
@@ -221,14 +227,27 @@ def center_crop(image, size) -> np.ndarray:
     Halving by averages comes first, as long as twice the size is there, so that the
     final bicubic step never skips a pixel. Source: openai/guided-diffusion
     image_datasets.py::center_crop_arr, as in the training of all ImageNet models here.
+    Raises ShapeError, and InputError for a size that is none, or so long an image that
+    it would have more than MOST_PIXELS pixels before the crop.
 
     >>> center_crop(np.zeros((30, 50, 3), np.uint8), 8).shape
     (8, 8, 3)
     """
     from PIL import Image
 
-    if size < 1 or min(image.shape[:2]) < 1:
-        raise InputError(f"an image of shape {image.shape} cannot be cropped to {size}")
+    (image,) = check_images(np.asarray(image)[None])
+    short, long = sorted(image.shape[:2])
+    if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
+        raise InputError(
+            f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be cropped "
+            f"to {size!r}; give a whole number of pixels, 1 or more"
+        )
+    if size * size * long > MOST_PIXELS * short:
+        raise InputError(
+            f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be cropped "
+            f"to {size} x {size}: it would first have {size * size * long // short:,} "
+            f"pixels, of at most {MOST_PIXELS:,}; give a smaller size, or a part of it"
+        )
     picture = Image.fromarray(image)
     while min(picture.size) >= 2 * size:
         halves = (picture.width // 2, picture.height // 2)

@@ -94,7 +94,7 @@ def test_images_of_another_size_are_refused_before_all_are_drawn():
     drawn = []
 
     class Larger:
-        config = pipe.config
+        config, tokenizer_config = pipe.config, pipe.tokenizer_config
 
         def sample(self, labels, **options):
             drawn.append(len(labels))

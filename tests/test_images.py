@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from minigen import images
 from minigen.cli import app
-from minigen.errors import InputError
+from minigen.errors import InputError, ShapeError
 from minigen.images import SIGNATURE, center_crop, read_image, to_rgb
 from minigen.show import files
 
@@ -408,8 +408,31 @@ def test_any_image_becomes_a_square(shape, size):
 
 
 def test_a_crop_to_nothing_is_refused():
-    with pytest.raises(InputError, match="cropped to 0"):
-        center_crop(np.zeros((4, 4, 3), np.uint8), 0)
+    image = np.zeros((4, 4, 3), np.uint8)
+    for size in (0, -1, 2.0, True, "2", None):
+        with pytest.raises(InputError, match=f"cropped to {size!r}; give a whole"):
+            center_crop(image, size)
+    for wrong in (image[0], image / 255, image[:0], image[..., :1]):
+        with pytest.raises(ShapeError):
+            center_crop(wrong, 2)
+    assert center_crop(image, np.int64(2)).shape == (2, 2, 3)
+
+
+def test_a_crop_takes_no_memory_that_its_result_does_not():
+    # 256 rows of such a line would be 77 million pixels long
+    line = np.zeros((1, 300_000, 3), np.uint8)
+    for image, size in ((line, 256), (line[:, :8], 60_000)):
+        with pytest.raises(InputError, match="would first have"):
+            center_crop(image, size)
+    assert center_crop(line, 8).shape == (8, 8, 3)
+
+
+def test_a_colour_that_no_palette_has_is_damage(tmp_path):
+    values, palette = np.arange(6).reshape(2, 3, 1), chunk(b"PLTE", bytes(range(18)))
+    assert read(tmp_path, png(values, 8, 3, palette)).max() == 17
+    for more in ([], [chunk(b"PLTE", bytes(15))]):
+        with pytest.raises(InputError, match="pixel of colour 5, and a palette"):
+            read(tmp_path, png(values, 8, 3, *more))
 
 
 def test_replay_reads_large_pictures_that_their_recipe_makes(tmp_path, monkeypatch):
