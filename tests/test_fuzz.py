@@ -1,4 +1,4 @@
-"""A few of what `python -m tests.fuzz` draws, and recipes that strangers have edited."""
+"""A few of what `python -m tests.fuzz` draws, and recipes that strangers edited."""
 
 import json
 
