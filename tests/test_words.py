@@ -185,8 +185,8 @@ def test_names_of_files_are_shown_not_obeyed(monkeypatch, capfd, tmp_path):
 
 
 WRONG = [
-    [f"--{EVIL}"], [EVIL], ["info", "a", EVIL], ["info"], ["info", EVIL], [],
-    ["sample", "arpg-mnist", "-c", "1", "--steps", EVIL], ["bench", EVIL],
+    [f"--{EVIL}"], [f"x{EVIL}"], ["info", "a", EVIL], ["info"], ["info", EVIL],
+    ["sample", "arpg-mnist", "-c", "1", "--steps", EVIL], ["bench", f"x{EVIL}"],
 ]  # fmt: skip
 
 
@@ -195,6 +195,14 @@ def test_a_wrong_usage_is_shown_not_obeyed(arguments, monkeypatch, capfd):
     status, out, err = command_line(monkeypatch, capfd, *arguments)
     assert (status, out) == (2, "")
     assert "hash ok" not in err.split("\n") and "Traceback" not in err
+
+
+def test_help_has_its_lines(monkeypatch, capfd):
+    for arguments in ([], ["bench"], ["--help"]):
+        status, out, err = command_line(monkeypatch, capfd, *arguments)
+        # older typers take no command for a question, newer ones for a mistake
+        assert status in (0, 2)
+        assert "Commands:" in (out + err).split("\n")
 
 
 def test_a_warning_and_a_fault_of_ours_are_shown_not_obeyed(monkeypatch, capfd):
