@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigen import backends
+from minigen.checking.specs import SPECS
 from minigen.checking.specs.draws import draw_errors, guide_magnitude
 from minigen.checking.tolerance import EPS, FACTOR
 from minigen.errors import InputError, MinigenError, NotFiniteError
+from tests.kernels import collect
 
 TINY, HUGE = 1e-45, 1e38
 VALUES = (0.0, -0.0, 1.0, -1.0, 0.5, 3.0, np.nan, np.inf, -np.inf)
@@ -177,3 +179,33 @@ def test_guided_draws(tables, weights, means, logs, swapped, weight, stretch):
     assert len(kinds) == 1, (given, found)
     if kinds == {float}:
         assert all(np.isfinite(result[0]).all() for result in found.values())
+
+
+def spoiled(spec):
+    """Yield a case of an op again and again, each time with a NaN in another array."""
+    case = collect.case(spec, {}, np.dtype(np.float32))
+    for name, value in case.items():
+        if not (isinstance(value, np.ndarray) and value.dtype.kind == "f"):
+            continue
+        for cells in (slice(None), slice(1)):
+            copy = {n: np.array(v) if isinstance(v, np.ndarray) else v
+                    for n, v in case.items()}  # fmt: skip
+            copy[name].reshape(-1)[cells] = np.nan
+            yield copy
+
+
+@pytest.mark.parametrize(
+    "other", ["numba", pytest.param("interpreter", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("name", SPECS)
+def test_nan_goes_through_every_op_alike(tables, name, other):
+    """To the same numbers of the result, or it is refused: nothing swallows it."""
+    for case in spoiled(SPECS[name]):
+        found = []
+        for one in ("numpy", other):
+            arrays = {n: np.array(v) if isinstance(v, np.ndarray) else v
+                      for n, v in case.items()}  # fmt: skip
+            (result,) = outcomes({one: tables[one]}, name, *arrays.values()).values()
+            whole = isinstance(result, type)
+            found.append(result if whole else [np.isfinite(r).tolist() for r in result])
+        assert found[0] == found[1]
