@@ -2,7 +2,8 @@
 
 There is no generator object and no hidden state. A draw is named by five counters
 (seed, image, step, position, index), and the same name gives the same number on every
-backend, in any batch, with any number of threads.
+backend, in any batch, with any number of threads. (What follows from that for images:
+`minigen/sameness`.)
 
 The rounds, and their source, are in `minigen/ops/uniforms/reference.py`.
 """

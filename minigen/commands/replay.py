@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,10 +31,13 @@ def replay(
     threads: o.Threads = None,
     as_json: o.Json = False,
 ):
-    """Draw a picture again and say whether the pixels agree.
+    """Draw a picture again and say whether it is the same.
 
-    The recipe is read from the picture itself. Exit status 1 if they do not.
+    The recipe is read from the picture itself. The same are equal pixels, and what
+    another backend, CPU or version may change: pixels by one level of 255, and images
+    from a token on whose draw was a near-tie. Otherwise the exit status is 1.
     """
+    from minigen.sameness import compare, tokens
     from minigen.show import files
     from minigen.show.recipe import check_size, from_json, to_json
     from minigen.writing import check_place
@@ -50,49 +53,62 @@ def replay(
     )
     pipe, plan, now = prepare(recipe, backend, threads)
     check_size(pipe, plan, now, size)
+    # read once more later: here, before anything is drawn
+    tokens(pipe, then)
     pixels, _ = files.read_png(picture, ours=size)
     last = (now.step or len(plan.groups)) - 1
-    (again,) = run(pipe, plan, now, batch, slice(last, last + 1))
+    ((again, now),) = run(pipe, plan, now, batch, slice(last, last + 1))
+    now = replace(now, step=then.step)
     if out:
         files.write_png(out, again, to_json(now))
-    result = compare(pixels, again)
+    found = compare(pipe, plan, then, now, pixels, again)
     changed = _changed(then, now)
+    same, agree = found["verdict"] == "identical", found["verdict"] != "different"
     if as_json:
-        found = {"picture": picture, **result, "changed": changed}
+        first, ties = found["first"], map(asdict, found["near_ties"])
+        found |= {"near_ties": list(ties), "first": asdict(first) if first else None}
+        found = {"picture": picture, "agree": agree, **found, "changed": changed}
         say_json({**found, "recipe": to_json(now)})
     else:
-        say(f"{picture}  {_verdict(result)}")
-        if not result["agree"] and changed:
+        say(f"{picture}  {_verdict(found)}")
+        for each in found["near_ties"]:
+            say(f"near-tie: {_sentence(each)}")
+        if found["first"]:
+            say(f"first difference: {_sentence(found['first'])}")
+        elif not agree and not then.drawn:
+            say("the picture records no tokens, so a near-tie cannot be told from more")
+        if not same and changed:
             rows = [("", "then", "now"), *((n, *v) for n, v in changed.items())]
             say_text(table(rows))
-    if not result["agree"]:
+    if not agree:
         raise typer.Exit(1)
 
 
-def compare(old, new) -> dict:
-    """Compare two pictures, uint8 (y, x, 3): how many pixels differ, and how much."""
-    import numpy as np
+def _verdict(found):
+    if found["verdict"] == "identical":
+        return f"agrees: all {found['pixels']} pixels are the same"
+    how = (
+        f"{found['different']} of {found['pixels']} pixels, "
+        f"by {found['largest']} of 255 at most"
+    )
+    if found["verdict"] == "different":
+        return f"differs: {how}"
+    if found["images"]:
+        return f"agrees as promised: {found['images']} images part at near-ties; {how}"
+    return f"agrees as promised: {how}"
 
-    if old.shape != new.shape:
-        return {"agree": False, "sizes": [old.shape[:2], new.shape[:2]]}
-    apart = np.abs(old.astype(int) - new).max(-1)
-    return {
-        "agree": not apart.any(),
-        "pixels": apart.size,
-        "different": int((apart > 0).sum()),
-        "largest": int(apart.max()),
-    }
 
-
-def _verdict(result):
-    if "sizes" in result:
-        (y, x), (again_y, again_x) = result["sizes"]
-        return f"differs: it is {x} x {y} pixels, drawn again {again_x} x {again_y}"
-    if result["agree"]:
-        return f"agrees: all {result['pixels']} pixels are the same"
+def _sentence(difference):
+    """Say which token differs, and how near its draw was to what it was then."""
+    d = difference
+    where = f"image {d.image}, step {d.step}, position {d.position}"
+    if not isinstance(d.then, list):
+        where += f" (token {d.then} then, {d.now} now)"
+    if d.margin is None:
+        return f"{where}: what was drawn then is nothing that rounding could give"
     return (
-        f"differs: {result['different']} of {result['pixels']} pixels, "
-        f"by {result['largest']} of 255 at most"
+        f"{where}: the uniform lies {d.margin:.1e} beside what was drawn then, and "
+        f"rounding explains {d.allowed:.1e}"
     )
 
 

@@ -75,9 +75,11 @@ def sample(
     start = time.perf_counter()
     pipe, plan, recipe = prepare(recipe, backend, threads)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
-    sheets = run(pipe, plan, recipe, batch, shown)
-    files = [write_png(out, sheets[-1], to_json(recipe))]
-    files += _write_steps(recipe, sheets, steps_dir, gif)
+    pictures = run(pipe, plan, recipe, batch, shown)
+    sheet, recipe = pictures[-1]
+    recipe = replace(recipe, step=None)
+    files = [write_png(out, sheet, to_json(recipe))]
+    files += _write_steps(pictures, steps_dir, gif)
     seconds = time.perf_counter() - start
     if as_json:
         say_json({
@@ -125,7 +127,7 @@ def steps(
     """Watch images being drawn, a line or a picture a step."""
     from minigen.finding import config_of
     from minigen.show.grid import text
-    from minigen.show.recipe import Recipe, check, sheet, to_json
+    from minigen.show.recipe import Recipe, check, picture, to_json
     from minigen.show.recipe import steps as steps_of
 
     labels, _ = o.read_labels(classes, config_of(model))
@@ -140,7 +142,7 @@ def steps(
     pipe, plan, recipe = prepare(recipe, backend, threads)
     seen = pictures or steps_dir or gif
     check(pipe, plan, recipe, len(plan.groups) if seen else 0)
-    rows, sheets = [], []
+    rows, shown = [], []
     speak = (lambda line: None) if as_json else say
     for step in _compiled(steps_of(pipe, recipe), pipe.backend):
         rows.append(_row(step, pipe.kind.is_known(step.canvas)))
@@ -148,10 +150,10 @@ def steps(
             speak(_header(rows[0]))
         speak(_line(rows[-1]))
         if seen:
-            sheets.append(sheet(pipe, recipe, step.canvas))
+            shown.append(picture(pipe, recipe, step.canvas, step.index + 1))
         if pictures and not as_json:
-            show(text(sheets[-1], colours=has_colours()))
-    files = _write_steps(recipe, sheets, steps_dir, gif)
+            show(text(shown[-1][0], colours=has_colours()))
+    files = _write_steps(shown, steps_dir, gif)
     if as_json:
         say_json({"steps": rows, "files": files, "recipe": to_json(recipe)})
     for file in files:
@@ -173,20 +175,21 @@ def prepare(recipe, backend, threads):
 
 
 def run(pipe, plan, recipe, batch, shown):
-    """Draw behind a progress bar; return the sheets of a slice of the steps."""
+    """Draw behind a progress bar; return a slice of the steps: sheets and recipes."""
     from minigen.pipeline import BATCH
-    from minigen.show.recipe import canvases, check, sheet
+    from minigen.show.recipe import canvases, check, picture
 
     batch, steps = batch or BATCH, len(plan.groups)
     chosen = range(steps)[shown]
     check(pipe, plan, recipe, len(chosen))
     total = steps * -(-len(recipe.labels) // batch) + len(chosen)
-    sheets = []
+    pictures = []
     with progress(total, "drawing", pipe.backend) as advance:
-        for canvas in canvases(pipe, recipe, chosen, batch, lambda step: advance()):
-            sheets.append(sheet(pipe, recipe, canvas))
+        after = canvases(pipe, recipe, chosen, batch, lambda step: advance())
+        for index, canvas in zip(chosen, after, strict=True):
+            pictures.append(picture(pipe, recipe, canvas, index + 1))
             advance()
-    return sheets
+    return pictures
 
 
 def _compiled(steps, backend):
@@ -208,7 +211,7 @@ def _check_places(out, steps_dir, gif):
         check_folder(steps_dir)
 
 
-def _write_steps(recipe, sheets, folder, gif):
+def _write_steps(pictures, folder, gif):
     """Write the sheet of every step, where asked for; return the files written."""
     from minigen.show import files
     from minigen.show.recipe import to_json
@@ -217,12 +220,12 @@ def _write_steps(recipe, sheets, folder, gif):
     written = []
     if folder:
         make_folder(folder)
-        digits = len(str(len(sheets)))
-        for step, image in enumerate(sheets, 1):
-            path = folder / f"step-{step:0{digits}}.png"
-            shown = to_json(replace(recipe, step=step))
-            written.append(files.write_png(path, image, shown))
+        digits = len(str(len(pictures)))
+        for image, recipe in pictures:
+            path = folder / f"step-{recipe.step:0{digits}}.png"
+            written.append(files.write_png(path, image, to_json(recipe)))
     if gif:
+        sheets = [image for image, _ in pictures]
         written.append(files.write_gif(gif, sheets, seconds=2.0))
     return written
 

@@ -15,6 +15,7 @@ from minigen import __version__, checks, plans
 from minigen.defaults import STEPS
 from minigen.errors import InputError
 from minigen.options import CHECKS
+from minigen.sameness.record import pack
 from minigen.show.grid import enlarge, grid, sheet_size
 
 
@@ -25,7 +26,9 @@ class Recipe:
     Image i of the run is number `first + i`, of class `labels[i]`. Order, schedule,
     steps, guidance, its schedule and temperature are the model's own where they are
     None; steps are None, too, where the schedule leaves no choice. `step` is None for
-    finished images, else the number of steps after which the canvas was shown.
+    finished images, else the number of steps after which the canvas was shown. `drawn`
+    records the tokens of what is shown (`minigen.sameness.pack`), so that a later run
+    can tell where it parts; pictures of older versions have none.
     """
 
     model: str
@@ -50,6 +53,7 @@ class Recipe:
     scale: int = 1
     step: int | None = None
     versions: dict[str, str] = field(default_factory=dict, hash=False)
+    drawn: str | None = None
 
     @property
     def options(self) -> dict:
@@ -60,6 +64,10 @@ class Recipe:
             "guided_draw",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
+
+
+MOST_DRAWN = 2**23
+"""Characters of the longest record of tokens: half of what a recipe may have."""
 
 
 def _hash(name, value):
@@ -95,6 +103,7 @@ SCHEMA = {
     "scale": partial(checks.whole, least=1, most=2**15),
     "step": _optional(partial(checks.whole, least=1, most=checks.MOST_STEPS)),
     "versions": _versions,
+    "drawn": _optional(partial(checks.text, most=MOST_DRAWN)),
 }
 """What each field of a recipe may be: functions of its name and its value."""
 
@@ -219,6 +228,14 @@ def check_size(pipe, plan, recipe: Recipe, found: tuple[int, int]) -> None:
             f"{rows}: another program has changed one of them; give the picture as it "
             "was written"
         )
+
+
+def picture(pipe, recipe: Recipe, canvas: np.ndarray, step=None) -> tuple:
+    """Return the sheet of a canvas (b ..), and the recipe that goes with it."""
+    drawn = pack(canvas)
+    # a reader refuses what is longer
+    drawn = drawn if len(drawn) <= MOST_DRAWN else None
+    return sheet(pipe, recipe, canvas), replace(recipe, step=step, drawn=drawn)
 
 
 def sheet(pipe, recipe: Recipe, canvas: np.ndarray) -> np.ndarray:

@@ -1,0 +1,177 @@
+"""A step of a run, drawn again to see how near its draws were to other tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen import rng
+from minigen import sample as loop
+from minigen.config import MarConfig
+from minigen.models import codes, mixture_head, token_flow
+from minigen.ops.draw.reference import COLDEST
+from minigen.ops.noise.reference import uniforms_at
+from minigen.sameness.near_ties import (
+    NONE,
+    Tie,
+    guided,
+    of_candidates,
+    of_codes,
+    of_components,
+    rounding,
+    tie,
+)
+
+WATCHED = ("logits", "mixtures", "candidates", "group")
+"""What is remembered of what a run tells (`minigen.models.watching`)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One step of one image, and all that was told on its way there.
+
+    told: {name: what was told, in order}, of WATCHED.
+    """
+
+    pipe: object
+    recipe: object
+    image: int
+    step: loop.Step
+    told: dict
+
+    def tie(self, position: int, token: np.ndarray) -> Tie:
+        """Return how near the step was to drawing `token` (f) at a position."""
+        at = self.step.positions.tolist().index(position)
+        if self.pipe.kind is codes:
+            return _of_code(self, at, int(token[0]))
+        return _of_vector(self, at, token)
+
+
+def look(pipe, plan, recipe, i, index) -> Seen:
+    """Draw image i of a recipe as far as a step, and return what was seen there."""
+    told = {}
+
+    def watch(name, arrays):
+        if name in WATCHED:
+            parts = arrays if isinstance(arrays, tuple) else (arrays,)
+            # float64 from here on; a copy, as the run goes on
+            parts = [np.array(pipe.ops.get(part), np.float64) for part in parts]
+            told.setdefault(name, []).append(parts)
+
+    how = pipe.options(
+        recipe.guidance, recipe.temperature, recipe.guidance_schedule,
+        recipe.guided_steps, recipe.top_k, recipe.top_p, recipe.positions,
+        recipe.guided_draw,
+    )  # fmt: skip
+    model, image = (pipe.ops, pipe.generator.weights, pipe.config), recipe.first + i
+    call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how
+    for step in loop.steps(*call, first=image, watch=watch):
+        if step.index == index:
+            return Seen(pipe, recipe, image, step, told)
+        told.clear()
+    raise ValueError(f"step {index} is not one of the plan's {len(plan.groups)}")
+
+
+def layers(config) -> int:
+    """Return how many layers lie between what a model reads and what it draws from."""
+    if hasattr(config, "layers"):
+        return config.layers
+    outer = config.encoder_layers + config.decoder_layers
+    if isinstance(config, MarConfig):
+        return outer + config.head_layers * config.noise_steps
+    return outer + config.inner_layers
+
+
+def allowance(pipe, recipe, steps, features) -> np.ndarray:
+    """Return by how much features may differ after that many steps.
+
+    Each step reads the features of those before, and hands on their rounding.
+    """
+    off = rounding(layers(pipe.config), steps) * guided(recipe.guidance)
+    return off * np.maximum(1, np.abs(features))
+
+
+def _of_code(seen, at, token):
+    recipe, weight, (logits,) = seen.recipe, seen.step.weight, seen.told["logits"][0]
+    z, largest = logits[0, at], np.abs(logits[:, at]).max()
+    if len(logits) == 2:
+        z = logits[1, at] + (z - logits[1, at]) * weight
+    heat = max(recipe.temperature, COLDEST)
+    error = rounding(layers(seen.pipe.config)) * guided(weight) * largest / heat
+    position = seen.step.positions[at : at + 1]
+    u = rng.uniforms(recipe.seed, [seen.image], seen.step.index, position)[0, 0]
+    weights = of_codes(z / heat, error, recipe.top_k, recipe.top_p)
+    return tie(weights, float(u), token)
+
+
+def _of_vector(seen, at, token):
+    """Look at the draw of the first group of features that differs."""
+    if "mixtures" not in seen.told:
+        # all is continuous, and nothing was chosen
+        return NONE
+    old = _groups(seen.pipe, token)
+    allowed = allowance(seen.pipe, seen.recipe, seen.step.index + 1, old)
+    new = np.stack([group[at, 0] for (group,) in seen.told["group"]])
+    differ = (np.abs(new - old) > allowed).any(1)
+    i = int(differ.argmax())
+    weights, uniform, values = _choice(seen, at, i, new[i])
+    ties = [
+        tie(weights, float(uniform), k)
+        for k, value in values
+        if (np.abs(value - old[i]) <= allowed[i]).all()
+    ]
+    return min(ties, key=lambda each: each.margin - each.allowed, default=NONE)
+
+
+def _choice(seen, at, i, new):
+    """Return what group i of a token was chosen by: weights, the uniform, and values.
+
+    Choices are components, or candidates under guidance; values: (choice, features)
+    pairs, none where features were drawn from a density itself.
+    """
+    config, step, m = seen.pipe.config, seen.step, len(seen.step.positions)
+    key = np.array(rng.split_seed(seen.recipe.seed), np.uint32)
+    where = key, np.array([seen.image]), step.positions[at : at + 1], step.index
+    first = i * mixture_head.NUMBERS
+    error = rounding(layers(config), step.index + 1)
+    made = [array[:, 0] for array in seen.told["mixtures"][i]]
+    if "candidates" in seen.told:
+        # a feature is a group here: mixtures (g), with a condition and without
+        both = [[a[row].reshape(-1) for a in made] for row in (at, at + m)]
+        x, _, _, p = (a[at] for a in seen.told["candidates"][i])
+        weight = mixture_head.inner_weight(
+            config.inner_schedule, step.weight, i, config.groups
+        )
+        of_x = uniforms_at(*where, first + 1, mixture_head.CANDIDATES)[0]
+        error *= max(_largest(each) for each in both)
+        weights, others = of_candidates(x[:, 0], *both, p, of_x, weight - 1, error)
+        values = [*enumerate(x), *((j, v) for j in others for v in others[j])]
+        return weights, uniforms_at(*where, first, 1)[0, 0], values
+    w, means, logs = (array[at] for array in made)
+    weights = of_components(w, error * _largest((w, means, logs)))
+    uniform = uniforms_at(*where, first + 1, 1)[0, 0]
+    if len(made[0]) > m:
+        return weights, uniform, []
+    drawn = int((np.cumsum(w)[:-1] <= uniform).sum())
+    normals = (new - means[drawn]) * np.exp(-0.5 * logs[drawn])
+    return weights, uniform, list(enumerate(means + normals * np.exp(0.5 * logs)))
+
+
+def _groups(pipe, token):
+    """Return the features (f) of a token in groups, as the inner model draws them."""
+    config, ops = pipe.config, pipe.ops
+    groups = np.float32(token).reshape(1, config.groups, -1)
+    if config.flow:
+        w = pipe.generator.weights["head"]["flow"]
+        groups = ops.get(token_flow.forward(ops, w, ops.put(groups)))
+    return np.float64(groups[0])
+
+
+def _largest(mixture):
+    """Return the largest of the numbers that a layer gave for a mixture.
+
+    Its logits come from that layer too; only their differences are known.
+    """
+    _, means, logs = mixture
+    return max(np.abs(means).max(), np.abs(logs).max())
