@@ -7,7 +7,7 @@ the `config` of a golden case or of a training script can be passed as it stands
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from minigen.config.aim import AimConfig, Mamba1Config, Mamba2Config
@@ -54,6 +54,13 @@ FAMILIES: dict[str, type[Config]] = {
 """The configuration class of each model family."""
 
 
+MOST = 2**20
+"""The largest whole number in a configuration; the released ones have 50 thousand."""
+
+DEEPEST = 2**10
+"""The most layers or blocks."""
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """Return `config` as a JSON-ready dictionary with its family beside the fields."""
     family = next(name for name, cls in FAMILIES.items() if type(config) is cls)
@@ -61,14 +68,54 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Rebuild a configuration from what `to_dict` returned. Raises ConfigError."""
+    """Rebuild a configuration from what `to_dict` returned, or stood in a file.
+
+    Raises ConfigError unless every value is of its field's type, and none so large that
+    the names of its arrays would fill the memory.
+    """
     values = dict(values)
     family = values.pop("family", None)
     if family not in FAMILIES:
         raise ConfigError(
             f"the family {family!r} is not known; known families: {', '.join(FAMILIES)}"
         )
+    for each in fields(FAMILIES[family]):
+        if each.name in values:
+            _check(family, each.name, str(each.type), values[each.name])
     try:
         return FAMILIES[family](**values)
     except TypeError as error:
         raise ConfigError(f"the configuration of family {family!r}: {error}") from None
+
+
+def _check(family, name, kind, value):
+    """Raise ConfigError unless a value is of its field's type, written as in source."""
+    if kind.endswith(" | None") and value is None:
+        return
+    most = DEEPEST if name.endswith(("layers", "blocks")) else MOST
+    fits, expected = {
+        "bool": (isinstance(value, bool), "true or false"),
+        "str": (isinstance(value, str), "a text"),
+        "int": (_is_whole(value, most), f"a whole number of 0 .. {most}"),
+        "float": (_is_positive(value), "a finite number above 0"),
+        "tuple[int, ...]": (
+            isinstance(value, list | tuple)
+            and len(value) < DEEPEST
+            and all(_is_whole(one, MOST) for one in value),
+            f"whole numbers of 0 .. {MOST}",
+        ),
+    }[kind.removesuffix(" | None")]
+    if not fits:
+        raise ConfigError(
+            f"the configuration of family {family!r}: {name} is {value!r}; expected "
+            f"{expected}: the file is damaged or was edited, so convert the model again"
+        )
+
+
+def _is_whole(value, most):
+    return isinstance(value, int) and type(value) is not bool and 0 <= value <= most
+
+
+def _is_positive(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < float("inf")
