@@ -162,6 +162,17 @@ def test_doctor_never_reinstalls_minigen_from_an_index(installed, monkeypatch):
     assert "install minigen again" in finding.note
 
 
+def test_ci_runs_the_two_commands_of_the_readme_before_anything_else_is_installed():
+    script = (pip_lines.ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    first, second = script.index('eval "$command"'), script.index("\npip install")
+    assert script.index("fresh newcomer") < first < script.index("fresh developer")
+    assert script.index("fresh developer") < second
+    readme = (pip_lines.ROOT / "README.md").read_text(encoding="utf-8")
+    fenced = re.findall(r"^pip install .*", readme, re.M)[:2]
+    assert fenced[0].startswith("pip install . && minigen sample")
+    assert fenced[1] == 'pip install ".[test]" && python -m pytest -n auto'
+
+
 def test_the_lines_to_try_are_printed_once_each():
     command = [sys.executable, "-m", "tests.pip_lines"]
     out = subprocess.run(command, cwd=pip_lines.ROOT, capture_output=True, text=True)
