@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigen import backends, checks
+from minigen import backends, checks, flags
 from minigen.checkpoints import Model, load_model
 from minigen.equality import digest, same
 from minigen.errors import InputError
@@ -227,9 +227,12 @@ def evaluate_tokenizer(
     codes = getattr(model.config, "codes", None)
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
-        tokens = module.from_images(ops, weights, model.config, ops.put(part))
-        decoded = module.to_images(ops, weights, model.config, tokens)
+        noted = flags.flags(ops, [f"image {start} and those after it"])
+        with noted.at(0):
+            tokens = module.from_images(ops, weights, model.config, ops.put(part))
+            decoded = module.to_images(ops, weights, model.config, tokens)
         rebuilt.append(ops.get(decoded))
+        noted.expect_clear()
         if codes:
             used.update(np.unique(ops.get(tokens)).tolist())
         watch(len(part))
