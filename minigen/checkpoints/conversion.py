@@ -24,9 +24,9 @@ from minigen.checkpoints.values import (
     pieces,
     weight_dtype,
 )
-from minigen.checks import choice
+from minigen.checks import choice, near, shown
 from minigen.config import FAMILIES, ArinarConfig, Config, to_dict
-from minigen.errors import CheckpointError, InputError
+from minigen.errors import CheckpointError, ConfigError, InputError
 from minigen.writing import check_place, replace_file
 
 NO_HASH = "0" * 64
@@ -85,13 +85,14 @@ def convert(
     for another dtype, where the destination cannot be written, and where the behaviour
     is neither shown nor given, or another one.
     """
-    for name, value, known in (
-        ("dtype", dtype, DTYPES),
-        ("family", family, FAMILIES),
-        ("behaviour", behaviour, BEHAVIOURS),
-    ):
+    for name, value, known in (("dtype", dtype, DTYPES), ("family", family, FAMILIES)):
         if value is not None:
             choice(name, value, known)
+    if behaviour is not None and behaviour not in BEHAVIOURS:
+        raise ConfigError(
+            f"behaviour is {shown(behaviour)}; {near(behaviour, BEHAVIOURS)}choose "
+            f"{', '.join(BEHAVIOURS)}"
+        )
     check_place(destination)
     checkpoint = open_checkpoint(source, key)
     config, unseen, weights = load.identify(checkpoint, config, family)
