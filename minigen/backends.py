@@ -4,6 +4,9 @@ A model takes such a table and calls nothing else, so the same forward pass runs
 of them. Swap a row to run a model on your own kernel:
 
     ops = SimpleNamespace(**{**vars(table("numpy")), "rms_norm": mine})
+
+Its calls are checked, as those of the table's own functions are, where it is wrapped:
+`checked(signatures.of(ops.rms_norm), mine)`.
 """
 
 from __future__ import annotations

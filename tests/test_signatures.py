@@ -140,6 +140,14 @@ def test_what_may_be_left_out_is_none():
         call(zeros(2, 3), zeros(2))
 
 
+def test_a_function_of_a_users_own_is_checked_where_it_is_wrapped():
+    signature = signatures.of(backends.table("numpy").rms_norm)
+    call = checked(signature, lambda x, w, eps: x)
+    assert call(zeros(1, 2, 3), zeros(3), 0.1).shape == (1, 2, 3)
+    with pytest.raises(ShapeError, match="rms_norm: w has shape"):
+        call(zeros(1, 2, 3), zeros(4), 0.1)
+
+
 def test_too_few_arguments_or_strange_ones_are_a_type_error():
     linear = backends.table("numpy").linear
     assert linear(w=zeros(5, 3), x=zeros(1, 2, 3)).shape == (1, 2, 5)

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 
 PAGE = mmap.PAGESIZE
-ROOM = 64 * PAGE
+ROOM = 256 * PAGE
 COUNT = 64
 """Rooms that are used in turn: more than a call has arrays."""
 

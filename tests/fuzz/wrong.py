@@ -13,11 +13,17 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from minigen.checking.specs import SPECS
-from minigen.checking.strategies import SMALL
+from minigen.checking.strategies import SMALL, route
 from tests.fuzz.pages import guarded
 
 EXAMPLES = 20
-"""Right calls of each function."""
+"""Right calls of each function, of small sizes."""
+
+LARGE = (
+    {"b": 1, "n": 50, "m": 50, "h": 4, "e": 8, "d": 16, "f": 16},
+    {"b": 1, "y": 32, "x": 32, "c": 128, "f": 128, "r": 2},
+)
+"""Sizes that other kernels are for, on a CPU."""
 
 DTYPES = (
     "float16", "float64", "int8", "int32", "uint8", "uint16", "uint32", "uint64",
@@ -32,22 +38,32 @@ WHOLE = (-1, 0, 1, 2, 3, 7, -(2**31), 1.5, 2.0, True, None, "3", [1], np.int16(2
 @functools.cache
 def right(name) -> tuple[dict, ...]:
     """Return right calls of a function of the table, always the same."""
-    cases = []
+    drawn, spec = [], SPECS[name]
+    _draw(spec.draw(SMALL), EXAMPLES, drawn)
+    for fixed in (*spec.routes, *LARGE):
+        _draw(spec.draw(route(SMALL, fixed)), 2, drawn)
+    return tuple(drawn)
 
+
+def is_large(case) -> bool:
+    """Say whether an interpreter would take seconds for a case."""
+    return any(v.size > 5000 for v in case.values() if isinstance(v, np.ndarray))
+
+
+def _draw(strategy, count, drawn):
     @seed(0)
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=count,
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(SPECS[name].draw(SMALL))
+    @given(strategy)
     def draw(case):
-        cases.append(case)
+        drawn.append(case)
 
     draw()
-    return tuple(cases)
 
 
 def wrong(rng, signature) -> tuple[dict, str]:
