@@ -79,6 +79,7 @@ SHAPES = {
     "chunk -1": ("ssd_chunked", *scan(-1)),
     "chunk 0": ("ssd_chunked", *scan(0)),
     "columns backwards": ("columns", ones(1, 1, 4), 3, 1),
+    "no columns": ("columns", ones(1, 1, 4), 1, 1),
     "a column too many": ("columns", ones(1, 1, 4), 1, 5),
     "tokens of 3.7": ("place", many[None], np.array([[3.7]]), np.array([0])),
     "booleans": ("embed", ones(2, 4), np.array([[True, False]])),

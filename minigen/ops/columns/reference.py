@@ -10,7 +10,7 @@ import numpy as np
 
 def columns(x, first, last):
     # (b n d) -> (b n f)
-    # where 0 <= first <= last <= d
+    # where 0 <= first < last <= d
     """Return a copy of x[..., first:last].
 
     >>> columns(np.arange(4.0).reshape(1, 1, 4), 1, 3).tolist()
