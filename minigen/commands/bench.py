@@ -13,6 +13,7 @@ from minigen.commands import options as o
 from minigen.commands.terminal import (
     complain,
     gigabytes,
+    markdown,
     new_app,
     reported,
     say,
@@ -141,6 +142,32 @@ def growth(
 
         say_text(report.growth(found))
         say(f"picture: {picture}")
+
+
+@app.command()
+@reported
+def threads(
+    runs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Calls for each number of threads.")
+    ] = 5,
+    as_json: o.Json = False,
+):
+    """Time one thread beside all, with no, one and two busy processes on the machine.
+
+    Prints medians as a Markdown table. Nothing else should run on the machine.
+    """
+    from dataclasses import asdict
+
+    from minigen.bench import threads as measuring
+
+    if not measuring.is_quiet():
+        complain("other processes are running here: none of these times is a quiet one")
+    found = measuring.measure(runs, tell)
+    tell()
+    if as_json:
+        say_json([{**asdict(t), "median": t.median} for t in found])
+    else:
+        say_text(markdown(measuring.rows(found), right=range(1, 5)))
 
 
 @app.command()
