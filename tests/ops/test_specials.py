@@ -181,6 +181,18 @@ def test_guided_draws(tables, weights, means, logs, swapped, weight, stretch):
         assert all(np.isfinite(result[0]).all() for result in found.values())
 
 
+WORDS = (-1, 0, 2**32 - 1, 2**32, -(2**40), 2**62, 2**63, 2**64 + 1)
+
+
+@given(st.sampled_from(WORDS), st.sampled_from(WORDS))
+def test_counters_are_taken_modulo_2_to_the_32(tables, step, index):
+    key = np.uint32([7, 2**32 - 1])
+    rows = np.array([0, 2**32 - 1, 2**32, -1, 2**40]), np.array([5, 2**32, -3, 0, 1])
+    agree(tables, "uniforms", key, *rows, step, index, far=0)
+    agree(tables, "uniforms_at", key, *rows, step, index, 3, far=0)
+    agree(tables, "normals_at", key, *rows, step, index, 3, size=6.0)
+
+
 def spoiled(spec):
     """Yield a case of an op again and again, each time with a NaN in another array."""
     case = collect.case(spec, {}, np.dtype(np.float32))

@@ -47,7 +47,8 @@ def normals_at(key, images, positions, step, first, m):
 
 def _words(key, images, positions, step, first, m):
     images, positions = np.asarray(images)[:, None], np.asarray(positions)[:, None]
-    return philox((images, step, positions, first + np.arange(m)), key)
+    indices = first % 2**32 + np.arange(m)
+    return philox((images, step, positions, indices), key)
 
 
 def _unit(word):

@@ -27,6 +27,7 @@ def philox(counter, key):
     >>> [hex(int(word)) for word in philox((0, 0, 0, 0), (0, 0))]
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
+    counter = (c & 0xFFFFFFFF if isinstance(c, int) else c for c in counter)
     counter = (np.asarray(c).astype(np.uint64) & _LOW for c in counter)
     key = (np.uint64(int(k) & 0xFFFFFFFF) for k in key)
     return _rounds(*counter, *key)
