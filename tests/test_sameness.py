@@ -371,6 +371,7 @@ def test_backends_keep_the_promise_in_vectors(model):
     assert sameness.main([model, "--count", "4"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [CONFIG, RASTER, MAMBA2], ids=["arpg", "gpt", "aim"])
 def test_the_kernels_of_a_gpu_keep_the_promise(config):
     recipe = Recipe("stand-in", (1,), steps=2)

@@ -71,7 +71,7 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
     parted = np.zeros(len(now.labels), bool)
     # without the tokens, it is for the pixels alone to say
     old, new = tokens(pipe, then), tokens(pipe, now)
-    if old is not None:
+    if old is not None and new is not None:
         for each in differences(pipe, plan, now, old, new):
             if not (each.near and same_weights):
                 return {**found, "verdict": "different", "first": each}
