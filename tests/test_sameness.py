@@ -351,6 +351,15 @@ def test_replay_says_where_a_picture_parts(gpt, tmp_path):
         assert result.exit_code == status
 
 
+def test_a_picture_whose_record_is_damaged_is_refused_undrawn(gpt, tmp_path):
+    _, recipe, image = run(gpt, NEAR)
+    for drawn in ("AAAA", recipe.drawn[:-8], pack(np.full((1, 8, 8), 64)), 7):
+        edited = {**to_json(recipe), "drawn": drawn}
+        path = files.write_png(tmp_path / "a.png", image, edited)
+        result = CliRunner().invoke(app, ["replay", str(path), "--backend", "numpy"])
+        assert result.exit_code == 2 and "drawn" in result.output
+
+
 def test_a_recipe_without_tokens_is_judged_by_its_pixels(gpt, tmp_path):
     _, recipe, image = run(nudged(gpt, STEP, ACROSS), NEAR)
     old = {k: v for k, v in to_json(recipe).items() if k != "drawn"}

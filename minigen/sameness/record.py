@@ -43,7 +43,7 @@ def unpack(text: str, shape: tuple[int, ...], vocabulary: int | None) -> np.ndar
     canvas = np.frombuffer(content, "<i4").astype(np.int64).reshape(shape)
     if canvas.size and not -1 <= canvas.min() <= canvas.max() < vocabulary:
         raise InputError(
-            f"the recipe records tokens {canvas.min()} .. {canvas.max()}; those of "
-            f"this model are 0 .. {vocabulary - 1}"
+            f"the recipe records (in 'drawn') tokens {canvas.min()} .. {canvas.max()}; "
+            f"those of this model are 0 .. {vocabulary - 1}"
         )
     return canvas
