@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import missing
+from tests import compiling, missing
 
 HERE = Path(__file__).parent
 
@@ -86,3 +86,16 @@ def ops(backend):
 
     table = backends.pick(backend)[1]
     return table if table.device is None else backends.hosted(table)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(request, tmp_path_factory):
+    """Compile each kernel in one of the processes that run the tests."""
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    # pytest's own folder of this run; each process has one of its own in it
+    folder = tmp_path_factory.getbasetemp().parent / "compiling"
+    folder.mkdir(exist_ok=True)
+    with compiling.once(folder):
+        yield
