@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import collections
 import copy
+import itertools
 import json
 import subprocess
 import sys
@@ -40,22 +41,22 @@ def main(arguments) -> int:
     parser.add_argument("--worker", metavar="FILE", help=argparse.SUPPRESS)
     o = parser.parse_args(arguments)
     names = tuple(o.backend or BACKENDS)
-    last = o.first + -(-o.count // len(names))
     if o.worker:
-        work(o.seed, o.first, last, names, o.worker)
+        work(o.seed, o.first, o.count, names, o.worker)
         return 0
-    ends, findings = fuzz(o.seed, o.first, last, names, say=print)
+    ends, findings = fuzz(o.seed, o.first, o.count, names, say=print)
     print(f"{sum(ends.values())} calls on {', '.join(names)}, seed {o.seed}:")
     print(", ".join(f"{ends[end]} {end}" for end in ENDS))
     return int(bool(findings))
 
 
 def fuzz(
-    seed, first, last, names, say=lambda finding: None
+    seed, first, count, names, say=lambda finding: None
 ) -> tuple[collections.Counter, list[str]]:
     """Return how often calls ended how, and a text for each that ended wrongly.
 
-    say: is told each of those texts as soon as it is there.
+    From case `first` on as many as make `count` calls. say: is told each text as soon
+    as it is there.
     """
     ends, findings = collections.Counter(), []
 
@@ -63,11 +64,11 @@ def fuzz(
         findings.append(finding)
         say(finding + "\n")
 
-    while first < last:
+    while (rest := count - sum(ends.values())) > 0:
         with tempfile.NamedTemporaryFile("r") as place:
             run = subprocess.Popen(
                 [sys.executable, "-m", "tests.fuzz.ops", f"--seed={seed}",
-                 f"--first={first}", f"--count={(last - first) * len(names)}",
+                 f"--first={first}", f"--count={rest}",
                  *(f"--backend={name}" for name in names), f"--worker={place.name}"],
                 stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
@@ -107,8 +108,8 @@ def made(seed, index):
     return signature, case, said
 
 
-def work(seed, first, last, names, place) -> None:
-    """Make the calls first .. last - 1, and print a line of JSON for each."""
+def work(seed, first, count, names, place) -> None:
+    """Make calls from case `first` on, and print a line of JSON for each case."""
     from minigen import backends
     from minigen.ops import buffers
     from tests.fuzz.pages import guarded
@@ -123,7 +124,9 @@ def work(seed, first, last, names, place) -> None:
     if "interpreter" in tables:
         tables["interpreter"] = backends.hosted(tables["interpreter"])
     with open(place, "w") as file, mock.patch.object(buffers, "empty", empty):
-        for index in range(first, last):
+        for index in itertools.count(first):
+            if count <= 0:
+                break
             signature, case, said = made(seed, index)
             results = {}
             for name, table in tables.items():
@@ -134,6 +137,7 @@ def work(seed, first, last, names, place) -> None:
                 file.flush()
                 function = getattr(table, signature.name)
                 results[name] = called(function, case, [seed, index])
+            count -= len(results)
             ends = judged(signature, case, results)
             wrong = [f"{k}: {v[0]} {v[1]}" for k, v in ends.items() if v[1]]
             here = told(seed, index) if wrong else ""

@@ -155,13 +155,13 @@ def test_no_images_and_no_tokens_give_what_the_reference_gives(tables):
 
 
 def test_wrong_calls_are_refused_or_right():
-    ends, findings = fuzz.fuzz(0, 0, 300, ("numpy", "interpreter"))
+    ends, findings = fuzz.fuzz(0, 0, 600, ("numpy", "interpreter"))
     assert not findings, findings[0]
     assert ends["refused"] > 100 and ends["right"] > 100
 
 
 @pytest.mark.slow
 def test_many_wrong_calls_are_refused_or_right_on_every_backend():
-    ends, findings = fuzz.fuzz(1, 0, 2000, BACKENDS)
+    ends, findings = fuzz.fuzz(1, 0, 6000, BACKENDS)
     assert not findings, findings[0]
     assert ends["refused"] > 2000 and ends["right"] > 2000
