@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
@@ -94,6 +95,15 @@ def text(name: str, value, most: int = 4096, least: int = 1) -> str:
             f"{name} {shown(value)} is not a text of {least} .. {most} characters"
         )
     return value
+
+
+def path(name: str, value) -> str:
+    """Return a path, a text or what Python takes for one, as a text without NUL."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(
+            f"{name} {shown(value)} is neither a name nor a path; give a text"
+        )
+    return text(name, os.fsdecode(value))
 
 
 def optional(check: Callable, name: str, value):

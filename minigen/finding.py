@@ -31,11 +31,7 @@ def find(model: File) -> Path:
 
     A path is that of a file or of a folder: to open a pipe or a device may never end.
     """
-    if not isinstance(model, str | os.PathLike):
-        raise InputError(
-            f"model {checks.shown(model)} is neither a name nor a path; give a text"
-        )
-    name = checks.text("model", os.fsdecode(model))
+    name = checks.path("model", model)
     names = sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))
     if name in names:
         return WEIGHTS / f"{name}.safetensors"

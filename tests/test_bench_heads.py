@@ -228,7 +228,7 @@ def test_one_command_times_both_heads():
         (["arinar-pairs"], "draws groups of features or has a flow"),
         (["arinar-flow"], "draws groups of features or has a flow"),
         (["--guidance", "1"], "guidance 1.0 leaves nothing to choose among"),
-        (["--guidance", "nan"], "guidance nan leaves nothing to choose among"),
+        (["--guidance", "nan"], "guidance nan is not a finite number"),
         (["--dtype", "float8"], "is not known"),
         (["--backend", "abacus"], "is not known"),
         (["--backend", "numpy", "--threads", "2"], "--threads is for the numba"),

@@ -17,7 +17,7 @@ from minigen.bench import ceilings, limit
 from minigen.bench.weights import pick
 from minigen.bench.worker import Job, chosen
 from minigen.catalogue import TOKENIZERS
-from minigen.checks import choice
+from minigen.checks import choice, picture
 from minigen.config import (
     PRESETS,
     AimConfig,
@@ -109,6 +109,8 @@ def settle(job: Job) -> Job:
     _check_pair(job, PRESETS[job.generator], PRESETS[job.tokenizer])
     pick(job.dtype)
     config = PRESETS[job.generator]
+    pixels = (config.side * PRESETS[job.tokenizer].factor) ** 2
+    picture(job.batch * pixels, "draw fewer images together")
     family = to_dict(config)["family"]
     own = defaults.settle(family, job.generator, schedule=job.schedule)
     job = replace(job, **own)

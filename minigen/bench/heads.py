@@ -19,7 +19,7 @@ import numpy as np
 
 from minigen import backends, rng
 from minigen.bench import costs, weights
-from minigen.checks import choice
+from minigen.checks import MOST_STEPS, choice, number, whole
 from minigen.config import PRESETS, ArinarConfig, MarConfig
 from minigen.errors import InputError
 from minigen.models import arinar, mar
@@ -97,7 +97,8 @@ def measure(
     """
     check(names)
     size = weights.pick(dtype).itemsize
-    if guidance == 1 or not np.isfinite(guidance):
+    tokens = whole("tokens", tokens, least=1, most=MOST_STEPS)
+    if number("guidance", guidance) == 1:
         raise InputError(
             f"guidance {guidance} leaves nothing to choose among; give another, such "
             "as 4.5"

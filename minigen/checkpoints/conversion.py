@@ -24,7 +24,7 @@ from minigen.checkpoints.values import (
     pieces,
     weight_dtype,
 )
-from minigen.checks import choice, near, shown
+from minigen.checks import choice, near, path, shown
 from minigen.config import FAMILIES, ArinarConfig, Config, to_dict
 from minigen.errors import CheckpointError, ConfigError, InputError
 from minigen.writing import check_place, replace_file
@@ -93,7 +93,7 @@ def convert(
             f"behaviour is {shown(behaviour)}; {near(behaviour, BEHAVIOURS)}choose "
             f"{', '.join(BEHAVIOURS)}"
         )
-    check_place(destination)
+    check_place(path("destination", destination))
     checkpoint = open_checkpoint(source, key)
     config, unseen, weights = load.identify(checkpoint, config, family)
     config, unseen = _with_behaviour(checkpoint, config, unseen, behaviour)

@@ -14,12 +14,14 @@ import os
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minigen import checks
 from minigen.checkpoints import safetensors_file, torch_file
 from minigen.checkpoints.pickle_machine import Inert
 from minigen.errors import CheckpointError
@@ -85,7 +87,8 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
 
     path: the file, or a folder as Hugging Face's hub has them, with one of `IN_FOLDER`.
     """
-    path = Path(path)
+    path, any_key = Path(checks.path("path", path)), partial(checks.text, least=0)
+    key = checks.optional(any_key, "key", key)
     is_folder = path.is_dir()
     if is_folder:
         inside = (path / name for name in IN_FOLDER)

@@ -188,8 +188,10 @@ def with_tokens(source, key, tokens):
 
     from minigen.checkpoints.load import family_of, identify
     from minigen.checkpoints.reader import open_checkpoint
+    from minigen.checks import MOST_STEPS, whole
     from minigen.errors import InputError
 
+    tokens = whole("--tokens", tokens, least=1, most=MOST_STEPS)
     config, unseen, _ = identify(open_checkpoint(source, key))
     if not hasattr(config, "tokens") or "behaviour" in unseen:
         raise InputError(

@@ -4,7 +4,7 @@ A generator's module has functions of the same names and meaning, which the loop
 `minigen.sample` calls and nothing else:
 
     guides(guidance)         is the unconditional half needed at all?
-    check_plan(config, plan) InputError for an order that the model cannot draw in
+    check_plan(config, plan) InputError for an order or a grid it cannot draw in
     begin(...)               a state that has read the prompt
     ask(...)                 what it says of positions: logits, or what its head is told
     feed(...)                the state, once it has read the tokens drawn there
