@@ -69,7 +69,10 @@ def test_a_generator_draws_steps_replays_and_is_measured(model, minigen):
     minigen("sample", *one, "--gif", "a.gif", "--steps-dir", "all", "--out", "a.png")
     assert "agrees" in minigen("replay", "a.png", "--backend", "numpy")
     found = json.loads(minigen("steps", *one, "--json"))
-    assert found["recipe"] == files.read_png("a.png")[1] | {"columns": None}
+    assert found["recipe"] == files.read_png("a.png")[1] | {
+        "columns": None,
+        "drawn": None,
+    }
     (row,) = json.loads(
         minigen("evaluate", model, *QUICK, *raster(model), "--count", "2", "--json")
     )["results"]

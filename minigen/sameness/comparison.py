@@ -53,7 +53,8 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
 
     Raises InputError if `then` records tokens that are not those of such a model.
     """
-    apart = np.abs(pixels.astype(np.int16) - again).max(-1)
+    # in bytes: a picture may be all that memory has room for
+    apart = (np.maximum(pixels, again) - np.minimum(pixels, again)).max(-1)
     found = {
         "verdict": "identical",
         "pixels": apart.size,
