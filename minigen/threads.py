@@ -10,6 +10,7 @@ seldom the worse it was. Its result has the same bits either way.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -20,8 +21,11 @@ from time import perf_counter
 
 from minigen.errors import BackendError
 
-LEAST = 3e-5
+LEAST = 5e-5
 """Seconds below which a kernel is not worth a second thread."""
+
+LARGE = 1 << 20
+"""Numbers in a kernel's arrays from which on all threads are tried first."""
 
 AGAIN = 32
 """Calls after which the slower way is tried again, times how much slower it was."""
@@ -100,31 +104,41 @@ def settings(given) -> dict[str, str]:
 class Ways:
     """The last times of a kernel on one thread and on all, for some shapes.
 
-    left: calls until the slower way is tried again.
+    left: calls until the slower way is tried again, once both are known.
     """
 
     one: list[float] = field(default_factory=list)
     all: list[float] = field(default_factory=list)
     left: int = AGAIN
 
-    def choose(self) -> list[float]:
-        """Return the list of the way to take, to which its time is to be added."""
-        # the first call compiles: the middle one of three times tells
-        if len(self.one) < 3 or _middle(self.one) < LEAST:
-            return self.one
-        if len(self.all) < 3:
-            return self.all
-        one, all_ = _middle(self.one), _middle(self.all)
-        better, worse = (self.one, self.all) if one < all_ else (self.all, self.one)
+    def choose(self, size: int = 0) -> list[float]:
+        """Return the list of the way to take, to which its time is to be added.
+
+        size: how many numbers the arrays have.
+        """
+        first, second = self.one, self.all
+        if size >= LARGE:
+            first, second = second, first
+        # the first call compiles, so that its time tells nothing
+        if len(first) < 2:
+            return first
+        if first is self.one and _middle(first) < LEAST:
+            return first
+        if not second:
+            return second
+        times = sorted((self.one, self.all), key=_middle)
         self.left -= 1
         if self.left > 0:
-            return better
-        self.left = int(AGAIN * max(one, all_) / min(one, all_))
-        return worse
+            return times[0]
+        better, worse = map(_middle, times)
+        self.left = int(AGAIN * worse / better)
+        return times[1]
 
 
 def _middle(times):
-    return sorted(times[-3:])[1]
+    # of the last three; of two the shorter
+    last = sorted(times[-3:])
+    return last[(len(last) - 1) // 2]
 
 
 class Parallel:
@@ -146,7 +160,7 @@ class Parallel:
             return self._run(arguments)
         shapes = tuple([x.shape for x in arguments if hasattr(x, "shape")])
         ways = self.ways.setdefault(shapes, Ways())
-        times = ways.choose()
+        times = ways.choose(sum(map(math.prod, shapes)))
         start = perf_counter()
         if times is ways.one:
             numba.set_num_threads(1)

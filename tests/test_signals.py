@@ -1,12 +1,13 @@
 """A signal ends a command tidily: the cursor comes back, nothing unfinished stays."""
 
 import os
-import pty
 import signal
 import subprocess
 import sys
 
 import pytest
+
+pty = pytest.importorskip("pty")
 
 BODY = """if True:
     import os, signal, sys

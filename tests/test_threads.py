@@ -29,6 +29,19 @@ def test_the_way_that_takes_less_is_taken(one, all_):
     assert best <= spend(ways, one, all_, 1000) <= 1.05 * best
 
 
+def test_of_large_arrays_all_threads_are_tried_first():
+    ways = Ways()
+    for _ in range(2):
+        times = ways.choose(threads.LARGE)
+        assert times is ways.all
+        times.append(1.0)
+    assert ways.choose(threads.LARGE) is ways.one
+
+
+def test_little_is_lost_before_both_are_known():
+    assert spend(Ways(), 1e-3, 25e-3, 30) <= 30 * 1e-3 + 25e-3
+
+
 def test_what_is_small_stays_on_one_thread():
     ways = Ways()
     # the first call compiles
