@@ -4,9 +4,10 @@ Of all that decides a picture, the recipe holds everything but the arithmetic. P
 
 - On one backend, with the same versions of minigen, NumPy and Numba, on CPUs with the
   same instructions (or the same GPU): the same bits, in any batch and with any number
-  of threads. (NumPy multiplies matrices with the BLAS it was built with. An image is a
-  product of its own there, so the batch does not matter; that threads do not, holds for
-  OpenBLAS as far as it was tried. Other instructions add up in another order.)
+  of threads. On `numpy` that leaves out the threads of its BLAS: an image is a product
+  of its own, so the batch does not matter, but OpenBLAS adds up large products (those
+  of the released models, not of the small ones) otherwise with one thread than with
+  two. Set OPENBLAS_NUM_THREADS where it matters.
 - Otherwise, on another backend, CPU or version, sums are rounded elsewhere. The tokens
   are the same but for near-ties (`near_ties`): draws that rounding decides. After one,
   an image is another image. One whose tokens are the same has pixels within LEVELS of
