@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from minigen.checks import near
 from minigen.commands import options as o
 from minigen.commands.terminal import (
     compiling,
@@ -81,7 +82,8 @@ def warmup(
 
     if backend not in FILES:
         raise InputError(
-            f"--backend {backend} has no kernels to compile; choose {', '.join(FILES)}"
+            f"--backend {backend} has no kernels to compile; "
+            f"{near(backend, FILES)}choose {', '.join(FILES)}"
         )
     # modules of kernels are imported with the table
     backends.pick(backend)
