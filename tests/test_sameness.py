@@ -275,6 +275,15 @@ def test_backends_keep_the_promise(model, request):
     assert sameness.main([model, "--count", "100" if many else "3"]) == 0
 
 
+def test_an_image_that_parts_between_backends_is_excused():
+    """In the README's picture, image 17 draws a token 5e-8 from the next one: NumPy and
+    Numba drew other ones where this was found. Where they do not, nothing is to say."""
+    pipes = [load("arpg-mnist", backend=name) for name in ("numpy", "numba")]
+    result = sameness.count(*pipes, Recipe("arpg-mnist", (5,), seed=4, first=17))
+    assert result.kept
+    assert all(tie.step == 1 and tie.margin < 1e-6 for tie in result.ties)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["arinar-mnist", "mar-mnist"])
 def test_backends_keep_the_promise_in_vectors(model):

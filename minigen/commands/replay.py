@@ -94,7 +94,8 @@ def _verdict(found):
     if found["verdict"] == "different":
         return f"differs: {how}"
     if found["images"]:
-        return f"agrees as promised: {found['images']} images part at near-ties; {how}"
+        parted = f"images that part at near-ties: {found['images']}"
+        return f"agrees as promised: {how}; {parted}"
     return f"agrees as promised: {how}"
 
 
