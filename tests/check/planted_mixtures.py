@@ -43,8 +43,8 @@ BUGS = (
     one(
         "a component is off by one where a sum is reached",
         "_draw_component",
-        "range(weights.shape[1] - 1)",
-        "range(weights.shape[1] - 2)",
+        "k < last and",
+        "k < last - 1 and",
         "wrong value",
         "y[",
     ),
@@ -57,8 +57,8 @@ BUGS = (
     one(
         "the candidate of the row before",
         "_take",
-        "x[i, chosen[i], p]",
-        "x[i, chosen[i - 1], p]",
+        "k, value = chosen[i],",
+        "k, value = chosen[i - 1],",
         "bounds",
         "chosen[-1",
     ),
