@@ -68,5 +68,5 @@ def _run(kernel, key, images, positions, step, first, m):
         np.ascontiguousarray(each).astype(np.uint64) & _LOW
         for each in (images, positions)
     )
-    kernel(*rows, np.uint64(int(step) % 2**32), np.int64(first % 2**32), k0, k1, y)
+    kernel(*rows, np.uint64(int(step) % 2**32), np.int64(int(first) % 2**32), k0, k1, y)
     return y

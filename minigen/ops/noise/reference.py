@@ -47,7 +47,7 @@ def normals_at(key, images, positions, step, first, m):
 
 def _words(key, images, positions, step, first, m):
     images, positions = np.asarray(images)[:, None], np.asarray(positions)[:, None]
-    indices = first % 2**32 + np.arange(m)
+    indices = int(first) % 2**32 + np.arange(m)
     return philox((images, step, positions, indices), key)
 
 
