@@ -88,22 +88,21 @@ def near(value, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}? " if close else ""
 
 
-def text(name: str, value, most: int = 4096, least: int = 1) -> str:
+def text(name: str, value, most: int = 4096, least: int = 1, error=InputError) -> str:
     """Return a text of `least` .. `most` characters, none of them NUL."""
     if not isinstance(value, str) or not least <= len(value) <= most or "\0" in value:
-        raise InputError(
-            f"{name} {shown(value)} is not a text of {least} .. {most} characters"
+        raise error(
+            f"{name} {shown(value)} is not a text of {least} .. {most} characters, "
+            "none of them NUL"
         )
     return value
 
 
-def path(name: str, value) -> str:
+def path(name: str, value, error=InputError) -> str:
     """Return a path, a text or what Python takes for one, as a text without NUL."""
     if not isinstance(value, str | os.PathLike):
-        raise InputError(
-            f"{name} {shown(value)} is neither a name nor a path; give a text"
-        )
-    return text(name, os.fsdecode(value))
+        raise error(f"{name} {shown(value)} is neither a name nor a path; give a text")
+    return text(name, os.fsdecode(value), error=error)
 
 
 def optional(check: Callable, name: str, value):

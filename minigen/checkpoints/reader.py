@@ -87,8 +87,8 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
 
     path: the file, or a folder as Hugging Face's hub has them, with one of `IN_FOLDER`.
     """
-    path, any_key = Path(checks.path("path", path)), partial(checks.text, least=0)
-    key = checks.optional(any_key, "key", key)
+    path = Path(checks.path("path", path, CheckpointError))
+    key = checks.optional(partial(checks.text, least=0), "key", key)
     is_folder = path.is_dir()
     if is_folder:
         inside = (path / name for name in IN_FOLDER)
