@@ -87,6 +87,17 @@ def test_what_mixtures_within_the_error_choose_is_a_near_tie(seed, error):
     assert np.abs(values - then[token]).min() < 20 * error
 
 
+def test_a_token_that_is_unknown_is_no_near_tie():
+    weights = near_ties.of_codes(np.zeros(4), 1e-3, 0, 1.0)
+    assert near_ties.tie(weights, 0.9, 3).near
+    assert near_ties.tie(weights, 0.9, -1) is near_ties.NONE
+
+
+def test_a_record_of_infinite_vectors_is_refused():
+    with pytest.raises(InputError, match="infinite"):
+        unpack(pack(np.float32([[[[np.inf, 0]]]])), (1, 1, 1, 2), None)
+
+
 def test_tokens_stand_in_the_recipe_as_they_were():
     codes = np.array([[[5, -1], [0, 63]]])
     assert np.array_equal(unpack(pack(codes), (1, 2, 2), 64), codes)

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from minigen import backends, load
 from minigen.checkpoints import Model
 from minigen.cli import app
+from minigen.errors import InputError
 from minigen.pipeline import Pipeline
-from minigen.sameness import compare, pack
+from minigen.sameness import compare, differences, pack, tokens, unpack
 from minigen.show import files
 from minigen.show.recipe import Recipe, canvases, picture, signed, to_json
 from tests import sameness
@@ -259,6 +260,74 @@ def test_a_picture_whose_record_is_damaged_is_refused_undrawn(gpt, tmp_path):
         path = files.write_png(tmp_path / "a.png", image, edited)
         result = CliRunner().invoke(app, ["replay", str(path), "--backend", "numpy"])
         assert result.exit_code == 2 and "drawn" in result.output
+
+
+def replayed(path, image, recipe):
+    """Return the exit status and what is said of a picture with that recipe."""
+    path = files.write_png(path / "a.png", image, recipe)
+    result = CliRunner().invoke(app, ["replay", str(path), "--backend", "numpy"])
+    return result.exit_code, result.output
+
+
+def test_another_picture_with_a_recipe_is_different_or_refused(tmp_path):
+    """With another step, too: its tokens are then known where they should not be."""
+    recipe = Recipe("arpg-mnist", (7,), steps=8)
+    plan, recipe, image = run(load("arpg-mnist", backend="numpy"), recipe)
+    red, edited = np.full_like(image, (255, 0, 0)), to_json(recipe)
+    status, said = replayed(tmp_path, red, edited)
+    assert status == 1 and "differs: 1024 of 1024 pixels" in said
+    for step in (1, 4, 7):
+        status, said = replayed(tmp_path, red, {**edited, "step": step})
+        assert status == 2 and "'drawn'" in said and f"step {step} of 8" in said
+    # and the other way: a finished picture that lacks a token
+    canvas = unpack(recipe.drawn, (1, 8, 8), 64)
+    canvas[0, 2, 3] = -1
+    assert replayed(tmp_path, red, {**edited, "drawn": pack(canvas)})[0] == 2
+
+
+def test_a_picture_of_a_step_agrees_with_its_recipe(gpt, tmp_path):
+    recipe = signed(NEAR, gpt)
+    (canvas,) = canvases(gpt, recipe, [4])
+    image, recipe = picture(gpt, recipe, canvas, step=5)
+    edited = to_json(recipe)
+    assert replayed(tmp_path, image, edited)[0] == 0
+    image[0, 0] ^= 1
+    assert replayed(tmp_path, image, edited)[0] == 0
+    assert replayed(tmp_path, image, {**edited, "step": 6})[0] == 2
+
+
+def test_an_image_that_parted_is_held_to_the_tokens_it_records(gpt, tmp_path):
+    """Of three, one parts at a near-tie; only its own pixels are repainted."""
+    recipe = replace(NEAR, labels=(4, 2, 3), columns=3)
+    _, recipe, image = run(nudged(gpt, STEP, ACROSS), recipe)
+    edited, red = to_json(recipe), image.copy()
+    status, said = replayed(tmp_path, image, edited)
+    assert status == 0 and "images that part at near-ties: 1" in said
+    own = image.shape[1] // 3
+    red[:, : own - 4] = 255, 0, 0
+    assert replayed(tmp_path, red, edited)[0] == 1
+    level, two = image.copy(), image.copy()
+    level[3, 4] = np.where(image[3, 4] > 100, image[3, 4] - 1, image[3, 4] + 1)
+    two[3, 4] = np.where(image[3, 4] > 100, image[3, 4] - 2, image[3, 4] + 2)
+    assert replayed(tmp_path, level, edited)[0] == 0
+    assert replayed(tmp_path, two, edited)[0] == 1
+
+
+def test_vectors_are_recorded_where_they_are_known_and_nowhere_else():
+    pipe = small(CONFIGS["arinar"], KL)
+    recipe = signed(Recipe("stand-in", (1, 0), steps=3, guidance=2.0), pipe)
+    plan = pipe.plan(recipe.order, recipe.schedule, recipe.steps, recipe.seed)
+    (canvas,) = canvases(pipe, recipe, [0])
+    _, recipe = picture(pipe, recipe, canvas, step=1)
+    assert tokens(pipe, plan, recipe).tobytes() == canvas.tobytes()
+    known = np.argwhere(~np.isnan(canvas))[-1]
+    lacking, (full,) = canvas.copy(), canvases(pipe, recipe, [len(plan.groups) - 1])
+    lacking[tuple(known)] = np.nan
+    (found,) = differences(pipe, plan, recipe, lacking, canvas)
+    assert found.margin is None and not found.near
+    for each in (lacking, full):
+        with pytest.raises(InputError, match="other positions"):
+            tokens(pipe, plan, replace(recipe, drawn=pack(each)))
 
 
 def test_a_recipe_without_tokens_is_judged_by_its_pixels(gpt, tmp_path):

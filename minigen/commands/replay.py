@@ -54,7 +54,7 @@ def replay(
     pipe, plan, now = prepare(recipe, backend, threads)
     check_size(pipe, plan, now, size)
     # read once more later: here, before anything is drawn
-    tokens(pipe, then)
+    tokens(pipe, plan, then)
     pixels, _ = files.read_png(picture, ours=size)
     last = (now.step or len(plan.groups)) - 1
     ((again, now),) = run(pipe, plan, now, batch, slice(last, last + 1))

@@ -10,8 +10,9 @@ Of all that decides a picture, the recipe holds everything but the arithmetic. P
   two. Set OPENBLAS_NUM_THREADS where it matters.
 - Otherwise, on another backend, CPU or version, sums are rounded elsewhere. The tokens
   are the same but for near-ties (`near_ties`): draws that rounding decides. After one,
-  an image is another image. One whose tokens are the same has pixels within LEVELS of
-  255. Tokens that are vectors are the same if they are within what rounding explains.
+  an image is another image. Images of the same tokens have pixels within LEVELS of
+  255, so that one which parted is still held to the tokens that its recipe records.
+  Tokens that are vectors are the same if they are within what rounding explains.
 
 A picture's recipe records the tokens drawn, so a later run can tell which of these it
 is: `minigen replay` does, for a picture, and `python -m tests.sameness` for backends.

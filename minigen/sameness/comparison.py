@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minigen.errors import InputError
 from minigen.models import codes
 from minigen.sameness.looking import allowance, look
 from minigen.sameness.record import unpack
@@ -51,10 +52,11 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
     - first: the first Difference that is no near-tie, or None; with other weights than
       then, the first of all.
 
-    Raises InputError if `then` records tokens that are not those of such a model.
+    An image that parted is held to the tokens that `then` records: its pixels are those
+    of their picture. Raises InputError as `tokens` does.
     """
     # in bytes: a picture may be all that memory has room for
-    apart = (np.maximum(pixels, again) - np.minimum(pixels, again)).max(-1)
+    apart = _apart(pixels, again)
     found = {
         "verdict": "identical",
         "pixels": apart.size,
@@ -71,7 +73,7 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
     same_weights = weights == (now.model_hash, now.tokenizer_hash)
     parted = np.zeros(len(now.labels), bool)
     # without the tokens, it is for the pixels alone to say
-    old, new = tokens(pipe, then), tokens(pipe, now)
+    old, new = (tokens(pipe, plan, recipe) for recipe in (then, now))
     if old is not None and new is not None:
         for each in differences(pipe, plan, now, old, new):
             if not (each.near and same_weights):
@@ -79,20 +81,41 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
             found["near_ties"].append(each)
             parted[each.image - now.first] = True
     found["images"] = int(parted.sum())
-    # an image that parted is another one: only the others have to agree
-    others = apart[~_where(pipe, now, parted)]
-    within = same_weights and others.max(initial=0) <= LEVELS
+    if parted.any():
+        # an image that parted is another one: that of its own tokens
+        own = _sheet(pipe, now, parted, pipe.picture(old[parted]))
+        where = _sheet(pipe, now, parted, 1)[..., 0] == 1
+        apart = np.where(where, _apart(pixels, own), apart)
+    within = same_weights and apart.max(initial=0) <= LEVELS
     return {**found, "verdict": "promised" if within else "different"}
 
 
-def tokens(pipe, recipe) -> np.ndarray | None:
-    """Return the canvases (b ..) that a recipe records, or raise InputError."""
+def tokens(pipe, plan, recipe) -> np.ndarray | None:
+    """Return the canvases (b ..) that a recipe records, None if it records none.
+
+    Raises InputError unless they are tokens of such a model, known where the plan has
+    drawn them after the recipe's `step`, or after its last one, and nowhere else.
+    """
     if recipe.drawn is None:
         return None
     shape, config = (len(recipe.labels), *pipe.grid), pipe.config
     if pipe.kind is codes:
-        return unpack(recipe.drawn, shape, config.vocabulary)
-    return unpack(recipe.drawn, (*shape, config.features), None)
+        canvas = unpack(recipe.drawn, shape, config.vocabulary)
+        known = canvas[..., None] != codes.UNKNOWN
+    else:
+        canvas = unpack(recipe.drawn, (*shape, config.features), None)
+        known = ~np.isnan(canvas)
+    step = recipe.step or len(plan.groups)
+    expected = np.zeros(math.prod(pipe.grid), bool)
+    for group in plan.groups[:step]:
+        expected[list(group)] = True
+    if (known != expected.reshape(*pipe.grid, 1)).any():
+        raise InputError(
+            "the recipe records (in 'drawn') tokens at other positions than those "
+            f"drawn after step {step} of {len(plan.groups)}: another program has "
+            "changed it; give the picture as it was written"
+        )
+    return canvas
 
 
 def differences(pipe, plan, recipe, old, new) -> Iterator[Difference]:
@@ -133,12 +156,17 @@ def _partings(pipe, plan, recipe, old, new):
     return sorted(found)
 
 
-def _where(pipe, recipe, parted):
-    """Return where on the picture those images are, as booleans (y x)."""
+def _apart(one, other):
+    """Return by how much two pictures (y x 3) differ, the largest of each pixel."""
+    return (np.maximum(one, other) - np.minimum(one, other)).max(-1)
+
+
+def _sheet(pipe, recipe, parted, shown):
+    """Return the recipe's sheet with this in place of those images, and 0 of others."""
     size = [n * pipe.tokenizer_config.factor for n in pipe.grid]
     images = np.zeros((len(parted), *size, 3), np.uint8)
-    images[parted] = 1
-    return enlarge(grid(images, recipe.columns), recipe.scale)[..., 0] == 1
+    images[parted] = shown
+    return enlarge(grid(images, recipe.columns), recipe.scale)
 
 
 def _shown(token):

@@ -113,7 +113,8 @@ def _of_vector(seen, at, token):
     old = _groups(seen.pipe, token)
     allowed = allowance(seen.pipe, seen.recipe, seen.step.index + 1, old)
     new = np.stack([group[at, 0] for (group,) in seen.told["group"]])
-    differ = (np.abs(new - old) > allowed).any(1)
+    # what is unknown is NaN, and differs
+    differ = ~(np.abs(new - old) <= allowed).all(1)
     i = int(differ.argmax())
     weights, uniform, values = _choice(seen, at, i, new[i])
     ties = [

@@ -78,11 +78,13 @@ def guided(weight: float) -> float:
 def tie(weights: Weights, uniform: float, token: int) -> Tie:
     """Return how far a uniform is from drawing `token`, and how far it may be.
 
+    An unknown token, which is negative, is NONE.
+
     >>> even = np.array([0.5, 0.5])
     >>> tie(Weights(even, 0.9 * even, 1.1 * even), 0.52, 0)
     Tie(margin=0.020000000000000018, allowed=0.050000000000028466)
     """
-    if not weights.high[token] > 0:
+    if token < 0 or not weights.high[token] > 0:
         return NONE
     now, low, high = weights.now, weights.low, weights.high
     slack, total = len(now) * SUMS, now.sum()

@@ -39,7 +39,13 @@ def unpack(text: str, shape: tuple[int, ...], vocabulary: int | None) -> np.ndar
             f"are not those of {shape[0]} images of {shape[1]} x {shape[2]} tokens"
         )
     if vocabulary is None:
-        return np.frombuffer(content, "<f4").astype(np.float32).reshape(shape)
+        canvas = np.frombuffer(content, "<f4").astype(np.float32).reshape(shape)
+        if np.isinf(canvas).any():
+            raise InputError(
+                "the recipe records (in 'drawn') tokens that are infinite; those of "
+                "this model are finite"
+            )
+        return canvas
     canvas = np.frombuffer(content, "<i4").astype(np.int64).reshape(shape)
     if canvas.size and not -1 <= canvas.min() <= canvas.max() < vocabulary:
         raise InputError(
