@@ -4,8 +4,8 @@ Numba has a cache of its own, but it does not notice that a helper in another fi
 changed, gives up where it cannot write, and runs what lies in a folder of another user.
 So kernels are kept here instead: in a folder that is named after a hash of all our
 sources and belongs to the user alone, a file for each kernel and kind of arguments. It
-begins with the digest of what follows. What is missing, damaged or of another version
-is compiled again.
+begins with the digest of what follows, and that with the name it was written under.
+What is missing, damaged, of another version or of another name is compiled again.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Place:
 def wanted_folder() -> Path:
     """Return the folder of compiled kernels of exactly these sources.
 
-    It lies in MINIGEN_CACHE, else in the user's cache folder.
+    It lies in MINIGEN_CACHE, else in the user's cache folder. Where that is in a home
+    folder that nobody knows, its path begins with "~", and it cannot be used.
     """
     base = os.environ.get("MINIGEN_CACHE")
     if not base:
@@ -73,8 +74,19 @@ def wanted_folder() -> Path:
         # a relative one is to be ignored, its specification says
         home = home if os.path.isabs(home) else "~/.cache"
         base = os.path.join(home, "minigen")
-    base = os.path.abspath(os.path.expanduser(base))
-    return Path(base) / f"kernels-{source_hash()}"
+    return Path(_expand(base)) / f"kernels-{source_hash()}"
+
+
+def _expand(path):
+    # an absolute path, or one that begins with "~" as before
+    if not path.startswith("~"):
+        return os.path.abspath(path)
+    own = path[1:2] in ("", "/", os.sep)
+    # of an empty HOME the system's root would be made
+    if own and os.environ.get("HOME") == "":
+        return path
+    found = os.path.expanduser(path)
+    return os.path.normpath(found) if os.path.isabs(found) else path
 
 
 def folders() -> list[Path]:
@@ -92,13 +104,16 @@ def folders() -> list[Path]:
 def find_place() -> Place:
     """Look for a folder to keep kernels in, and make it; say nothing."""
     wanted, *others = folders()
-    reasons = []
-    for folder in (wanted, *others):
-        reasons.append(_open(folder))
-        if not reasons[-1]:
+    reason = _open(wanted)
+    if not reason:
+        _tidy(wanted)
+        return Place(wanted, wanted)
+    for folder in others:
+        # it lies where every user may write, so the one above it is looked at too
+        if not (_open(folder.parent) or _open(folder)):
             _tidy(folder)
-            return Place(folder, wanted, reasons[0])
-    return Place(None, wanted, reasons[0])
+            return Place(folder, wanted, reason)
+    return Place(None, wanted, reason)
 
 
 @functools.cache
@@ -116,6 +131,8 @@ def place() -> Place:
 
 def _open(folder):
     # make it, where it is missing; return why it cannot be used, or ""
+    if not folder.is_absolute():
+        return f"the home folder in {folder} is not known"
     try:
         if not os.path.lexists(folder):
             make_folder(folder, 0o700)
@@ -129,8 +146,10 @@ def _open(folder):
     if hasattr(os, "geteuid"):
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             return f"{folder} can be written by other users"
-        with suppress(OSError):
-            os.chmod(folder, 0o700)
+        # rights of others are taken away, none are given
+        if found.st_mode & 0o077:
+            with suppress(OSError):
+                os.chmod(folder, found.st_mode & 0o700)
     return ""
 
 
@@ -204,9 +223,9 @@ class Kept:
         try:
             with self._targeted():
                 context.refresh()
-                content = _read(self._path(signature, context.codegen()))
-                known, kind, state = pickle.loads(content)
-                if known != signature:
+                path = self._path(signature, context.codegen())
+                place, known, kind, state = pickle.loads(_read(path))
+                if (place, known) != (path.parts[-2:], signature):
                     return None
                 if isinstance(state, dict):
                     return kind._rebuild(**state)
@@ -225,7 +244,7 @@ class Kept:
                 return
             on_cpu = self.target == "cpu"
             state = compiled._reduce() if on_cpu else compiled._reduce_states()
-            content = dumps((signature, type(compiled), state))
+            content = dumps((path.parts[-2:], signature, type(compiled), state))
             make_folder(path.parent, 0o700)
             # what could not be read must not give its owner to what can
             with suppress(OSError):

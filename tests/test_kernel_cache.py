@@ -81,7 +81,9 @@ DAMAGED = {
     "text": lambda old: b"not a kernel " * 100,
     "whole, but no pickle": lambda old: whole(b"no pickle"),
     "whole, but something else": lambda old: whole(pickle.dumps(("a", 1))),
-    "of other arguments": lambda old: whole(pickle.dumps(("a", dict, {"a": 1}))),
+    "of other arguments": lambda old: whole(
+        pickle.dumps((pickle.loads(old[32:])[0], "a", dict, {"a": 1}))
+    ),
 }
 
 
@@ -97,6 +99,22 @@ def test_a_damaged_file_is_compiled_again_and_rewritten(base, damage):
     path.write_bytes(damage(before))
     assert not run() and run()
     assert len(files()) == 1 and path.read_bytes() != damage(before)
+
+
+def test_a_file_under_the_name_of_another_kernel_is_compiled_again(base):
+    run()
+    (one,) = folder().iterdir()
+    run(add_two)
+    (two,) = {*folder().iterdir()} - {one}
+    before = two.read_bytes()
+    two.write_bytes(one.read_bytes())
+    assert not run(add_two) and run(add_two) and run()
+    assert two.read_bytes() != one.read_bytes()
+    # nor is one run that was copied from the folder of other sources
+    (of, name), *rest = pickle.loads(before[32:])
+    assert (of, name) == (folder().name, two.name)
+    two.write_bytes(whole(pickle.dumps((("kernels-aaaaaaaaaaaa", name), *rest))))
+    assert not run(add_two) and run(add_two)
 
 
 def test_a_folder_or_nothing_in_the_place_of_a_file_does_no_harm(base, capsys):
@@ -189,6 +207,62 @@ def test_the_folder_is_for_the_user_alone(base):
     folder().chmod(0o755)
     renew()
     assert run() and folder().stat().st_mode & 0o777 == 0o700
+
+
+def test_no_rights_are_added_to_a_folder(base):
+    run()
+    for mode in (0o500, 0o555):
+        folder().chmod(mode)
+        renew()
+        assert run() and folder().stat().st_mode & 0o777 == 0o500
+    folder().chmod(0o700)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])
+def test_a_temporary_folder_that_others_can_write_is_not_used(base, capsys, mode):
+    base.write_bytes(b"a file")
+    above = kernel_cache.folders()[1].parent
+    above.mkdir(parents=True)
+    above.chmod(mode)
+    assert not run() and not run() and list(above.iterdir()) == []
+    assert "are not kept" in capsys.readouterr().err
+    above.chmod(0o755)
+    renew()
+    assert not run() and run() and folder().parent == above
+    assert above.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_temporary_folder_of_another_user_is_not_used(base, monkeypatch):
+    base.write_bytes(b"a file")
+    above = kernel_cache.folders()[1].parent
+    above.mkdir(mode=0o700, parents=True)
+    other = above.stat().st_ino
+    monkeypatch.setattr(kernel_cache, "_is_mine", lambda found: found.st_ino != other)
+    assert not run() and not run() and list(above.iterdir()) == []
+
+
+HOMELESS = [
+    {"HOME": ""},
+    {"HOME": "."},
+    {"HOME": "", "MINIGEN_CACHE": "~/x"},
+    {"MINIGEN_CACHE": "~nobodyatall/x"},
+]
+
+
+@pytest.mark.parametrize("given", HOMELESS)
+def test_of_a_home_that_is_not_known_nothing_is_made(base, capsys, monkeypatch, given):
+    place = base.parent / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    for name in ("MINIGEN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert not run() and run() and list(place.iterdir()) == []
+    assert folder().parent.parent == base.parent / "temporary"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "home folder in ~" in said
+    assert not doctor.examine_cache().well
 
 
 def test_without_a_place_kernels_run_and_it_is_said_once(base, capsys):

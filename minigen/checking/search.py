@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import hypothesis
 import numpy as np
@@ -60,8 +62,9 @@ def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding |
 def _notes_elsewhere():
     # hypothesis keeps what it works out in a folder, here not in the user's own
     before = getattr(configuration, "__hypothesis_home_directory", None)
-    place = kernel_cache.place()
-    home = (place.folder or place.wanted).parent / "hypothesis"
+    folder = kernel_cache.place().folder
+    # where no kernels are kept, no notes can be
+    home = (folder.parent if folder else Path(os.devnull)) / "hypothesis"
     configuration.set_hypothesis_home_dir(home)
     try:
         yield
