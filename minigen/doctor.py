@@ -14,7 +14,7 @@ from pathlib import Path
 
 from minigen import kernel_cache, writing
 from minigen.config import PRESETS
-from minigen.errors import InputError
+from minigen.errors import BackendError, InputError
 from minigen.extras import REQUIRED, again, install, packages
 
 PYTHON = (3, 10)
@@ -125,6 +125,9 @@ def examine_kernels() -> Finding:
         seconds = time.perf_counter() - start
         well = bool((y == x + 1).all())
         layer, threads = numba.threading_layer(), numba.get_num_threads()
+    except BackendError as error:
+        # of the environment, which no package mends
+        return Finding("kernels", "-", False, str(error))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return Finding(

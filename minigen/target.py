@@ -61,7 +61,15 @@ inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
 
 
 def kernel(function):
-    """Compile a CPU kernel whose `prange` loops run on one thread or all."""
+    """Compile a CPU kernel whose `prange` loops run on one thread or all.
+
+    BackendError where Numba is told not to compile.
+    """
+    if numba.config.DISABLE_JIT:
+        raise BackendError(
+            f"NUMBA_DISABLE_JIT={numba.config.DISABLE_JIT} is set, and the kernels of "
+            "backend numba need Numba's compiler; unset it, or choose backend numpy"
+        )
     return threads.Parallel(keep(_compile_parallel(function)))
 
 

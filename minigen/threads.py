@@ -62,10 +62,12 @@ def quota(groups: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> fl
     """
     try:
         lines = Path(groups).read_text().splitlines()
-    except OSError:
+    except (OSError, UnicodeError):
         return float("inf")
     found = [float("inf")]
     for line in lines:
+        if line.count(":") < 2:
+            continue
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
@@ -98,6 +100,33 @@ def settings(given) -> dict[str, str]:
     if "NUMBA_NUM_THREADS" not in given and available() < cores():
         added["NUMBA_NUM_THREADS"] = str(available())
     return added
+
+
+def count() -> int:
+    """Return how many threads kernels run on.
+
+    The first call starts them: BackendError where Numba's threading layer, the library
+    they are of, cannot be used as the environment asks.
+    """
+    import numba
+
+    try:
+        return numba.get_num_threads()
+    except ValueError as error:
+        raise BackendError(_explain(error, numba.config)) from None
+
+
+def _explain(error, config):
+    name, value, known = "NUMBA_THREADING_LAYER", config.THREADING_LAYER, "workqueue"
+    order = config.THREADING_LAYER_PRIORITY
+    if sorted(order) != ["omp", "tbb", "workqueue"]:
+        name, value = f"{name}_PRIORITY", " ".join(order)
+        known = "'tbb omp workqueue'"
+    reason = str(error).splitlines()[0].rstrip(".")
+    return (
+        f"Numba cannot start its threads with {name}={value!r}: {reason}; set "
+        f"{name}={known}, or unset it"
+    )
 
 
 @dataclass
@@ -153,7 +182,7 @@ class Parallel:
     def __call__(self, *arguments):
         import numba
 
-        threads = numba.get_num_threads()
+        threads = count()
         if _state.forked:
             raise BackendError(FORKED)
         if threads == 1 or _state.steady:

@@ -7,7 +7,10 @@ import sys
 import pytest
 
 from minigen import threads
+from minigen.errors import BackendError
 from minigen.threads import Ways, quota, settings
+
+LAYERS = "workqueue", "omp", "tbb"
 
 
 def spend(ways, one, all_, calls):
@@ -100,6 +103,11 @@ QUOTAS = {
         float("inf"),
     ),
     "no number": ("0::/\n", {"cpu.max": "nonsense\n"}, float("inf")),
+    "lines that are none": (
+        "nonsense\n\n0:cpu\n0::/\n",
+        {"cpu.max": "150000 100000"},
+        1.5,
+    ),
     "no files": ("0::/\n", {}, float("inf")),
     "no groups": ("", {}, float("inf")),
 }
@@ -144,6 +152,50 @@ def run(code, layer):
         pytest.skip(f"Numba has no {layer} here")
     assert done.returncode == 0, done.stderr
     return done.stdout.split("\n")
+
+
+ASKED = [
+    ("NUMBA_THREADING_LAYER", "foo", "set NUMBA_THREADING_LAYER=workqueue"),
+    ("NUMBA_THREADING_LAYER_PRIORITY", "tbb", "PRIORITY='tbb omp workqueue'"),
+    ("NUMBA_DISABLE_JIT", "1", "unset it, or choose backend numpy"),
+]
+
+
+@pytest.mark.parametrize("name, value, advice", ASKED)
+def test_what_numba_cannot_do_is_refused_by_the_name_of_its_variable(
+    name, value, advice
+):
+    pytest.importorskip("numba")
+    code = """if True:
+        from minigen import doctor
+        from minigen.errors import BackendError
+        from minigen.target import kernel
+        try:
+            kernel(lambda: None)()
+        except BackendError as error:
+            print(error)
+        print(doctor.examine_kernels().note)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, name: value}, capture_output=True, text=True,
+    )  # fmt: skip
+    refused, note = done.stdout.splitlines()
+    assert refused == note and advice in note
+    assert f"{name}={value}" in note.replace("'", "")
+
+
+def test_a_layer_that_is_missing_is_refused(monkeypatch):
+    numba = pytest.importorskip("numba")
+
+    def fail():
+        raise ValueError("No threading layer could be loaded.\nHINT:\n...")
+
+    monkeypatch.setattr(numba, "get_num_threads", fail)
+    monkeypatch.setattr(numba.config, "THREADING_LAYER", "tbb")
+    monkeypatch.setattr(numba.config, "THREADING_LAYER_PRIORITY", list(LAYERS))
+    with pytest.raises(BackendError, match="NUMBA_THREADING_LAYER='tbb': No .*; set"):
+        threads.Parallel(print)(1)
 
 
 START = """if True:
@@ -199,7 +251,7 @@ TOGETHER = (
 )
 
 
-@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+@pytest.mark.parametrize("layer", LAYERS)
 def test_several_threads_of_python_call_kernels_at_a_time(layer):
     assert run(TOGETHER, layer)[0] == "400 True"
 

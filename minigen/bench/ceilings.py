@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen.target import kernel, numba, prange
-from minigen.threads import all_of_them
+from minigen.target import kernel, prange
+from minigen.threads import all_of_them, count
 
 READ = 64 << 20  # floats in the array that is read: far beyond every cache
 DEEP = 512  # floats in a row of the tile: twelve rows stay in the first cache
@@ -69,7 +69,7 @@ def _multiply(a, b, sums, tiles):
 
 def measure(repeats: int = 25) -> Ceilings:
     """Return the best of `repeats` measurements of each ceiling, on all threads."""
-    threads = numba.get_num_threads()
+    threads = count()
     with all_of_them():
         return _measure(threads, repeats)
 

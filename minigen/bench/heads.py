@@ -170,9 +170,9 @@ def to_json(found: Heads) -> dict:
 def _threads(backend):
     if backend != "numba":
         return None
-    from minigen.target import numba
+    from minigen.target import threads
 
-    return numba.get_num_threads()
+    return threads.count()
 
 
 def _call(model, ops, w, config, tokens, guidance, way="candidates"):

@@ -17,6 +17,7 @@ from statistics import median
 
 from minigen.config import PRESETS
 from minigen.errors import BackendError
+from minigen.threads import count
 
 DIGITS, TOKEN, POSITION, TOKENS = ("arpg-mnist", 64), "aim-b", 64, 16
 """The model and the number of digits; the model of a token, the token's place in its
@@ -62,7 +63,7 @@ def measure(
     except ImportError as error:
         raise BackendError(f"without Numba there are no threads: {error}") from None
 
-    most = numba.get_num_threads()
+    most = count()
     counts = (1, most) if most > 1 else (1,)
     jobs = []
     for name, new in ((DIGITS[0], new_digits), (TOKEN, new_token)):

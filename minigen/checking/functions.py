@@ -180,8 +180,9 @@ def _compiles(function, seen):
 @contextlib.contextmanager
 def _one_thread():
     from minigen.target import numba
+    from minigen.threads import count
 
-    before = numba.get_num_threads()
+    before = count()
     numba.set_num_threads(1)
     try:
         yield

@@ -216,8 +216,11 @@ def use_threads(threads: int | None, backend: str) -> None:
     if backend != "numba":
         raise InputError(f"--threads is for the numba backend; this one is {backend}")
     from minigen.target import numba
+    from minigen.threads import count
 
     most = numba.config.NUMBA_NUM_THREADS
     if threads > most:
         raise InputError(f"--threads {threads} is more than the {most} there are")
+    # which says why, where threads cannot be started
+    count()
     numba.set_num_threads(threads)
