@@ -10,11 +10,13 @@ indices are looked at every time.
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 import operator
 
 import numpy as np
 
+from minigen.checks import LARGEST, shown
 from minigen.errors import InputError, ShapeError
 from minigen.signatures import Signature
 
@@ -32,7 +34,8 @@ WEIGHTS = frozenset(("float32", "float16", "bfloat16"))
 def _kinds(number, weight, integer):
     entry = number | integer | {"uint8"}
     kinds = {"number": number, "weight": weight, "integer": integer, "entry": entry}
-    return kinds | {"byte": {"uint8"}}
+    # uniforms may come from elsewhere, with more digits than ours
+    return kinds | {"byte": {"uint8"}, "fraction": FLOATS}
 
 
 DTYPES = {
@@ -63,6 +66,11 @@ def checked(signature: Signature, function, file="cpu", empty=None):
     """
     look, order = _look(signature, file), _order(signature)
     empty, seen = empty or function, {}
+    scalars = [
+        place
+        for place, one in enumerate(signature.arguments)
+        if one.sizes is None and one.kind == "number"
+    ]
 
     def call(*arguments, **options):
         if options:
@@ -79,6 +87,14 @@ def checked(signature: Signature, function, file="cpu", empty=None):
                 seen.clear()
             seen[look(*arguments)] = known
         ranges, is_empty = known
+        for place in scalars:
+            value = arguments[place]
+            # infinity is no bound at all, as of a step size
+            if not -LARGEST <= value <= LARGEST and abs(value) != math.inf:
+                raise ShapeError(
+                    f"{signature.name}: {signature.arguments[place].name} is "
+                    f"{shown(value)}, expected a number that float32 has room for"
+                )
         for place, low, high in ranges:
             least, most = _ends(arguments[place])
             if least < low or most >= high:
@@ -110,7 +126,7 @@ def _look(signature, file):
     parts = []
     for one in signature.arguments:
         if one.sizes is not None:
-            look = f"{one.name}.shape, {one.name}.dtype"
+            look = f"{one.name}.shape, {one.name}.dtype, {one.name}.__class__"
             if one.changed and file != "cuda":
                 look += f", {one.name}.flags.writeable"
         elif one.kind == "shape":
@@ -190,6 +206,11 @@ def _expect_array(signature, argument, value, file):
     name = f"{signature.name}: {argument.name}"
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         raise ShapeError(f"{name} is a {type(value).__name__}, expected an array")
+    if isinstance(value, np.ma.MaskedArray):
+        raise ShapeError(
+            f"{name} is a masked array, and a kernel does not see its mask; fill it "
+            "with .filled() first"
+        )
     known = DTYPES[file][argument.kind]
     if value.dtype.name not in known or not value.dtype.isnative:
         order = "" if value.dtype.isnative else " in the byte order of other machines"

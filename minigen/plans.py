@@ -90,7 +90,7 @@ def plan(
     rows, columns = check_grid(grid)
     rng.split_seed(seed)
     known = _positions(known, rows * columns, "known")
-    taken = set(known)
+    taken, steps = set(known), whole("steps", steps, 1, MOST_STEPS)
     unknown = [p for p in _order(order, rows, columns, seed) if p not in taken]
     if len(unknown) + len(known) != rows * columns:
         raise InputError(

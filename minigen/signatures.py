@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from minigen.errors import ConfigError
 
-KINDS = ("number", "weight", "integer", "byte", "entry", "shape")
+KINDS = ("number", "fraction", "weight", "integer", "byte", "entry", "shape")
 """What an argument may be. An array is one of numbers unless a rule says otherwise."""
 
 _UNDER = re.compile(

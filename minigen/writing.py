@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import shlex
 import stat
 import time
 from collections.abc import Iterator
@@ -147,7 +148,8 @@ def _demand_folder(folder):
     if os.path.lexists(folder):
         raise InputError(f"{folder} is not a folder")
     raise InputError(
-        f"the folder {folder} does not exist; make it first: mkdir -p {folder}"
+        f"the folder {folder} does not exist; make it first: "
+        f"mkdir -p {shlex.quote(str(folder))}"
     )
 
 

@@ -55,6 +55,7 @@ def run(app: typer.Typer) -> int:
     with _heeding_signals(heard):
         status = _run(app)
     if heard:
+        _calm()
         name = signal.Signals(heard[0]).name
         complain(f"minigen: ended by {'Ctrl-C' if name == 'SIGINT' else name}")
         return 128 + heard[0]
@@ -66,6 +67,12 @@ def _run(app):
         return app(prog_name="minigen", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         return 128 + signal.SIGINT
+    except BrokenPipeError:
+        return UNHEARD
+    except OSError as error:
+        # of --help and --version; commands are `reported`
+        complain(f"minigen: {error}")
+        return 2
     except Exception as error:
         if hasattr(error, "format_message"):
             return _misused(error)
@@ -122,6 +129,13 @@ def _misused(error):
 
 def _warn(message, category, filename, lineno, file=None, line=None):
     complain(f"minigen: warning: {printable(message)}")
+
+
+def _calm():
+    """End what a signal has cut short on a terminal: an escape, a colour, a line."""
+    for stream, is_error in ((sys.stdout, False), (sys.stderr, True)):
+        if stream is not None and stream.isatty():
+            typer.echo("\x18\x1b[0m\r\x1b[K", err=is_error, nl=False)
 
 
 def _close():

@@ -78,6 +78,8 @@ def to_images(ops, weights, config, tokens):
 def from_images(ops, weights, config, images):
     """Return the tokens (b y x) of images, uint8 (b Y X 3)."""
     h = ops.check_finite(encode(ops, weights, config, ops.from_pixels(images)))
+    # a code that is none is near to nothing, and would hide those behind it
+    ops.check_finite(ops.unit(weights["codebook"]))
     return quantise(ops, weights, config, h)
 
 

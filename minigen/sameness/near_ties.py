@@ -34,7 +34,7 @@ MOST = 300.0
 """The largest error of a logarithm that is told from an infinite one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weights:
     """Weights of v tokens, none of them normalised: as they are, and their bounds."""
 

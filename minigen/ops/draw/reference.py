@@ -49,7 +49,7 @@ def keep(logits, top_k, top_p, minimum=1):
 
 def probabilities(logits, temperature, top_k, top_p):
     # (b m v) -> (b m v)
-    # where top_k is an integer
+    # where top_k < 2147483648
     """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
 
     A row that holds NaN or +inf, or nothing but -inf, becomes NaN everywhere.
@@ -65,6 +65,7 @@ def probabilities(logits, temperature, top_k, top_p):
 
 def draw(probabilities, uniforms):
     # (b m v), (b m) -> (b m)
+    # where uniforms are fractions
     """Return int64 tokens by inverse distribution function.
 
     With c = cumsum(p) in float64, the token is the number of k with c_k <= u c_last.

@@ -64,6 +64,7 @@ def log_likelihood(x, weights, means, log_variances):
 
 def draw_component(weights, uniforms):
     # (b g), (b m) -> (b m)
+    # where uniforms are fractions
     """Return int64 components by inverse distribution function, summed in float64.
 
     It is the number of k < g - 1 with w_0 + .. + w_k <= u. Raises NotFiniteError for

@@ -45,7 +45,8 @@ def ssd(x, delta, A_log, B, C, D, state):
 def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
     # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
     # -> (b n h p), (b h p s)
-    # where A_log and D are weights, state is changed, r divides h, chunk >= 1
+    # where A_log and D are weights, state is changed, r divides h,
+    # 1 <= chunk < 2147483648
     """Return the same as `ssd`, `chunk` tokens at a time, the last chunk maybe fewer.
 
     Inside a chunk it is attention; the state alone goes from one to the next.
