@@ -196,10 +196,10 @@ def whole_array(name: str, value):
     return array.astype("int64")
 
 
-def number_array(name: str, value):
+def number_array(name: str, value, finite: bool = True):
     """Return an array of finite numbers as a new one of float32.
 
-    Raises ShapeError, InputError.
+    finite: whether they must be finite. Raises ShapeError, InputError.
     """
     import numpy as np
 
@@ -210,7 +210,7 @@ def number_array(name: str, value):
         )
     with np.errstate(over="ignore"):
         array = array.astype("float32")
-    if not np.isfinite(array).all():
+    if finite and not np.isfinite(array).all():
         raise InputError(f"{name} hold numbers that are not finite")
     return array
 

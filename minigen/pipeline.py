@@ -295,13 +295,15 @@ class Pipeline:
         """Show a canvas of a `Step`, of which not all is known: uint8 (b y x c).
 
         What is unknown is GREY: it is decoded as token 0, or as latents of 0, and then
-        painted over, so a known patch's rim is not yet what it will be.
+        painted over, so a known patch's rim is not yet what it will be. Raises
+        ShapeError, InputError, and NotFiniteError.
         """
-        canvas = np.array(canvas)
+        config = self.tokenizer_config
+        canvas = DECODERS[type(config)].check_tokens(config, canvas, canvas=True)
         unknown = ~self.kind.is_known(canvas)
         canvas[unknown] = 0
         images = self.decode(canvas)
-        scale = self.tokenizer_config.factor
+        scale = config.factor
         images[unknown.repeat(scale, axis=1).repeat(scale, axis=2)] = GREY
         return images
 

@@ -259,6 +259,18 @@ def test_tokens_are_whole_numbers(pipe, tokens):
         pipe.decode(tokens)
 
 
+@pytest.mark.parametrize("name", ("arpg-mnist", "arinar-mnist"))
+@pytest.mark.parametrize(
+    "canvas",
+    ([[[1], [1, 2]]], np.full((1, 8, 8), "1"), np.full((1, 8, 8, 4), "1"), None, 3,
+     "canvas", np.full((1, 8, 8), -2), np.full((1, 8, 8, 4), np.inf), np.zeros((0, 8)),
+     np.ones((1, 8, 8), bool), np.ones((1, 8, 8, 4), complex), np.zeros((1, 8))),
+)  # fmt: skip
+def test_a_canvas_is_tokens_or_latents(name, canvas):
+    with pytest.raises((InputError, ShapeError)):
+        minigen.load(name, backend="numpy").picture(canvas)
+
+
 @pytest.mark.parametrize("dtype", ("u1", ">i4", "i8", "u8"))
 def test_tokens_of_every_whole_dtype_are_the_same_tokens(pipe, dtype):
     tokens = np.arange(64).reshape(1, 8, 8)

@@ -61,12 +61,12 @@ def decode(ops, weights, config, samples, watch=None):
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
 
 
-def check_tokens(config, tokens):
-    """Return latents of the host (b y x c) as float32.
+def check_tokens(config, tokens, canvas=False):
+    """Return latents of the host (b y x c) as a new array of float32.
 
-    Raises ShapeError, InputError.
+    canvas: whether NaN may stand where none is known. Raises ShapeError, InputError.
     """
-    tokens = checks.number_array("latents", tokens)
+    tokens = checks.number_array("latents", tokens, finite=not canvas)
     if tokens.ndim != 4 or not tokens.size or tokens.shape[-1] != config.channels:
         raise ShapeError(
             f"latents of shape {tokens.shape}; expected (b, y, x, {config.channels})"

@@ -57,12 +57,15 @@ def decode_latent(ops, weights, config, z, watch=None):
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
 
 
-def check_tokens(config, tokens):
-    """Return tokens of the host (b y x) as int64, or raise ShapeError, InputError."""
+def check_tokens(config, tokens, canvas=False):
+    """Return tokens of the host (b y x) as a new array of int64.
+
+    canvas: whether -1 may stand where none is known. Raises ShapeError, InputError.
+    """
     tokens = checks.whole_array("tokens", tokens)
     if tokens.ndim != 3 or not tokens.size:
         raise ShapeError(f"tokens of shape {tokens.shape}; expected (b, y, x)")
-    if tokens.min() < 0 or tokens.max() >= config.codes:
+    if tokens.min() < -canvas or tokens.max() >= config.codes:
         raise InputError(
             f"tokens lie in {tokens.min()} .. {tokens.max()}; this tokenizer's are "
             f"0 .. {config.codes - 1}"
