@@ -320,6 +320,8 @@ def test_convert_and_info(minigen):
     said = minigen("info", "G")
     assert f"{count:,} in 54 arrays" in said and "arpg-mnist" in said
     assert "319,845,376" in minigen("info", "arpg-l")
+    # there are no weights to look at
+    assert "give the file" in minigen("info", "arpg-l", "--check", status=2)
 
 
 def test_info_tells_a_damaged_file(minigen, tmp_path):

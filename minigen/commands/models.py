@@ -65,11 +65,17 @@ def info(
     from minigen.catalogue import known_models, licence_of
     from minigen.checkpoints import describe
     from minigen.config import to_dict
+    from minigen.errors import InputError
     from minigen.finding import find
 
     for known in known_models():
         if known.name != model or known.ships:
             continue
+        if check:
+            raise InputError(
+                f"{model} is a size known by name; its weights are not here; give the "
+                "file"
+            )
         said = {"parameters": known.parameters, "origin": known.origin}
         said["licence"] = known.licence
         config = to_dict(known.config)
