@@ -90,7 +90,12 @@ def test_what_was_left_open_is_the_models_own():
         (Job("aim-b", tokens=257), "1 .. 256"),
         (Job("gpt-b", tokens=0), "1 .. 256"),
         (Job("gpt-b", guidance=1.0), "leaves a half of guidance out"),
-        (Job("aim-b", guidance=math.nan), "leaves a half of guidance out"),
+        (Job("aim-b", guidance=math.nan), "guidance nan is not a finite number"),
+        (Job("arpg-l", guidance=math.nan), "guidance nan is not a finite number"),
+        (Job("arpg-l", guidance=None), "guidance None is not a finite number"),
+        (Job("arpg-l", steps=0), "steps 0 is not a whole number"),
+        (Job("arpg-l", schedule="half"), "schedule 'half' is not known"),
+        (Job("arpg-l", batch=0), "batch 0 is not a whole number"),
         (Job("arpg-l", tokens=64), "several tokens in a step"),
         (Job("vq-16"), "'vq-16' is not known; "),
         (Job("aim-b", "vq-mnist"), "belongs together"),
@@ -156,3 +161,9 @@ def test_a_number_of_tokens_is_an_option():
     assert "--tokens" in CliRunner().invoke(app, ["bench", "cpu", "--help"]).stdout
     said = CliRunner().invoke(app, ["bench", "cpu", "arpg-l", "--tokens", "9"])
     assert said.exit_code == 2 and "several tokens in a step" in said.output
+
+
+def test_an_option_that_no_run_may_have_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr(compare, "_worker", lambda *job: pytest.fail("a process"))
+    said = CliRunner().invoke(app, ["bench", "cpu", "arpg-l", "--guidance", "nan"])
+    assert said.exit_code == 2 and "guidance nan is not a finite number" in said.output

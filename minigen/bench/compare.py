@@ -100,8 +100,11 @@ def decoder_of(generator: str) -> str:
 def settle(job: Job) -> Job:
     """Return the job with all that was left open.
 
-    Raises InputError if there is no such model, dtype or plan.
+    Raises InputError if there is no such model, dtype or plan, and for an option that
+    no run may have.
     """
+    for name in ("steps", "schedule", "guidance", "batch", "backend"):
+        check(name, getattr(job, name))
     masked = isinstance(PRESETS.get(job.generator), MASKED)
     decoders = KlConfig if masked else VqConfig
     for name, family in ((job.generator, GENERATORS), (job.tokenizer, decoders)):
@@ -121,7 +124,7 @@ def settle(job: Job) -> Job:
         )
     if not isinstance(config, ArpgConfig | ArinarConfig | MarConfig):
         return _settle_raster(job, config.tokens)
-    job = replace(job, steps=check("steps", job.steps) or STEPS)
+    job = replace(job, steps=job.steps or STEPS)
     if job.tokens is not None:
         raise InputError(
             f"{job.generator} draws several tokens in a step, so it is timed by the "
