@@ -41,6 +41,18 @@ CLEARED = "transparency"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 """The first bytes of every PNG."""
 
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Numbers of a PNG's pixel, by its colour type."""
+
+ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # fmt: skip
+"""The passes of an interlaced PNG: the first column and row, and the steps of both."""
+
+BLOCK = 2**16 - 1
+"""Bytes of the longest block of a zlib stream that is not compressed."""
+
 ORIENTATION = 0x0112
 """The EXIF tag of how the camera was held."""
 
@@ -90,9 +102,12 @@ def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
         )
     try:
         with open(path, "rb") as file:
-            key = _check_chunks(path, file) if kind == "PNG" else None
+            key, expected = _check_chunks(path, file) if kind == "PNG" else (None, None)
             file.seek(0)
             picture = _plugin(kind)(file)
+            if expected is not None:
+                blocks = _inflated(picture.load_read, expected)
+                picture.load_read = lambda count: next(blocks, b"")
             if picture.mode != "P" or isinstance(picture.info.get(CLEARED), str):
                 # a note of that name is no transparency; of the rest the key speaks
                 picture.info.pop(CLEARED, None)
@@ -294,8 +309,9 @@ def _plugin(kind):
 
 
 def _check_chunks(path, file):
-    """Read a PNG's chunks, none of them whole; return its colour key, or None.
+    """Read a PNG's chunks, none of them whole.
 
+    Returns its colour key, or None, and the bytes its pixels have when inflated.
     Raises InputError unless every chunk is there, has its checksum, and is no longer
     than MOST_TEXT if it holds no pixels. Source: the PNG specification, third edition,
     sections 5.3 and 11.3.1.1.
@@ -330,7 +346,46 @@ def _check_chunks(path, file):
             header = first
         elif kind == b"tRNS" and len(header) == 13:
             key = _colour_key(path, header[8], header[9], first)
-    return key
+    return key, _inflated_bytes(header)
+
+
+def _inflated_bytes(header):
+    """Return the bytes of all rows of a PNG, each with the byte of its filter.
+
+    Source: the PNG specification, third edition, sections 7.2 and 8.
+    """
+    if len(header) < 13:
+        # Pillow refuses it
+        return None
+    x, y, bits, colours, *_, interlaced = struct.unpack_from(">2I5B", header)
+    bits *= CHANNELS.get(colours, 0)
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-((left - x) // dx), -((top - y) // dy)) for left, top, dx, dy in passes]
+    return sum(rows * (1 + (bits * n + 7) // 8) for n, rows in sizes if n > 0 < rows)
+
+
+def _inflated(read, expected):
+    """Yield a PNG's pixels as the start of a zlib stream that is not compressed.
+
+    So Pillow, which counts no rows, gets them, inflated once and counted here. read:
+    returns more of what is compressed. Raises ValueError unless `expected` bytes come.
+    """
+    inflater, left = zlib.decompressobj(), expected
+    yield b"\x78\x01"
+    while left:
+        packed = inflater.unconsumed_tail or read(BLOCK)
+        block = inflater.decompress(packed, min(left, BLOCK))
+        left -= len(block)
+        if left and (inflater.eof or not (packed or block)):
+            raise ValueError(f"of {expected:,} bytes of pixels {left:,} are missing")
+        while not left and not inflater.eof:
+            packed = inflater.unconsumed_tail or read(BLOCK)
+            if inflater.decompress(packed, 1):
+                raise ValueError(f"it has more than {expected:,} bytes of pixels")
+            if not packed:
+                break
+        if block:
+            yield struct.pack("<B2H", 0, len(block), len(block) ^ BLOCK) + block
 
 
 def _colour_key(path, bits, colours, content):

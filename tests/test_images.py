@@ -28,20 +28,24 @@ def chunk(kind, content=b""):
     return size + kind + content + struct.pack(">I", sum_)
 
 
+def filtered(values, bits):
+    """Return samples (y x channels) as the rows of a PNG, with no filter."""
+    rows = values.reshape(len(values), -1)
+    if bits == 16:
+        packed = rows.astype(">u2").view(np.uint8)
+    else:
+        ones = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+        packed = np.packbits(ones.reshape(len(rows), -1).astype(np.uint8), axis=1)
+    return np.concatenate([np.zeros((len(rows), 1), np.uint8), packed], 1).tobytes()
+
+
 def png(values, bits, colours, *more, after=(), size=None):
     """Return a PNG of samples (y x channels), written by the specification alone."""
     y, x, _ = values.shape
-    rows = values.reshape(y, -1)
-    if bits == 16:
-        packed = rows.astype(">u2").view(np.uint8).reshape(y, -1)
-    else:
-        ones = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-        packed = np.packbits(ones.reshape(y, -1).astype(np.uint8), axis=1)
-    pixels = np.concatenate([np.zeros((y, 1), np.uint8), packed], 1).tobytes()
     header = struct.pack(">2I5B", *(size or (x, y)), bits, colours, 0, 0, 0)
     return b"".join([
         SIGNATURE, chunk(b"IHDR", header), *more,
-        chunk(b"IDAT", zlib.compress(pixels)), *after, chunk(b"IEND"),
+        chunk(b"IDAT", zlib.compress(filtered(values, bits))), *after, chunk(b"IEND"),
     ])  # fmt: skip
 
 
@@ -250,6 +254,46 @@ def test_a_damaged_picture_is_read_or_refused(kind, data, tmp_path_factory):
         assert read_image(path).dtype == np.uint8
     except InputError as error:
         assert path.name in str(error)
+
+
+def with_rows(rows, bits, colours, size, interlaced=0, split=10**6):
+    """Return a PNG of rows that were filtered, its zlib stream whole, in chunks."""
+    header = struct.pack(">2I5B", *size, bits, colours, 0, 0, interlaced)
+    packed = zlib.compress(rows)
+    parts = [packed[i : i + split] for i in range(0, len(packed), split)]
+    return b"".join([
+        SIGNATURE, chunk(b"IHDR", header), *(chunk(b"IDAT", p) for p in parts),
+        chunk(b"IEND"),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("split", [1, 10**6])
+@pytest.mark.parametrize("colours, bits", [(2, 8), (0, 1), (4, 8)])
+def test_a_png_with_too_few_or_too_many_rows_is_damaged(colours, bits, split, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = filtered(rng.integers(0, 2**bits, (16, 24, CHANNELS[colours])), bits)
+    row = len(rows) // 16
+    read(tmp_path, with_rows(rows, bits, colours, (24, 16), split=split))
+    for bad in (b"", rows[: 8 * row], rows[:-1], rows[:-row], rows + rows[:row],
+                rows + b"\0"):  # fmt: skip
+        with pytest.raises(InputError, match=r"a\.png .* damaged.* bytes of pixels"):
+            read(tmp_path, with_rows(bad, bits, colours, (24, 16), split=split))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 5), (5, 4), (24, 16)])
+@pytest.mark.parametrize("bits", [1, 8])
+def test_an_interlaced_png_has_the_rows_of_all_passes(bits, size, tmp_path):
+    x, y = size
+    values = np.random.default_rng(1).integers(0, 2**bits, (y, x, 1))
+    passes = [values[0::8, 0::8], values[0::8, 4::8], values[4::8, 0::4],
+              values[0::4, 2::4], values[2::4, 0::2], values[0::2, 1::2],
+              values[1::2]]  # fmt: skip
+    rows = b"".join(filtered(part, bits) for part in passes if part.size)
+    found = read(tmp_path, with_rows(rows, bits, 0, size, interlaced=1))
+    assert np.array_equal(found[..., :1], values * (255 // (2**bits - 1)))
+    for bad in (rows[:-1], rows + b"\0"):
+        with pytest.raises(InputError, match="bytes of pixels"):
+            read(tmp_path, with_rows(bad, bits, 0, size, interlaced=1))
 
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
