@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigen import checks
 from minigen.errors import InputError, ShapeError
 from minigen.words import printable
 
@@ -87,7 +88,7 @@ def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
     The key, of a PNG, is the value or the colour of its transparent pixels, or None.
     Raises InputError, also for what Pillow finds wrong while the file is open.
     """
-    path, kinds = Path(path), " or ".join(formats)
+    path, kinds = Path(checks.path("picture", path)), " or ".join(formats)
     kind, length = _format(path), path.stat().st_size
     if kind not in formats:
         found = f"a {kind}" if kind else "another file" if length else "empty"
