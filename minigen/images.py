@@ -310,9 +310,8 @@ def _plugin(kind):
 
 
 def _check_chunks(path, file):
-    """Read a PNG's chunks, none of them whole.
+    """Read a PNG's chunks; return its colour key, or None, and how long its rows are.
 
-    Returns its colour key, or None, and the bytes its pixels have when inflated.
     Raises InputError unless every chunk is there, has its checksum, and is no longer
     than MOST_TEXT if it holds no pixels. Source: the PNG specification, third edition,
     sections 5.3 and 11.3.1.1.
@@ -355,9 +354,8 @@ def _inflated_bytes(header):
 
     Source: the PNG specification, third edition, sections 7.2 and 8.
     """
-    if len(header) < 13:
-        # Pillow refuses it
-        return None
+    # Pillow refuses a shorter one
+    header = header.ljust(13, b"\0")
     x, y, bits, colours, *_, interlaced = struct.unpack_from(">2I5B", header)
     bits *= CHANNELS.get(colours, 0)
     passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
@@ -385,8 +383,7 @@ def _inflated(read, expected):
                 raise ValueError(f"it has more than {expected:,} bytes of pixels")
             if not packed:
                 break
-        if block:
-            yield struct.pack("<B2H", 0, len(block), len(block) ^ BLOCK) + block
+        yield struct.pack("<B2H", 0, len(block), len(block) ^ BLOCK) + block
 
 
 def _colour_key(path, bits, colours, content):
