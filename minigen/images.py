@@ -350,10 +350,7 @@ def _check_chunks(path, file):
 
 
 def _inflated_bytes(header):
-    """Return the bytes of all rows of a PNG, each with the byte of its filter.
-
-    Source: the PNG specification, third edition, sections 7.2 and 8.
-    """
+    """Return the bytes of a PNG's rows, each with its filter's: sections 7.2 and 8."""
     # Pillow refuses a shorter one
     header = header.ljust(13, b"\0")
     x, y, bits, colours, *_, interlaced = struct.unpack_from(">2I5B", header)
