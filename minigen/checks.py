@@ -66,10 +66,9 @@ def number(
 def choice(name: str, value, known: Iterable[str], hint="", error=InputError) -> str:
     """Return a name that is among the known ones.
 
-    >>> choice("order", "halten", ["raster", "halton"])
+    >>> choice("order", "halten", ["raster", "halton"])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    minigen.errors.InputError: order 'halten' is not known; did you mean halton? choose
-    from raster, halton
+    minigen.errors.InputError: order 'halten' is not known; did you mean halton? ...
     """
     known = tuple(known)
     if not isinstance(value, str) or value not in known:

@@ -188,7 +188,8 @@ def test_sizes_of_the_full_models_are_timed():
     }  # fmt: skip
     # not timed: what no run of a generator needs, and what writes no more than it has
     assert {*FOLDERS} - names == {
-        "attention_causal", "causal_conv", "cross_entropy", "distances", "full",
+        "attention_causal", "causal_conv", "check_finite", "cross_entropy", "distances",
+        "full",
         "gated_silu", "log_likelihood", "normal_kl", "normal_nll", "rms_norm_gate",
         "zeros",
     }  # fmt: skip
@@ -380,7 +381,7 @@ def test_images_are_drawn_both_ways_and_compared(tiny, monkeypatch):
         options=lambda guidance, heat: Options(guidance, temperature=heat, **how),
         plan=lambda order, schedule, steps, seed: plans.plan((2, 2), steps=1),
         images=lambda tokens: [ops.twice(tokens.reshape(1, -1))],
-        download=lambda images: ops.get(images[0]),
+        download=lambda images, noted: ops.get(images[0]),
     )
     monkeypatch.setattr(timing, "repeat", lambda measure, **_: [measure()])
     said = []

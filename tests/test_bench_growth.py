@@ -76,8 +76,8 @@ def test_what_is_kept_is_what_the_loop_keeps(names):
         model = weights.model(config)
 
         def watch(what, state, states=states):
-            if what == "state":
-                states.append(growth.kept(state))
+            assert what == "state"
+            states.append(growth.kept(state))
 
         for _ in loop.steps(ops, model.weights, config, plan, [0], watch=watch):
             pass

@@ -12,7 +12,6 @@ import numpy as np
 
 from minigen import checks, plans
 from minigen.errors import InputError
-from minigen.models.watching import tell
 
 UNKNOWN = -1
 """What a canvas holds where no token is known yet."""
@@ -95,11 +94,9 @@ def guidance_weight(options, known, decoded, n):
 def draw(model, call, logits, place, given, weight, options, watch=None):
     """Draw tokens (b m) from logits (w m v), and return the probabilities (b m v) too.
 
-    weight: of guidance, None for none, and then the logits are (b m v). watch: told
-    the "logits".
+    weight: of guidance, None for none, and then the logits are (b m v).
     """
     ops = call[0]
-    tell(watch, "logits", logits)
     logits = logits if weight is None else ops.guide(logits, weight)
     # a logit of -inf would have no probability, and nobody would see it in them
     logits = ops.check_finite(logits)

@@ -19,7 +19,7 @@ LEVELS = 1
 carries it over one border between two levels at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Difference:
     """A token that two runs drew otherwise, in the first step in which they do.
 

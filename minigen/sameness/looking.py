@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -23,15 +24,16 @@ from minigen.sameness.near_ties import (
     tie,
 )
 
-WATCHED = ("logits", "mixtures", "candidates", "group")
+WATCHED = ("mixtures", "candidates", "group")
 """What is remembered of what a run tells (`minigen.models.watching`)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """One step of one image, and all that was told on its way there.
 
-    told: {name: what was told, in order}, of WATCHED.
+    told: {name: what was told, in order}, of WATCHED; and "logits", of codes: first
+    those of both halves, where there is guidance.
     """
 
     pipe: object
@@ -59,12 +61,23 @@ def look(pipe, plan, recipe, i, index) -> Seen:
             parts = [np.array(pipe.ops.get(part), np.float64) for part in parts]
             told.setdefault(name, []).append(parts)
 
+    def hear(name):
+        # an op that is given logits
+        def heard(logits, *rest):
+            array = np.array(pipe.ops.get(logits), np.float64)
+            told.setdefault("logits", []).append([array])
+            return getattr(pipe.ops, name)(logits, *rest)
+
+        return heard
+
+    heard = {name: hear(name) for name in ("guide", "probabilities")}
+    ops = SimpleNamespace(**{**vars(pipe.ops), **heard})
     how = pipe.options(
         recipe.guidance, recipe.temperature, recipe.guidance_schedule,
         recipe.guided_steps, recipe.top_k, recipe.top_p, recipe.positions,
         recipe.guided_draw,
     )  # fmt: skip
-    model, image = (pipe.ops, pipe.generator.weights, pipe.config), recipe.first + i
+    model, image = (ops, pipe.generator.weights, pipe.config), recipe.first + i
     call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how
     for step in loop.steps(*call, first=image, watch=watch):
         if step.index == index:

@@ -56,7 +56,8 @@ def checking(schedule):
 
     memory = arrays.Interpreter()
     moves = {"empty": memory.empty, "put": memory.put, "get": memory.get}
-    device = SimpleNamespace(**moves, launch=launch, launched=[])
+    flag = memory.put(np.zeros(1, np.int64))
+    device = SimpleNamespace(**moves, flag=flag, launch=launch, launched=[])
     return device
 
 
@@ -226,11 +227,11 @@ def test_ordinary_draws_are_all_the_same():
 
 
 def test_a_near_tie_may_go_the_other_way():
-    """Weights below 2**-46 are lost: u = 0 finds the first that is not."""
+    """Weights below 2**-46 are lost, but to u = 0: others find the first that is not."""
     p = np.full((1, 1, 65), 2.0**-47, np.float32)
     p[0, 0, 64] = 1
-    u = np.zeros((1, 1), np.float32)
-    assert reference.draw(p, u).tolist() == [[0]]
+    u = np.full((1, 1), 2.0**-48, np.float32)
+    assert reference.draw(p, u).tolist() == drawn(p, 0 * u).tolist() == [[0]]
     tokens = drawn(p, u)
     assert tokens.tolist() == [[64]]
     assert assert_drawn(p, u, tokens) == 1
@@ -267,7 +268,7 @@ def test_the_number_of_threads_changes_nothing(kind):
     for threads in (32, 64, 96):
         tokens, weights, left = np.zeros(2, np.int64), np.zeros_like(z), z.copy()
         for kernel, arguments in (
-            (cuda._draw, (p, u, tokens)),
+            (cuda._draw, (p, u, tokens, np.zeros(1, np.int64))),
             (cuda._probabilities_top_k, (np.int64(60), left)),
             (cuda._probabilities_top_p, (np.int64(2**30), weights, left)),
         ):

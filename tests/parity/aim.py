@@ -227,8 +227,6 @@ def wrap(ops, tape: Tape, tokens, uniforms) -> SimpleNamespace:
 
 def keep_in(tape: Tape):
     def watch(name, memory):
-        if name != "state":
-            return
         tape.memories.append(
             [(np.array(state.conv), np.array(state.scan)) for state in memory.states]
         )

@@ -114,11 +114,6 @@ def traffic(function: str, result: Array, *arguments) -> int:
     if function in ("columns", "gather", "take"):
         # of the first array only what is copied
         return 2 * result.bytes + sum(a.bytes for a in arrays[1:])
-    if function == "draw_component":
-        weights, uniforms = arrays
-        # whoever is past all others has the last component, whatever its weight
-        needed = weights.bytes - weights.bytes // weights.shape[-1]
-        return needed + uniforms.bytes + result.bytes
     anew = [arguments[i] for i in MOVED_ON.get(function, ())]
     moved = sum(a.bytes for a in (*arrays, *anew)) + result.bytes
     if function in ("causal_conv_silu", "mamba2_step"):
