@@ -227,7 +227,7 @@ def test_ordinary_draws_are_all_the_same():
 
 
 def test_a_near_tie_may_go_the_other_way():
-    """Weights below 2**-46 are lost, but to u = 0: others find the first that is not."""
+    """Weights below 2**-46 are lost, but to u = 0: another finds one that is not."""
     p = np.full((1, 1, 65), 2.0**-47, np.float32)
     p[0, 0, 64] = 1
     u = np.full((1, 1), 2.0**-48, np.float32)
