@@ -16,7 +16,12 @@ def test_a_planted_bug_is_named(bug, tmp_path):
     planted.expect_named(bug, report)
 
 
-@pytest.mark.parametrize("kernel", sorted({bug.function for bug in planted_steps.BUGS}))
+FIRST, *OTHERS = sorted({bug.function for bug in planted_steps.BUGS})
+
+
+@pytest.mark.parametrize(
+    "kernel", [FIRST, *(pytest.param(k, marks=pytest.mark.slow) for k in OTHERS)]
+)
 def test_what_it_was_planted_into_is_well(kernel, tmp_path):
     (tmp_path / "mine.py").write_text(inspect.getsource(cuda))
     where = f"{tmp_path / 'mine.py'}:{kernel}"

@@ -124,6 +124,7 @@ LONG = {
     ("kl/tiny_novar", "interpreter"),
     ("mamba_ops/mamba1_module", "interpreter"),
     ("mamba_ops/mamba2_module", "interpreter"),
+    ("mar_diffloss/psample_tiny", "interpreter"),
 }
 """Cases and backends that only --slow replays."""
 
