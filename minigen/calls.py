@@ -198,10 +198,6 @@ def _expect_number(signature, argument, value):
         )
 
 
-def _is_whole(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def _expect_array(signature, argument, value, file):
     name = f"{signature.name}: {argument.name}"
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
