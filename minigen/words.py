@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 
 LONGEST = 2000
 """Characters of a name or a message that are shown; of more, the middle is left out."""
@@ -39,6 +40,55 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def gigabytes(size: float) -> str:
+    """Return a size in bytes as one reads it.
+
+    >>> gigabytes(319_845_376 * 4), gigabytes(1_400_000), gigabytes(16_400)
+    ('1.28 GB', '1.40 MB', '16.40 KB')
+    """
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size} B"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as one reads it.
+
+    >>> duration(12.345), duration(0.0123)
+    ('12.35 s', '12.3 ms')
+    """
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
+
+
+def table(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
+    """Align cells in columns two spaces apart; those numbered in `right` to the right.
+
+    Cells are printable, whatever they hold: a row is one line.
+
+    >>> print(table([("name", "size"), ("arpg", 3.5)], right=[1]))
+    name  size
+    arpg   3.5
+    """
+    cells = [list(map(printable, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
+    """Return the rows, the first of them the header, as a Markdown table."""
+    header, *rest = [list(map(printable, row)) for row in rows]
+    rule = ["---:" if i in right else "---" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rest))
 
 
 def say(*lines, stream=None) -> None:

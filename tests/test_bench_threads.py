@@ -8,7 +8,7 @@ import time
 import pytest
 
 from minigen.bench import threads
-from minigen.commands.terminal import markdown
+from minigen.words import markdown
 
 numba = pytest.importorskip("numba")
 

@@ -20,10 +20,10 @@ from minigen.catalogue import parameters
 from minigen.checkpoints import convert, names, read_checkpoint
 from minigen.checkpoints.load import family_of
 from minigen.cli import app
-from minigen.commands.terminal import gigabytes
 from minigen.config import PRESETS
 from minigen.pipeline import Pipeline
 from minigen.show import files
+from minigen.words import gigabytes
 
 NAMES = {
     "G": "arpg-mnist", "R": "gpt-mnist", "M": "aim-mnist", "A": "arinar-mnist",

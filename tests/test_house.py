@@ -127,6 +127,13 @@ def test_torch_is_imported_by_training_only():
             assert ROOT / "training" in path.parents, path
 
 
+def test_nothing_below_the_command_line_imports_it():
+    for path in FILES:
+        if path.parent.name != "commands" and path.name != "cli.py":
+            named = [n for n in imports(path) if n.startswith("minigen.commands")]
+            assert not named, path
+
+
 def test_no_inheritance():
     for path in FILES:
         if path.name == "errors.py" or ROOT / "training" in path.parents:

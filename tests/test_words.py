@@ -18,7 +18,7 @@ import minigen
 from minigen import cli, errors
 from minigen.commands import terminal
 from minigen.show import files
-from minigen.words import LONGEST, printable, say, say_json
+from minigen.words import LONGEST, markdown, printable, say, say_json, table
 
 PACKAGE = Path(minigen.__file__).parent
 
@@ -97,9 +97,9 @@ def test_json_is_valid_and_true(capsys):
 
 
 def test_cells_and_progress_are_printable(monkeypatch):
-    text = terminal.table([("name", "size"), (EVIL, 1), ("[red]x", 2)], right=[1])
+    text = table([("name", "size"), (EVIL, 1), ("[red]x", 2)], right=[1])
     assert text.split("\n")[1] == f"{TAME}     1" and is_tame(text)
-    assert is_tame(terminal.markdown([("a",), (EVIL,)]))
+    assert is_tame(markdown([("a",), (EVIL,)]))
     screen = io.StringIO()
     screen.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", screen)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from minigen.bench.compare import PARTS, Comparison, seconds
 from minigen.bench.growth import FLAT, Growth
 from minigen.bench.heads import REPORTED, Heads
-from minigen.commands.terminal import duration, gigabytes, table
 from minigen.config import PRESETS
 from minigen.extras import install
+from minigen.words import duration, gigabytes, table
 
 
 def comparison(found: Comparison) -> str:

@@ -6,8 +6,7 @@ import html
 import textwrap
 from dataclasses import dataclass
 
-from minigen.commands.terminal import table
-from minigen.words import escaped
+from minigen.words import escaped, table
 
 
 @dataclass(frozen=True)

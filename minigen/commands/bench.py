@@ -12,8 +12,6 @@ from minigen.checks import choice
 from minigen.commands import options as o
 from minigen.commands.terminal import (
     complain,
-    gigabytes,
-    markdown,
     new_app,
     reported,
     say,
@@ -21,6 +19,7 @@ from minigen.commands.terminal import (
     say_text,
     tell,
 )
+from minigen.words import gigabytes, markdown
 
 app = new_app("Time full-size models; no download is needed.")
 

@@ -9,17 +9,10 @@ import typer
 
 from minigen.checks import near
 from minigen.commands import options as o
-from minigen.commands.terminal import (
-    markdown,
-    progress,
-    reported,
-    say,
-    say_json,
-    say_text,
-    table,
-)
+from minigen.commands.terminal import progress, reported, say, say_json, say_text
 from minigen.defaults import GENERAL, settle
 from minigen.errors import InputError
+from minigen.words import markdown, table
 
 FEW = 1000
 """Below so many images a Frechet distance is mostly the noise of its covariance."""

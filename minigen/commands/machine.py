@@ -13,16 +13,15 @@ from minigen.checks import near
 from minigen.commands import options as o
 from minigen.commands.terminal import (
     compiling,
-    gigabytes,
     is_kernel,
     kernel_name,
     reported,
     say,
     say_json,
     say_text,
-    table,
 )
 from minigen.errors import InputError
+from minigen.words import gigabytes, table
 
 
 @reported

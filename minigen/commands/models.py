@@ -8,14 +8,8 @@ from typing import Annotated
 import typer
 
 from minigen.commands import options as o
-from minigen.commands.terminal import (
-    gigabytes,
-    reported,
-    say,
-    say_json,
-    say_text,
-    table,
-)
+from minigen.commands.terminal import reported, say, say_json, say_text
+from minigen.words import gigabytes, table
 
 
 @reported

@@ -10,7 +10,8 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.sample import prepare, run
-from minigen.commands.terminal import reported, say, say_json, say_text, table
+from minigen.commands.terminal import reported, say, say_json, say_text
+from minigen.words import table
 
 
 @reported

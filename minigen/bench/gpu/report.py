@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.commands.terminal import duration, table
+from minigen.words import duration, table
 
 
 def floor(row: dict, ceilings: dict) -> float:
