@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, TypeAlias
 
+from minigen.config import aim, arinar, arpg, judge, kl, llamagen, mar, vq
 from minigen.config.aim import AimConfig, Mamba1Config, Mamba2Config
 from minigen.config.arinar import ArinarConfig
 from minigen.config.arpg import ArpgConfig
@@ -17,7 +18,6 @@ from minigen.config.judge import JudgeConfig
 from minigen.config.kl import KlConfig
 from minigen.config.llamagen import GptConfig
 from minigen.config.mar import MarConfig
-from minigen.config.presets import PRESETS, Config, GeneratorConfig, TokenizerConfig
 from minigen.config.vq import VqConfig
 from minigen.errors import ConfigError
 
@@ -41,6 +41,12 @@ __all__ = [
     "to_dict",
 ]
 
+GeneratorConfig: TypeAlias = (
+    ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig
+)
+TokenizerConfig: TypeAlias = VqConfig | KlConfig
+Config: TypeAlias = GeneratorConfig | TokenizerConfig | JudgeConfig
+
 FAMILIES: dict[str, type[Config]] = {
     "arpg": ArpgConfig,
     "llamagen": GptConfig,
@@ -53,6 +59,13 @@ FAMILIES: dict[str, type[Config]] = {
 }
 """The configuration class of each model family."""
 
+PRESETS: dict[str, Config] = {
+    **arpg.PRESETS, **llamagen.PRESETS, **aim.PRESETS, **arinar.PRESETS, **mar.PRESETS,
+    **vq.PRESETS, **kl.PRESETS, **judge.PRESETS,
+}  # fmt: skip
+# the small models, trained on MNIST padded to 32 x 32, follow the large ones
+PRESETS = dict(sorted(PRESETS.items(), key=lambda preset: "mnist" in preset[0]))
+"""Every named configuration, by the name `minigen models` prints."""
 
 MOST = 2**20
 """The largest whole number in a configuration; the released ones have 50 thousand."""

@@ -64,7 +64,7 @@ class Mamba1Config:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba1Config:
         """Build from the original's constructor arguments (`d_model`, ...)."""
-        return from_upstream(cls, arguments, MIXER_NAMES, MIXER_SPEED)
+        return from_upstream(cls, arguments, MIXER_NAMES, MIXER_SPEED, {})
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Mamba2Config:
             "headdim": "head_size", "ngroups": "groups", "rmsnorm": "normalise",
             "norm_before_gate": "norm_first",
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, MIXER_SPEED)
+        return from_upstream(cls, arguments, names, MIXER_SPEED, {})
 
 
 @dataclass(frozen=True)
@@ -225,4 +225,22 @@ class AimConfig:
         }  # fmt: skip
         if "num_groups" not in arguments:
             arguments["num_groups"] = 1
-        return from_upstream(cls, arguments, names, TRAINING)
+        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+
+
+PRESETS = {
+    "aim-b": AimConfig(width=768, layers=24),
+    "aim-l": AimConfig(condition_groups=4),
+    "aim-xl": AimConfig(width=1536, condition_groups=4),
+    # inferred: announced with 1.3 billion parameters, never released
+    "aim-1b": AimConfig(width=2048, condition_groups=4),
+    "aim-mnist": AimConfig(
+        width=128,
+        layers=7,
+        vocabulary=64,
+        classes=10,
+        tokens=64,
+        state_size=32,
+        head_size=32,
+    ),
+}

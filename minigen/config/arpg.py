@@ -93,4 +93,20 @@ class ArpgConfig:
             "ffn_dim_multiplier": "hidden_multiplier",
             "rope_base": "rope_base", "norm_eps": "norm_eps",
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, TRAINING)
+        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+
+
+PRESETS = {
+    "arpg-l": ArpgConfig(),
+    "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
+    "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
+    "arpg-mnist": ArpgConfig(
+        width=128,
+        layers=6,
+        heads=4,
+        vocabulary=64,
+        classes=10,
+        tokens=64,
+        multiple_of=32,
+    ),
+}

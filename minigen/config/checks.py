@@ -50,25 +50,24 @@ def from_upstream(
     arguments: Mapping[str, Any],
     names: Mapping[str, str],
     ignored: Collection[str],
+    presets: Mapping[str, Kind],
 ) -> Kind:
     """Build a configuration from an original's constructor arguments.
 
-    names: our field for each of them; ignored: those that change nothing here. The
-    argument `name` stands for all sizes of that preset. Raises ConfigError.
+    names: our field for each of them; ignored: those that change nothing here;
+    presets: those of the class, and the argument `name` stands for all sizes of one.
+    Raises ConfigError.
     """
-    # the presets are made of the configurations that call this
-    from minigen.config.presets import PRESETS
-
     arguments = dict(arguments)
     values: dict[str, Any] = {}
     if "name" in arguments:
         name = str(arguments.pop("name")).lower()
-        if not isinstance(PRESETS.get(name), cls):
+        if name not in presets:
             raise ConfigError(
                 f"{name!r} is not a preset of {cls.__name__}; known: "
-                + ", ".join(n for n, c in PRESETS.items() if isinstance(c, cls))
+                f"{', '.join(presets)}"
             )
-        values.update(asdict(PRESETS[name]))
+        values.update(asdict(presets[name]))
     unknown = set(arguments) - set(names) - ignored
     if unknown:
         raise ConfigError(

@@ -20,3 +20,6 @@ class JudgeConfig:
     def side(self) -> int:
         """Pixels of an image along each side: halved at every level, 2 are left."""
         return 2 ** (len(self.widths) + 1)
+
+
+PRESETS = {"judge-mnist": JudgeConfig()}

@@ -94,4 +94,12 @@ class KlConfig:
             "embed_dim": "channels", "use_variational": "variational",
             "attention": "attention", "decoder_attention": "decoder_attention",
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, TRAINING)
+        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+
+
+PRESETS = {
+    "kl-16": KlConfig(),
+    "kl-mnist": KlConfig(
+        base=32, multipliers=(1, 1, 2), channels=4, attention=(2,), scale=1.0072
+    ),
+}

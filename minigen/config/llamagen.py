@@ -106,5 +106,22 @@ class GptConfig:
             "multiple_of": "multiple_of", "ffn_dim_multiplier": "hidden_multiplier",
             "rope_base": "rope_base", "norm_eps": "norm_eps",
         }  # fmt: skip
-        config = from_upstream(cls, arguments, names, TRAINING)
+        config = from_upstream(cls, arguments, names, TRAINING, PRESETS)
         return replace(config, no_class=dropped > 0)
+
+
+PRESETS = {
+    "gpt-b": GptConfig(),
+    "gpt-l": GptConfig(width=1024, layers=24, heads=16),
+    "gpt-xl": GptConfig(width=1280, layers=36, heads=20),
+    "gpt-xxl": GptConfig(width=1536, layers=48, heads=24),
+    "gpt-mnist": GptConfig(
+        width=128,
+        layers=6,
+        heads=4,
+        vocabulary=64,
+        classes=10,
+        tokens=64,
+        multiple_of=32,
+    ),
+}

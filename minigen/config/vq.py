@@ -73,4 +73,13 @@ class VqConfig:
             "codebook_size": "codes", "codebook_embed_dim": "code_size",
             "codebook_l2_norm": "unit_codes",
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, TRAINING)
+        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+
+
+PRESETS = {
+    "vq-16": VqConfig(),
+    "vq-8": VqConfig(multipliers=(1, 2, 2, 4)),
+    "vq-mnist": VqConfig(
+        base=32, multipliers=(1, 1, 2), latent=32, codes=64, code_size=8
+    ),
+}
