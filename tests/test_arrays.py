@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from minigen import arrays, simt
-from minigen.arrays import ALIGNMENT, Arena, Interpreter
+from minigen.arena import ALIGNMENT, Arena, round_up
+from minigen.arrays import Interpreter
 from minigen.errors import BackendError
 from minigen.target import cuda, gpu_kernel
 
@@ -107,7 +108,7 @@ def test_memory_is_asked_for_when_a_chunk_is_full():
 
 def test_round_up_wastes_an_eighth_at_most():
     for size in (1, 255, 256, 257, 4097, 10**6 + 1, 2**30 + 1):
-        room = arrays.round_up(size)
+        room = round_up(size)
         assert size <= room <= max(size + ALIGNMENT, size * 9 / 8)
 
 

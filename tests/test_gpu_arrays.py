@@ -23,6 +23,7 @@ from numba.cuda.dispatcher import CUDADispatcher, _Kernel
 from numba.cuda.typing.typeof import Purpose, typeof
 
 from minigen import arrays, backends, extras, flags, plans, recorded, target
+from minigen.arena import ALIGNMENT
 from minigen.bench.gpu import cases, parts, timing
 from minigen.checking.specs.spec import several
 from minigen.checking.strategies import WEIGHT_DTYPES
@@ -259,7 +260,7 @@ def test_arrays_come_from_one_allocation(machine, gpu):
     kept = [gpu.empty(100) for _ in range(50)]
     assert [entry[0] for entry in machine.log].count("memalloc") == 1
     assert len({address(a) for a in kept}) == 50
-    assert all(address(a) % arrays.ALIGNMENT == 0 for a in kept)
+    assert all(address(a) % ALIGNMENT == 0 for a in kept)
 
 
 def test_a_launch_has_plain_ints_and_our_stream(machine, gpu):

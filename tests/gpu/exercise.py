@@ -8,6 +8,7 @@ Within one large allocation a stray access would go unseen; here it leaves its a
 from __future__ import annotations
 
 from minigen import arrays
+from minigen.arena import Block
 from minigen.checking import specs
 from minigen.checking.strategies import WEIGHT_DTYPES
 from tests.kernels import collect
@@ -22,7 +23,7 @@ class Exact:
     def take(self, size):
         address, owner = arrays._device_memory(max(size, 1))
         self._owners[address] = owner
-        return arrays.Block(address, size, self)
+        return Block(address, size, self)
 
     def give_back(self, block):
         del self._owners[block.address]
