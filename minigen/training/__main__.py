@@ -15,30 +15,22 @@ import tempfile
 import torch
 
 from minigen.errors import MinigenError
-from minigen.training import tasks
+from minigen.training import aim, arinar, arpg, judge, kl, llamagen, mar, vq
 from minigen.words import complain
 
 TASKS = {
-    "vq": tasks.train_vq,
-    "kl": tasks.train_kl,
-    "arpg": tasks.train_arpg,
-    "gpt": tasks.train_gpt,
-    "aim": tasks.train_aim,
-    "arinar": tasks.train_arinar,
-    "mar": tasks.train_mar,
-    "judge": tasks.train_judge,
+    "vq": vq,
+    "kl": kl,
+    "arpg": arpg,
+    "gpt": llamagen,
+    "aim": aim,
+    "arinar": arinar,
+    "mar": mar,
+    "judge": judge,
 }
+"""Who trains each small model: the module of its twin."""
+
 MASKED = "arinar", "mar"
-DEFAULTS = {
-    "vq": {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
-    "kl": {"steps": 6000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1},
-    "arpg": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
-    "gpt": {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
-    "aim": {"steps": 4000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0},
-    "arinar": {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0},
-    "mar": {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0},
-    "judge": {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2},
-}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -46,7 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="python -m minigen.training", description=__doc__
     )
     commands = parser.add_subparsers(dest="name", required=True)
-    for name, defaults in DEFAULTS.items():
+    for name, task in TASKS.items():
         command = commands.add_parser(
             name, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
@@ -95,7 +87,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             add("--spread", type=float, default=0.25, help=f"deviation of the {share}")
         if name == "arpg":
             add("--misplace", type=float, default=0.0, help="of early content tokens")
-        command.set_defaults(**defaults)
+        command.set_defaults(**task.DEFAULTS)
     return parser.parse_args(arguments)
 
 
@@ -127,7 +119,7 @@ def meet(rank: int, args: argparse.Namespace, meeting: str):
 def work(rank: int, args: argparse.Namespace) -> int:
     torch.set_num_threads(max(1, args.threads // args.workers))
     try:
-        TASKS[args.name](args)
+        TASKS[args.name].train(args)
     except MinigenError as error:
         if rank == 0:
             complain(error)

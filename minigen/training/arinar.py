@@ -11,6 +11,7 @@ model_head/arhead_gmm.py, module/adaln.py. minigen's own forward pass is
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import dataclass
 
@@ -21,9 +22,13 @@ from torch import Tensor, nn
 from minigen.config import ArinarConfig
 from minigen.errors import InputError
 from minigen.models.mixture_head import BEHAVIOURS, CANDIDATES, EPS, SHARE, inner_weight
-from minigen.training import mae
-from minigen.training.aim import modulation
-from minigen.training.arpg import Cache, Dropouts, attend, widen
+from minigen.training import mae, trainer
+from minigen.training.layers import Cache, Dropouts, attend, modulation, widen
+from minigen.training.masked import loss_on_test, train_masked
+from minigen.words import say
+
+DEFAULTS = {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0}
+"""Of the options of its training."""
 
 
 @dataclass(frozen=True)
@@ -277,3 +282,14 @@ def bits_per_feature(loss: float, features: int) -> float:
     The density is that of continuous numbers, so it may well be below 0.
     """
     return (loss / features + 0.5 * math.log(2 * math.pi)) / math.log(2)
+
+
+def train(args: argparse.Namespace) -> nn.Module:
+    def loss(model, *given, generator):
+        return training_loss(model, *given)
+
+    average = train_masked(Arinar, "arinar-mnist", loss, args)
+    bits = bits_per_feature(loss_on_test(average, loss, args), average.config.features)
+    if trainer.rank() == 0:
+        say(f"{bits:.4f} bits a feature of the test digits, one token after the other")
+    return average

@@ -6,6 +6,7 @@ Source: arXiv 2503.10568; hp-l33/ARPG models/arpg.py. minigen's own forward pass
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,105 +16,23 @@ from torch import Tensor, nn
 
 from minigen.config import ArpgConfig
 from minigen.errors import InputError
+from minigen.training import trainer
+from minigen.training.generators import new_generator, tokens_of
+from minigen.training.layers import (
+    Cache,
+    Dropouts,
+    RmsNorm,
+    SwiGlu,
+    attend,
+    draw_noise,
+    keep_top,
+    linear,
+    rotary_table,
+    rotate,
+)
 
-
-@dataclass(frozen=True)
-class Dropouts:
-    """Training-only probabilities; `label` replaces the class by "no condition"."""
-
-    token: float = 0.1
-    residual: float = 0.1
-    hidden: float = 0.1
-    label: float = 0.1
-
-
-def rotary_table(config: ArpgConfig, side: int | None = None) -> Tensor:
-    """(1 + y*x, e/2, 2) cosines and sines; row 0, the class token's, is zero.
-
-    The first half of the pairs turns with the row of the grid, the second with its
-    column.
-    """
-    side, half = side or config.side, config.head_size // 2
-    frequencies = config.rope_base ** -(torch.arange(0, half, 2).float() / half)
-    angles = torch.outer(torch.arange(side).float(), frequencies)
-    rows = angles[:, None].expand(side, side, -1)
-    columns = angles[None].expand(side, side, -1)
-    angles = torch.cat([rows, columns], -1).flatten(0, 1)
-    table = torch.stack([angles.cos(), angles.sin()], -1)
-    return torch.cat([torch.zeros_like(table[:1]), table])
-
-
-def widen(x: Tensor) -> Tensor:
-    """bfloat16 and float16 become float32; the rest stays."""
-    return x.float() if x.dtype.itemsize < 4 else x
-
-
-def rotate(x: Tensor, turns: Tensor) -> Tensor:
-    """Turn the interleaved pairs of x (b n h e) by `turns` (b n e/2 2), in float32."""
-    a, b = widen(x).unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = turns.unsqueeze(2).unbind(-1)
-    return (
-        torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).type_as(x)
-    )
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    """softmax(q k^T / sqrt(e)) v, all (b h . e)."""
-    if not torch.is_autocast_enabled("cpu"):
-        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    # on a CPU the backward pass in bfloat16 takes three times as long as in float32
-    with torch.autocast("cpu", enabled=False):
-        return F.scaled_dot_product_attention(*map(widen, (q, k, v)), is_causal=causal)
-
-
-def linear(source: int, target: int) -> nn.Linear:
-    layer = nn.Linear(source, target, bias=False)
-    nn.init.normal_(layer.weight, std=0.02)
-    return layer
-
-
-class RmsNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) in float32, cast back, then times the weight."""
-
-    def __init__(self, config: ArpgConfig):
-        super().__init__()
-        self.eps = config.norm_eps
-        self.weight = nn.Parameter(torch.ones(config.width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        wide = widen(x)
-        y = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return y.type_as(x) * self.weight
-
-
-class SwiGlu(nn.Module):
-    """w2(silu(w1 x) * w3 x)."""
-
-    def __init__(self, config: ArpgConfig, dropout: float):
-        super().__init__()
-        self.w1 = linear(config.width, config.hidden)
-        self.w3 = linear(config.width, config.hidden)
-        self.w2 = linear(config.hidden, config.width)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.w2(F.silu(self.w1(x)) * self.w3(x)))
-
-
-@dataclass
-class Cache:
-    """Keys and values (b h n e) of one layer, filled up to `used`."""
-
-    keys: Tensor
-    values: Tensor
-    used: int = 0
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append k and v (b h n e); returns all that the cache then holds."""
-        start, self.used = self.used, self.used + k.shape[2]
-        self.keys[:, :, start : self.used] = k
-        self.values[:, :, start : self.used] = v
-        return self.keys[:, :, : self.used], self.values[:, :, : self.used]
+DEFAULTS = {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0}
+"""Of the options of its training."""
 
 
 class Attention(nn.Module):
@@ -194,8 +113,9 @@ class Decoders(nn.Module):
 class Arpg(nn.Module):
     """The model under the original's names, initialised as the original is."""
 
-    def __init__(self, config: ArpgConfig, dropouts: Dropouts = Dropouts()):
+    def __init__(self, config: ArpgConfig, dropouts: Dropouts | None = None):
         super().__init__()
+        dropouts = dropouts or Dropouts()
         self.config, self.dropouts = config, dropouts
         self.embeddings = nn.Embedding(
             config.vocabulary + 1 + config.classes + 2, config.width
@@ -262,14 +182,6 @@ class Step:
     tokens: Tensor  # (b m)
 
 
-def keep_top(logits: Tensor, k: int) -> Tensor:
-    """Logits strictly below the k-th largest become -inf; k = 0 keeps all."""
-    if k < 1:
-        return logits
-    least = logits.topk(min(k, logits.shape[-1])).values[..., -1:]
-    return logits.masked_fill(logits < least, -torch.inf)
-
-
 @torch.no_grad()
 def decode(
     model: Arpg,
@@ -322,15 +234,44 @@ def decode(
         ids = torch.cat([drawn, drawn])
 
 
-def draw_noise(noise, queries: slice, p: Tensor, generator) -> Tensor:
-    if noise is not None:
-        return noise[:, queries]
-    return torch.empty_like(p).exponential_(generator=generator)
-
-
 def generate(model: Arpg, labels: Tensor, order: Tensor, counts: list[int], **options):
     """Tokens (b n) in raster order, drawn by `decode` with its options."""
     tokens = torch.empty(len(labels), len(order), dtype=torch.long)
     for step in decode(model, labels, order, counts, **options):
         tokens[:, step.positions] = step.tokens
     return tokens
+
+
+def train(args: argparse.Namespace) -> nn.Module:
+    tokens, labels = tokens_of(args)
+    model, compiled = new_generator(Arpg, "arpg-mnist", args)
+    versions, digits, n = tokens.shape
+
+    def loss(step, g):
+        index = torch.randint(digits, (args.batch,), generator=g)
+        version = torch.randint(versions, (args.batch,), generator=g)
+        order = torch.rand(args.batch, n, generator=g).argsort(1)
+        uniforms = torch.rand(args.batch, generator=g)
+        chosen = tokens[version, index].long()
+        places = misplace(order, args.misplace, g)
+        with trainer.autocast(args):
+            return {
+                "loss": training_loss(
+                    compiled, chosen, labels[index], order, uniforms, places
+                )
+            }
+
+    return trainer.train(model, loss, args)
+
+
+def misplace(order: Tensor, most: float, g: torch.Generator) -> Tensor:
+    """Positions (b n) to read content from: the earlier, the more often a random one.
+
+    Without tokens around it no query knows where on the grid it stands (the class
+    token's key is zero), so the first tokens drawn belong anywhere. Trained on contents
+    that begin so, the model does not believe them more than they deserve.
+    """
+    b, n = order.shape
+    chance = most * torch.exp(-torch.arange(n) / 4)
+    elsewhere = torch.randint(n, (b, n), generator=g)
+    return torch.where(torch.rand(b, n, generator=g) < chance, elsewhere, order)

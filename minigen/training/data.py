@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,13 @@ def to_grey(images: Tensor) -> Tensor:
 def draw_shifts(count: int, most: int, generator: torch.Generator) -> Tensor:
     """Rows and columns (2 b) to shift by, each -most to most."""
     return torch.randint(-most, most + 1, (2, count), generator=generator)
+
+
+def draw_images(grey: Tensor, args: argparse.Namespace, g: torch.Generator):
+    """Indices (b) and the images (b 3 y x) there, shifted by up to `args.shift`."""
+    index = torch.randint(len(grey), (args.batch,), generator=g)
+    rows, columns = draw_shifts(args.batch, args.shift, g)
+    return index, to_input(shift(grey[index], rows, columns))
 
 
 @torch.no_grad()

@@ -23,9 +23,8 @@ from minigen.training import aim, llamagen
 from minigen.training.aim import Aim
 from minigen.training.arpg import Arpg, generate
 from minigen.training.data import read_mnist, to_grey, to_input, tokenize
-from minigen.training.judge import Judge
+from minigen.training.judge import Judge, classify
 from minigen.training.llamagen import Gpt
-from minigen.training.tasks import classify
 from minigen.training.trainer import read
 from minigen.training.vq import Vq
 from minigen.words import complain, say

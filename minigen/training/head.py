@@ -23,7 +23,7 @@ from minigen.models.diffusion_head import STEPS, schedule
 from minigen.training import mae, trainer
 from minigen.training.data import read_mnist
 from minigen.training.mar import Mar
-from minigen.training.tasks import draw_latents
+from minigen.training.masked import draw_latents
 from minigen.words import say
 from minigen.writing import check_place
 

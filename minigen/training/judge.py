@@ -16,15 +16,22 @@ Images come as (b 3 y x) in [-1, 1]; the features are what distances are measure
 
 from __future__ import annotations
 
+import argparse
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import JudgeConfig
+from minigen.config import PRESETS, JudgeConfig
+from minigen.training import trainer
+from minigen.training.data import draw_images, read_mnist, to_input
 from minigen.training.vq import group_norm
+from minigen.words import say
 
 SMALLEST = 4  # rows and columns of the deepest level
+DEFAULTS = {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2}
+"""Of the options of its training."""
 
 
 class Level(nn.Module):
@@ -60,3 +67,27 @@ class Judge(nn.Module):
         x = F.silu(self.norm_out(x)).movedim(1, -1).flatten(1)
         features = self.features(x)
         return features, self.head(features)
+
+
+def train(args: argparse.Namespace) -> nn.Module:
+    grey, labels = read_mnist(args.data, "train")
+    torch.manual_seed(args.seed)
+    model = Judge(PRESETS["judge-mnist"])
+
+    def loss(step, g):
+        index, images = draw_images(grey, args, g)
+        with trainer.autocast(args):
+            _, logits = model(images)
+        return {"cross_entropy": F.cross_entropy(logits.float(), labels[index])}
+
+    average = trainer.train(model, loss, args)
+    test, answers = read_mnist(args.data, "test")
+    say(f"test accuracy {(classify(average, test) == answers).float().mean():.4f}")
+    return average
+
+
+@torch.no_grad()
+def classify(judge: nn.Module, grey: Tensor, batch: int = 250) -> Tensor:
+    """(b y x) uint8 digits -> the classes (b) that the judge sees in them."""
+    judge.eval()
+    return torch.cat([judge(to_input(part))[1].argmax(1) for part in grey.split(batch)])

@@ -6,6 +6,7 @@ NCHW here as there; minigen's own forward pass is `minigen.models.kl`.
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,11 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import KlConfig
+from minigen.config import PRESETS, KlConfig
+from minigen.training import trainer
+from minigen.training.data import draw_images, read_mnist, to_input
 from minigen.training.vq import Attention, Down, Residual, Up, group_norm
+from minigen.words import say
 
 LOG_VARIANCES = -30.0, 20.0
 """What the encoder says of a variance is cut to this."""
+
+DEFAULTS = {"steps": 6000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1}
+"""Of the options of its training."""
 
 
 @dataclass(frozen=True)
@@ -180,3 +187,39 @@ def training_losses(
         "l1": F.l1_loss(drawn, images),
         "kl": weight * posterior.kl().mean() / posterior.mean[0].numel(),
     }
+
+
+def train(args: argparse.Namespace) -> nn.Module:
+    grey, _ = read_mnist(args.data, "train")
+    torch.manual_seed(args.seed)
+    model = Kl(PRESETS["kl-mnist"])
+    if args.start:
+        model.load_state_dict(trainer.read(args.start)["ema"])
+    side = grey.shape[1] // model.config.factor
+    shape = args.batch, model.config.channels, side, side
+
+    def loss(step, g):
+        _, images = draw_images(grey, args, g)
+        noise = torch.randn(shape, generator=g)
+        with trainer.autocast(args):
+            return training_losses(model, images, noise, args.kl)
+
+    average = trainer.train(model, loss, args)
+    if trainer.rank() == 0:
+        deviation = deviation_of(average, grey[:1000])
+        say(
+            f"samples deviate by {deviation:.4f} from 0, so that kl-mnist's scale "
+            f"should be {1 / deviation:.4f}"
+        )
+    return average
+
+
+@torch.no_grad()
+def deviation_of(kl: Kl, grey: Tensor, batch: int = 50) -> float:
+    """How far samples of the posteriors of (b y x) uint8 digits lie from 0."""
+    kl.eval()
+    squares = []
+    for part in grey.split(batch):
+        posterior = kl.encode(to_input(part))
+        squares.append(posterior.mean.square() + posterior.log_variance.exp())
+    return torch.cat(squares).mean().sqrt().item()

@@ -7,6 +7,7 @@ generate.py. minigen's own forward pass is `minigen.models.llamagen`.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 
 from minigen.config import GptConfig
 from minigen.errors import InputError
-from minigen.training.arpg import (
+from minigen.training import trainer
+from minigen.training.generators import new_generator, tokens_of
+from minigen.training.layers import (
     Cache,
     Dropouts,
     RmsNorm,
@@ -28,6 +31,9 @@ from minigen.training.arpg import (
     rotary_table,
     rotate,
 )
+
+DEFAULTS = {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0}
+"""Of the options of its training."""
 
 
 class Attention(nn.Module):
@@ -214,3 +220,24 @@ def generate(model: Gpt, labels: Tensor, count: int | None = None, **options) ->
     """Tokens (b n) in raster order, drawn by `decode` with its options."""
     steps = decode(model, labels, count, **options)
     return torch.cat([step.tokens for step in steps], 1)
+
+
+def train(args: argparse.Namespace) -> nn.Module:
+    return train_raster(Gpt, "gpt-mnist", training_loss, args)
+
+
+def train_raster(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Module:
+    """Train a generator that draws tokens row by row."""
+    tokens, labels = tokens_of(args)
+    model, compiled = new_generator(twin, preset, args)
+    versions, digits, _ = tokens.shape
+
+    def loss(step, g):
+        index = torch.randint(digits, (args.batch,), generator=g)
+        version = torch.randint(versions, (args.batch,), generator=g)
+        uniforms = torch.rand(args.batch, generator=g)
+        chosen = tokens[version, index].long()
+        with trainer.autocast(args):
+            return {"loss": loss_of(compiled, chosen, labels[index], uniforms)}
+
+    return trainer.train(model, loss, args)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from minigen.config import ArinarConfig, MarConfig
 from minigen.models.mae import EPS
-from minigen.training.arpg import Dropouts, attend
+from minigen.training.layers import Dropouts, attend
 
 FEWEST, SPREAD = 0.7, 0.25
 """What share of the tokens the original's training hides: a normal number of mean 1 and

@@ -10,6 +10,7 @@ minigen's own forward pass is `minigen.models.mar`.
 
 from __future__ import annotations
 
+import argparse
 import math
 
 import numpy as np
@@ -19,9 +20,13 @@ from torch import Tensor, nn
 
 from minigen.config import MarConfig
 from minigen.models.diffusion_head import EPS, SLOWEST, STEPS, WAVES, schedule
-from minigen.training import mae
-from minigen.training.aim import modulation
-from minigen.training.arpg import Dropouts, widen
+from minigen.training import mae, trainer
+from minigen.training.layers import Dropouts, modulation, widen
+from minigen.training.masked import loss_on_test, train_masked
+from minigen.words import say
+
+DEFAULTS = {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0}
+"""Of the options of its training."""
 
 REPEATS = 4
 """How often a token is noised in a training step: `diffusion_batch_mul`."""
@@ -260,3 +265,11 @@ def training_loss(
     numbers = torch.randint(STEPS, sizes, generator=generator)
     noise = normal((*sizes, tokens.shape[-1]), generator)
     return model(tokens, labels, known, masked, numbers, noise).mean()
+
+
+def train(args: argparse.Namespace) -> nn.Module:
+    average = train_masked(Mar, "mar-mnist", training_loss, args)
+    loss = loss_on_test(average, training_loss, args)
+    if trainer.rank() == 0:
+        say(f"loss of the test digits, one token after the other: {loss:.4f}")
+    return average

@@ -8,15 +8,20 @@ Source: arXiv 2406.11838 (MAR), section 3.4; LTH14/mar models/mar.py::sample_tok
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from minigen.config import PRESETS
 from minigen.models.masked import guidance_weight
 from minigen.sample import Options
-from minigen.training import mae
+from minigen.training import mae, trainer
+from minigen.training.data import measure, read_mnist
+from minigen.training.generators import moments_of, new_generator, read_tokenizer
+from minigen.training.kl import Kl, posterior_of
 
 
 @dataclass(frozen=True)
@@ -83,3 +88,56 @@ def generate(
         rows = step.positions[..., None].expand_as(step.tokens)
         tokens.scatter_(1, rows, step.tokens)
     return tokens
+
+
+def train_masked(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Module:
+    """Train a generator that draws latents, any set of them after any other.
+
+    loss_of(model, tokens, labels, known, masked, generator=..)
+    """
+    moments, labels = moments_of(args)
+    model, compiled = new_generator(twin, preset, args)
+    versions, digits = moments.shape[:2]
+
+    def loss(step, g):
+        index = torch.randint(digits, (args.batch,), generator=g)
+        version = torch.randint(versions, (args.batch,), generator=g)
+        tokens = draw_latents(moments[version, index], g)
+        uniforms = torch.rand(args.batch, generator=g)
+        told = mae.hidden_labels(model, labels[index], uniforms)
+        order = torch.rand(tokens.shape[:2], generator=g).argsort(1)
+        uniform = torch.rand((), generator=g)
+        places = mae.hide(order, uniform, args.fewest, args.spread)
+        with trainer.autocast(args):
+            return {"loss": loss_of(compiled, tokens, told, *places, generator=g)}
+
+    return trainer.train(model, loss, args)
+
+
+def draw_latents(moments: Tensor, g: torch.Generator) -> Tensor:
+    """Tokens (b n c) drawn of the moments (b 2c y x) of kl-mnist."""
+    config = PRESETS["kl-mnist"]
+    posterior = posterior_of(moments, config.variational)
+    noise = torch.randn(posterior.mean.shape, generator=g)
+    return mae.to_tokens(config.scale * posterior.sample(noise))
+
+
+@torch.no_grad()
+def loss_on_test(model: nn.Module, loss_of, args: argparse.Namespace) -> float:
+    """The mean loss of at most 1024 test digits' tokens, drawn one after the other.
+
+    It is over random orders, and a part of the digits for each number of tokens known.
+    """
+    model.eval()
+    n = model.config.tokens
+    grey, labels = (each[: 1024 // n * n] for each in read_mnist(args.data, "test"))
+    g, losses = torch.Generator().manual_seed(0), []
+    moments = measure(read_tokenizer(args.tokenizer, Kl), grey)
+    for k in range(n):
+        tokens = draw_latents(moments[k::n], g)
+        order = torch.rand(tokens.shape[:2], generator=g).argsort(1)
+        places = order[:, :k].sort(1).values, order[:, k:].sort(1).values
+        if len(tokens):
+            call = model, tokens, labels[k::n], *places
+            losses.append(loss_of(*call, generator=g).item())
+    return sum(losses) / len(losses)

@@ -152,6 +152,10 @@ def generator_at(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
+def autocast(args: argparse.Namespace):
+    return torch.autocast("cpu", torch.bfloat16, enabled=args.bf16)
+
+
 def train(
     model: nn.Module,
     loss: Loss,

@@ -6,16 +6,23 @@ here as there; minigen's own forward pass is `minigen.models.vq`.
 
 from __future__ import annotations
 
+import argparse
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import VqConfig
+from minigen.config import PRESETS, VqConfig
+from minigen.training import trainer
+from minigen.training.data import draw_images, read_mnist
 
 GROUPS = 32
 RECENT = 65536  # codes remembered to measure how much of the codebook is in use
+RESTART = 100  # steps between the restarts of unused codes
+RARE = 16  # a code seen less often than this among the last 65536 is unused
+DEFAULTS = {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1}
+"""Of the options of its training."""
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -256,3 +263,80 @@ class Vq(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         codes, losses, indices = self.encode(images)
         return self.decode(codes), losses, indices
+
+
+def train(args: argparse.Namespace) -> nn.Module:
+    grey, _ = read_mnist(args.data, "train")
+    torch.manual_seed(args.seed)
+    model = Vq(PRESETS["vq-mnist"])
+    if args.start:
+        state, codes = trainer.read(args.start)["ema"], model.config.codes
+        # a larger codebook is cut: k-means places the codes anew
+        state["quantize.embedding.weight"] = state["quantize.embedding.weight"][:codes]
+        model.load_state_dict(state)
+    recent = {}
+
+    def loss(step, g):
+        _, images = draw_images(grey, args, g)
+        with trainer.autocast(args):
+            z = model.latent(images).float()
+            vectors, blank = model.quantize.vectors(z), find_blank(images, z)
+            if step < args.plain:
+                codes, losses = vectors.movedim(-1, 1), {}
+            else:
+                codes, losses, _ = model.quantize(z)
+            drawn = model.decode(codes.contiguous()).float()
+        # blank patches all become code 0: else they vary freely, for ARPG to guess
+        away = (vectors - model.quantize.codebook()[0].detach()).square().sum(-1)
+        losses["blank"] = args.blank * (away * blank).mean()
+        recent["vectors"] = vectors[~blank].detach()
+        return {
+            "l2": F.mse_loss(drawn, images),
+            "l1": F.l1_loss(drawn, images),
+            **losses,
+        }
+
+    def after(step):
+        if step == args.plain:
+            place_codes(model.quantize, recent["vectors"])
+        elif args.plain < step < 0.6 * args.steps and step % RESTART == 0:
+            restart_codes(model.quantize, recent["vectors"])
+        return args.plain <= step and step % RESTART == 0
+
+    return trainer.train(model, loss, args, after)
+
+
+def find_blank(images: Tensor, z: Tensor) -> Tensor:
+    """Which patches of images (b 3 Y X) are black, for z (b e y x): (b y x)."""
+    return F.adaptive_max_pool2d(images[:, 0], z.shape[2:]) < -0.99
+
+
+@torch.no_grad()
+def place_codes(quantizer: Quantizer, vectors: Tensor, rounds: int = 20):
+    """Put all codes but 0 where k-means puts them among vectors (n e)."""
+    rows = quantizer.embedding.weight[1:]
+    chosen = [vectors[torch.randint(len(vectors), ())]]
+    nearest = (vectors - chosen[0]).square().sum(1)
+    for _ in range(len(rows) - 1):
+        chosen.append(vectors[torch.multinomial(nearest + 1e-12, 1)[0]])
+        nearest = nearest.minimum((vectors - chosen[-1]).square().sum(1))
+    rows.copy_(torch.stack(chosen))
+    for _ in range(rounds):
+        owner = torch.cdist(vectors, rows).argmin(1)
+        sums = torch.zeros_like(rows).index_add_(0, owner, vectors)
+        counts = torch.bincount(owner, minlength=len(rows))
+        means = sums / counts[:, None]
+        rows[counts > 0] = (F.normalize(means, dim=-1) if quantizer.unit else means)[
+            counts > 0
+        ]
+
+
+@torch.no_grad()
+def restart_codes(quantizer: Quantizer, vectors: Tensor):
+    """Move unused codes onto those of vectors (n e) that lie far from every code."""
+    rows = quantizer.embedding.weight
+    used = torch.bincount(quantizer.codebook_used.long(), minlength=len(rows))
+    unused = (used < RARE).nonzero()[: len(vectors), 0]
+    if len(unused):
+        far = torch.cdist(vectors, quantizer.codebook()).min(1).values.square()
+        rows[unused] = vectors[torch.multinomial(far + 1e-12, len(unused))]

@@ -12,9 +12,9 @@ from minigen.config import AimConfig
 from minigen.errors import InputError
 from minigen.models import aim as own
 from minigen.ops.ssd.reference import ssd as recurrence
-from minigen.training import aim
+from minigen.training import mamba
 from minigen.training.aim import Aim, decode, generate, training_loss
-from minigen.training.arpg import Dropouts
+from minigen.training.layers import Dropouts
 from minigen.training.trainer import make_optimizer
 from tests.parity.aim import draw_state
 
@@ -124,7 +124,7 @@ def test_the_twin_and_minigen_are_one_model(form, positions):
 @pytest.mark.parametrize("form", FORMS)
 def test_one_token_a_step_equals_the_training_forward(form, monkeypatch):
     # chunks of four, so that a state is handed from one to the next
-    monkeypatch.setattr(aim, "CHUNK", 4)
+    monkeypatch.setattr(mamba, "CHUNK", 4)
     config = small(**FORMS[form])
     model = random_twin(config).double()
     labels, tokens = torch.tensor([0, 2]), torch.randint(11, (2, 9))
@@ -137,7 +137,7 @@ def test_one_token_a_step_equals_the_training_forward(form, monkeypatch):
 
 @pytest.mark.parametrize("chunk", [1, 3, 4, 64])
 def test_chunks_are_the_recurrence_and_so_are_their_gradients(chunk, monkeypatch):
-    monkeypatch.setattr(aim, "CHUNK", chunk)
+    monkeypatch.setattr(mamba, "CHUNK", chunk)
     g = torch.Generator().manual_seed(chunk)
 
     def draw(*shape):
@@ -148,7 +148,7 @@ def test_chunks_are_the_recurrence_and_so_are_their_gradients(chunk, monkeypatch
     A = -draw(4).exp()
     given = [draw(2, 10, 4, 3), delta, A, draw(2, 10, 2, 5), draw(2, 10, 2, 5)]
     x, delta, A, B, C = (each.requires_grad_() for each in given)
-    y = aim.ssd(x, delta, A, B, C)
+    y = mamba.ssd(x, delta, A, B, C)
     arrays = [each.detach().numpy() for each in given]
     nothing = np.zeros(4), np.zeros((2, 4, 3, 5))
     rates = np.log(-arrays[2])

@@ -21,7 +21,7 @@ from minigen.training.arinar import (
     choose,
     training_loss,
 )
-from minigen.training.arpg import Dropouts
+from minigen.training.layers import Dropouts
 from minigen.training.masked import decode, generate
 from tests.parity.arinar import draw_state
 from tests.parity.arinar_head import configuration as head_configuration

@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from minigen.config import ArpgConfig
 from minigen.errors import InputError
-from minigen.training.arpg import Arpg, Dropouts, decode, generate, training_loss
-from minigen.training.tasks import misplace
+from minigen.training.arpg import Arpg, decode, generate, misplace, training_loss
+from minigen.training.layers import Dropouts
 from minigen.training.trainer import make_optimizer, take_step, update_average
 
 from .cases import load

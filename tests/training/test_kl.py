@@ -11,8 +11,7 @@ from minigen.checkpoints import names
 from minigen.config import PRESETS, KlConfig
 from minigen.models import kl as own
 from minigen.training.data import to_input
-from minigen.training.kl import Kl, Posterior, training_losses
-from minigen.training.tasks import deviation_of
+from minigen.training.kl import Kl, Posterior, deviation_of, training_losses
 from tests.parity import weights
 
 from .cases import load

@@ -10,7 +10,7 @@ from minigen.checkpoints import names
 from minigen.config import GptConfig
 from minigen.errors import InputError
 from minigen.models import llamagen
-from minigen.training.arpg import Dropouts
+from minigen.training.layers import Dropouts
 from minigen.training.llamagen import Gpt, decode, generate, training_loss
 
 from .cases import load

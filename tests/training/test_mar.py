@@ -13,7 +13,7 @@ from minigen.config import PRESETS, MarConfig
 from minigen.models import diffusion_head
 from minigen.models.masked import Draws, said
 from minigen.training import mae, mar
-from minigen.training.arpg import Dropouts
+from minigen.training.layers import Dropouts
 from minigen.training.mar import Denoiser, DiffLoss, Mar, training_loss
 from minigen.training.masked import decode, generate
 from tests.parity import mar as parity

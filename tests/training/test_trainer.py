@@ -9,9 +9,10 @@ import torch
 
 from minigen.config import PRESETS, JudgeConfig
 from minigen.pipeline import load
-from minigen.training import tasks
+from minigen.training import vq
 from minigen.training.__main__ import main, parse
 from minigen.training.data import read_mnist, shift, to_grey, to_input, tokenize
+from minigen.training.generators import read_tokenizer
 from minigen.training.judge import Judge
 from minigen.training.trainer import generator_at, rate_at, read
 
@@ -79,10 +80,9 @@ def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, kl_tokenizer, tmp_path, monkeypatch
 ):
     tokenizer = kl_tokenizer if name in ("arinar", "mar") else tokenizer
-    monkeypatch.setattr(tasks, "RESTART", 3)
-    monkeypatch.setitem(
-        tasks.PRESETS, "judge-mnist", JudgeConfig(widths=(32, 32, 32, 32))
-    )
+    monkeypatch.setattr(vq, "RESTART", 3)
+    small = JudgeConfig(widths=(32, 32, 32, 32))
+    monkeypatch.setitem(PRESETS, "judge-mnist", small)
     whole = arguments(name, digits, tmp_path / "whole", tokenizer)
     assert main(whole) == 0
     parts = arguments(name, digits, tmp_path / "parts", tokenizer)
@@ -135,10 +135,10 @@ def test_two_workers_share_each_update(digits, tmp_path):
 
 
 def test_the_tokenizer_that_ships_makes_minigens_tokens(digits):
-    vq = tasks.read_tokenizer("vq-mnist").eval()
+    tokenizer = read_tokenizer("vq-mnist").eval()
     grey, _ = read_mnist(digits, "train")
     with torch.no_grad():
-        theirs = tokenize(vq, grey[:8])
+        theirs = tokenize(tokenizer, grey[:8])
     pipe = load("arpg-mnist", backend="numpy")
     images = np.repeat(grey[:8, :, :, None].numpy(), 3, axis=-1)
     ours = pipe.encode(images).reshape(8, -1)

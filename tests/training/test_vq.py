@@ -5,8 +5,14 @@ import torch
 from safetensors.torch import load_file
 
 from minigen.config import VqConfig
-from minigen.training.tasks import find_blank, place_codes, restart_codes
-from minigen.training.vq import RECENT, Quantizer, Vq
+from minigen.training.vq import (
+    RECENT,
+    Quantizer,
+    Vq,
+    find_blank,
+    place_codes,
+    restart_codes,
+)
 
 from .cases import load
 

@@ -1,0 +1,113 @@
+"""What the training of all generators shares: a new one, and the digits as tokens."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from minigen.checkpoints import load_model
+from minigen.checkpoints import names as layout
+from minigen.config import PRESETS
+from minigen.errors import InputError
+from minigen.finding import find
+from minigen.training import trainer
+from minigen.training.data import measure, read_mnist, tokenize_versions
+from minigen.training.kl import Kl
+from minigen.training.layers import Dropouts
+from minigen.training.vq import Vq
+from minigen.words import say
+from minigen.writing import check_place, make_folder
+
+HEADS = "arhead", "diffloss"  # of the generators that have one
+
+
+def new_generator(twin, preset: str, args: argparse.Namespace):
+    """A twin to be trained from scratch or on from --start, and the same compiled."""
+    torch.manual_seed(args.seed)
+    dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
+    model = twin(PRESETS[preset], dropouts)
+    if args.start:
+        begin_with(model, trainer.read(args.start)["ema"], args.start)
+    return model, torch.compile(model) if args.compile else model
+
+
+def begin_with(model: nn.Module, state: dict[str, Tensor], path: str):
+    """Give a generator the weights of another, of which only the head may differ."""
+    own = model.state_dict()
+    odd = [
+        name
+        for name in own.keys() | state.keys()
+        if name.partition(".")[0] not in HEADS
+        and (
+            name not in own or name not in state or own[name].shape != state[name].shape
+        )
+    ]
+    if odd:
+        raise InputError(
+            f"{path} is of another model: {min(odd)} is missing in one of them, or has "
+            "another shape; train without --start, or choose another file"
+        )
+    alike = own.keys() & state.keys()
+    model.load_state_dict({name: state[name] for name in alike}, strict=False)
+
+
+def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Tokens (a b n) of the training digits, and their labels."""
+    return encoded(
+        args, "tokens", Vq, lambda vq, *given: tokenize_versions(vq, *given).int()
+    )
+
+
+def moments_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
+    """Moments (a b 2c y x) of the training digits, and their labels."""
+    return encoded(args, "moments", Kl, partial(tokenize_versions, encode=measure))
+
+
+def encoded(args: argparse.Namespace, what: str, twin, encode) -> tuple[Tensor, Tensor]:
+    """What a tokenizer makes of the training digits, once, and keeps in the folder.
+
+    encode(tokenizer, grey, versions, shift, seed) gives (a b ..).
+    """
+    grey, labels = read_mnist(args.data, "train")
+    path = Path(args.out) / f"{what}.pt"
+    if not path.exists():
+        make_folder(path.parent)
+        check_place(path)
+        tokenizer = read_tokenizer(args.tokenizer, twin)
+        tokenizer.to(memory_format=torch.channels_last)
+        first, count = trainer.rank(), args.workers
+        mine = encode(tokenizer, grey[first::count], args.versions, args.shift, first)
+        whole = torch.stack(trainer.gather(mine), 2).flatten(1, 2)
+        if first == 0:
+            trainer.save(path, {what: whole})
+            say(f"{what} of {tuple(whole.shape[:2])} digits in {path}")
+        trainer.wait()
+    whole = trainer.read(path)[what]
+    if whole.shape[:2] != (args.versions, len(labels)):
+        raise InputError(
+            f"{path} holds {tuple(whole.shape[:2])} versions and digits, where "
+            f"{(args.versions, len(labels))} were asked for; remove it to make it again"
+        )
+    return whole, labels
+
+
+def read_tokenizer(path: str, twin=Vq) -> nn.Module:
+    """The tokenizer of a training file, or one that ships: vq-mnist, X.safetensors."""
+    tokenizer = twin(PRESETS[{Vq: "vq-mnist", Kl: "kl-mnist"}[twin]])
+    if Path(path).suffix not in ("", ".safetensors"):
+        tokenizer.load_state_dict(trainer.read(path)["ema"])
+        return tokenizer
+    model = load_model(find(path))
+    state = {
+        name: torch.from_numpy(np.array(array, np.float32))
+        for name, array in layout.to_upstream(model.config, model.weights).items()
+    }
+    # which codes training has used is no weight
+    rest = tokenizer.load_state_dict(state, strict=False)
+    assert not rest.unexpected_keys
+    return tokenizer
