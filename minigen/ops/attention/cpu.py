@@ -23,48 +23,11 @@ from minigen.ops.scalar import exp
 from minigen.ops.tile import LANES, blend, tile
 from minigen.target import exact, kernel, prange, serial
 
-_four_by_four = tile(4, 4)
-_four_by_two = blend(4, 2)
-_one_by_four = tile(1, 4)
-_one_by_two = blend(1, 2)
 _WIDTH = 2 * LANES
 
 _MANY, _HEADS = 48, 4
 """Queries and heads of an image that go to `many.py`: it is of no account how many
 images there are, so a result has the same bits in any company."""
-
-_AHEAD = 16
-"""Keys between the one that is read and the one that is fetched."""
-
-
-@exact
-def _scores(q, rows, k, start, step, seen, scale, scores):
-    # scores[r, n] = q[rows[r]] . k[start + n step] * scale
-    end = start + (seen - 1) * step
-    for n in range(0, scores.shape[1], 4):
-        k0 = start + n * step
-        k1, k2, k3 = k0 + step, k0 + 2 * step, k0 + 3 * step
-        keys = min(k0, end), min(k1, end), min(k2, end), min(k3, end)
-        sums = _four_by_four(q, rows, k, keys, keys)
-        for r in range(4):
-            for c in range(4):
-                scores[r, n + c] = sums[4 * r + c] * scale
-
-
-@exact
-def _scores_of_one(q, row, k, start, step, seen, scale, scores):
-    # scores[0, n] = q[row] . k[start + n step] * scale
-    end = start + (seen - 1) * step
-    for n in range(0, scores.shape[1], 4):
-        k0 = start + n * step
-        k1, k2, k3 = k0 + step, k0 + 2 * step, k0 + 3 * step
-        keys = min(k0, end), min(k1, end), min(k2, end), min(k3, end)
-        k0, k1 = k0 + _AHEAD * step, k1 + _AHEAD * step
-        k2, k3 = k2 + _AHEAD * step, k3 + _AHEAD * step
-        ahead = min(k0, end), min(k1, end), min(k2, end), min(k3, end)
-        sums = _one_by_four(q, (row,), k, keys, ahead)
-        for c in range(4):
-            scores[0, n + c] = sums[c] * scale
 
 
 @serial
@@ -83,47 +46,64 @@ def _softmax(scores, seen):
 
 
 @exact
-def _unit_of_one(q, k, v, row, start, step, seen, scale, y):
-    scores = np.empty((1, (seen + LANES - 1) // LANES * LANES), np.float32)
-    _scores_of_one(q, row, k, start, step, seen, scale, scores)
-    _softmax(scores[0], seen)
-    sums = np.empty((1, v.shape[1]), np.float32)
-    for p in range(0, v.shape[1], _WIDTH):
-        _one_by_two(scores, v, start, step, seen, p, sums)
-    for p in range(y.shape[1]):
-        y[row, p] = sums[0, p]
+def _four(row, step, last):
+    # a row and the three after it; where there are none, the last one again
+    others = min(row + step, last), min(row + 2 * step, last), min(row + 3 * step, last)
+    return min(row, last), *others
+
+
+def _unit(queries, ahead):
+    # what a thread does for so many queries of a head; ahead: how many keys lie between
+    # one that is read and the one that is fetched meanwhile
+    dots, mix = tile(queries, 4), blend(queries, 2)
+
+    @exact
+    def unit(q, rows, count, k, v, start, step, seen, causal, scale, y):
+        # rows of q and y, the last ones the same if they are more than count; keys and
+        # values start + n step, of which the last of the queries sees so many
+        scores = np.empty((queries, (seen + LANES - 1) // LANES * LANES), np.float32)
+        end = start + (seen - 1) * step
+        for n in range(0, scores.shape[1], 4):
+            keys = _four(start + n * step, step, end)
+            later = _four(start + (n + ahead) * step, step, end)
+            sums = dots(q, rows, k, keys, later)
+            for r in range(queries):
+                for c in range(4):
+                    scores[r, n + c] = sums[4 * r + c] * scale
+        for r in range(queries):
+            _softmax(scores[r], seen - max(count - 1 - r, 0) if causal else seen)
+        means = np.empty((queries, v.shape[1]), np.float32)
+        for p in range(0, v.shape[1], _WIDTH):
+            mix(scores, v, start, step, seen, p, means)
+        for r in range(count):
+            for p in range(y.shape[1]):
+                y[rows[r], p] = means[r, p]
+
+    return unit
+
+
+_alone, _together = _unit(1, 16), _unit(4, 0)
 
 
 @exact
-def _unit(q, k, v, sizes, unit, length, causal, scale, y):
+def _group(q, k, v, sizes, group, length, causal, scale, y):
     m, n, h, r = sizes
     groups = (m + 3) // 4
-    image, head, i = unit // (h * groups), unit // groups % h, unit % groups * 4
+    image, head, i = group // (h * groups), group // groups % h, group % groups * 4
     first, start = (image * m + i) * h + head, image * n * r + head // (h // r)
-    seen = min(i + 4, m) if causal else length
-    count = min(m - i, 4)
+    seen, count = min(i + 4, m) if causal else length, min(m - i, 4)
     last = first + (count - 1) * h
     if count == 1:
-        _unit_of_one(q, k, v, first, start, r, seen, scale, y)
-        return
-    rows = first, min(first + h, last), min(first + 2 * h, last), last
-    scores = np.empty((4, (seen + LANES - 1) // LANES * LANES), np.float32)
-    _scores(q, rows, k, start, r, seen, scale, scores)
-    for j in range(4):
-        later = max(count - 1 - j, 0) if causal else 0
-        _softmax(scores[j], seen - later)
-    sums = np.empty((4, v.shape[1]), np.float32)
-    for p in range(0, v.shape[1], _WIDTH):
-        _four_by_two(scores, v, start, r, seen, p, sums)
-    for j in range(count):
-        for p in range(y.shape[1]):
-            y[rows[j], p] = sums[j, p]
+        _alone(q, (first,), 1, k, v, start, r, seen, causal, scale, y)
+    else:
+        rows = _four(first, h, last)
+        _together(q, rows, count, k, v, start, r, seen, causal, scale, y)
 
 
 @kernel
-def _attention(q, k, v, sizes, units, length, causal, scale, y):
-    for unit in prange(units):
-        _unit(q, k, v, sizes, np.int64(unit), length, causal, scale, y)
+def _attention(q, k, v, sizes, groups, length, causal, scale, y):
+    for group in prange(groups):
+        _group(q, k, v, sizes, np.int64(group), length, causal, scale, y)
 
 
 def attention(q, k, v, length):
@@ -154,10 +134,10 @@ def _run(q, k, v, length, causal):
     queries = buffers.padded(buffers.floats(q).reshape(-1, e), LANES)
     keys = buffers.padded(buffers.floats(k).reshape(-1, e), LANES)
     values = buffers.padded(buffers.floats(v).reshape(-1, e), _WIDTH)
-    sizes, units = (m, n, h, r), b * h * ((m + 3) // 4)
+    sizes, groups = (m, n, h, r), b * h * ((m + 3) // 4)
     out = y.reshape(-1, e)
     if not causal and m >= _MANY and h >= _HEADS:
         many.attend(queries, keys, values, sizes, b * h, length, scale, out)
         return y
-    _attention(queries, keys, values, sizes, units, length, causal, scale, out)
+    _attention(queries, keys, values, sizes, groups, length, causal, scale, out)
     return y
