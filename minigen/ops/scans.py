@@ -1,4 +1,4 @@
-"""What the scans share: tokens side by side in shared memory, and the scan of a warp.
+"""What a scan is made of: tokens side by side in shared memory, the scan of a warp.
 
 A step of a linear recurrence takes h to a h + b. Two steps, one after the other, are a
 step again: first (a, b), then (c, d), takes h to c a h + (c b + d). This composition

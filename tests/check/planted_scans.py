@@ -118,13 +118,13 @@ BUGS = (
         "state[",
     ),
     Bug(
-        "the lane just below is left out",
+        "lanes that take each other's states",
         "ssd",
         "_ssd",
-        "factors[e] = a if lane >= 1 << e else",
-        "factors[e] = a if lane > 1 << e else",
-        "wrong value",
-        ("eps, 4 are allowed",),
+        "j += LANES",
+        "j += 1",
+        "race",
+        ("state[", "state[image, k, j] = h"),
     ),
     chunked(
         "the decay of the wrong token",

@@ -1,4 +1,4 @@
-"""ssd on a GPU, interpreted and watched: token by token, scanned and in chunks."""
+"""ssd on a GPU, interpreted and watched: token by token, and in chunks."""
 
 import numpy as np
 import pytest
@@ -42,9 +42,8 @@ def assert_right(results, case):
         assert_close(*each)
 
 
-@example(n=130, r=1, h=1, p=1, s=2, seed=0, schedule=1)
-@example(n=2, r=2, h=1, p=9, s=9, seed=0, schedule=2)
-@example(n=1, r=1, h=2, p=9, s=33, seed=0, schedule=3)
+@example(n=2, r=2, h=1, p=9, s=9, seed=0, schedule=1)
+@example(n=3, r=1, h=2, p=9, s=33, seed=0, schedule=2)
 @given(n, r, h, p, s, st.seeds, schedules)
 def test_close_to_the_reference(n, r, h, p, s, seed, schedule):
     case = ssd_case(seed, 1, n, r, h, p, s)
@@ -133,12 +132,11 @@ def test_no_tokens_leave_everything_as_it_is():
 
 
 def test_which_kernels_are_launched():
-    device, names = Recorder(interpret=False), []
-    for n in (1, 2):
-        cuda.ssd(device, *map(device.put, ssd_case(0, 1, n, 1, 1, 1, 1)))
+    device = Recorder(interpret=False)
+    cuda.ssd(device, *map(device.put, ssd_case(0, 1, 2, 1, 1, 1, 1)))
     cuda.ssd_chunked(device, *map(device.put, ssd_case(0, 1, 3, 1, 1, 1, 1)), 2)
     names = [launch.name.rpartition(".")[2] for launch in device.launches]
     chunked = [
         f"_ssd_chunked_{what}" for what in ("scores", "left", "states", "outputs")
     ]
-    assert names == ["_ssd_step", "_ssd", *chunked]
+    assert names == ["_ssd", *chunked]

@@ -84,11 +84,6 @@ SCAN_ROUTES = (
     {"b": 1, "n": 67, "r": 1, "c": 1, "s": 2},
     {"b": 1, "n": 257, "r": 1, "c": 1, "s": 1},
 )
-SSD_ROUTES = (
-    {"n": 1},
-    {"b": 1, "n": 67, "r": 1, "h": 1, "p": 1, "s": 2},
-    {"b": 1, "n": 257, "r": 1, "h": 1, "p": 1, "s": 1},
-)
 
 # tiles of 64: of tokens, of channels and of states
 CHUNKED_ROUTES = (
@@ -113,7 +108,7 @@ SPECS = (
         magnitude=ssd_magnitude,
         company=COMPANY,
         changes=("state",),
-        routes=SSD_ROUTES,
+        routes=({"b": 1, "s": 33},),
     ),
     Spec(
         "ssd",
