@@ -78,6 +78,7 @@ ROUTES = {
     "gelu_tanh": [{}, {"d": 300}],
     "gather": [{}, {"d": 300}],
     "scatter": [{}, {"d": 300}],
+    "append": [{}, {"d": 300}],
     "uniforms_at": [{}, {"m": 130}],
     "normals_at": [{}, {"m": 130}],
     "split_moments": [{}, {"c": 33}],

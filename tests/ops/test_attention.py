@@ -165,9 +165,3 @@ def test_one_wide_head_as_in_the_tokenizer():
         reference.attention(*given_wide),
         attention_magnitude(*given_wide),
     )
-
-
-def test_append_writes_in_place():
-    cache, new = np.zeros((1, 4, 1, 2), np.float32), np.ones((1, 2, 1, 2), np.float32)
-    assert cpu.append(cache, new, 1) is cache
-    assert cache[0, :, 0, 0].tolist() == [0, 1, 1, 0]

@@ -1,10 +1,11 @@
-"""Gather and scatter: each undoes the other, and nothing else moves."""
+"""Rows of a sequence: gather and scatter undo each other, and nothing else moves."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as hs
 
-from minigen.ops.rows import cpu, reference
+from minigen import arrays
+from minigen.ops.rows import cpu, cuda, reference
 from tests import strategies as st
 from tests.tolerance import assert_same
 
@@ -27,3 +28,16 @@ def test_rows(b, n, d, seed, data):
     np.put_along_axis(rest, rows, False, axis=1)
     assert not written[rest].any()
     assert_same(cpu.scatter(x.copy(), taken, rows), x)
+
+
+def test_append_writes_in_place_whatever_a_row_is():
+    device = arrays.Interpreter(watch=True)
+    for row in ((2,), (3, 2)):
+        new, expected = np.ones((2, 2, *row), np.float32), np.zeros((2, 4, *row))
+        expected[:, 1:3] = 1
+        cache = np.zeros((2, 4, *row), np.float32)
+        assert cpu.append(cache, new, 1) is cache
+        assert_same(cache, expected.astype(np.float32))
+        cache = device.put(np.zeros((2, 4, *row), np.float32))
+        assert cuda.append(device, cache, device.put(new), 1) is cache
+        assert_same(device.get(cache), expected.astype(np.float32))

@@ -73,6 +73,16 @@ def draw_scatter(draw, sizes):
 
 
 @st.composite
+def draw_append(draw, sizes):
+    """Draw cache (b n d), new (b m d), and a length from which on it fits."""
+    b, m, d, seed = (*(draw(getattr(sizes, s)) for s in "bmd"), draw(seeds))
+    length = draw(st.integers(0, 5))
+    n = length + m + draw(st.integers(0, 3))
+    cache, new = floats(seed, b, n, d), floats(seed + 1, b, m, d)
+    return {"cache": cache, "new": new, "length": length}
+
+
+@st.composite
 def draw_noise(draw, sizes):
     """Draw key (2), images and positions (b), step, first and m: any counters."""
     b, m, seed = draw(sizes.b), draw(sizes.m), draw(seeds)
@@ -151,6 +161,14 @@ SPECS = (
         draw_scatter,
         company=("x", "new", "rows"),
         changes=("x",),
+        routes=({"d": 300},),
+    ),
+    Spec(
+        "rows",
+        "append",
+        draw_append,
+        company=("cache", "new"),
+        changes=("cache",),
         routes=({"d": 300},),
     ),
     Spec(

@@ -128,16 +128,6 @@ def attention_magnitude(q, k, v, length=None):
     return terms * factor[..., None]
 
 
-@st.composite
-def draw_append(draw, sizes):
-    """Draw cache (b n h e), new (b m h e), and a length from which on it fits."""
-    b, m, h, e = (draw(getattr(sizes, letter)) for letter in "bmhe")
-    length, seed = draw(st.integers(0, 5)), draw(seeds)
-    n = length + m + draw(st.integers(0, 3))
-    cache, new = floats(seed, b, n, h, e), floats(seed + 1, b, m, h, e)
-    return {"cache": cache, "new": new, "length": length}
-
-
 def rms_norm_magnitude(x, w, eps):
     """Return |result|: squares do not cancel."""
     return rms_norm.rms_norm(**absolute({"x": x, "w": w}), eps=eps)
@@ -219,12 +209,5 @@ SPECS = (
         magnitude=attention_magnitude,
         company=("q", "k", "v"),
         routes=ATTENTION_ROUTES,
-    ),
-    Spec(
-        "attention",
-        "append",
-        draw_append,
-        company=("cache", "new"),
-        changes=("cache",),
     ),
 )

@@ -118,14 +118,6 @@ def attention_causal(q, k, v):
     return _run(q, k, v, q.shape[1], True)
 
 
-def append(cache, new, length):
-    # (b n h e), (b m h e) -> (b n h e)
-    """Write `new` at [length, length + m) of `cache`, in place; return the cache."""
-    end = length + new.shape[1]
-    cache[:, length:end] = new
-    return cache
-
-
 def _run(q, k, v, length, causal):
     b, m, h, e = q.shape
     n, r = k.shape[1:3]

@@ -342,18 +342,6 @@ def _attention_naive(q, k, v, length, step, scale, y):
                 y[image, i, head, c] += weight * v[image, j, other, c]
 
 
-@gpu_kernel
-def _append(new, length, cache):
-    """One block per row of new (b m d), written from row `length` of cache (b n d) on.
-    Threads stride along the row.
-    Reads new 1; writes cache 0..1.
-    Shared memory: none.
-    """
-    image, i = cuda.blockIdx.y, cuda.blockIdx.x
-    for c in range(cuda.threadIdx.x, new.shape[2], cuda.blockDim.x):
-        cache[image, length + i, c] = new[image, i, c]
-
-
 def attention(device, q, k, v, length):
     # (b m h e), (b n r e), (b n r e) -> (b m h e)
     """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache."""
@@ -395,16 +383,6 @@ def attention_naive(device, q, k, v, length):
     where 16 bytes can be read at once, and no model has them.
     """
     return _naive(device, q, k, v, length, 0)
-
-
-def append(device, cache, new, length):
-    # (b n h e), (b m h e) -> (b n h e)
-    """Write `new` at [length, length + m) of `cache`, in place; return the cache."""
-    b, n, h, e = cache.shape
-    m = new.shape[1]
-    arguments = new.reshape(b, m, h * e), length, cache.reshape(b, n, h * e)
-    device.launch(_append, (m, b), THREADS, *arguments)
-    return cache
 
 
 def _naive(device, q, k, v, length, step):

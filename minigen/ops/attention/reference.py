@@ -54,19 +54,6 @@ def attention_causal(q, k, v):
     return np.einsum("bhmn,bnhe->bmhe", softmax(scores), v)
 
 
-def append(cache, new, length):
-    # (b n h e), (b m h e) -> (b n h e)
-    # where cache and new are weights, new is like cache, cache is changed, 0 <= length
-    # <= n - m
-    """Write `new` at [length, length + m) of `cache`, in place; return the cache.
-
-    >>> append(np.zeros((1, 3, 1, 1)), np.ones((1, 2, 1, 1)), 1).ravel()
-    array([0., 1., 1.])
-    """
-    cache[:, length : length + new.shape[1]] = new
-    return cache
-
-
 def _share(x, q):
     # every head of queries gets the head of keys or values that it shares
     shared = q.shape[2] // x.shape[2]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.ops import buffers
+from minigen.ops.rows.reference import append
+
+__all__ = ["append", "gather", "scatter"]
 
 
 def gather(x, rows):

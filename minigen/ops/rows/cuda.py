@@ -37,6 +37,18 @@ def _scatter(new, rows, x, flag):
             x[i, row, k] = new[i, j, k]
 
 
+@gpu_kernel
+def _append(new, length, cache):
+    """One block per row of new (b m d), written from row `length` of cache (b n d) on.
+    Threads stride along the row.
+    Reads new 1; writes cache 0..1.
+    Shared memory: none.
+    """
+    i, j = cuda.blockIdx.x // new.shape[1], cuda.blockIdx.x % new.shape[1]
+    for k in range(cuda.threadIdx.x, new.shape[2], cuda.blockDim.x):
+        cache[i, length + j, k] = new[i, j, k]
+
+
 def gather(device, x, rows):
     # (b n d), (b m) -> (b m d)
     """Return the rows of each image that `rows` names, in its order.
@@ -58,3 +70,14 @@ def scatter(device, x, new, rows):
     if new.size:
         device.launch(_scatter, rows.size, THREADS, new, rows, x, device.flag)
     return x
+
+
+def append(device, cache, new, length):
+    # (b n ...), (b m ...) -> (b n ...)
+    """Write `new` at the rows length .. length + m - 1 of `cache`, in place; return it.
+    """
+    if new.size:
+        b, m = new.shape[:2]
+        arguments = new.reshape(b, m, -1), length, cache.reshape(b, cache.shape[1], -1)
+        device.launch(_append, b * m, THREADS, *arguments)
+    return cache

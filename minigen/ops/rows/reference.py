@@ -1,5 +1,7 @@
 """Rows of a sequence: a masked model takes those it knows, and writes them back.
 
+And a cache of keys and values gets more of them with every token that is read.
+
 Source: arXiv 2406.11838 (MAR), section 3.4; Qinyu-Allen-Zhao/Arinar backbone/mar.py
 ::forward_mae_encoder, ::forward_mae_decoder, where both are boolean indexing.
 """
@@ -31,3 +33,16 @@ def scatter(x, new, rows):
     """
     np.put_along_axis(x, rows[..., None], new, axis=1)
     return x
+
+
+def append(cache, new, length):
+    # (b n ...), (b m ...) -> (b n ...)
+    # where cache and new are weights, new is like cache, cache is changed, 0 <= length
+    # <= n - m
+    """Write `new` at the rows length .. length + m - 1 of `cache`, in place; return it.
+
+    >>> append(np.zeros((1, 3, 1)), np.ones((1, 2, 1)), 1).tolist()
+    [[[0.0], [1.0], [1.0]]]
+    """
+    cache[:, length : length + new.shape[1]] = new
+    return cache
