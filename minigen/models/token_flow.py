@@ -32,7 +32,7 @@ def forward(ops, w, x):
         moved = linear(ops, h, block["out"])
         before = ops.gather(moved, ops.put(_every(b, np.arange(n - 1))))
         nothing = ops.zeros((b, 1, f))
-        x = ops.add(x, ops.scale(join(ops, nothing, before), -1.0))
+        x = ops.subtract(x, join(ops, nothing, before))
         x = ops.gather(x, order)
     return x
 

@@ -60,6 +60,7 @@ ROUTES = {
     "modulate": [{}, {"d": 300}],
     "gate": [{}, {"d": 300}],
     "add": [{}, {"d": 300}],
+    "subtract": [{}, {"d": 300}],
     "add_rms_norm": [{}, {"d": 300}],
     "gate_rms_norm": [{}, {"c": 300}],
     "rms_norm_gate": [{}, {"c": 300}],

@@ -76,7 +76,6 @@ def test_add_rms_norm_is_add_then_rms_norm(b, n, d, seed):
     w = st.floats(seed + 2, d)
     y, total = add_rms_norm.add_rms_norm(x, residual, w, 1e-5)
     assert_same(total, x + residual)
-    assert_same(total, add_rms_norm.add(x, residual))
     expected, _ = add_rms_norm_reference.add_rms_norm(total, 0 * total, w, 1e-5)
     assert_close(y, expected.astype(np.float64), abs(expected))
     assert_close(y, rms_norm.rms_norm(total, w, 1e-5).astype(np.float64), abs(y))

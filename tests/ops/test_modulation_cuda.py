@@ -43,7 +43,6 @@ def test_add_rms_norm_is_add_then_rms_norm():
     x, residual, w = st.floats(0, 2, 3, 70), st.floats(1, 2, 3, 70), st.floats(2, 70)
     y, total = run(add_rms_norm.add_rms_norm, x, residual, w, 1e-5)
     assert_same(total, x + residual)
-    assert_same(total, *run(add_rms_norm.add, x, residual))
     (again,) = run(rms_norm.rms_norm, total, w, 1e-5)
     np.testing.assert_allclose(y, again, rtol=1e-6)
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as hs
 
 from minigen.checking.specs import normals
 from minigen.ops.normal import cpu, reference
-from minigen.ops.scale import cpu as scale
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
 
@@ -79,10 +78,3 @@ def test_no_divergence_is_negative(b, n, c, spread, seed):
     mean, v, _ = drawn(seed, spread, b, n, c)
     assert (cpu.normal_kl(mean, v) >= 0).all()
     assert not cpu.normal_kl(0 * mean, 0 * v).any()
-
-
-@given(st.b, st.n, st.d, st.seeds)
-def test_scale(b, n, d, seed):
-    x = st.floats(seed, b, n, d)
-    assert_same(scale.scale(x, 0.2325), x * np.float32(0.2325))
-    assert_same(scale.scale(x, 1.0), x)

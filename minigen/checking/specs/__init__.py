@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from minigen.checking.specs import (
     draws,
+    elementwise,
     images,
     loop,
     masked,
@@ -22,6 +23,7 @@ from minigen.checking.specs import (
 from minigen.checking.specs.spec import Spec, errors, expected, wide, worst
 
 _MODULES = tokens, draws, loop, images, states, scans, steps, masked, mixtures, normals
+_MODULES += (elementwise,)
 
 SPECS = {spec.name: spec for module in _MODULES for spec in module.SPECS}
 """Every function of `minigen.backends.OPS` by its name."""

@@ -44,14 +44,6 @@ def draw_normal_nll(draw, sizes):
 
 
 @st.composite
-def draw_scale(draw, sizes):
-    """Draw x (b n d) and a factor, which float32 does not have exactly."""
-    b, n, d, seed = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(seeds)
-    factor = draw(st.sampled_from((0.2325, -3.1)))
-    return {"x": floats(seed, b, n, d), "factor": factor}
-
-
-@st.composite
 def draw_reverse_step(draw, sizes):
     """Draw x, noise, between (b n c), and the four numbers of a step."""
     b, n, c, seed = (*(draw(getattr(sizes, s)) for s in "bnc"), draw(seeds))
@@ -143,7 +135,6 @@ SPECS = (
         ("x", "mean", "log_variance"),
         **SEVERAL,
     ),
-    spec("scale", "scale", draw_scale, company=("x",), axis=1, d=300),
     spec(
         "reverse_step",
         "reverse_step",

@@ -59,13 +59,6 @@ def draw_gate(draw, sizes):
 
 
 @st.composite
-def draw_add(draw, sizes):
-    """Draw x and y (b n d)."""
-    b, n, d, seed = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(seeds)
-    return {"x": floats(seed, b, n, d), "y": floats(seed + 1, b, n, d)}
-
-
-@st.composite
 def draw_add_rms_norm(draw, sizes):
     """Draw x, residual (b n d), w (d), eps; x so small at times that eps decides."""
     b, n, d, seed = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(seeds)
@@ -267,14 +260,6 @@ SPECS = (
         draw_gate,
         magnitude=linear_in_each(modulate.gate),
         company=("x", "weight"),
-        routes=({"d": 300},),
-    ),
-    Spec(
-        "add_rms_norm",
-        "add",
-        draw_add,
-        company=("x", "y"),
-        axis=1,
         routes=({"d": 300},),
     ),
     Spec(

@@ -22,12 +22,6 @@ def _add_rms_norm(x, residual, w, eps, y, total):
             y[i, k] = w[k] * (total[i, k] * scale)
 
 
-def add(x, y):
-    # (b n d), (b n d) -> (b n d)
-    """Return x + y, as float32."""
-    return np.add(x, y, out=buffers.empty(x.shape))
-
-
 def add_rms_norm(x, residual, w, eps):
     # (b n d), (b n d), (d) -> (b n d), (b n d)
     """Return rms_norm(x + residual), and x + residual."""

@@ -14,18 +14,6 @@ THREADS = 256
 
 
 @gpu_kernel
-def _add(x, y, total):
-    """One block per 256 cells of x, y and total.
-    A thread takes one cell.
-    Reads x 1, y 1; writes total 1.
-    Shared memory: none.
-    """
-    i = cuda.grid(1)
-    if i < total.size:
-        total[i] = x[i] + y[i]
-
-
-@gpu_kernel
 def _add_rms_norm(x, residual, w, eps, y, total):
     """One block per row of x (n d).
     Threads stride along the row, then add up their squares through shared memory.
@@ -44,15 +32,6 @@ def _add_rms_norm(x, residual, w, eps, y, total):
     # a thread reads what it wrote itself
     for k in range(cuda.threadIdx.x, d, cuda.blockDim.x):
         y[i, k] = widen(w[k]) * (total[i, k] * scale)
-
-
-def add(device, x, y):
-    # (b n d), (b n d) -> (b n d)
-    """Return x + y, as float32."""
-    total = device.empty(x.shape)
-    arguments = (array.reshape(-1) for array in (x, y, total))
-    device.launch(_add, -(-x.size // THREADS), THREADS, *arguments)
-    return total
 
 
 def add_rms_norm(device, x, residual, w, eps):

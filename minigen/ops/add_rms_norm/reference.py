@@ -9,17 +9,6 @@ from __future__ import annotations
 from minigen.ops.rms_norm.reference import rms_norm
 
 
-def add(x, y):
-    # (b n d), (b n d) -> (b n d)
-    """Return x + y.
-
-    >>> import numpy as np
-    >>> add(np.array([[[1.0]]]), np.array([[[2.0]]])).tolist()
-    [[[3.0]]]
-    """
-    return x + y
-
-
 def add_rms_norm(x, residual, w, eps):
     # (b n d), (b n d), (d) -> (b n d), (b n d)
     # where w is a weight

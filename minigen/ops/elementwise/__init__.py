@@ -1,0 +1,1 @@
+"""Arithmetic entry by entry: sums, differences, multiples."""

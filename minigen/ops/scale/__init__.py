@@ -1,1 +1,0 @@
-"""A number times every entry."""
