@@ -28,7 +28,7 @@ _UNDER = re.compile(
 )
 _ITEM = re.compile(r"(?:([^\W\d]\w*)\s*)?\(([^()]*)\)(\?)?|([^\W\d]\w*)")
 _COMMA = re.compile(r"\s*,\s*(?=\S)")
-_SIZE = re.compile(r"(\d*)([a-z]?)(?:/([1-9]\d*))?")
+_SIZE = re.compile(r"(\d*)([a-z]?)(?:/([1-9]\d*))?(?:\+([a-z]))?")
 _KIND = re.compile(rf"([\w ]+?) (?:is an?|are) ({'|'.join(KINDS)}|entrie)s?")
 _LIKE = re.compile(r"(\w+) is like (\w+)")
 _CHANGED = re.compile(r"([\w ]+?) (?:is|are) changed")
@@ -39,15 +39,20 @@ _TERM = re.compile(r"(\d*)((?: ?[^\W\d]\w*)*)")
 
 @dataclass(frozen=True)
 class Size:
-    """The size of an axis: times / over of a letter, or `times` alone."""
+    """The size of an axis: times / over of a letter, or `times` alone.
+
+    plus: a second letter, of a result, whose size is added.
+    """
 
     times: int
     letter: str = ""
     over: int = 1
+    plus: str = ""
 
     def __str__(self):
         text = f"{'' if self.times == 1 and self.letter else self.times}{self.letter}"
-        return text if self.over == 1 else f"{text}/{self.over}"
+        text = text if self.over == 1 else f"{text}/{self.over}"
+        return f"{text}+{self.plus}" if self.plus else text
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,10 @@ def _parse(name, arguments, text):
             before[one] |= said
         if not told:
             rules.append(_rule(clause))
-    letters = {size.letter for one in before.values() for size in one.get("sizes", ())}
+    sizes = [size for one in before.values() for size in one.get("sizes", ())]
+    if any(size.plus for size in sizes):
+        raise ValueError("only a size of a result is a sum")
+    letters = {size.letter for size in sizes}
     for n, rule in enumerate(rules):
         for one in rule.names:
             if one in letters:
@@ -235,7 +243,7 @@ def _size(size):
     match = _SIZE.fullmatch(size)
     if not match or not (match[1] or match[2]) or not (match[2] or not match[3]):
         raise ValueError(f"{size!r} is no size")
-    return Size(int(match[1] or 1), match[2], int(match[3] or 1))
+    return Size(int(match[1] or 1), match[2], int(match[3] or 1), match[4] or "")
 
 
 def _rule(clause):

@@ -57,7 +57,10 @@ def found(path):
 
 def shape(array, of):
     # a fraction of a size is rounded down, as by a stride
-    sizes = [size.times * of.get(size.letter, 1) // size.over for size in array.sizes]
+    sizes = [
+        size.times * of.get(size.letter, 1) // size.over + of.get(size.plus, 0)
+        for size in array.sizes
+    ]
     return (*sizes, *((5, 3) if array.more else ()))
 
 
@@ -104,7 +107,9 @@ def test_a_signature_is_what_the_function_does(op, file, function, signature):
 @pytest.mark.parametrize("op, file, function, signature", CASES, ids=NAMES)
 def test_a_signature_has_no_letters_but_ours(op, file, function, signature):
     arrays = [a for a in (*signature.arguments, *signature.results) if a.sizes]
-    assert {size.letter for a in arrays for size in a.sizes} <= {"", *minigen.LETTERS}
+    sizes = [size for a in arrays for size in a.sizes]
+    letters = {size.letter for size in sizes} | {size.plus for size in sizes}
+    assert letters <= {"", *minigen.LETTERS}
 
 
 def test_every_op_has_all_files_with_the_same_signatures():

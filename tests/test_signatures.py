@@ -77,6 +77,7 @@ UNREADABLE = {
     "(b n), -> (b)": "follows",
     "(b /2) -> (b)": "'/2' is no size",
     "(bn) -> (b)": "'bn' is no size",
+    "(b n+m) -> (b)": "only a size of a result is a sum",
     "y (b n) -> (b)": "'y' stands where the function has 'x'",
     "(b), (b), (b), (b) -> (b)": "the function takes x, ids, length",
     "(b n) -> (b) where z is a weight": "names what is no argument",

@@ -158,15 +158,9 @@ def forward(ops, weights, config, tokens, labels, positions="trained", watch=Non
     b, n = tokens.shape
     given = condition(ops, weights, config, ops.put(_column(labels)))
     tell(watch, "cond_embed", given.first)
-    x = ops.empty((b, n, 1, config.width))
-    x = ops.append(x, given.first.reshape(b, 1, 1, config.width), 0)
-    if n > 1:
-        rows = np.arange(n - 1) + POSITIONS[positions]
-        ids = ops.put(np.ascontiguousarray(tokens[:, :-1]))
-        rows = ops.put(np.ascontiguousarray(np.broadcast_to(rows, ids.shape)))
-        new = place(ops, weights, ids, rows)
-        x = ops.append(x, new.reshape(b, n - 1, 1, config.width), 1)
-    x = x.reshape(b, n, config.width)
+    rows = np.tile(np.arange(n - 1) + POSITIONS[positions], (b, 1))
+    ids = ops.put(np.ascontiguousarray(tokens[:, :-1]))
+    x = ops.concat(given.first, place(ops, weights, ids, ops.put(rows)))
     states = new_states(ops, config, b)
     h = read(ops, weights, config, x, given, states, watch)
     return answer(ops, weights, h)

@@ -1,4 +1,4 @@
-"""What several models are made of: layers with a bias, sequences put together."""
+"""What several models are made of: layers with a bias, and parts of what they give."""
 
 from __future__ import annotations
 
@@ -21,22 +21,6 @@ def linear_add(ops, x, w, residual):
 def layer_norm(ops, x, w, eps):
     """Return the layer norm of x (b n d) with the learned w["w"] and w["bias"]."""
     return ops.layer_norm(x, w["w"], w["bias"], eps)
-
-
-def join(ops, *parts):
-    """Return sequences (b n d), (b m d), ... one after the other: (b n+m+... d).
-
-    They are of one dtype, and so is the result: tables of weights too are joined, which
-    may be the bits of bfloat16.
-    """
-    parts = [part for part in parts if part.shape[1]]
-    b, d, n = parts[0].shape[0], parts[0].shape[2], sum(p.shape[1] for p in parts)
-    whole, length = ops.empty((b, n, 1, d), parts[0].dtype), 0
-    for part in parts:
-        n = part.shape[1]
-        whole = ops.append(whole, part.reshape(b, n, 1, d), length)
-        length += n
-    return whole.reshape(b, length, d)
 
 
 def split_columns(ops, x, count):

@@ -131,14 +131,11 @@ def forward(ops, weights, config, tokens, labels, table, watch=None):
     b, n = tokens.shape[0], 1 + tokens.shape[1]
     classes = np.asarray(labels, np.int64).reshape(b, 1)
     rows = np.ascontiguousarray(np.broadcast_to(np.arange(n), (b, n)))
-    # the class and the tokens come from two tables, and are appended to one sequence
-    x = ops.empty((b, n, 1, config.width))
-    for table_name, ids, at in (("classes", classes, 0), ("embeddings", tokens, 1)):
-        if ids.shape[1]:
-            ids = ops.put(np.ascontiguousarray(ids))
-            part = ops.embed(weights[table_name], ids)
-            x = ops.append(x, part.reshape(b, ids.shape[1], 1, config.width), at)
-    x = x.reshape(b, n, config.width)
+    # the class and the tokens come from two tables
+    x = ops.concat(
+        ops.embed(weights["classes"], ops.put(classes)),
+        ops.embed(weights["embeddings"], ops.put(np.ascontiguousarray(tokens))),
+    )
     tell(watch, "embed", x)
 
     def attend(layer):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen.models.layers import join, layer_norm, linear, linear_add
+from minigen.models.layers import layer_norm, linear, linear_add
 from minigen.models.watching import tell
 
 EPS = 1e-6
@@ -49,7 +49,7 @@ def class_vectors(ops, weights, ids):
     """Return the vectors (b 1 d) of classes: ids (b 1), see `class_rows`."""
     table = weights["classes"]
     t, d = table.shape
-    whole = join(ops, table.reshape(1, t, d), weights["no_class"].reshape(1, 1, d))
+    whole = ops.concat(table.reshape(1, t, d), weights["no_class"].reshape(1, 1, d))
     return ops.embed(whole.reshape(t + 1, d), ids)
 
 

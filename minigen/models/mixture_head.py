@@ -19,7 +19,7 @@ import numpy as np
 
 from minigen.errors import InputError
 from minigen.models import token_flow
-from minigen.models.layers import join, linear, split_columns
+from minigen.models.layers import linear, split_columns
 from minigen.models.watching import tell
 
 EPS = 1e-6
@@ -87,11 +87,11 @@ def forward(ops, w, config, x, z, watch=None):
     """
     b, n, _ = x.shape
     given = condition(ops, w, config, z)
-    parts = [given.first]
+    h = given.first
     if n > 1:
         before = ops.gather(x, ops.put(_every(b, n - 1)))
-        parts.append(linear(ops, before, w["features"]))
-    h = _placed(ops, w, join(ops, *parts), ops.put(_every(b, n)))
+        h = ops.concat(h, linear(ops, before, w["features"]))
+    h = _placed(ops, w, h, ops.put(_every(b, n)))
 
     def attend(layer):
         return ops.attention_causal
@@ -182,7 +182,7 @@ def sample(
     rows, b = len(z), len(z) // (1 if guidance == 1 else 2)
     given, caches = condition(ops, w, config, z), new_caches(ops, config, rows)
     powers = stretches(config, temperature)
-    drawn, x = [], None
+    features, x = ops.empty((b, config.groups, config.group)), None
     for i in range(config.groups):
         mixtures, caches = step(ops, w, config, x, i, given, caches)
         tell(watch, "mixtures", mixtures)
@@ -194,11 +194,10 @@ def sample(
         else:
             group = (guided or choose)(ops, made, i, draws, power, weight, watch)
         tell(watch, "group", group)
-        drawn.append(group)
+        features = ops.append(features, group, i)
         # both halves go on from what was drawn
         x = group if rows == b else ops.twice(group)
-    x = join(ops, *drawn)
-    return token_flow.reverse(ops, w["flow"], x) if config.flow else x
+    return token_flow.reverse(ops, w["flow"], features) if config.flow else features
 
 
 def draw(ops, made, i, draws, power):

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from minigen.models.layers import join, layer_norm, linear, linear_add
+from minigen.models.layers import layer_norm, linear, linear_add
 from minigen.models.mae import thirds
 from minigen.models.watching import tell
 
@@ -31,8 +31,7 @@ def forward(ops, w, x):
         h = _read(ops, block, x, order, ops.attention_causal)
         moved = linear(ops, h, block["out"])
         before = ops.gather(moved, ops.put(_every(b, np.arange(n - 1))))
-        nothing = ops.zeros((b, 1, f))
-        x = ops.subtract(x, join(ops, nothing, before))
+        x = ops.subtract(x, ops.concat(ops.zeros((b, 1, f)), before))
         x = ops.gather(x, order)
     return x
 
@@ -65,7 +64,10 @@ def _reverse_block(ops, w, x, turned):
 
         h = _read(ops, w, groups[one], places[one], attend)
         groups[following] = ops.add(groups[following], linear(ops, h, w["out"]))
-    return join(ops, *groups)
+    x = ops.empty(x.shape)
+    for t, group in enumerate(groups):
+        x = ops.append(x, group, t)
+    return x
 
 
 def _read(ops, w, x, rows, attend):

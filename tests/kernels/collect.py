@@ -80,6 +80,7 @@ ROUTES = {
     "gather": [{}, {"d": 300}],
     "scatter": [{}, {"d": 300}],
     "append": [{}, {"d": 300}],
+    "concat": [{}, {"d": 300}],
     "uniforms_at": [{}, {"m": 130}],
     "normals_at": [{}, {"m": 130}],
     "split_moments": [{}, {"c": 33}],

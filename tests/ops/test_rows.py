@@ -41,3 +41,17 @@ def test_append_writes_in_place_whatever_a_row_is():
         cache = device.put(np.zeros((2, 4, *row), np.float32))
         assert cuda.append(device, cache, device.put(new), 1) is cache
         assert_same(device.get(cache), expected.astype(np.float32))
+
+
+@given(st.b, hs.integers(0, 3), hs.integers(0, 3), st.d, st.weight_dtypes, st.seeds)
+def test_concat(b, n, m, d, dtype, seed):
+    x, y = st.floats(seed, b, n, d, dtype=dtype), st.floats(seed, b, m, d, dtype=dtype)
+    whole = cpu.concat(x, y)
+    assert_same(whole, reference.concat(x, y))
+    assert_same(whole[:, :n], x)
+    assert_same(whole[:, n:], y)
+    device = arrays.Interpreter(watch=True)
+    assert_same(
+        device.get(cuda.concat(device, device.put(x), device.put(y))),
+        whole.view(np.uint16) if dtype.name == "bfloat16" else whole,
+    )

@@ -83,6 +83,17 @@ def draw_append(draw, sizes):
 
 
 @st.composite
+def draw_concat(draw, sizes):
+    """Draw x (b n d) and y (b m d), as they are stored."""
+    b, n, m, d, seed = (*(draw(getattr(sizes, s)) for s in "bnmd"), draw(seeds))
+    dtype = draw(sizes.dtypes)
+    return {
+        "x": floats(seed, b, n, d, dtype=dtype),
+        "y": floats(seed + 1, b, m, d, dtype=dtype),
+    }
+
+
+@st.composite
 def draw_noise(draw, sizes):
     """Draw key (2), images and positions (b), step, first and m: any counters."""
     b, m, seed = draw(sizes.b), draw(sizes.m), draw(seeds)
@@ -169,6 +180,13 @@ SPECS = (
         draw_append,
         company=("cache", "new"),
         changes=("cache",),
+        routes=({"d": 300},),
+    ),
+    Spec(
+        "rows",
+        "concat",
+        draw_concat,
+        company=("x", "y"),
         routes=({"d": 300},),
     ),
     Spec(

@@ -1,1 +1,1 @@
-"""Rows of a sequence: take some, write some, append some."""
+"""Rows of a sequence: take, write, append, join."""

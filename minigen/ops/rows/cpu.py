@@ -7,7 +7,7 @@ import numpy as np
 from minigen.ops import buffers
 from minigen.ops.rows.reference import append
 
-__all__ = ["append", "gather", "scatter"]
+__all__ = ["append", "concat", "gather", "scatter"]
 
 
 def gather(x, rows):
@@ -23,3 +23,12 @@ def scatter(x, new, rows):
     """Write `new` at the rows of x, in place, and return x. Rows differ in an image."""
     x[np.arange(len(x))[:, None], rows] = new
     return x
+
+
+def concat(x, y):
+    # (b n d), (b m d) -> (b n+m d)
+    """Return the rows of x and then those of y, in the dtype of x."""
+    b, n, d = x.shape
+    z = buffers.empty((b, n + y.shape[1], d), x.dtype)
+    z[:, :n], z[:, n:] = x, y
+    return z

@@ -81,3 +81,11 @@ def append(device, cache, new, length):
         arguments = new.reshape(b, m, -1), length, cache.reshape(b, cache.shape[1], -1)
         device.launch(_append, b * m, THREADS, *arguments)
     return cache
+
+
+def concat(device, x, y):
+    # (b n d), (b m d) -> (b n+m d)
+    """Return the rows of x and then those of y, in the dtype of x."""
+    b, n, d = x.shape
+    z = device.empty((b, n + y.shape[1], d), x.dtype)
+    return append(device, append(device, z, x, 0), y, n)
