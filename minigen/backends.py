@@ -54,7 +54,7 @@ OPS = {
     "mamba2_step": ("mamba2_step",),
     "layer_norm": ("layer_norm", "standardise"),
     "gelu": ("gelu", "gelu_tanh"),
-    "rows": ("gather", "scatter", "append", "concat"),
+    "rows": ("gather", "scatter", "append", "concat", "repeat"),
     "noise": ("uniforms_at", "normals_at"),
     "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
     "elementwise": ("add", "subtract", "scale"),

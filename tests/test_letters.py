@@ -29,7 +29,7 @@ SCALARS |= {"top_k": 4, "top_p": 0.8, "minimum": 1, "rows": 2, "columns": 3, "e"
 SCALARS |= {"base": 100.0, "shape": (2, 11), "value": -1, "step": 5, "index": 0}
 SCALARS |= {"first": 3, "last": 13, "lowest": 0.0, "highest": 1.0, "chunk": 4}
 SCALARS |= {"factor": 0.5, "of_x": 2.0, "of_noise": -1.0}
-SCALARS |= {"g": 19, "m": 3, "stretch": 0.9}
+SCALARS |= {"g": 19, "m": 3, "n": 11, "stretch": 0.9}
 # arguments that are numbers of something, and what they stay below
 INDICES = {"ids": 7, "rows": 7, "targets": 9, "key": 2**32, "images": 8}
 INDICES |= {"counter": 2**32, "positions": 11, "canvas": 9, "tokens": 9}

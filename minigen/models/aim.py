@@ -133,7 +133,7 @@ def condition(ops, weights, config, labels):
     signal = ops.silu(first)
     if config.condition_groups:
         together = linear(ops, signal, weights["modulation"])
-        made = _of_groups(ops, weights, config, together, labels.shape)
+        made = _of_groups(ops, weights, config, together)
     else:
         made = [linear(ops, signal, w["modulation"]) for w in weights["layers"]]
     parts = [_parts(ops, each, config.width) for each in made]
@@ -222,14 +222,14 @@ def _norm(ops, branch, total, w):
     return ops.add_rms_norm(branch, total, w, EPS)
 
 
-def _of_groups(ops, weights, config, together, shape):
+def _of_groups(ops, weights, config, together):
     # layers take turns with the groups, and each adds a table of its own
     width = config.factor * config.width
-    nothing = ops.full(shape, 0)
     for i, w in enumerate(weights["layers"]):
         g = i % config.condition_groups
         shared = ops.columns(together, g * width, (g + 1) * width)
-        yield ops.add(shared, ops.embed(w["table"].reshape(1, width), nothing))
+        own = ops.repeat(w["table"].reshape(1, width), shared.shape[0])
+        yield ops.add(shared, own.reshape(shared.shape))
 
 
 def _parts(ops, x, width):

@@ -59,8 +59,8 @@ def begin(ops, weights, config, ids, everywhere):
     Every position of the buffer holds the class. So does each of the others, until a
     token is written there; nobody reads it before. ids (b 1), everywhere (b n): rows.
     """
-    vectors = class_vectors(ops, weights, ids)
-    x = ops.gather(vectors, ops.full(everywhere.shape, 0))
+    b, n = everywhere.shape
+    x = ops.repeat(class_vectors(ops, weights, ids).reshape(b, -1), n)
     return _placed(ops, weights, x, everywhere)
 
 
@@ -86,7 +86,8 @@ def decode(ops, weights, config, x, query, watch=None):
     """
     x = linear(ops, x, weights["decoder_embed"])
     tell(watch, "dec_embed", x)
-    whole = ops.embed(weights["mask"], ops.full(query.everywhere.shape, 0))
+    b, n = query.everywhere.shape
+    whole = ops.repeat(weights["mask"], b * n).reshape(b, n, x.shape[-1])
     x = ops.scatter(whole, x, query.known)
     x = ops.add(x, ops.embed(weights["decoder_positions"], query.everywhere))
     last = len(weights["decoder"]) - 1

@@ -62,7 +62,7 @@ class Condition:
 def condition(ops, w, config, z):
     """Return the `Condition` of z (b 1 d), which is the same for all features."""
     first = linear(ops, z, w["condition"])
-    first = ops.add(first, ops.embed(w["start"], ops.full((len(z), 1), 0)))
+    first = ops.add(first, ops.repeat(w["start"], z.shape[0]).reshape(first.shape))
     signal = ops.silu(z)
     made = [linear(ops, signal, layer["modulation"]) for layer in w["layers"]]
     layers = tuple(split_columns(ops, each, 6) for each in made)

@@ -81,6 +81,7 @@ ROUTES = {
     "scatter": [{}, {"d": 300}],
     "append": [{}, {"d": 300}],
     "concat": [{}, {"d": 300}],
+    "repeat": [{}, {"d": 300}],
     "uniforms_at": [{}, {"m": 130}],
     "normals_at": [{}, {"m": 130}],
     "split_moments": [{}, {"c": 33}],

@@ -50,8 +50,24 @@ def test_concat(b, n, m, d, dtype, seed):
     assert_same(whole, reference.concat(x, y))
     assert_same(whole[:, :n], x)
     assert_same(whole[:, n:], y)
+    on_a_gpu(cuda.concat, whole, x, y)
+
+
+@given(st.b, hs.integers(0, 3), st.d, st.weight_dtypes, st.seeds)
+def test_repeat(b, n, d, dtype, seed):
+    x = st.floats(seed, b, d, dtype=dtype)
+    expected = np.stack([x.astype(np.float32)] * n, 1) if n else np.empty((b, 0, d))
+    expected = expected.astype(np.float32)
+    assert_same(reference.repeat(x, n), expected)
+    assert_same(cpu.repeat(x, n), expected)
+    on_a_gpu(cuda.repeat, expected, x, n)
+
+
+def on_a_gpu(launcher, expected, *arguments):
+    """Assert what a launcher makes of host arrays, interpreted."""
     device = arrays.Interpreter(watch=True)
-    assert_same(
-        device.get(cuda.concat(device, device.put(x), device.put(y))),
-        whole.view(np.uint16) if dtype.name == "bfloat16" else whole,
-    )
+    moved = [device.put(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    if expected.dtype.name == "bfloat16":
+        # a device knows its bits
+        expected = expected.view(np.uint16)
+    assert_same(device.get(launcher(device, *moved)), expected)

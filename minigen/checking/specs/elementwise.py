@@ -1,4 +1,4 @@
-"""Specifications of arithmetic entry by entry: a sum is rounded once, so it is exact."""
+"""Specifications of arithmetic entry by entry: exact, since it is rounded once."""
 
 from __future__ import annotations
 

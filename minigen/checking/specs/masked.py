@@ -94,6 +94,13 @@ def draw_concat(draw, sizes):
 
 
 @st.composite
+def draw_repeat(draw, sizes):
+    """Draw x (b d), as it is stored, and n."""
+    b, n, d, dtype = (draw(getattr(sizes, s)) for s in ("b", "n", "d", "dtypes"))
+    return {"x": floats(draw(seeds), b, d, dtype=dtype), "n": n}
+
+
+@st.composite
 def draw_noise(draw, sizes):
     """Draw key (2), images and positions (b), step, first and m: any counters."""
     b, m, seed = draw(sizes.b), draw(sizes.m), draw(seeds)
@@ -189,6 +196,7 @@ SPECS = (
         company=("x", "y"),
         routes=({"d": 300},),
     ),
+    Spec("rows", "repeat", draw_repeat, company=("x",), routes=({"d": 300},)),
     Spec(
         "noise",
         "uniforms_at",

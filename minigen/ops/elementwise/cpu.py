@@ -1,4 +1,4 @@
-"""Arithmetic entry by entry: NumPy's, for nothing but reading and writing takes time."""
+"""Arithmetic entry by entry: NumPy's, since reading and writing takes all the time."""
 
 from __future__ import annotations
 

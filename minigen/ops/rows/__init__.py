@@ -1,1 +1,1 @@
-"""Rows of a sequence: take, write, append, join."""
+"""Rows of a sequence: take, write, append, join, repeat."""

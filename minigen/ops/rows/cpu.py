@@ -7,7 +7,7 @@ import numpy as np
 from minigen.ops import buffers
 from minigen.ops.rows.reference import append
 
-__all__ = ["append", "concat", "gather", "scatter"]
+__all__ = ["append", "concat", "gather", "repeat", "scatter"]
 
 
 def gather(x, rows):
@@ -32,3 +32,11 @@ def concat(x, y):
     z = buffers.empty((b, n + y.shape[1], d), x.dtype)
     z[:, :n], z[:, n:] = x, y
     return z
+
+
+def repeat(x, n):
+    # (b d) -> (b n d)
+    """Return each row of x n times, in float32."""
+    y = buffers.empty((x.shape[0], n, x.shape[1]))
+    y[...] = x[:, None]
+    return y

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.ops.flag import inside
+from minigen.ops.intrinsics import widen
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 128
@@ -49,6 +50,18 @@ def _append(new, length, cache):
         cache[i, length + j, k] = new[i, j, k]
 
 
+@gpu_kernel
+def _repeat(x, y):
+    """One block per row of y (b n d): a row of x (b d), which is read n times.
+    Threads stride along the row, and widen it.
+    Reads x n; writes y 1.
+    Shared memory: none.
+    """
+    i, j = cuda.blockIdx.x // y.shape[1], cuda.blockIdx.x % y.shape[1]
+    for k in range(cuda.threadIdx.x, y.shape[2], cuda.blockDim.x):
+        y[i, j, k] = widen(x[i, k])
+
+
 def gather(device, x, rows):
     # (b n d), (b m) -> (b m d)
     """Return the rows of each image that `rows` names, in its order.
@@ -74,8 +87,7 @@ def scatter(device, x, new, rows):
 
 def append(device, cache, new, length):
     # (b n ...), (b m ...) -> (b n ...)
-    """Write `new` at the rows length .. length + m - 1 of `cache`, in place; return it.
-    """
+    """Write `new` at rows length .. length + m - 1 of `cache`, in place; return it."""
     if new.size:
         b, m = new.shape[:2]
         arguments = new.reshape(b, m, -1), length, cache.reshape(b, cache.shape[1], -1)
@@ -89,3 +101,12 @@ def concat(device, x, y):
     b, n, d = x.shape
     z = device.empty((b, n + y.shape[1], d), x.dtype)
     return append(device, append(device, z, x, 0), y, n)
+
+
+def repeat(device, x, n):
+    # (b d) -> (b n d)
+    """Return each row of x n times, in float32."""
+    b, d = x.shape
+    y = device.empty((b, n, d))
+    device.launch(_repeat, b * n, THREADS, x, y)
+    return y

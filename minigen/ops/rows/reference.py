@@ -39,7 +39,7 @@ def append(cache, new, length):
     # (b n ...), (b m ...) -> (b n ...)
     # where cache and new are weights, new is like cache, cache is changed, 0 <= length
     # <= n - m
-    """Write `new` at the rows length .. length + m - 1 of `cache`, in place; return it.
+    """Write `new` at rows length .. length + m - 1 of `cache`, in place; return it.
 
     >>> append(np.zeros((1, 3, 1)), np.ones((1, 2, 1)), 1).tolist()
     [[[0.0], [1.0], [1.0]]]
@@ -57,3 +57,15 @@ def concat(x, y):
     [[[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]]
     """
     return np.concatenate([x, y], axis=1, dtype=x.dtype)
+
+
+def repeat(x, n):
+    # (b d) -> (b n d)
+    # where x is a weight, n >= 0
+    """Return each row of x n times, in float32, or in float64 if x is float64.
+
+    >>> repeat(np.array([[1.0, 2.0], [3.0, 4.0]]), 2).tolist()
+    [[[1.0, 2.0], [1.0, 2.0]], [[3.0, 4.0], [3.0, 4.0]]]
+    """
+    dtype = np.float64 if x.dtype == np.float64 else np.float32
+    return np.repeat(x[:, None].astype(dtype), n, axis=1)
