@@ -48,8 +48,8 @@ def test_concat(b, n, m, d, dtype, seed):
     x, y = st.floats(seed, b, n, d, dtype=dtype), st.floats(seed, b, m, d, dtype=dtype)
     whole = cpu.concat(x, y)
     assert_same(whole, reference.concat(x, y))
-    assert_same(whole[:, :n], x)
-    assert_same(whole[:, n:], y)
+    assert_same(whole[:, :n], x.astype(np.float32))
+    assert_same(whole[:, n:], y.astype(np.float32))
     on_a_gpu(cuda.concat, whole, x, y)
 
 
@@ -67,7 +67,4 @@ def on_a_gpu(launcher, expected, *arguments):
     """Assert what a launcher makes of host arrays, interpreted."""
     device = arrays.Interpreter(watch=True)
     moved = [device.put(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    if expected.dtype.name == "bfloat16":
-        # a device knows its bits
-        expected = expected.view(np.uint16)
     assert_same(device.get(launcher(device, *moved)), expected)

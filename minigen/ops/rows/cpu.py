@@ -27,9 +27,9 @@ def scatter(x, new, rows):
 
 def concat(x, y):
     # (b n d), (b m d) -> (b n+m d)
-    """Return the rows of x and then those of y, in the dtype of x."""
+    """Return the rows of x and then those of y, in float32."""
     b, n, d = x.shape
-    z = buffers.empty((b, n + y.shape[1], d), x.dtype)
+    z = buffers.empty((b, n + y.shape[1], d))
     z[:, :n], z[:, n:] = x, y
     return z
 

@@ -41,13 +41,13 @@ def _scatter(new, rows, x, flag):
 @gpu_kernel
 def _append(new, length, cache):
     """One block per row of new (b m d), written from row `length` of cache (b n d) on.
-    Threads stride along the row.
+    Threads stride along the row, and widen it.
     Reads new 1; writes cache 0..1.
     Shared memory: none.
     """
     i, j = cuda.blockIdx.x // new.shape[1], cuda.blockIdx.x % new.shape[1]
     for k in range(cuda.threadIdx.x, new.shape[2], cuda.blockDim.x):
-        cache[i, length + j, k] = new[i, j, k]
+        cache[i, length + j, k] = widen(new[i, j, k])
 
 
 @gpu_kernel
@@ -97,9 +97,9 @@ def append(device, cache, new, length):
 
 def concat(device, x, y):
     # (b n d), (b m d) -> (b n+m d)
-    """Return the rows of x and then those of y, in the dtype of x."""
+    """Return the rows of x and then those of y, in float32."""
     b, n, d = x.shape
-    z = device.empty((b, n + y.shape[1], d), x.dtype)
+    z = device.empty((b, n + y.shape[1], d))
     return append(device, append(device, z, x, 0), y, n)
 
 

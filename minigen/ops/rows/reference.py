@@ -37,8 +37,7 @@ def scatter(x, new, rows):
 
 def append(cache, new, length):
     # (b n ...), (b m ...) -> (b n ...)
-    # where cache and new are weights, new is like cache, cache is changed, 0 <= length
-    # <= n - m
+    # where cache is changed, 0 <= length <= n - m
     """Write `new` at rows length .. length + m - 1 of `cache`, in place; return it.
 
     >>> append(np.zeros((1, 3, 1)), np.ones((1, 2, 1)), 1).tolist()
@@ -50,13 +49,14 @@ def append(cache, new, length):
 
 def concat(x, y):
     # (b n d), (b m d) -> (b n+m d)
-    # where x and y are weights, y is like x
-    """Return the rows of x and then those of y, in the dtype of x.
+    # where x and y are weights
+    """Return the rows of x and then those of y, in float32, or in float64 if either is.
 
     >>> concat(np.zeros((1, 1, 2)), np.ones((1, 2, 2))).tolist()
     [[[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]]
     """
-    return np.concatenate([x, y], axis=1, dtype=x.dtype)
+    dtype = np.float64 if np.float64 in (x.dtype, y.dtype) else np.float32
+    return np.concatenate([x, y], axis=1, dtype=dtype)
 
 
 def repeat(x, n):
