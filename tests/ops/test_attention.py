@@ -6,6 +6,7 @@ from hypothesis.strategies import sampled_from
 
 from minigen.checking.specs.tokens import attention_magnitude
 from minigen.ops.attention import cpu, reference
+from minigen.ops.rows import cpu as rows
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
 
@@ -97,8 +98,8 @@ def test_one_token_a_step_equals_causal(b, n, h, e, seed):
     keys, values = np.full_like(k, np.nan), np.full_like(v, np.nan)
     steps = []
     for i in range(n):
-        keys = cpu.append(keys, k[:, i : i + 1], i)
-        values = cpu.append(values, v[:, i : i + 1], i)
+        keys = rows.append(keys, k[:, i : i + 1], i)
+        values = rows.append(values, v[:, i : i + 1], i)
         steps.append(cpu.attention(q[:, i : i + 1], keys, values, i + 1))
     assert_close(
         np.concatenate(steps, axis=1),

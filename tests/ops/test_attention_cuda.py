@@ -13,6 +13,7 @@ from hypothesis import strategies as hypothesis_strategies
 
 from minigen.checking.specs.tokens import attention_magnitude
 from minigen.ops.attention import cuda, reference
+from minigen.ops.rows import cuda as rows
 from tests import strategies as st
 from tests.kernels.collect import Recorder
 from tests.tolerance import assert_close, assert_same
@@ -93,8 +94,8 @@ def test_one_token_a_step_has_the_same_bits_as_causal(n, h, e, seed):
     keys, values = (device.put(np.full_like(k, np.nan)) for _ in range(2))
     for i in range(n):
         new = device.put(k[:, i : i + 1]), device.put(v[:, i : i + 1])
-        assert cuda.append(device, keys, new[0], i) is keys
-        assert cuda.append(device, values, new[1], i) is values
+        assert rows.append(device, keys, new[0], i) is keys
+        assert rows.append(device, values, new[1], i) is values
         one = device.put(q[:, i : i + 1])
         y = device.get(cuda.attention(device, one, keys, values, i + 1))
         assert_same(y, expected[:, i : i + 1])
