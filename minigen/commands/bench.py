@@ -171,6 +171,37 @@ def threads(
 
 @app.command()
 @reported
+def rungs(
+    runs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Runs of each kernel.")
+    ] = 5,
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+):
+    """Time each way of the fast CPU kernels beside the plain ones, which are to read.
+
+    Prints medians as a Markdown table. Nothing else should run on the machine.
+    """
+    from dataclasses import asdict
+
+    from minigen import backends
+    from minigen.bench.threads import is_quiet
+
+    o.use_threads(threads, backends.pick("numba")[0])
+    from minigen.bench import rungs as measuring
+
+    if not is_quiet():
+        complain("other processes are running here: none of these times is a quiet one")
+    found = measuring.measure(runs, tell)
+    tell()
+    if as_json:
+        say_json([{**asdict(t), "gain": t.gain} for t in found])
+    else:
+        say_text(markdown(measuring.rows(found), right=range(3, 6)))
+
+
+@app.command()
+@reported
 def heads(
     mixture: Annotated[str, typer.Argument(metavar="ARINAR")] = "arinar-b",
     diffusion: Annotated[str, typer.Argument(metavar="MAR")] = "mar-b",

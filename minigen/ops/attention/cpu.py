@@ -7,7 +7,7 @@ last one. Keys in the future score -inf. A query that is alone, as where one tok
 drawn a step, has tiles of its own, for nothing but reading keys and values takes its
 time. A sum has the same terms in the same order in a tile of any size: so a query's
 result does not depend on its company, to the last bit. Where an image has many queries,
-which see all keys, `many.py` is faster.
+which see all keys, `many.py` is faster. Where there are no tiles: `cpu_plain.py`.
 
 Kernels see q, k and v as rows of one head each: token n of head j stands in row n h + j
 after the first row of its image. Keys and values have r heads, each shared by h / r.

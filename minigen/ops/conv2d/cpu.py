@@ -1,4 +1,4 @@
-"""Convolution as patches times weights.
+"""Convolution as patches times weights; as loops it stands in `cpu_plain.py`.
 
 The patch under each of a few output pixels is gathered into one row, so that a pixel
 is the dot product of its patch with a row of weights. A tile of patches stays in the
