@@ -20,7 +20,7 @@ import numpy as np
 
 import minigen
 from minigen import sample
-from minigen.config import PRESETS
+from minigen.families import PRESETS
 from minigen.models import llamagen
 from minigen.show import lesson as show
 

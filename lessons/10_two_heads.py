@@ -18,7 +18,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
 import numpy as np
 
 import minigen
-from minigen import config, rng, sample
+from minigen import families, rng, sample
 from minigen.models import arinar, diffusion_head, mar, masked
 from minigen.show import lesson as show
 
@@ -197,7 +197,7 @@ for name, pipe in pipes.items():
 # %%
 large, small = {}, {name: costs[name](pipes[name].config) for name in costs}
 for name, cost in costs.items():
-    full = config.PRESETS[f"{name}-b"]
+    full = families.PRESETS[f"{name}-b"]
     large[name] = cost(full, again=True)
     print(f"{name}-mnist, by sizes {small[name].sum():,}, counted {counted[name]:,}")
     print(f"{name}-b: {len(large[name])} passes, {large[name].sum() / 1e6:.1f} million;"

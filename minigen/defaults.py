@@ -7,70 +7,7 @@ and Halton's order keeps them apart; one token at a time, little guidance is eno
 
 from __future__ import annotations
 
-GENERAL = {
-    "arpg": {
-        "order": "random",
-        "schedule": "arccos",
-        "guidance": 4.0,
-        "guidance_schedule": "linear",
-        "temperature": 1.0,
-    },
-    "llamagen": {
-        "order": "raster",
-        "schedule": "one",
-        "guidance": 4.0,
-        "guidance_schedule": "constant",
-        "temperature": 1.0,
-    },
-    "aim": {
-        "order": "raster",
-        "schedule": "one",
-        "guidance": 5.0,
-        "guidance_schedule": "constant",
-        "temperature": 1.0,
-    },
-    "arinar": {
-        "order": "random",
-        "schedule": "cosine",
-        "guidance": 4.5,
-        "guidance_schedule": "linear",
-        "temperature": 1.0,
-    },
-    "mar": {
-        "order": "random",
-        "schedule": "cosine",
-        "guidance": 2.9,
-        "guidance_schedule": "linear",
-        "temperature": 1.0,
-    },
-}
-"""The defaults of each family's own sampling: LlamaGen's are those of sample_c2i.py,
-AiM's those of models/aim.py::generate, MAR's and ARINAR's those of their READMEs. Of
-the two that ARINAR's gives it is the one at temperature 1, which means the same in both
-of its behaviours."""
-
-OWN = {
-    "arpg-mnist": {
-        "order": "halton",
-        "schedule": "linear",
-        "guidance": 6.0,
-        "temperature": 0.8,
-    },
-    "gpt-mnist": {"guidance": 2.0, "temperature": 1.0},
-    "aim-mnist": {"guidance": 2.0, "temperature": 1.0},
-    "arinar-mnist": {
-        "guidance": 4.0,
-        "guidance_schedule": "constant",
-        "temperature": 1.0,
-    },
-    "mar-mnist": {
-        "guidance": 3.0,
-        "guidance_schedule": "constant",
-        "temperature": 1.0,
-    },
-}
-"""What the models that ship are best sampled with, by name."""
-
+from minigen.families import FAMILIES
 
 STEPS = 16
 """Steps of a schedule that may take any number of them."""
@@ -85,7 +22,8 @@ def settle(family: str, name: str, **given) -> dict:
     >>> settle("arpg", "arpg-l", order=None, guidance=5.0)
     {'order': 'random', 'guidance': 5.0}
     """
-    own = {**GENERAL[family], **OWN.get(name, {})}
+    record = FAMILIES[family]
+    own = {**record.settings, **record.own.get(name, {})}
     return {
         setting: own[setting] if value is None else value
         for setting, value in given.items()

@@ -13,9 +13,9 @@ from importlib import metadata
 from pathlib import Path
 
 from minigen import kernel_cache, writing
-from minigen.config import PRESETS
 from minigen.errors import BackendError, InputError
 from minigen.extras import REQUIRED, again, install, packages
+from minigen.families import PRESETS
 
 PYTHON = (3, 10)
 """The oldest Python minigen runs on."""

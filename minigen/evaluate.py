@@ -23,11 +23,12 @@ from minigen import backends, checks, flags
 from minigen.checkpoints import Model, load_model
 from minigen.equality import digest, same
 from minigen.errors import InputError
+from minigen.families import module_of
 from minigen.finding import WEIGHTS, find
 from minigen.images import check_images
 from minigen.models import judge
 from minigen.options import check
-from minigen.pipeline import DECODERS, Pipeline
+from minigen.pipeline import Pipeline
 from minigen.writing import replace_file
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def evaluate_tokenizer(
     """
     rebuilt, used = [], set()
     images = check_images(images, model.config.factor)
-    weights, module = backends.move(ops, model.weights), DECODERS[type(model.config)]
+    weights, module = backends.move(ops, model.weights), module_of(model.config)
     codes = getattr(model.config, "codes", None)
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]

@@ -9,21 +9,12 @@ from typing import TypeAlias
 from minigen import checks
 from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.checkpoints import Model, has_tokenizer, load_model, open_checkpoint
-from minigen.checkpoints.load import family_of, identify
-from minigen.config import PRESETS, GeneratorConfig, KlConfig, VqConfig
+from minigen.checkpoints.load import identify
 from minigen.errors import InputError
+from minigen.families import PRESETS, Family, GeneratorConfig, family_of
 
 File: TypeAlias = str | os.PathLike[str]
 """A path, or the name of a model that ships."""
-
-NAMES = {VqConfig: "VQ", KlConfig: "KL"}
-"""What messages call each tokenizer."""
-
-BESIDE = {
-    VqConfig: ("vq-16.safetensors", "vq-8.safetensors", "vq.safetensors"),
-    KlConfig: ("kl-16.safetensors", "kl.safetensors"),
-}
-"""Names of the files that are looked for beside a generator's: converted tokenizers."""
 
 
 def find(model: File) -> Path:
@@ -53,23 +44,25 @@ def find(model: File) -> Path:
     )
 
 
-def tokenizer_of(path: Path, kind: type) -> Model:
+def tokenizer_of(path: Path, kind: Family) -> Model:
     """Return the tokenizer of a generator's file, where none was given.
 
-    kind: VqConfig or KlConfig, the tokenizers of such a generator. Raises InputError.
+    kind: the family of the tokenizers of such a generator. A converted one may lie
+    beside the file, named as what was released, or as the family. Raises InputError.
     """
     if path.stem in TOKENIZERS and path.parent == WEIGHTS:
         return load_model(WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors")
     if has_tokenizer(path):
         return load_model(path, family="vq")
     folder = path if path.is_dir() else path.parent
-    for name in BESIDE[kind]:
-        if (folder / name).is_file():
-            return load_model(folder / name)
+    for name in (*kind.released, kind.name):
+        beside = folder / f"{name}.safetensors"
+        if beside.is_file():
+            return load_model(beside)
     raise InputError(
         f"no tokenizer was given for {path.name} and none lies beside it; give one "
         "with tokenizer= (in the shell --tokenizer FILE), such as a converted "
-        f"{NAMES[kind]}-16"
+        f"{kind.name.upper()}-16"
     )
 
 
@@ -88,6 +81,7 @@ def check_generator(path: Path, config) -> None:
     """Raise InputError unless a file's configuration is that of a generator."""
     if not isinstance(config, GeneratorConfig):
         raise InputError(
-            f"{checks.shown(str(path))} holds a {family_of(config)} model; a generator "
-            "was expected: give the generator's file, and this one as its tokenizer"
+            f"{checks.shown(str(path))} holds a {family_of(config).name} model; a "
+            "generator was expected: give the generator's file, and this one as its "
+            "tokenizer"
         )

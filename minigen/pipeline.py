@@ -14,21 +14,18 @@ from numpy.typing import NDArray
 from minigen import backends, checks, flags, options, plans, recorded
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
-from minigen.config import GeneratorConfig, KlConfig, TokenizerConfig, VqConfig
 from minigen.defaults import STEPS, settle
 from minigen.errors import BackendError, InputError
-from minigen.finding import (
-    NAMES,
-    File,
-    check_generator,
-    find,
-    tokenizer_of,
+from minigen.families import (
+    FAMILIES,
+    Family,
+    GeneratorConfig,
+    TokenizerConfig,
+    family_of,
+    module_of,
 )
+from minigen.finding import File, check_generator, find, tokenizer_of
 from minigen.images import check_images
-from minigen.models import codes, kl, vq
-
-DECODERS = {VqConfig: vq, KlConfig: kl}
-"""The module of each tokenizer, by its configuration."""
 
 GREY = 127
 """The grey that a picture shows where no token is known yet."""
@@ -121,7 +118,7 @@ class Pipeline:
         order, schedule = chosen["order"], chosen["schedule"]
         steps = options.check("steps", steps)
         plan = plans.plan(self.grid, order, schedule, steps or STEPS, seed=seed)
-        loop.MODELS[type(self.config)].check_plan(self.config, plan)
+        module_of(self.config).check_plan(self.config, plan)
         if steps is not None and steps < len(plan.groups):
             raise InputError(
                 f"steps {steps} is fewer than the {len(plan.groups)} that the schedule "
@@ -249,7 +246,7 @@ class Pipeline:
         Raises ShapeError, InputError, and NotFiniteError.
         """
         config = self.tokenizer_config
-        tokens = DECODERS[type(config)].check_tokens(config, tokens)
+        tokens = module_of(config).check_tokens(config, tokens)
         noted = flags.of_run(self.ops, 0)
         with noted.at(0):
             images = self.images(self.ops.put(tokens))
@@ -263,7 +260,7 @@ class Pipeline:
         together = 1 if self.ops.device is None else TOGETHER
         w, config = self.tokenizer.weights, self.tokenizer_config
         parts = (tokens[i : i + together] for i in range(0, tokens.shape[0], together))
-        to_images = DECODERS[type(config)].to_images
+        to_images = module_of(config).to_images
         return [to_images(self.ops, w, config, part) for part in parts]
 
     def download(self, images: list[Any], noted: flags.Flags) -> NDArray[np.uint8]:
@@ -283,7 +280,7 @@ class Pipeline:
         """
         w, config = self.tokenizer.weights, self.tokenizer_config
         images = check_images(images, config.factor)
-        from_images = DECODERS[type(config)].from_images
+        from_images = module_of(config).from_images
         noted = flags.flags(self.ops, ["encoding images to tokens"])
         with noted.at(0):
             tokens = from_images(self.ops, w, config, self.ops.put(images))
@@ -299,7 +296,7 @@ class Pipeline:
         ShapeError, InputError, and NotFiniteError.
         """
         config = self.tokenizer_config
-        canvas = DECODERS[type(config)].check_tokens(config, canvas, canvas=True)
+        canvas = module_of(config).check_tokens(config, canvas, canvas=True)
         unknown = ~self.kind.is_known(canvas)
         canvas[unknown] = 0
         images = self.decode(canvas)
@@ -314,8 +311,8 @@ def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> P
     model: a name (`minigen.known_models` lists them), a file, or a folder as Hugging
     Face's hub has them; tokenizer: name or file; without it, the one the generator was
     trained with if it ships, else the one in the generator's file, else a file beside
-    it (`minigen.finding.BESIDE`). backend: numpy, numba, cuda or interpreter; auto is
-    the fastest that is here. Weights are mapped from the file, so loading takes
+    it (`minigen.finding.tokenizer_of`). backend: numpy, numba, cuda or interpreter;
+    auto is the fastest that is here. Weights are mapped from the file, so loading takes
     milliseconds. Raises InputError, BackendError, CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
@@ -326,29 +323,30 @@ def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> P
     given = None if tokenizer is None else find(tokenizer)
     generator = load_model(path)
     check_generator(path, generator.config)
-    kind = VqConfig if loop.KINDS[type(generator.config)] is codes else KlConfig
+    kind = FAMILIES[family_of(generator.config).tokenizer]
     decoder = load_model(given) if given else tokenizer_of(path, kind)
     check_fit(generator, decoder, kind)
     return assemble(generator, decoder, backend)
 
 
-def check_fit(generator: Model, tokenizer: Model, kind: type) -> None:
+def check_fit(generator: Model, tokenizer: Model, kind: Family) -> None:
     """Raise InputError unless a generator's tokens are a tokenizer's.
 
-    kind: VqConfig or KlConfig, the tokenizers of such a generator.
+    kind: the family of the tokenizers of such a generator.
     """
     ours, theirs = generator.config, tokenizer.config
-    if not isinstance(theirs, kind):
+    if family_of(theirs) is not kind:
         raise InputError(
             f"the tokenizer's file holds the family {tokenizer.family}; expected a "
-            f"{NAMES[kind]} tokenizer, for a generator of family {generator.family}"
+            f"{kind.name.upper()} tokenizer, for a generator of family "
+            f"{generator.family}"
         )
-    if kind is VqConfig and theirs.codes != ours.vocabulary:
+    if kind.name == "vq" and theirs.codes != ours.vocabulary:
         raise InputError(
             f"the generator's vocabulary has {ours.vocabulary} tokens, the tokenizer "
             f"{theirs.codes} codes; they must be the same"
         )
-    if kind is KlConfig and (ours.patch != 1 or theirs.channels != ours.channels):
+    if kind.name == "kl" and (ours.patch != 1 or theirs.channels != ours.channels):
         raise InputError(
             f"the generator draws {ours.patch} x {ours.patch} latents of "
             f"{ours.channels} channels at a time, and the tokenizer has "

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigen import checks, flags, plans, rng
-from minigen.config import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
 from minigen.equality import digest, same
+from minigen.families import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
 from minigen.models import aim, arinar, arpg, codes, llamagen, mar, masked
 from minigen.models.codes import UNKNOWN
 from minigen.options import Options, check_model

@@ -14,8 +14,8 @@ from minigen.bench.compare import Comparison, Side, settle
 from minigen.bench.worker import Job
 from minigen.checkpoints import names
 from minigen.cli import app
-from minigen.config import PRESETS, AimConfig
 from minigen.errors import InputError
+from minigen.families import PRESETS, AimConfig
 from minigen.models import llamagen, mamba
 
 ONCE = ceilings.Ceilings(1e10, 1e11, 2)

@@ -20,7 +20,8 @@ from minigen.bench.gpu import cases, kernels, parts, report, results, timing
 from minigen.bench.gpu.cases import Array
 from minigen.checking.specs.spec import several
 from minigen.cli import app
-from minigen.config import (
+from minigen.errors import InputError
+from minigen.families import (
     AimConfig,
     ArinarConfig,
     ArpgConfig,
@@ -28,7 +29,6 @@ from minigen.config import (
     MarConfig,
     VqConfig,
 )
-from minigen.errors import InputError
 from minigen.sample import Options
 from tests.models.stand_in import stand_in
 

@@ -13,8 +13,8 @@ from minigen import sample as loop
 from minigen.bench import growth, picture, report, weights
 from minigen.bench.growth import Curve, Growth, Point
 from minigen.cli import app
-from minigen.config import PRESETS, AimConfig, GptConfig
 from minigen.errors import InputError
+from minigen.families import PRESETS, AimConfig, GptConfig
 from minigen.models import mamba
 
 AIM = AimConfig(

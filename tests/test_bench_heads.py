@@ -9,12 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from minigen import backends
-from minigen.bench import costs, heads, report, weights
-from minigen.bench.costs import Cost
+from minigen.bench import heads, report, weights
 from minigen.bench.heads import Head, Heads
 from minigen.checkpoints import names
 from minigen.cli import app
-from minigen.config import PRESETS, ArinarConfig, MarConfig
+from minigen.families import PRESETS, ArinarConfig, MarConfig
+from minigen.families.arinar import head_cost as mixture_cost
+from minigen.families.mar import head_cost as diffusion_cost
+from minigen.families.work import Cost
 
 OUTER = dict(
     width=24, encoder_width=16, encoder_layers=1, decoder_layers=1, encoder_heads=2,
@@ -104,22 +106,22 @@ def test_a_cost_is_what_the_op_table_is_asked_for(sizes, tokens, monkeypatch):
 
 def test_weights_of_two_bytes_count_as_two():
     config = CONFIGS["arinar-tiny"]
-    whole, half = (costs.head(config, 1, size) for size in (4, 2))
+    whole, half = (mixture_cost(config, 1, size) for size in (4, 2))
     # keys and values stay float32: of two rows, two layers, and 1 + 2 + 3 features
     kept = 4 * 2 * 2 * 2 * 16 * 6
     assert whole.bytes - kept == 2 * (half.bytes - kept)
-    whole, half = (costs.head(CONFIGS["mar-tiny"], 1, size) for size in (4, 2))
+    whole, half = (diffusion_cost(CONFIGS["mar-tiny"], 1, size) for size in (4, 2))
     assert whole.bytes == 2 * half.bytes and whole.products == half.products
 
 
 def test_the_full_heads_cost_what_was_counted_of_the_originals():
     """Of a row: 118.9 million products, and 33.6 million in each of 100 steps."""
     arinar, mar = PRESETS["arinar-b"], PRESETS["mar-b"]
-    cost = costs.head(arinar, 4, 4)
+    cost = mixture_cost(arinar, 4, 4)
     assert round(cost.products / 8 / 1e6, 1) == 118.9
     assert cost.numbers == 4 * 16 * 2001 and cost.passes == 16
-    assert costs.head(arinar, 4, 4, "grid").numbers == 4 * 16
-    one, two = (costs.head(mar, tokens, 4) for tokens in (1, 2))
+    assert mixture_cost(arinar, 4, 4, "grid").numbers == 4 * 16
+    one, two = (diffusion_cost(mar, tokens, 4) for tokens in (1, 2))
     # of a token more: what all tokens share is not made again
     assert round((two.products - one.products) / 2 / 100 / 1e6, 1) == 33.6
     assert one.numbers == 16 * 100 and one.passes == 100

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +12,21 @@ from typer.testing import CliRunner
 
 from minigen import backends, plans
 from minigen import sample as loop
-from minigen.bench import ceilings, compare, costs, limit, report, weights, worker
+from minigen.bench import ceilings, compare, limit, report, weights, worker
 from minigen.bench.compare import Comparison, Side, settle
 from minigen.bench.worker import Job
 from minigen.cli import app
-from minigen.config import PRESETS, ArinarConfig, KlConfig, MarConfig, VqConfig
+from minigen.families import (
+    PRESETS,
+    ArinarConfig,
+    KlConfig,
+    MarConfig,
+    VqConfig,
+    arinar,
+    family_of,
+    mar,
+)
+from minigen.families.work import FLOAT
 from minigen.models import kl, vq
 
 OUTER = dict(
@@ -26,6 +37,7 @@ MODELS = [
     ArinarConfig(**OUTER, inner_width=16, mixtures=2),
     MarConfig(**OUTER, head_width=32, head_layers=2, noise_steps=4),
 ]
+HEADS = {ArinarConfig: arinar.head_cost, MarConfig: mar.head_cost}
 DECODERS = [
     KlConfig(base=32, multipliers=(1, 2), channels=4, attention=(1,)),
     KlConfig(
@@ -89,9 +101,9 @@ def test_a_step_needs_what_the_op_table_is_asked_for(config, batch):
         # keys and values of the head are counted, and are no matrices
         kept = 0
         if isinstance(config, ArinarConfig):
-            kept = 2 * batch * m * config.inner_width * 2 * (1 + 2 + 3) * costs.FLOAT
+            kept = 2 * batch * m * config.inner_width * 2 * (1 + 2 + 3) * FLOAT
         assert step.bytes == size + kept
-        assert step.bytes - costs.head(config, batch * m, 4).bytes > 0
+        assert step.bytes - HEADS[type(config)](config, batch * m, 4).bytes > 0
 
 
 def test_weights_of_two_bytes_count_as_two():
@@ -118,7 +130,7 @@ def test_full_models_need_what_was_counted_of_the_originals():
     """13 TFLOP an image: 3.2 Tera products of each half, and the head's."""
     counts = plans.counts("cosine", 256, 64)
     work = limit.generator(PRESETS["arinar-b"], counts, 4)
-    heads = sum(costs.head(PRESETS["arinar-b"], m, 4).products for m in counts)
+    heads = sum(arinar.head_cost(PRESETS["arinar-b"], m, 4).products for m in counts)
     outer = sum(step.operations for step in work) / 2 - heads
     # less than 3.2: the last layer is spared what nobody asks for
     assert 3.0e12 < outer / 2 < 3.2e12 and heads == pytest.approx(0.061e12, rel=0.01)
@@ -256,7 +268,7 @@ def test_the_twin_asks_what_we_ask(config, monkeypatch):
     monkeypatch.setattr(mae, "conditions", conditions)
     monkeypatch.setitem(PRESETS, "tiny", config)
     with torch.device("meta"):
-        twin = bench.GENERATORS[type(config)](config)
+        twin = resolve_name(family_of(config).twin)(config)
     twin = bench.stand_in(twin, "float32")
     job = Job("tiny", "kl-16", steps=5, schedule="cosine", every=2, batch=2)
     plan = plans.plan((4, 4), "random", "cosine", 5)

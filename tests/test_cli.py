@@ -13,14 +13,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from minigen import defaults, doctor, evaluate, extras, plans, target
+from minigen import doctor, evaluate, extras, plans, target
 from minigen import sample as loop
 from minigen.bench import ceilings, limit, weights
 from minigen.catalogue import parameters
 from minigen.checkpoints import convert, names, read_checkpoint
-from minigen.checkpoints.load import family_of
 from minigen.cli import app
-from minigen.config import PRESETS
+from minigen.families import FAMILIES, PRESETS, family_of
 from minigen.pipeline import Pipeline
 from minigen.show import files
 from minigen.words import gigabytes
@@ -242,7 +241,7 @@ def test_a_raster_model_is_drawn_from_as_any_other(minigen, model):
     one = (letter, "--tokenizer", "T", "--backend", "numpy", "-c", "7", "--json")
     found = json.loads(minigen("sample", *one))["recipe"]
     family = family_of(PRESETS[model])
-    general = {**defaults.GENERAL[family], **defaults.OWN.get(model, {})}
+    general = {**family.settings, **family.own.get(model, {})}
     assert {name: found[name] for name in general} == general
     guided = ("--guidance", "2", "--guided-steps", "9", "--seed", "3")
     constant = ("--guidance-schedule", "constant")
@@ -272,7 +271,7 @@ def test_a_model_of_latents_is_drawn_from_as_any_other(minigen, model):
     one = (letter, "--tokenizer", "K", "--backend", "numpy", "-c", "7", "--steps", "2")
     found = json.loads(minigen("sample", *one, "--json"))["recipe"]
     family = family_of(PRESETS[model])
-    general = {**defaults.GENERAL[family], **defaults.OWN.get(model, {})}
+    general = {**family.settings, **family.own.get(model, {})}
     assert {name: found[name] for name in general} == general
     assert "agrees" in minigen("replay", "sample.png", "--backend", "numpy")
     lines = minigen("steps", *one, "--guidance", "1", "--pictures").splitlines()
@@ -498,7 +497,7 @@ def test_bench_counts_every_weight_once_a_step():
 def test_defaults_are_those_of_the_library(minigen):
     found = json.loads(minigen("sample", "G", "-c", "7", "--json", "--tokenizer", "T",
                                "--backend", "numpy"))["recipe"]  # fmt: skip
-    own = defaults.OWN["arpg-mnist"]
+    own = FAMILIES["arpg"].own["arpg-mnist"]
     assert {name: found[name] for name in own} == own
     options = {**vars(loop.Options()), **own}
     assert {name: found[name] for name in options} == options

@@ -7,9 +7,9 @@ import pytest
 
 from minigen import backends, evaluate
 from minigen.bench import weights
-from minigen.config import PRESETS
 from minigen.errors import InputError
 from minigen.evaluate import Statistics
+from minigen.families import PRESETS
 
 
 def random_covariance(rng, size, rank=None):

@@ -18,8 +18,8 @@ import pytest
 import minigen
 from minigen import catalogue, evaluate, plans
 from minigen.checkpoints import load_model
-from minigen.config import PRESETS
 from minigen.errors import BackendError, KernelError
+from minigen.families import PRESETS
 from minigen.ops.silu import reference
 from minigen.show.recipe import Recipe
 

@@ -9,8 +9,8 @@ import pytest
 
 from minigen import arrays, backends, flags, plans, recorded, sample
 from minigen.checkpoints import Model
-from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.errors import InputError, NotFiniteError
+from minigen.families import AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.pipeline import Pipeline
 from minigen.sample import Options
 from tests import test_masked

@@ -28,8 +28,8 @@ from minigen.bench.gpu import cases, parts, timing
 from minigen.checking.specs.spec import several
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checkpoints import Model
-from minigen.config import ArpgConfig, VqConfig
 from minigen.errors import BackendError
+from minigen.families import ArpgConfig, VqConfig
 from minigen.ops.embed.cuda import _embed
 from minigen.ops.intrinsics import load16, mma_bf16
 from minigen.ops.rms_norm.cuda import _rms_norm

@@ -9,8 +9,8 @@ import pytest
 
 from minigen import backends, plans, recorded, sample
 from minigen.checkpoints import Model
-from minigen.config import ArinarConfig, KlConfig, MarConfig, VqConfig
 from minigen.errors import InputError, ShapeError
+from minigen.families import ArinarConfig, KlConfig, MarConfig, VqConfig
 from minigen.models import masked
 from minigen.pipeline import GREY, Pipeline, check_fit
 from minigen.sample import Options

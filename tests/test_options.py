@@ -11,9 +11,9 @@ from minigen import backends, checks, options, plans, rng, sample
 from minigen.checkpoints import convert
 from minigen.cli import app
 from minigen.commands.options import parse_classes, read_labels
-from minigen.config import PRESETS, AimConfig, ArpgConfig
 from minigen.errors import CheckpointError, InputError, MinigenError, ShapeError
 from minigen.evaluate import evaluate_generator
+from minigen.families import PRESETS, AimConfig, ArpgConfig
 from tests.models.stand_in import stand_in
 from tests.test_masked import CONFIGS as MASKED
 

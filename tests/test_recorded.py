@@ -8,7 +8,7 @@ import pytest
 
 from minigen import arrays, backends, flags, plans, recorded, sample
 from minigen.checkpoints import Model
-from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
+from minigen.families import AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.pipeline import Pipeline
 from tests.models.stand_in import stand_in
 from tests.test_sample import compare

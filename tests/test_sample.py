@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigen import backends, plans, rng, sample
-from minigen.config import ArpgConfig
 from minigen.errors import InputError
+from minigen.families import ArpgConfig
 from minigen.models import arpg
 from tests.models.stand_in import stand_in
 

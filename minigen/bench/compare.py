@@ -18,24 +18,12 @@ from minigen.bench.weights import pick
 from minigen.bench.worker import Job, chosen
 from minigen.catalogue import TOKENIZERS
 from minigen.checks import choice, picture
-from minigen.config import (
-    PRESETS,
-    AimConfig,
-    ArinarConfig,
-    ArpgConfig,
-    GptConfig,
-    KlConfig,
-    MarConfig,
-    VqConfig,
-    to_dict,
-)
 from minigen.errors import InputError, MinigenError
+from minigen.families import FAMILIES, PRESETS, family_of
 from minigen.options import check
 
 OURS, TWIN = "minigen.bench.worker", "minigen.training.bench"
 PARTS = ("tokens", "pixels", "image")
-MASKED = (ArinarConfig, MarConfig)
-GENERATORS = (ArpgConfig, GptConfig, AimConfig, *MASKED)
 
 STEPS = 64
 """Steps of an image, where a step may draw several tokens."""
@@ -93,8 +81,9 @@ class Comparison:
 
 def decoder_of(generator: str) -> str:
     """Return the preset of the tokenizer that a generator goes with."""
-    general = "kl-16" if isinstance(PRESETS.get(generator), MASKED) else "vq-16"
-    return TOKENIZERS.get(generator, general)
+    config = PRESETS.get(generator)
+    kind = family_of(config).tokenizer if config else ""
+    return TOKENIZERS.get(generator, f"{kind or 'vq'}-16")
 
 
 def settle(job: Job) -> Job:
@@ -105,24 +94,23 @@ def settle(job: Job) -> Job:
     """
     for name in ("steps", "schedule", "guidance", "batch", "backend"):
         check(name, getattr(job, name))
-    masked = isinstance(PRESETS.get(job.generator), MASKED)
-    decoders = KlConfig if masked else VqConfig
-    for name, family in ((job.generator, GENERATORS), (job.tokenizer, decoders)):
-        choice("model", name, (n for n, c in PRESETS.items() if isinstance(c, family)))
-    _check_pair(job, PRESETS[job.generator], PRESETS[job.tokenizer])
-    pick(job.dtype)
+    _expect_preset(job.generator, [f for f in FAMILIES.values() if f.tokenizer])
     config = PRESETS[job.generator]
+    family = family_of(config)
+    masked = family.tokenizer == "kl"
+    _expect_preset(job.tokenizer, [FAMILIES[family.tokenizer]])
+    _check_pair(job, config, PRESETS[job.tokenizer])
+    pick(job.dtype)
     pixels = (config.side * PRESETS[job.tokenizer].factor) ** 2
     picture(job.batch * pixels, "draw fewer images together")
-    family = to_dict(config)["family"]
-    own = defaults.settle(family, job.generator, schedule=job.schedule)
+    own = defaults.settle(family.name, job.generator, schedule=job.schedule)
     job = replace(job, **own)
     if job.every is not None and not masked:
         raise InputError(
             f"{job.generator} does not read all again in every step, so none of its "
             "steps can stand for others; do not say which to run"
         )
-    if not isinstance(config, ArpgConfig | ArinarConfig | MarConfig):
+    if family.settings["schedule"] == "one":
         return _settle_raster(job, config.tokens)
     job = replace(job, steps=job.steps or STEPS)
     if job.tokens is not None:
@@ -140,8 +128,13 @@ def settle(job: Job) -> Job:
     return replace(job, every=every)
 
 
+def _expect_preset(name, families):
+    known = (n for n, c in PRESETS.items() if family_of(c) in families)
+    choice("model", name, known)
+
+
 def _check_pair(job, config, tokenizer):
-    if isinstance(tokenizer, VqConfig):
+    if family_of(tokenizer).name == "vq":
         what, ours, theirs = "codes", config.vocabulary, tokenizer.codes
     else:
         # latents, each of them a token

@@ -23,9 +23,9 @@ from minigen import backends, rng
 from minigen.bench import weights
 from minigen.checkpoints.names import manifest
 from minigen.checks import choice
-from minigen.config import PRESETS, AimConfig, GptConfig
 from minigen.errors import InputError
-from minigen.sample import MODELS, Options
+from minigen.families import PRESETS, AimConfig, GptConfig, module_of
+from minigen.sample import Options
 
 POSITIONS = (16, 256, 1024, 4096)
 FLAT = 1.15
@@ -146,7 +146,7 @@ def state_at(ops, weights, config, position: int):
 
     A cache has room for just as many rows as are read with that of the position.
     """
-    model = MODELS[type(config)]
+    model = module_of(config)
     none = np.empty((1, 0), np.int64)
     ids, rows = model.prompt(config, [0], none[0], none)
     table = model.rotary_table(ops, config)
@@ -170,7 +170,7 @@ def new_step(ops, weights, config, position: int, state) -> Callable[[], None]:
 
     It has run before, and on a device it is recorded.
     """
-    model, options = MODELS[type(config)], Options()
+    model, options = module_of(config), Options()
     call, table = (ops, weights, config), model.rotary_table(ops, config)
     table = table if table is None else ops.put(table)
     # the class has no place in the image

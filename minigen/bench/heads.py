@@ -18,11 +18,11 @@ from statistics import median
 import numpy as np
 
 from minigen import backends, rng
-from minigen.bench import costs, weights
+from minigen.bench import weights
 from minigen.checks import MOST_STEPS, choice, number, whole
-from minigen.config import PRESETS, ArinarConfig, MarConfig
 from minigen.errors import InputError
-from minigen.models import arinar, mar
+from minigen.families import PRESETS, arinar, family_of, mar, module_of
+from minigen.families.work import Cost
 from minigen.models.masked import Draws
 from minigen.models.mixture_head import CANDIDATES
 
@@ -41,7 +41,7 @@ class Head:
 
     model: str
     way: str
-    cost: costs.Cost
+    cost: Cost
     seconds: list
 
     @property
@@ -71,8 +71,9 @@ class Heads:
 
 def check(names: Sequence[str]) -> None:
     """Raise InputError unless the presets, ARINAR's first, have heads to be timed."""
-    for name, family in zip(names, (ArinarConfig, MarConfig), strict=True):
-        choice("model", name, (n for n, c in PRESETS.items() if isinstance(c, family)))
+    for name, family in zip(names, (arinar.ARINAR, mar.MAR), strict=True):
+        known = (n for n, c in PRESETS.items() if family_of(c) is family)
+        choice("model", name, known)
     config = PRESETS[names[0]]
     if config.group != 1 or config.flow:
         raise InputError(
@@ -105,20 +106,20 @@ def measure(
         )
     backend, ops = backends.pick(backend)
     found = []
-    for name, model in zip(names, (arinar, mar), strict=True):
+    for name in names:
         say(f"{name}: drawing stand-in weights")
         config = PRESETS[name]
         w = {"head": backends.move(ops, weights.head(config, dtype))}
-        call = partial(_call, model, ops, w, config, tokens, guidance)
+        call = partial(_call, module_of(config), ops, w, config, tokens, guidance)
         found.append((config, call))
     (mixtures, draw_features), (diffusion, draw_tokens) = found
     ways = {"candidates": f"{CANDIDATES} candidates", "grid": "on a grid"}
     heads = [
-        Head(names[0], text, costs.head(mixtures, tokens, size, way), [])
+        Head(names[0], text, arinar.head_cost(mixtures, tokens, size, way), [])
         for way, text in ways.items()
     ]
     calls = [partial(draw_features, way) for way in ways]
-    cost = costs.head(diffusion, tokens, size)
+    cost = mar.head_cost(diffusion, tokens, size)
     heads.append(Head(names[1], f"{diffusion.noise_steps} steps", cost, []))
     calls.append(draw_tokens)
     for head, call in zip(heads, calls, strict=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from minigen.bench.compare import PARTS, Comparison, seconds
 from minigen.bench.growth import FLAT, Growth
 from minigen.bench.heads import REPORTED, Heads
-from minigen.config import PRESETS
 from minigen.extras import install
+from minigen.families import PRESETS
 from minigen.words import duration, gigabytes, table
 
 

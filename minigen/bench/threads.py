@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from minigen.config import PRESETS
 from minigen.errors import BackendError
+from minigen.families import PRESETS
 from minigen.threads import count
 
 DIGITS, TOKEN, POSITION, TOKENS = ("arpg-mnist", 64), "aim-b", 64, 16

@@ -15,11 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from minigen.checkpoints import Model, names, safetensors_file
-from minigen.checkpoints.arinar_names import head_rows
-from minigen.checkpoints.mar_names import diffusion_rows
 from minigen.checkpoints.values import DTYPES
 from minigen.checks import choice
-from minigen.config import ArinarConfig, MarConfig
+from minigen.families import family_of
 from minigen.writing import check_place, replace_file
 
 LAYERS = ("decoder_embed.", "cond_embed.", "time_embed.")
@@ -56,14 +54,14 @@ def model(config, dtype: str = "float32") -> Model:
     return Model(config, tree, Path("stand-in"))
 
 
-def head(config: ArinarConfig | MarConfig, dtype: str = "float32") -> dict:
-    """Return the weights of the head alone: those it has in the whole model."""
+def head(config, dtype: str = "float32") -> dict:
+    """Return the weights of a head alone: those it has in the whole model."""
     kind = pick(dtype)
-    if isinstance(config, ArinarConfig):
-        rows = list(head_rows(config, "", "arhead."))
-    else:
-        sizes = config.features, config.width, config.head_width, config.head_layers
-        rows = list(diffusion_rows(*sizes, "", "diffloss.net."))
+    rows = [
+        (ours.removeprefix("head."), upstream, shape)
+        for ours, upstream, shape in family_of(config).rows(config)
+        if ours.startswith("head.")
+    ]
     drawn = {
         name: draw(name, shape).astype(kind, copy=False) for _, name, shape in rows
     }

@@ -120,7 +120,7 @@ def peak_bytes() -> int:
 def main(job: Job) -> None:
     """Serve with our own models."""
     from minigen.bench import weights
-    from minigen.config import PRESETS
+    from minigen.families import PRESETS
     from minigen.pipeline import assemble
 
     generator, tokenizer = (

@@ -25,8 +25,8 @@ from minigen.checkpoints.values import (
     weight_dtype,
 )
 from minigen.checks import choice, near, path, shown
-from minigen.config import FAMILIES, ArinarConfig, Config, to_dict
 from minigen.errors import CheckpointError, ConfigError, InputError
+from minigen.families import FAMILIES, ArinarConfig, Config, family_of, to_dict
 from minigen.writing import check_place, replace_file
 
 NO_HASH = "0" * 64
@@ -37,7 +37,7 @@ NO_HASH = "0" * 64
 class ConversionReport:
     """What `convert` did.
 
-    source, destination: the files; family: a name of `minigen.config.FAMILIES`; name:
+    source, destination: the files; family: a name of `minigen.families.FAMILIES`; name:
     that of the preset with this configuration, or "custom"; config: the configuration
     as JSON has it; parameters: how many numbers, tensors: how many arrays they are in;
     dtype: that of all weights, or "mixed"; key: the dict of the source that was read,
@@ -110,7 +110,7 @@ def convert(
     return ConversionReport(
         source=checkpoint.path,
         destination=destination,
-        family=load.family_of(config),
+        family=family_of(config).name,
         name=load.preset_of(config),
         config=to_dict(config),
         parameters=sum(array.size for array in weights.values()),
@@ -131,7 +131,7 @@ def _with_behaviour(checkpoint, config, unseen, behaviour):
     if type(config) is not ArinarConfig:
         raise InputError(
             f"the behaviour {behaviour!r} is for ARINAR's files; {checkpoint.path} "
-            f"holds a model of the family {load.family_of(config)}"
+            f"holds a model of the family {family_of(config).name}"
         )
     if behaviour is None:
         raise InputError(

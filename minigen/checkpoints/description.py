@@ -18,8 +18,8 @@ from minigen.checkpoints.values import (
     pieces,
     weight_dtype,
 )
-from minigen.config import to_dict
 from minigen.errors import CheckpointError
+from minigen.families import family_of, to_dict
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def describe(
     return Description(
         path=checkpoint.path,
         container=checkpoint.container,
-        family=load.family_of(config) if config else "",
+        family=family_of(config).name if config else "",
         name=load.preset_of(config) if config else "",
         config=to_dict(config) if config else None,
         reason=reason,

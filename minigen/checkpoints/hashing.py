@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigen.checkpoints.values import pieces
-from minigen.config import Config, to_dict
+from minigen.families import Config, to_dict
 
 
 def hash_weights(config: Config, weights: Mapping[str, NDArray[Any]]) -> str:

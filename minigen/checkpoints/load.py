@@ -23,16 +23,23 @@ from minigen.checkpoints.reader import (
 )
 from minigen.checkpoints.values import cast, weight_dtype
 from minigen.checks import choice
-from minigen.config import FAMILIES, PRESETS, ArinarConfig, Config, from_dict
 from minigen.errors import CheckpointError, ConfigError
+from minigen.families import (
+    FAMILIES,
+    PRESETS,
+    ArinarConfig,
+    Config,
+    family_of,
+    from_dict,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A model ready to run: its configuration and its weights, mapped from the file.
 
-    config: its sizes, one of the classes in `minigen.config`; weights: nested dicts and
-    lists of read-only, C-contiguous arrays, in the names and layout of
+    config: its sizes, one of the classes in `minigen.families`; weights: nested dicts
+    and lists of read-only, C-contiguous arrays, in the names and layout of
     `minigen/checkpoints/names.py`; path: the file; key: the dict in it that was read,
     "" for the whole file; unseen: fields of the configuration that follow from no shape
     and were assumed; metadata: texts in the header of a safetensors file. Equal models
@@ -54,8 +61,8 @@ class Model:
 
     @property
     def family(self) -> str:
-        """A name of `minigen.config.FAMILIES`."""
-        return family_of(self.config)
+        """A name of `minigen.families.FAMILIES`."""
+        return family_of(self.config).name
 
     @property
     def name(self) -> str:
@@ -149,11 +156,6 @@ def has_tokenizer(path: str | os.PathLike[str], key: str | None = None) -> bool:
     return len(found) > 1 and "vq" in found
 
 
-def family_of(config: Config) -> str:
-    """Return the family's name, such as "arpg"."""
-    return next(name for name, kind in FAMILIES.items() if type(config) is kind)
-
-
 def preset_of(config: Config) -> str:
     """Return the name of the preset that equals `config`, or "custom"."""
     return next((name for name, c in PRESETS.items() if c == config), "custom")
@@ -176,9 +178,10 @@ def _state_of(checkpoint, family):
 
 
 def _check_family(config, family):
-    if family is not None and family_of(config) != family:
+    found = family_of(config).name
+    if family is not None and found != family:
         raise CheckpointError(
-            f"it holds no {family} model, but one of the family {family_of(config)}; "
+            f"it holds no {family} model, but one of the family {found}; "
             "leave the family out"
         )
 

@@ -270,7 +270,7 @@ def gpu(
     run that was cut short goes on where it stopped, given the same FILE.
     """
     from minigen.bench.gpu import PARTS, bench, report
-    from minigen.config import PRESETS
+    from minigen.families import PRESETS
     from minigen.writing import check_place
 
     chosen = tuple(part or PARTS)
@@ -295,7 +295,7 @@ def weights(
 ):
     """Write a full-size checkpoint of stand-in weights, by the original's names."""
     from minigen.bench.weights import write
-    from minigen.config import PRESETS
+    from minigen.families import PRESETS
 
     choice("model", model, PRESETS)
     size = write(PRESETS[model], out, dtype)

@@ -10,7 +10,6 @@ import typer
 from minigen.checks import near
 from minigen.commands import options as o
 from minigen.commands.terminal import progress, reported, say, say_json, say_text
-from minigen.defaults import GENERAL, settle
 from minigen.errors import InputError
 from minigen.words import markdown, table
 
@@ -70,7 +69,9 @@ def evaluate(
     """
     from minigen import backends
     from minigen.checkpoints import load_model
+    from minigen.defaults import settle
     from minigen.evaluate import load_judge
+    from minigen.families import FAMILIES
     from minigen.finding import find
     from minigen.options import check
 
@@ -86,7 +87,7 @@ def evaluate(
     o.use_threads(threads, name)
     o.warn_of(name)
     loaded = load_model(find(model))
-    draws = loaded.family in GENERAL
+    draws = bool(FAMILIES[loaded.family].tokenizer)
     unused = {"data": data, "write_statistics": write_statistics or None}
     if not draws:
         usual = dict(seed=0, top_k=0, top_p=1.0, positions="released",

@@ -157,14 +157,15 @@ def exercise(model, tokenizer=None, backend="numba") -> None:
     """
     from minigen import backends
     from minigen.checkpoints import load_model
-    from minigen.defaults import GENERAL
     from minigen.evaluate import load_judge, look
-    from minigen.pipeline import DECODERS, find, load
+    from minigen.families import FAMILIES, module_of
+    from minigen.pipeline import find, load
 
     loaded = load_model(find(model))
-    if loaded.family not in GENERAL and tokenizer:
+    family = FAMILIES[loaded.family]
+    if tokenizer and not family.tokenizer:
         raise InputError(f"--tokenizer is for generators; {model} is none")
-    if loaded.family in GENERAL:
+    if family.tokenizer:
         pipe = load(model, tokenizer=tokenizer, backend=backend)
         others = *MORE.get(pipe.tokenizer.family, ()), *MORE.get(loaded.family, ())
         # as few steps as there may be of which the second knows tokens
@@ -175,10 +176,10 @@ def exercise(model, tokenizer=None, backend="numba") -> None:
         judge = load_judge(backend=backend)
         if images.shape[1] == judge.model.config.side:
             look(judge, images.repeat(2, axis=0))
-    elif type(loaded.config) in DECODERS:
+    elif family.name != "judge":
         _, ops = backends.pick(backend)
         w, config = backends.move(ops, loaded.weights), loaded.config
-        images, module = ops.put(blank(TOKENS * config.factor)), DECODERS[type(config)]
+        images, module = ops.put(blank(TOKENS * config.factor)), module_of(config)
         module.to_images(ops, w, config, module.from_images(ops, w, config, images))
     else:
         judge = load_judge(model, backend)

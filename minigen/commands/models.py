@@ -58,8 +58,8 @@ def info(
 
     from minigen.catalogue import known_models, licence_of
     from minigen.checkpoints import describe
-    from minigen.config import to_dict
     from minigen.errors import InputError
+    from minigen.families import to_dict
     from minigen.finding import find
 
     for known in known_models():
@@ -186,17 +186,18 @@ def with_tokens(source, key, tokens):
     """Return what a file holds, as a model of images of that many tokens."""
     from dataclasses import replace
 
-    from minigen.checkpoints.load import family_of, identify
+    from minigen.checkpoints.load import identify
     from minigen.checkpoints.reader import open_checkpoint
     from minigen.checks import MOST_STEPS, whole
     from minigen.errors import InputError
+    from minigen.families import family_of
 
     tokens = whole("--tokens", tokens, least=1, most=MOST_STEPS)
     config, unseen, _ = identify(open_checkpoint(source, key))
     if not hasattr(config, "tokens") or "behaviour" in unseen:
         raise InputError(
             f"--tokens {tokens} is for generators; {source} holds a model of the "
-            f"family {family_of(config)}"
+            f"family {family_of(config).name}"
         )
     return replace(config, tokens=tokens)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from minigen.config import Mamba2Config
 from minigen.models.layers import linear
 from minigen.models.watching import tell
 
@@ -36,7 +35,8 @@ class State:
 def new_state(ops, config, batch):
     """Return the state before the first token: all zeros."""
     scan = config.inner, config.state_size
-    if isinstance(config, Mamba2Config):
+    # only the channels of Mamba-2 form heads
+    if hasattr(config, "heads"):
         scan = config.heads, config.head_size, config.state_size
     conv = config.window, config.channels
     return State(ops.zeros((batch, *conv)), ops.zeros((batch, *scan)))
@@ -44,7 +44,7 @@ def new_state(ops, config, batch):
 
 def mix(ops, w, config, u, state, watch=None):
     """Return what a mixer makes of tokens u (b n d), and move its state on."""
-    mixer = mamba2 if isinstance(config, Mamba2Config) else mamba1
+    mixer = mamba2 if hasattr(config, "heads") else mamba1
     return mixer(ops, w, config, u, state, watch)
 
 

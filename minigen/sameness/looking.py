@@ -9,7 +9,6 @@ import numpy as np
 
 from minigen import rng
 from minigen import sample as loop
-from minigen.config import MarConfig
 from minigen.models import codes, mixture_head, token_flow
 from minigen.ops.draw.reference import COLDEST
 from minigen.ops.noise.reference import uniforms_at
@@ -86,22 +85,12 @@ def look(pipe, plan, recipe, i, index) -> Seen:
     raise ValueError(f"step {index} is not one of the plan's {len(plan.groups)}")
 
 
-def layers(config) -> int:
-    """Return how many layers lie between what a model reads and what it draws from."""
-    if hasattr(config, "layers"):
-        return config.layers
-    outer = config.encoder_layers + config.decoder_layers
-    if isinstance(config, MarConfig):
-        return outer + config.head_layers * config.noise_steps
-    return outer + config.inner_layers
-
-
 def allowance(pipe, recipe, steps, features) -> np.ndarray:
     """Return by how much features may differ after that many steps.
 
     Each step reads the features of those before, and hands on their rounding.
     """
-    off = rounding(layers(pipe.config), steps) * guided(recipe.guidance)
+    off = rounding(pipe.config.layers, steps) * guided(recipe.guidance)
     return off * np.maximum(1, np.abs(features))
 
 
@@ -111,7 +100,7 @@ def _of_code(seen, at, token):
     if len(logits) == 2:
         z = logits[1, at] + (z - logits[1, at]) * weight
     heat = max(recipe.temperature, COLDEST)
-    error = rounding(layers(seen.pipe.config)) * guided(weight) * largest / heat
+    error = rounding(seen.pipe.config.layers) * guided(weight) * largest / heat
     position = seen.step.positions[at : at + 1]
     u = rng.uniforms(recipe.seed, [seen.image], seen.step.index, position)[0, 0]
     weights = of_codes(z / heat, error, recipe.top_k, recipe.top_p)
@@ -148,7 +137,7 @@ def _choice(seen, at, i, new):
     key = np.array(rng.split_seed(seen.recipe.seed), np.uint32)
     where = key, np.array([seen.image]), step.positions[at : at + 1], step.index
     first = i * mixture_head.NUMBERS
-    error = rounding(layers(config), step.index + 1)
+    error = rounding(config.layers, step.index + 1)
     made = [array[:, 0] for array in seen.told["mixtures"][i]]
     if "candidates" in seen.told:
         # a feature is a group here: mixtures (g), with a condition and without

@@ -15,6 +15,7 @@ import tempfile
 import torch
 
 from minigen.errors import MinigenError
+from minigen.families import FAMILIES
 from minigen.training import aim, arinar, arpg, judge, kl, llamagen, mar, vq
 from minigen.words import complain
 
@@ -29,8 +30,6 @@ TASKS = {
     "judge": judge,
 }
 """Who trains each small model: the module of its twin."""
-
-MASKED = "arinar", "mar"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -71,8 +70,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             )
         if name == "kl":
             add("--kl", type=float, default=1e-3, help="weight of the divergence")
-        if name in ("arpg", "gpt", "aim", "arinar", "mar"):
-            kind = "kl" if name in MASKED else "vq"
+        kind = FAMILIES[task.__name__.rpartition(".")[2]].tokenizer
+        if kind:
             given = f"OUT/{kind}.pt, or {kind}-mnist"
             add("--tokenizer", required=True, help=given)
             add("--versions", type=int, default=1, help="stored versions of each digit")
@@ -81,7 +80,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             )
             add("--compile", action="store_true", help="let torch.compile fuse passes")
             add("--label-dropout", type=float, default=0.1, help="hides the class")
-        if name in MASKED:
+        if kind == "kl":
             share = "share of the tokens that a step hides"
             add("--fewest", type=float, default=0.7, help=f"least {share}")
             add("--spread", type=float, default=0.25, help=f"deviation of the {share}")

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import AimConfig, Mamba2Config
 from minigen.errors import InputError
+from minigen.families import AimConfig, Mamba2Config
 from minigen.models.aim import POSITIONS
 from minigen.training.layers import Dropouts, draw_noise, keep_top, modulation, widen
 from minigen.training.llamagen import Classes, Step, train_raster

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import ArinarConfig
 from minigen.errors import InputError
+from minigen.families import ArinarConfig
 from minigen.models.mixture_head import BEHAVIOURS, CANDIDATES, EPS, SHARE, inner_weight
 from minigen.training import mae, trainer
 from minigen.training.layers import Cache, Dropouts, attend, modulation, widen

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import ArpgConfig
 from minigen.errors import InputError
+from minigen.families import ArpgConfig
 from minigen.training import trainer
 from minigen.training.generators import new_generator, tokens_of
 from minigen.training.layers import (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib import import_module
+from pkgutil import resolve_name
 
 import ml_dtypes
 import numpy as np
@@ -13,28 +15,9 @@ import torch.nn.functional as F
 from minigen import plans
 from minigen.bench import weights
 from minigen.bench.worker import Job, latents, samples, serve, timed
-from minigen.config import (
-    PRESETS,
-    AimConfig,
-    ArinarConfig,
-    ArpgConfig,
-    GptConfig,
-    KlConfig,
-    MarConfig,
-    VqConfig,
-)
-from minigen.training import aim, arinar, arpg, llamagen, mae, mar, masked
-from minigen.training.kl import Kl
-from minigen.training.vq import Vq
-
-GENERATORS = {
-    ArpgConfig: arpg.Arpg,
-    GptConfig: llamagen.Gpt,
-    AimConfig: aim.Aim,
-    ArinarConfig: arinar.Arinar,
-    MarConfig: mar.Mar,
-}
-TOKENIZERS = {VqConfig: Vq, KlConfig: Kl}
+from minigen.families import PRESETS, family_of
+from minigen.training import mae, masked
+from minigen.training.layers import rotary_table
 
 
 def stand_in(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
@@ -57,10 +40,10 @@ def drawer(job: Job, model: torch.nn.Module):
 
     Of a masked model they are (b n f).
     """
-    config = model.config
+    config, family = model.config, family_of(model.config)
     labels = torch.arange(job.batch) % config.classes
-    if isinstance(config, GptConfig | AimConfig):
-        twin = aim if isinstance(config, AimConfig) else llamagen
+    twin = import_module(type(model).__module__)
+    if family.settings["schedule"] == "one":
 
         def draw_first(count):
             tokens = twin.generate(model, labels, count, guidance=job.guidance)
@@ -68,12 +51,12 @@ def drawer(job: Job, model: torch.nn.Module):
 
         return draw_first
     grid = config.side, config.side
-    if isinstance(config, ArpgConfig):
+    if family.tokenizer == "vq":
         order = torch.tensor(plans.plan(grid, "random", "one").order)
 
         def draw_all(steps):
             counts = list(plans.counts(job.schedule, config.tokens, steps))
-            return arpg.generate(model, labels, order, counts, guidance=job.guidance)
+            return twin.generate(model, labels, order, counts, guidance=job.guidance)
 
         return draw_all
     if job.every > 1:
@@ -123,13 +106,14 @@ def main(job: Job) -> None:
     torch.set_num_threads(job.threads)
     config, decoding = PRESETS[job.generator], PRESETS[job.tokenizer]
     with torch.device("meta"):
-        generator = GENERATORS[type(config)](config)
-        tokenizer = TOKENIZERS[type(decoding)](decoding)
+        generator, tokenizer = (
+            resolve_name(family_of(c).twin)(c) for c in (config, decoding)
+        )
     generator, tokenizer = (
         stand_in(model, job.dtype) for model in (generator, tokenizer)
     )
     if hasattr(generator, "table"):
-        generator.table = arpg.rotary_table(config)
+        generator.table = rotary_table(config)
     draw_tokens, grid = drawer(job, generator), (config.side, config.side)
     steps, share = job.tokens or job.steps, 1.0
     if job.every is not None and job.every > 1:
@@ -137,7 +121,7 @@ def main(job: Job) -> None:
         steps, share = len(parts), 1 / all_of_them
 
     def pixels(tokens):
-        if isinstance(decoding, VqConfig):
+        if family_of(config).tokenizer == "vq":
             images = (tokenizer.decode_code(t[None], grid) for t in tokens)
             return [to_pixels(image) for image in images]
         z = mae.to_latents(tokens, config.patch, config.side) / decoding.scale

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from minigen import plans
-from minigen.config import PRESETS
 from minigen.errors import MinigenError
+from minigen.families import PRESETS
 from minigen.training import aim, llamagen
 from minigen.training.aim import Aim
 from minigen.training.arpg import Arpg, generate

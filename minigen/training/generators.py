@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from minigen.checkpoints import load_model
 from minigen.checkpoints import names as layout
-from minigen.config import PRESETS
 from minigen.errors import InputError
+from minigen.families import PRESETS
 from minigen.finding import find
 from minigen.training import trainer
 from minigen.training.data import measure, read_mnist, tokenize_versions

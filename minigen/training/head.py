@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minigen.config import PRESETS
+from minigen.families import PRESETS
 from minigen.models.diffusion_head import STEPS, schedule
 from minigen.training import mae, trainer
 from minigen.training.data import read_mnist

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import PRESETS, JudgeConfig
+from minigen.families import PRESETS, JudgeConfig
 from minigen.training import trainer
 from minigen.training.data import draw_images, read_mnist, to_input
 from minigen.training.vq import group_norm

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import PRESETS, KlConfig
+from minigen.families import PRESETS, KlConfig
 from minigen.training import trainer
 from minigen.training.data import draw_images, read_mnist, to_input
 from minigen.training.vq import Attention, Down, Residual, Up, group_norm

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import ArpgConfig, GptConfig
+from minigen.families import ArpgConfig, GptConfig
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import ArinarConfig, MarConfig
 from minigen.models.mae import EPS
 from minigen.training.layers import Dropouts, attend
 
@@ -80,8 +79,9 @@ def table(*shape: int) -> nn.Parameter:
     return nn.Parameter(0.02 * torch.randn(shape))
 
 
-def add_outer(model: nn.Module, c: ArinarConfig | MarConfig, dropouts: Dropouts):
-    """Give a module the outer model's layers, under their names in the original.
+def add_outer(model: nn.Module, c, dropouts: Dropouts):
+    """Give a module the outer model's layers, under their names in the original; c: the
+    configuration of an ARINAR or a MAR.
 
     Of the dropouts it has that of residuals, of what attention leaves; that of hiddens,
     of the feed-forward layers; and that of the label.

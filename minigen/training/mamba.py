@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import Mamba1Config, Mamba2Config
+from minigen.families import Mamba1Config, Mamba2Config
 from minigen.models.mamba import CHUNK, EPS
 from minigen.training.layers import widen
 

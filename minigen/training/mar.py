@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import MarConfig
+from minigen.families import MarConfig
 from minigen.models.diffusion_head import EPS, SLOWEST, STEPS, WAVES, schedule
 from minigen.training import mae, trainer
 from minigen.training.layers import Dropouts, modulation, widen

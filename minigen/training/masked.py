@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from minigen.config import PRESETS
+from minigen.families import PRESETS
 from minigen.models.masked import guidance_weight
 from minigen.sample import Options
 from minigen.training import mae, trainer

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.config import PRESETS, VqConfig
+from minigen.families import PRESETS, VqConfig
 from minigen.training import trainer
 from minigen.training.data import draw_images, read_mnist
 

@@ -8,8 +8,8 @@ import pytest
 
 import minigen
 from minigen.checkpoints import convert, describe, load_model, names, safetensors_file
-from minigen.config import ArinarConfig, from_dict, to_dict
 from minigen.errors import CheckpointError, ConfigError, InputError
+from minigen.families import ArinarConfig, from_dict, to_dict
 from tests.checkpoints.writing import write_zip
 from tests.models.stand_in import stand_in, stand_in_state
 from tests.tolerance import assert_same

@@ -18,8 +18,8 @@ from minigen.checkpoints import (
     open_checkpoint,
 )
 from minigen.checkpoints.values import DTYPES
-from minigen.config import PRESETS, ArpgConfig, VqConfig
 from minigen.errors import CheckpointError, InputError
+from minigen.families import PRESETS, ArpgConfig, VqConfig
 from tests.checkpoints.writing import (
     write_legacy,
     write_zip,

@@ -16,8 +16,8 @@ from minigen.checkpoints import (
     names,
 )
 from minigen.checkpoints.values import DTYPES, cast
-from minigen.config import PRESETS
 from minigen.errors import CheckpointError
+from minigen.families import PRESETS
 from tests.checkpoints.writing import (
     write_zip,
 )

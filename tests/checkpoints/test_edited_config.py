@@ -8,8 +8,8 @@ import pytest
 
 from minigen.catalogue import WEIGHTS
 from minigen.checkpoints import load_model
-from minigen.config import FAMILIES, PRESETS, from_dict, to_dict
 from minigen.errors import ConfigError, MinigenError
+from minigen.families import FAMILIES, PRESETS, from_dict, to_dict
 
 WRONG = {
     "int": [None, "x", 1.5, True, -1, 10**9, 10**400, [1], {}, float("nan")],
@@ -22,7 +22,7 @@ WRONG = {
 CASES = [
     (family, each.name, value)
     for family, kind in FAMILIES.items()
-    for each in fields(kind)
+    for each in fields(kind.config)
     for value in WRONG[str(each.type).removesuffix(" | None")]
     if value is not None or "None" not in str(each.type)
 ]
@@ -35,7 +35,7 @@ def test_every_preset_is_what_its_dictionary_says(name):
 
 
 def test_a_value_of_another_type_or_size_is_refused():
-    ours = {family: next(c for c in PRESETS.values() if type(c) is kind)
+    ours = {family: next(c for c in PRESETS.values() if type(c) is kind.config)
             for family, kind in FAMILIES.items()}  # fmt: skip
     for family, name, value in CASES:
         values = {**to_dict(ours[family]), name: value}

@@ -11,7 +11,7 @@ from minigen.checkpoints import (
     load_model,
     names,
 )
-from minigen.config import PRESETS
+from minigen.families import PRESETS
 from tests.checkpoints.writing import (
     pickle_of,
     write_record,

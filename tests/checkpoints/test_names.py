@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import minigen
 from minigen.checkpoints import names
-from minigen.config import (
+from minigen.errors import CheckpointError
+from minigen.families import (
     PRESETS,
     ArinarConfig,
     ArpgConfig,
@@ -20,7 +21,6 @@ from minigen.config import (
     KlConfig,
     VqConfig,
 )
-from minigen.errors import CheckpointError
 
 PARAMETERS = {
     "arpg-l": (198, 319_845_376),

@@ -12,8 +12,8 @@ import pytest
 import minigen
 from minigen.checkpoints import open_checkpoint
 from minigen.checkpoints.names import manifest
-from minigen.config import ArpgConfig
 from minigen.errors import CheckpointError
+from minigen.families import ArpgConfig
 from tests.checkpoints.tripwire import only_reading
 from tests.checkpoints.writing import View, write_legacy, write_zip
 from tests.synth import synth

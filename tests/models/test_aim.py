@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from minigen import backends, pipeline, plans, sample
 from minigen.bench import weights as bench_weights
 from minigen.checkpoints import convert, describe, load_model, names
-from minigen.config import (
+from minigen.errors import CheckpointError, ConfigError, InputError
+from minigen.families import (
     PRESETS,
     AimConfig,
     Mamba1Config,
@@ -19,7 +20,6 @@ from minigen.config import (
     from_dict,
     to_dict,
 )
-from minigen.errors import CheckpointError, ConfigError, InputError
 from minigen.models import aim
 from tests.checkpoints.writing import write_zip
 from tests.models.stand_in import stand_in, stand_in_state

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from minigen import backends, plans, rng, sample
 from minigen.checkpoints import names
 from minigen.checkpoints.values import DTYPES
-from minigen.config import PRESETS, ArinarConfig
 from minigen.errors import ConfigError, InputError
+from minigen.families import PRESETS, ArinarConfig
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.sample import Options
 from tests import masked_runs

@@ -5,8 +5,8 @@ import pytest
 
 from minigen import backends
 from minigen.checkpoints import convert, load_model, names
-from minigen.config import PRESETS, KlConfig, from_dict, to_dict
 from minigen.errors import CheckpointError, ConfigError
+from minigen.families import PRESETS, KlConfig, from_dict, to_dict
 from minigen.models import kl
 from tests.models.stand_in import stand_in as weights
 from tests.models.stand_in import stand_in_state

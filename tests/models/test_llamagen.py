@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from minigen import backends, pipeline, plans, sample
 from minigen.bench import weights as bench_weights
-from minigen.config import PRESETS, GptConfig
 from minigen.errors import ConfigError, InputError
+from minigen.families import PRESETS, GptConfig
 from minigen.models import llamagen
 from tests.models.stand_in import stand_in
 from tests.test_sample import LOGIT_ERROR, compare

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from minigen import backends, plans
 from minigen.checkpoints import names
-from minigen.config import PRESETS, MarConfig, from_dict, to_dict
 from minigen.errors import ConfigError
+from minigen.families import PRESETS, MarConfig, from_dict, to_dict
 from minigen.models import diffusion_head
 from minigen.models.masked import Draws
 from minigen.sample import Options

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from minigen import backends
-from minigen.config import AimConfig, ArpgConfig, GptConfig, VqConfig
+from minigen.families import AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.models import aim, arpg, llamagen, vq
 from tests.models.stand_in import stand_in
 

@@ -5,7 +5,7 @@ import pytest
 
 from minigen import backends
 from minigen.checkpoints import names
-from minigen.config import VqConfig
+from minigen.families import VqConfig
 from minigen.models import vq
 from tests.models.stand_in import stand_in as weights
 from tests.tolerance import assert_same

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minigen import arrays, backends
-from minigen.config import VqConfig
+from minigen.families import VqConfig
 from minigen.models import vq
 from tests.models.stand_in import stand_in
 from tests.models.test_vq import images, tokens

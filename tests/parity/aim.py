@@ -15,7 +15,7 @@ import numpy as np
 
 from minigen import plans, sample
 from minigen.checkpoints import names, read_checkpoint
-from minigen.config import AimConfig, VqConfig
+from minigen.families import AimConfig, VqConfig
 from minigen.models import aim, codes, vq
 from tests.parity.case import (
     FACTOR,

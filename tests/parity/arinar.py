@@ -7,8 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from minigen.checkpoints import arinar_names, names, read_checkpoint
-from minigen.config import ArinarConfig
+from minigen.checkpoints import names, read_checkpoint
+from minigen.families import ArinarConfig
+from minigen.families.arinar import rows
 from minigen.models import arinar, mae, masked
 from tests.parity.case import (
     FACTOR,
@@ -65,8 +66,7 @@ class Frozen:
 @lru_cache(maxsize=1)
 def _tree(folder, frozen):
     config = configuration(frozen.case)
-    rows = list(arinar_names.arinar_rows(config))
-    return names.to_tree(config, draw_state(frozen.case, rows))
+    return names.to_tree(config, draw_state(frozen.case, rows(config)))
 
 
 def is_outer(case: Case) -> bool:
@@ -111,7 +111,7 @@ def replay_outer(case: Case, ops) -> None:
 
 def replay_file(case: Case, ops, config, path, told) -> None:
     """A file must be recognised and hold the drawn weights, and its average of them."""
-    state = draw_state(case, arinar_names.arinar_rows(config))
+    state = draw_state(case, rows(config))
     average = read_checkpoint(path)
     recognised, unseen = names.recognise_with_unseen(average)
     seen = vars(config).keys() - set(unseen)

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigen import plans
 from minigen.checkpoints import names
-from minigen.config import KlConfig
+from minigen.families import KlConfig
 from minigen.models import kl, masked, mixture_head
 from minigen.sample import Options
 from tests.parity import arinar as outer

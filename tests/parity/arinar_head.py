@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen.checkpoints import arinar_names, names
-from minigen.config import ArinarConfig
+from minigen.checkpoints import names
+from minigen.families import ArinarConfig
+from minigen.families.arinar import head_rows
 from minigen.models import masked, mixture_head, token_flow
 from tests.parity.arinar import draw_state
 from tests.parity.case import Case, compare, note, take
@@ -39,7 +40,7 @@ def recognise(case: Case) -> bool:
 
 def replay(case: Case, ops) -> None:
     config = configuration(case)
-    rows = list(arinar_names.head_rows(config))
+    rows = list(head_rows(config))
     w = names.unflatten(names.arrange(rows, draw_state(case, rows)))
     z = np.ascontiguousarray(take(case, "z")[:, None])
     target = take(case, "target").reshape(len(z), config.groups, config.group)

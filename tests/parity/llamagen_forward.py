@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from minigen.checkpoints import names as layout
+from minigen.families import family_of
 from minigen.models import llamagen
 from tests.parity import weights
 from tests.parity.arpg_forward import same_weights
@@ -78,7 +79,7 @@ def forward(case: Case, ops, config, tree, prefix="", logits_name="logits") -> N
 
 def without_buffers(config, state: dict) -> dict:
     """Return a state dict without what is no weight: rotary table, old caches."""
-    dropped = layout.FAMILIES[type(config)].dropped
+    dropped = family_of(config).dropped
     return {
         name: array
         for name, array in state.items()

@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 
 from minigen import plans, sample
-from minigen.config import GptConfig
+from minigen.families import GptConfig
 from minigen.models import llamagen
 from tests.parity import llamagen_forward, weights
 from tests.parity.arpg_draws import choose_with, margin

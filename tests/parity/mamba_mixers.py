@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.checkpoints import names, read_checkpoint
-from minigen.checkpoints.aim_names import mixer_rows
-from minigen.config import Mamba1Config, Mamba2Config
+from minigen.families import Mamba1Config, Mamba2Config
+from minigen.families.mamba import mixer_rows
 from minigen.models import mamba
 from minigen.models.layers import linear
 from tests.parity.case import Case, compare, note, take

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from minigen import plans
-from minigen.checkpoints import mar_names, read_checkpoint
 from minigen.checkpoints import names as layout
-from minigen.config import MarConfig
+from minigen.checkpoints import read_checkpoint
+from minigen.families import MarConfig
+from minigen.families.mar import diffusion_rows
 from minigen.models import diffusion_head, masked
 from minigen.models.layers import linear
 from minigen.models.masked import Draws
@@ -234,7 +235,7 @@ def read_head(case: Case, prefix: str) -> dict[str, np.ndarray]:
 
 def draw_state(case: Case, about: dict) -> dict[str, np.ndarray]:
     sizes = (about[k] for k in ("in_channels", "z_channels", "model_channels"))
-    rows = mar_names.diffusion_rows(*sizes, about["num_res_blocks"])
+    rows = diffusion_rows(*sizes, about["num_res_blocks"])
     return {name: draw(case, name, shape) for _, name, shape in rows}
 
 
@@ -247,7 +248,7 @@ def draw(case: Case, name: str, shape) -> np.ndarray:
 
 
 def to_tree(state, features, condition, width, layers) -> dict:
-    rows = mar_names.diffusion_rows(features, condition, width, layers)
+    rows = diffusion_rows(features, condition, width, layers)
     return layout.unflatten(layout.arrange(rows, state))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigen.checkpoints import names as layout
 from minigen.checkpoints import read_checkpoint
-from minigen.config import ArpgConfig, GptConfig, KlConfig, VqConfig
+from minigen.families import ArpgConfig, GptConfig, KlConfig, VqConfig
 from tests.parity.case import Case
 from tests.synth import synth
 

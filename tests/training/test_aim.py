@@ -8,8 +8,8 @@ import torch
 
 from minigen import backends
 from minigen.checkpoints import names
-from minigen.config import AimConfig
 from minigen.errors import InputError
+from minigen.families import AimConfig
 from minigen.models import aim as own
 from minigen.ops.ssd.reference import ssd as recurrence
 from minigen.training import mamba

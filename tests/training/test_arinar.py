@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from minigen import backends
-from minigen.checkpoints import arinar_names, names
-from minigen.config import PRESETS, ArinarConfig
+from minigen.checkpoints import names
 from minigen.errors import InputError
+from minigen.families import PRESETS, ArinarConfig
+from minigen.families.arinar import head_rows, rows
 from minigen.models import arinar as own
 from minigen.models.masked import said
 from minigen.training import mae
@@ -50,8 +51,7 @@ def as_tensors(state):
 def twin(case):
     config = ArinarConfig.from_upstream(case.text["config"])
     model = Arinar(config, Dropouts(0.0, 0.0, 0.0, 0.0)).eval()
-    rows = arinar_names.arinar_rows(config)
-    state = draw_state(SimpleNamespace(about=case.text), rows)
+    state = draw_state(SimpleNamespace(about=case.text), rows(config))
     model.load_state_dict(as_tensors(state))
     return model
 
@@ -113,7 +113,7 @@ def test_the_head_is_the_originals_in_both_forms(golden, name):
     about = SimpleNamespace(about=case.text)
     config = head_configuration(about)
     head = Head(config).eval()
-    rows = arinar_names.head_rows(config)
+    rows = head_rows(config)
     head.load_state_dict(as_tensors(draw_state(about, rows)))
     x = case["target"].unflatten(1, (config.groups, -1))
     made = head(x, case["z"])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minigen.config import ArpgConfig
 from minigen.errors import InputError
+from minigen.families import ArpgConfig
 from minigen.training.arpg import Arpg, decode, generate, misplace, training_loss
 from minigen.training.layers import Dropouts
 from minigen.training.trainer import make_optimizer, take_step, update_average

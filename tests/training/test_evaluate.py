@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minigen.config import PRESETS
+from minigen.families import PRESETS
 from minigen.training.evaluate import TWINS, load, main, report_tokenizer, sample
 from minigen.training.trainer import save
 

@@ -5,7 +5,7 @@ from argparse import Namespace
 import pytest
 import torch
 
-from minigen.config import PRESETS
+from minigen.families import PRESETS
 from minigen.models.diffusion_head import STEPS
 from minigen.training.head import draw_numbers, said, tune
 from minigen.training.mae import to_tokens

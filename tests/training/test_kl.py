@@ -8,7 +8,7 @@ import torch
 
 from minigen import backends
 from minigen.checkpoints import names
-from minigen.config import PRESETS, KlConfig
+from minigen.families import PRESETS, KlConfig
 from minigen.models import kl as own
 from minigen.training.data import to_input
 from minigen.training.kl import Kl, Posterior, deviation_of, training_losses

@@ -7,8 +7,8 @@ import torch
 
 from minigen import backends
 from minigen.checkpoints import names
-from minigen.config import GptConfig
 from minigen.errors import InputError
+from minigen.families import GptConfig
 from minigen.models import llamagen
 from minigen.training.layers import Dropouts
 from minigen.training.llamagen import Gpt, decode, generate, training_loss

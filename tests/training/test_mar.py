@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from minigen import backends
-from minigen.checkpoints import mar_names, names
-from minigen.config import PRESETS, MarConfig
+from minigen.checkpoints import names
+from minigen.families import PRESETS, MarConfig
+from minigen.families.mar import diffusion_rows
 from minigen.models import diffusion_head
 from minigen.models.masked import Draws, said
 from minigen.training import mae, mar
@@ -344,7 +345,7 @@ def test_the_originals_names():
     assert shapes == names.manifest(MarConfig())
     assert sum(p.numel() for p in model.parameters()) == 207_924_768
     head = [n for n in shapes if n.startswith("diffloss.net.")]
-    rows = mar_names.diffusion_rows(16, 768, 1024, 6)
+    rows = diffusion_rows(16, 768, 1024, 6)
     assert {n.removeprefix("diffloss.net.") for n in head} == {n for _, n, _ in rows}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from minigen.config import PRESETS, JudgeConfig
+from minigen.families import PRESETS, JudgeConfig
 from minigen.pipeline import load
 from minigen.training import vq
 from minigen.training.__main__ import main, parse

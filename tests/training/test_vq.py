@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minigen.config import VqConfig
+from minigen.families import VqConfig
 from minigen.training.vq import (
     RECENT,
     Quantizer,

@@ -11,7 +11,7 @@ from minigen import __version__, arrays, target
 from minigen.bench import weights
 from minigen.bench.compare import decoder_of
 from minigen.bench.gpu import cases, parts, report, results, timing
-from minigen.config import PRESETS
+from minigen.families import PRESETS
 from minigen.kernel_cache import source_hash
 from minigen.pipeline import assemble
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.checkpoints.values import DTYPES
-from minigen.config import (
+from minigen.families import (
     AimConfig,
     ArinarConfig,
     ArpgConfig,

@@ -1,4 +1,4 @@
-"""The configuration of AiM, and of the Mamba mixers in it."""
+"""AiM: what minigen knows of it but its forward pass."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minigen.config.checks import from_upstream, positive
 from minigen.errors import ConfigError
+from minigen.families.checks import from_upstream, positive
+from minigen.families.family import Family
+from minigen.families.mamba import Mamba1Config, Mamba2Config, linear, mixer_rows
+from minigen.families.rows import count
+from minigen.families.work import FLOAT, Work
 
-MIXER_NAMES = {
-    "d_model": "width", "d_state": "state_size", "d_conv": "window",
-    "expand": "expand", "bias": "bias", "conv_bias": "conv_bias",
-}  # fmt: skip
-MIXER_SPEED = {"chunk_size"}
 # constructor arguments of the original that change training only, never an array's
 # shape or a forward pass in evaluation mode: accepted, and they change nothing here
 TRAINING = {
@@ -24,105 +23,7 @@ TRAINING = {
 # what every released AiM has, and what nothing here could do otherwise
 FIXED = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
 
-
-@dataclass(frozen=True)
-class Mamba1Config:
-    """The mixer of Mamba-1: every channel has a state of its own.
-
-    Source: state-spaces/mamba modules/mamba_simple.py::Mamba.
-
-    >>> Mamba1Config(width=768).inner, Mamba1Config(width=768).rank
-    (1536, 48)
-    """
-
-    width: int
-    state_size: int = 16
-    window: int = 4
-    expand: int = 2
-    bias: bool = False
-    conv_bias: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("width", "state_size", "window", "expand"):
-            positive("Mamba1Config", name, getattr(self, name))
-
-    @property
-    def inner(self) -> int:
-        """Channels that are scanned."""
-        return self.expand * self.width
-
-    @property
-    def channels(self) -> int:
-        """Channels that are convolved."""
-        return self.inner
-
-    @property
-    def rank(self) -> int:
-        """Numbers that the step sizes of all channels are made from."""
-        return -(-self.width // 16)
-
-    @classmethod
-    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba1Config:
-        """Build from the original's constructor arguments (`d_model`, ...)."""
-        return from_upstream(cls, arguments, MIXER_NAMES, MIXER_SPEED, {})
-
-
-@dataclass(frozen=True)
-class Mamba2Config:
-    """The mixer of Mamba-2: the channels of a head share a rate, groups share B and C.
-
-    normalise, norm_first: whether what was scanned is normalised, and whether that is
-    before its gate or behind it.
-
-    Source: state-spaces/mamba modules/mamba2.py::Mamba2.
-
-    >>> Mamba2Config(width=768).heads, Mamba2Config(width=768).channels
-    (24, 1792)
-    """
-
-    width: int
-    state_size: int = 128
-    window: int = 4
-    expand: int = 2
-    bias: bool = False
-    conv_bias: bool = True
-    head_size: int = 64
-    groups: int = 1
-    normalise: bool = True
-    norm_first: bool = False
-    scanned: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("width", "state_size", "window", "expand", "head_size", "groups"):
-            positive("Mamba2Config", name, getattr(self, name))
-        if self.inner % self.head_size or self.heads % self.groups:
-            raise ConfigError(
-                f"Mamba2Config scans {self.inner} channels, which do not divide into "
-                f"heads of {self.head_size}, and these into {self.groups} groups"
-            )
-
-    @property
-    def inner(self) -> int:
-        """Channels that are scanned: `scanned`, or `expand` times the width."""
-        return self.scanned or self.expand * self.width
-
-    @property
-    def heads(self) -> int:
-        return self.inner // self.head_size
-
-    @property
-    def channels(self) -> int:
-        """Channels that are convolved: the scanned ones, and B and C of each group."""
-        return self.inner + 2 * self.groups * self.state_size
-
-    @classmethod
-    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba2Config:
-        """Build from the original's constructor arguments (`d_model`, ...)."""
-        names = MIXER_NAMES | {
-            "headdim": "head_size", "ngroups": "groups", "rmsnorm": "normalise",
-            "norm_before_gate": "norm_first",
-        }  # fmt: skip
-        return from_upstream(cls, arguments, names, MIXER_SPEED, {})
+WORDS = "backbone.embeddings.word_embeddings.weight"
 
 
 @dataclass(frozen=True)
@@ -244,3 +145,122 @@ PRESETS = {
         head_size=32,
     ),
 }
+
+
+def rows(c: AimConfig):
+    """Source: hp-l33/AiM models/stage2/mixer_seq_simple.py::MambaLMHeadModel."""
+    d, wide = c.width, c.factor * c.width
+    yield "words", WORDS, (c.vocabulary, d)
+    table = "backbone.embeddings.position_embeddings.weight"
+    yield "positions", table, (c.tokens + 1, d)
+    yield "classes", "backbone.cls_embed.embedding_table.weight", (c.classes + 1, d)
+    if c.condition_groups:
+        shape = c.condition_groups * wide, d
+        yield from linear("modulation", shape, True, "backbone.adaln_group.1")
+    last = "backbone.final_layer"
+    yield "out_norm", f"{last}.norm_final.weight", (d,)
+    shape = 2 * d, d
+    yield from linear("out_modulation", shape, True, f"{last}.adaLN_modulation.1")
+    for i in range(c.layers):
+        here, there = f"layers.{i}", f"backbone.layers.{i}"
+        if c.condition_groups:
+            yield f"{here}.table", f"{there}.scale_shift_table", (1, c.factor, d)
+        else:
+            names = f"{here}.modulation", (wide, d), True, f"{there}.adaLN_modulation.1"
+            yield from linear(*names)
+        yield f"{here}.norm", f"{there}.norm.weight", (d,)
+        yield from mixer_rows(c.mixing, f"{here}.mixer.", f"{there}.mixer.")
+        if c.hidden:
+            yield f"{here}.ffn_norm", f"{there}.norm2.weight", (d,)
+            yield f"{here}.ffn.up", f"{there}.mlp.fc1.weight", (2 * c.hidden, d)
+            yield f"{here}.ffn.down", f"{there}.mlp.fc2.weight", (d, c.hidden)
+    yield "norm", "backbone.norm_f.weight", (d,)
+
+
+def guess(shapes: Mapping) -> tuple[AimConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    vocabulary, d = shapes[WORDS]
+    first = "backbone.layers.0."
+    inner = shapes[f"{first}mixer.out_proj.weight"][1]
+    channels, _, window = shapes[f"{first}mixer.conv1d.weight"]
+    rates = shapes[f"{first}mixer.A_log"]
+    mixer = {"mixer": "mamba1", "state_size": rates[-1]}
+    if len(rates) == 1:
+        size = (channels - inner) // 2
+        mixer = {"mixer": "mamba2", "state_size": size, "head_size": inner // rates[0]}
+    hidden = shapes.get(f"{first}mlp.fc2.weight", (d, 0))[1]
+    wide = (6 if hidden else 3) * d
+    config = AimConfig(
+        width=d,
+        layers=count(shapes, "backbone.layers.{}.norm.weight"),
+        vocabulary=vocabulary,
+        classes=shapes["backbone.cls_embed.embedding_table.weight"][0] - 1,
+        tokens=shapes["backbone.embeddings.position_embeddings.weight"][0] - 1,
+        window=window,
+        expand=inner // d,
+        hidden=hidden,
+        condition_groups=shapes.get("backbone.adaln_group.1.weight", (0,))[0] // wide,
+        **mixer,
+    )
+    # only the product of these is seen; every released model has one group
+    return config, ("state_size", "groups") if len(rates) == 1 else ()
+
+
+def work(config, counts, size, batch):
+    """Return the work of each token: see `minigen.bench.limit`."""
+    # a state does not grow
+    return [_token(config, size, 2 * batch)] * len(counts)
+
+
+def _token(config, size, rows):
+    # one token; all that follows from the class was computed before the first
+    d, mixing = config.width, config.mixing
+    shapes = [shape for _, _, shape in mixer_rows(mixing) if len(shape) > 1]
+    mixer = sum(map(math.prod, shapes))
+    read = config.layers * (mixer + 3 * d * config.hidden) + config.vocabulary * d
+    # a row of the table of tokens, and one of that of positions
+    tables = 2 * d
+    scanned = config.layers * mixing.inner * mixing.state_size
+    state = scanned + config.layers * mixing.window * mixing.channels
+    vectors = (config.layers * config.factor + 2) * d
+    return Work(
+        # a state is read and written
+        bytes=(read + rows * tables) * size + rows * (2 * state + vectors) * FLOAT,
+        # a cell of the state decays, takes something in, and gives something out
+        operations=rows * (2 * read + 5 * scanned),
+    )
+
+
+AIM = Family(
+    name="aim",
+    config=AimConfig,
+    presets=PRESETS,
+    repository="hp-l33/AiM",
+    licence="MIT",
+    released={
+        "aim-b": " aim-base",
+        "aim-l": "",
+        "aim-xl": " aim-xlarge",
+        "aim-1b": "; announced, never released; its sizes are inferred",
+    },
+    model="minigen.models.aim",
+    twin="minigen.training.aim:Aim",
+    rows=rows,
+    guess=guess,
+    # the head is the token table: files hold it twice, or once
+    tied={"lm_head.weight": WORDS},
+    part="mamba.",
+    work=work,
+    tokenizer="vq",
+    # those of models/aim.py::generate
+    settings={
+        "order": "raster",
+        "schedule": "one",
+        "guidance": 5.0,
+        "guidance_schedule": "constant",
+        "temperature": 1.0,
+    },
+    own={
+        "aim-mnist": {"guidance": 2.0, "temperature": 1.0},
+    },
+)

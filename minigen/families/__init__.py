@@ -1,25 +1,32 @@
-"""Model configurations as frozen dataclasses, and the named presets.
+"""The families of models: one record each, their configurations, the named presets.
 
-`from_upstream` takes the constructor arguments of the original PyTorch code, so that
-the `config` of a golden case or of a training script can be passed as it stands.
+A family's file holds all that minigen knows of it, but for its functions over an op
+table (`minigen/models`) and its twin in PyTorch (`minigen/training`).
+
+`from_upstream` of a configuration takes the constructor arguments of the original
+PyTorch code, so that the `config` of a golden case or of a training script can be
+passed as it stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from pkgutil import resolve_name
+from types import ModuleType
 from typing import Any, TypeAlias
 
-from minigen.config import aim, arinar, arpg, judge, kl, llamagen, mar, vq
-from minigen.config.aim import AimConfig, Mamba1Config, Mamba2Config
-from minigen.config.arinar import ArinarConfig
-from minigen.config.arpg import ArpgConfig
-from minigen.config.judge import JudgeConfig
-from minigen.config.kl import KlConfig
-from minigen.config.llamagen import GptConfig
-from minigen.config.mar import MarConfig
-from minigen.config.vq import VqConfig
 from minigen.errors import ConfigError
+from minigen.families.aim import AIM, AimConfig
+from minigen.families.arinar import ARINAR, ArinarConfig
+from minigen.families.arpg import ARPG, ArpgConfig
+from minigen.families.family import Family
+from minigen.families.judge import JUDGE, JudgeConfig
+from minigen.families.kl import KL, KlConfig
+from minigen.families.llamagen import LLAMAGEN, GptConfig
+from minigen.families.mamba import Mamba1Config, Mamba2Config
+from minigen.families.mar import MAR, MarConfig
+from minigen.families.vq import VQ, VqConfig
 
 __all__ = [
     "AimConfig",
@@ -27,6 +34,7 @@ __all__ = [
     "ArpgConfig",
     "Config",
     "FAMILIES",
+    "Family",
     "GeneratorConfig",
     "GptConfig",
     "JudgeConfig",
@@ -37,7 +45,9 @@ __all__ = [
     "PRESETS",
     "TokenizerConfig",
     "VqConfig",
+    "family_of",
     "from_dict",
+    "module_of",
     "to_dict",
 ]
 
@@ -47,24 +57,19 @@ GeneratorConfig: TypeAlias = (
 TokenizerConfig: TypeAlias = VqConfig | KlConfig
 Config: TypeAlias = GeneratorConfig | TokenizerConfig | JudgeConfig
 
-FAMILIES: dict[str, type[Config]] = {
-    "arpg": ArpgConfig,
-    "llamagen": GptConfig,
-    "aim": AimConfig,
-    "arinar": ArinarConfig,
-    "mar": MarConfig,
-    "vq": VqConfig,
-    "kl": KlConfig,
-    "judge": JudgeConfig,
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (ARPG, LLAMAGEN, AIM, ARINAR, MAR, VQ, KL, JUDGE)
 }
-"""The configuration class of each model family."""
+"""The record of each family, by its name."""
 
 PRESETS: dict[str, Config] = {
-    **arpg.PRESETS, **llamagen.PRESETS, **aim.PRESETS, **arinar.PRESETS, **mar.PRESETS,
-    **vq.PRESETS, **kl.PRESETS, **judge.PRESETS,
-}  # fmt: skip
-# the small models, trained on MNIST padded to 32 x 32, follow the large ones
-PRESETS = dict(sorted(PRESETS.items(), key=lambda preset: "mnist" in preset[0]))
+    name: config
+    # what ships, trained on MNIST padded to 32 x 32, follows what was released
+    for ships in (False, True)
+    for family in FAMILIES.values()
+    for name, config in family.presets.items()
+    if (name not in family.released) == ships
+}
 """Every named configuration, by the name `minigen models` prints."""
 
 MOST = 2**20
@@ -74,10 +79,19 @@ DEEPEST = 2**10
 """The most layers or blocks."""
 
 
+def family_of(config: Config) -> Family:
+    """Return the record of a configuration's family."""
+    return next(f for f in FAMILIES.values() if type(config) is f.config)
+
+
+def module_of(config: Config) -> ModuleType:
+    """Return the functions of a model over an op table: a module of minigen.models."""
+    return resolve_name(family_of(config).model)
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """Return `config` as a JSON-ready dictionary with its family beside the fields."""
-    family = next(name for name, cls in FAMILIES.items() if type(config) is cls)
-    return {"family": family, **asdict(config)}
+    return {"family": family_of(config).name, **asdict(config)}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
@@ -92,11 +106,11 @@ def from_dict(values: Mapping[str, Any]) -> Config:
         raise ConfigError(
             f"the family {family!r} is not known; known families: {', '.join(FAMILIES)}"
         )
-    for each in fields(FAMILIES[family]):
+    for each in fields(FAMILIES[family].config):
         if each.name in values:
             _check(family, each.name, str(each.type), values[each.name])
     try:
-        return FAMILIES[family](**values)
+        return FAMILIES[family].config(**values)
     except TypeError as error:
         raise ConfigError(f"the configuration of family {family!r}: {error}") from None
 

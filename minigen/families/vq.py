@@ -1,4 +1,4 @@
-"""The configuration of the VQ tokenizer."""
+"""The VQ tokenizer: what minigen knows of it but its forward pass."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minigen.config.checks import from_upstream, positive
 from minigen.errors import ConfigError
+from minigen.families import pyramid
+from minigen.families.checks import from_upstream, positive
+from minigen.families.family import Family
+from minigen.families.rows import conv
 
 # constructor arguments of the original that change training only, never an array's
 # shape or a forward pass in evaluation mode: accepted, and they change nothing here
@@ -83,3 +86,54 @@ PRESETS = {
         base=32, multipliers=(1, 1, 2), latent=32, codes=64, code_size=8
     ),
 }
+
+
+def rows(c: VqConfig, blocks: int = 2):
+    """Source: FoundationVision/LlamaGen tokenizer/tokenizer_image/vq_model.py.
+
+    blocks: residual blocks of a level of the encoder, one fewer than of the decoder's.
+    """
+    last = c.levels - 1
+    levels = [f"conv_blocks.{i}" for i in range(c.levels)]
+    mid = ("0", "1", "2")
+    yield from pyramid.encoder(c, blocks, (last,), c.latent, levels, "res", mid)
+    yield from conv("quant_conv", "quant_conv", c.code_size, c.latent, 1)
+    yield "codebook", "quantize.embedding.weight", (c.codes, c.code_size)
+    yield from conv("post_quant_conv", "post_quant_conv", c.latent, c.code_size, 1)
+    yield from pyramid.decoder(c, blocks + 1, (last,), c.latent, levels, "res", mid)
+
+
+def guess(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    base, multipliers = pyramid.widths(
+        shapes, "encoder.conv_blocks.{}.res.0.conv1.weight"
+    )
+    codes, code_size = shapes["quantize.embedding.weight"]
+    latent = shapes["encoder.conv_out.weight"][0]
+    return VqConfig(base, multipliers, latent, codes, code_size), ("unit_codes",)
+
+
+def work(config, grid, size, batch):
+    """Return the work of a decoder: see `minigen.bench.limit`."""
+    sizes = config.code_size, config.latent, 3, (config.levels - 1,)
+    return pyramid.work(config, *sizes, grid, size, batch)
+
+
+VQ = Family(
+    name="vq",
+    config=VqConfig,
+    presets=PRESETS,
+    repository="FoundationVision/LlamaGen",
+    licence="MIT",
+    released={
+        "vq-16": " vq_ds16_c2i.pt",
+        "vq-8": " vq_ds8_c2i.pt",
+    },
+    model="minigen.models.vq",
+    twin="minigen.training.vq:Vq",
+    rows=rows,
+    guess=guess,
+    dropped=("quantize.codebook_used",),
+    part="vqvae.",
+    work=work,
+)

@@ -1,4 +1,4 @@
-"""The configuration of the KL tokenizer."""
+"""The KL tokenizer: what minigen knows of it but its forward pass."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minigen.config.checks import from_upstream, positive
 from minigen.errors import ConfigError
+from minigen.families import pyramid
+from minigen.families.checks import from_upstream, positive
+from minigen.families.family import Family
+from minigen.families.rows import conv, count
 
 # constructor arguments of the original that change training only, never an array's
 # shape or a forward pass in evaluation mode: accepted, and they change nothing here
@@ -103,3 +106,63 @@ PRESETS = {
         base=32, multipliers=(1, 1, 2), channels=4, attention=(2,), scale=1.0072
     ),
 }
+
+
+def rows(c: KlConfig):
+    """Source: LTH14/mar models/vae.py; Qinyu-Allen-Zhao/Arinar backbone/vae.py."""
+    down = [f"down.{i}" for i in range(c.levels)]
+    # the original counts the levels of both halves from the finest
+    up = [f"up.{i}" for i in reversed(range(c.levels))]
+    mid = ("block_1", "attn_1", "block_2")
+    moments = 2 * c.channels
+    latents = moments if c.variational else c.channels
+    yield from pyramid.encoder(c, c.blocks, c.attention, moments, down, "block", mid)
+    yield from conv("quant_conv", "quant_conv", latents, moments, 1)
+    yield from conv("post_quant_conv", "post_quant_conv", c.channels, c.channels, 1)
+    attention = c.decoder_attention
+    yield from pyramid.decoder(c, c.blocks + 1, attention, c.channels, up, "block", mid)
+
+
+def guess(shapes: Mapping) -> tuple[KlConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    base, multipliers = pyramid.widths(shapes, "encoder.down.{}.block.0.conv1.weight")
+    levels = range(len(multipliers))
+    channels = shapes["post_quant_conv.weight"][0]
+    config = KlConfig(
+        base=base,
+        multipliers=multipliers,
+        blocks=count(shapes, "encoder.down.0.block.{}.conv1.weight"),
+        channels=channels,
+        attention=[i for i in levels if f"encoder.down.{i}.attn.0.q.weight" in shapes],
+        decoder_attention=[
+            i for i in levels if f"decoder.up.{i}.attn.0.q.weight" in shapes
+        ],
+        variational=shapes["quant_conv.weight"][0] != channels,
+    )
+    return config, ("scale",)
+
+
+def work(config, grid, size, batch):
+    """Return the work of a decoder: see `minigen.bench.limit`."""
+    sizes = config.channels, config.channels, config.blocks + 1
+    call = *sizes, config.decoder_attention, grid, size, batch
+    return pyramid.work(config, *call)
+
+
+KL = Family(
+    name="kl",
+    config=KlConfig,
+    presets=PRESETS,
+    repository="LTH14/mar",
+    licence="MIT",
+    released={
+        "kl-16": " kl16.ckpt",
+    },
+    model="minigen.models.kl",
+    twin="minigen.training.kl:Kl",
+    rows=rows,
+    guess=guess,
+    # what training alone needs, in files of latent diffusion's kind
+    dropped=("loss.*", "foundation_model.*", "linear_proj.weight"),
+    work=work,
+)

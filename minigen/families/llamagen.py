@@ -1,4 +1,4 @@
-"""The configuration of LlamaGen's transformer."""
+"""LlamaGen's transformer: what minigen knows of it but its forward pass."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minigen.config.checks import check_heads, from_upstream, hidden_width, positive
 from minigen.errors import ConfigError
+from minigen.families.checks import check_heads, from_upstream, hidden_width, positive
+from minigen.families.family import Family
+from minigen.families.rows import count, rounding
+from minigen.families.work import FLOAT, Work
 
 # constructor arguments of the original that change training only, never an array's
 # shape or a forward pass in evaluation mode: accepted, and they change nothing here
@@ -125,3 +128,98 @@ PRESETS = {
         multiple_of=32,
     ),
 }
+
+
+def rows(c: GptConfig):
+    """Source: FoundationVision/LlamaGen autoregressive/models/gpt.py."""
+    d, f = c.width, c.hidden
+    names = {
+        "attn_norm": ("attention_norm", (d,)),
+        "qkv": ("attention.wqkv", (d + 2 * c.key_width, d)),
+        "proj": ("attention.wo", (d, d)),
+        "ffn_norm": ("ffn_norm", (d,)),
+        "gate": ("feed_forward.w1", (f, d)),
+        "up": ("feed_forward.w3", (f, d)),
+        "down": ("feed_forward.w2", (d, f)),
+    }
+    yield "classes", "cls_embedding.embedding_table.weight", (c.classes + c.no_class, d)
+    yield "embeddings", "tok_embeddings.weight", (c.vocabulary, d)
+    for i in range(c.layers):
+        for name, (upstream, shape) in names.items():
+            yield f"layers.{i}.{name}", f"layers.{i}.{upstream}.weight", shape
+    yield "out_norm", "norm.weight", (d,)
+    yield "head", "output.weight", (c.vocabulary, d)
+
+
+def guess(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    vocabulary, d = shapes["output.weight"]
+    f, _ = shapes["layers.0.feed_forward.w1.weight"]
+    qkv, _ = shapes["layers.0.attention.wqkv.weight"]
+    classes, _ = shapes["cls_embedding.embedding_table.weight"]
+    # heads are 64 wide in every released model but the 3B, where it is 100
+    key_width = (qkv - d) // 2
+    size = math.gcd(d, key_width, 64)
+    fields = {
+        "width": d,
+        "layers": count(shapes, "layers.{}.attention_norm.weight"),
+        "heads": d // size,
+        "key_heads": key_width // size,
+        "vocabulary": vocabulary,
+        "classes": max(1, classes - 1),
+        "no_class": classes > 1,
+    }
+    unseen = ("heads", "key_heads", "classes", "no_class", "tokens")
+    return GptConfig(**fields, **rounding(d, f)), unseen
+
+
+def work(config, counts, size, batch):
+    """Return the work of each token: see `minigen.bench.limit`."""
+    return [_token(config, i + 1, size, 2 * batch) for i in range(len(counts))]
+
+
+def _token(config, known, size, rows):
+    # one token, of which the cache then holds `known`
+    d, r, f = config.width, config.key_width, config.hidden
+    read = config.layers * (2 * d * (d + r) + 3 * d * f) + config.vocabulary * d
+    cache = config.layers * 2 * rows * known * r
+    meetings = config.layers * rows * known
+    return Work(
+        bytes=(read + rows * d) * size + cache * FLOAT,
+        operations=2 * rows * read + 4 * d * meetings,
+    )
+
+
+LLAMAGEN = Family(
+    name="llamagen",
+    config=GptConfig,
+    presets=PRESETS,
+    repository="FoundationVision/LlamaGen",
+    licence="MIT",
+    released={
+        "gpt-b": " c2i_B_256.pt",
+        "gpt-l": " c2i_L_256.pt",
+        "gpt-xl": " c2i_XL_384.pt",
+        "gpt-xxl": " c2i_XXL_384.pt",
+    },
+    model="minigen.models.llamagen",
+    twin="minigen.training.llamagen:Gpt",
+    rows=rows,
+    guess=guess,
+    unsure=("tokens",),
+    # the rotary table, and what a model saved after it generated still holds
+    dropped=("freqs_cis", "layers.*.attention.kv_cache.*_cache"),
+    work=work,
+    tokenizer="vq",
+    # those of sample_c2i.py
+    settings={
+        "order": "raster",
+        "schedule": "one",
+        "guidance": 4.0,
+        "guidance_schedule": "constant",
+        "temperature": 1.0,
+    },
+    own={
+        "gpt-mnist": {"guidance": 2.0, "temperature": 1.0},
+    },
+)

@@ -1,0 +1,320 @@
+"""ARINAR: what minigen knows of it but its forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from minigen.errors import ConfigError
+from minigen.families import mae
+from minigen.families.checks import expect_fixed, from_upstream, positive
+from minigen.families.family import Family
+from minigen.families.rows import count, pair
+from minigen.families.work import FLOAT, Cost
+
+# what two versions of ARINAR's code do differently, though no weight shows it
+INNER_HEADS = {"v1": 4, "head": 16}
+TEMPERATURE_RULES = {"v1": "std / T", "head": "std * T"}
+
+UNSEEN = (
+    "encoder_heads", "decoder_heads", "channels", "patch", "inner_schedule",
+    "behaviour",
+)  # fmt: skip
+"""Fields of the configuration that no shape shows."""
+
+
+@dataclass(frozen=True)
+class ArinarConfig:
+    """ARINAR: an outer masked model of tokens, an inner one of each token's features.
+
+    channels, patch: of the latents, and of the square of them that is a token; buffer:
+    positions that hold the class; width, encoder_width: of the decoder, of the encoder.
+    mixtures: components for each group of features; group: features of a group;
+    inner_schedule: how temperature and guidance change within a token (constant,
+    linear, cosine); flow: whether what the head models goes through a flow.
+
+    behaviour: "v1" for the released weights, "head" for what the code became later. No
+    weight tells them apart: it decides the heads of the inner attention, and whether a
+    temperature above 1 narrows ("v1") or widens. A wrong one gives wrong pictures.
+
+    Source: arXiv 2503.02883; Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR.
+
+    >>> ArinarConfig().features, ArinarConfig().inner_heads, ArinarConfig().side
+    (16, 4, 16)
+    """
+
+    width: int = 768
+    encoder_width: int = 768
+    encoder_layers: int = 14
+    decoder_layers: int = 14
+    encoder_heads: int = 12
+    decoder_heads: int = 12
+    ratio: int = 4
+    buffer: int = 64
+    classes: int = 1000
+    tokens: int = 256
+    channels: int = 16
+    patch: int = 1
+    mixtures: int = 4
+    inner_width: int = 768
+    inner_layers: int = 1
+    group: int = 1
+    inner_schedule: str = "constant"
+    flow: bool = False
+    behaviour: str = "v1"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "encoder_width", "encoder_layers", "decoder_layers",
+                     "encoder_heads", "decoder_heads", "ratio", "buffer", "classes",
+                     "tokens", "channels", "patch", "mixtures", "inner_width",
+                     "inner_layers", "group"):  # fmt: skip
+            positive("ArinarConfig", name, getattr(self, name))
+        for name, known in (
+            ("behaviour", INNER_HEADS),
+            ("inner_schedule", ("constant", "linear", "cosine")),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"ArinarConfig.{name} is {getattr(self, name)!r}; expected "
+                    + " or ".join(known)
+                )
+        for width, heads in (
+            ("width", "decoder_heads"),
+            ("encoder_width", "encoder_heads"),
+            ("inner_width", "inner_heads"),
+        ):
+            if getattr(self, width) % getattr(self, heads):
+                raise ConfigError(
+                    f"ArinarConfig.{width} {getattr(self, width)} does not divide into "
+                    f"{getattr(self, heads)} heads ({heads})"
+                )
+        if self.features % self.group:
+            raise ConfigError(
+                f"ArinarConfig.group is {self.group}; it must divide the "
+                f"{self.features} features of a token"
+            )
+
+    @property
+    def features(self) -> int:
+        """Numbers that a token consists of."""
+        return self.channels * self.patch**2
+
+    @property
+    def groups(self) -> int:
+        """Steps in which the features of a token are drawn."""
+        return self.features // self.group
+
+    @property
+    def layers(self) -> int:
+        """Layers between what it reads and what it draws from."""
+        return self.encoder_layers + self.decoder_layers + self.inner_layers
+
+    @property
+    def inner_heads(self) -> int:
+        """Heads of the inner model's attention."""
+        return INNER_HEADS[self.behaviour]
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid."""
+        return math.isqrt(self.tokens)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> ArinarConfig:
+        """Build from the original's constructor arguments (`img_size`, ...).
+
+        upstream_version: "v1" or "head", the version of the code they are for; or, if
+        it is left out, that of the arguments that only "head" has.
+        """
+        arguments = dict(arguments)
+        version = "head" if "head_type" in arguments else "v1"
+        version = arguments.pop("upstream_version", version)
+        width = 1024 if version == "head" else 768
+        arguments = {"inner_ar_width": width} | arguments | {"behaviour": version}
+        expect_fixed(arguments, {"head_type": "ar_gmm", "norm_eps": 1e-6})
+        # these follow from the version
+        heads, rule = INNER_HEADS.get(version), TEMPERATURE_RULES.get(version)
+        expect_fixed(arguments, {"inner_num_heads": heads, "temperature_rule": rule})
+        arguments = mae.sizes(arguments)
+        patch = arguments.get("patch_size", 1)
+        side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
+        arguments |= {"tokens": (side // patch) ** 2}
+        names = mae.NAMES | {
+            "num_gaussians": "mixtures", "inner_ar_width": "inner_width",
+            "inner_ar_depth": "inner_layers", "bilevel_schedule": "inner_schedule",
+            "feature_group": "group", "use_nf": "flow", "behaviour": "behaviour",
+        }  # fmt: skip
+        return from_upstream(cls, arguments, names, mae.TRAINING, PRESETS)
+
+
+PRESETS = {
+    "arinar-b": ArinarConfig(),
+    "arinar-l": ArinarConfig(
+        width=1024,
+        encoder_width=1024,
+        encoder_layers=18,
+        decoder_layers=18,
+        encoder_heads=16,
+        decoder_heads=16,
+    ),
+    "arinar-h": ArinarConfig(
+        width=1280,
+        encoder_width=1280,
+        encoder_layers=22,
+        decoder_layers=22,
+        encoder_heads=16,
+        decoder_heads=16,
+    ),
+    "arinar-mnist": ArinarConfig(
+        width=128,
+        encoder_width=128,
+        encoder_layers=3,
+        decoder_layers=3,
+        encoder_heads=4,
+        decoder_heads=4,
+        buffer=8,
+        classes=10,
+        tokens=64,
+        channels=4,
+        inner_width=128,
+        # here a temperature does what it does in all other models
+        behaviour="head",
+    ),
+}
+
+
+def rows(c: ArinarConfig):
+    """Source: Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR."""
+    yield from mae.outer_rows(c)
+    yield from head_rows(c, "head.", "arhead.")
+
+
+def head_rows(c: ArinarConfig, ours="", upstream=""):
+    """Yield the rows of the inner model, each name behind a prefix.
+
+    Source: Qinyu-Allen-Zhao/Arinar model_head/arhead_gmm.py::ARHead_gmm.
+    """
+    for here, there, shape in _head_rows(c):
+        yield f"{ours}{here}", f"{upstream}{there}", shape
+
+
+def guess(shapes: Mapping) -> tuple[ArinarConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    _, groups, inner = shapes["arhead.pos_embedding"]
+    group = shapes["arhead.input_proj.weight"][1]
+    config = ArinarConfig(
+        **mae.outer_sizes(shapes),
+        channels=groups * group,
+        mixtures=shapes["arhead.head.weight"][0] // (2 * group + 1),
+        inner_width=inner,
+        inner_layers=count(shapes, "arhead.blocks.{}.attn.mat_qkv.weight"),
+        group=group,
+        flow="arhead.nf.var" in shapes,
+    )
+    return config, UNSEEN
+
+
+def _head_rows(c):
+    d, w = c.width, c.inner_width
+    yield "start", "start_token", (1, 1, w)
+    yield "positions", "pos_embedding", (1, c.groups, w)
+    yield from pair("features", "input_proj", (w, c.group))
+    yield from pair("condition", "cond_proj", (w, d))
+    for i in range(c.inner_layers):
+        here, there = f"layers.{i}", f"blocks.{i}"
+        yield f"{here}.qkv", f"{there}.attn.mat_qkv.weight", (3 * w, w)
+        # a buffer of zeros stands for the bias of k
+        for ours, name in (("q", "q_bias"), ("k", "zero_k_bias"), ("v", "v_bias")):
+            yield f"{here}.{ours}_bias", f"{there}.attn.{name}", (w,)
+        yield from pair(f"{here}.proj", f"{there}.attn.proj", (w, w))
+        yield from pair(f"{here}.fc1", f"{there}.ffn.fc1", (4 * w, w))
+        yield from pair(f"{here}.fc2", f"{there}.ffn.fc2", (w, 4 * w))
+        yield from pair(f"{here}.modulation", f"{there}.ada_lin.1", (6 * w, d))
+    yield from pair("out_modulation", "head_nm.ada_lin.1", (2 * w, d))
+    yield from pair("out", "head", (c.mixtures * (2 * c.group + 1), w))
+    if c.flow:
+        yield from _flow_rows(c)
+
+
+def _flow_rows(c):
+    from minigen.models import token_flow
+
+    w, n, f = token_flow.WIDTH, c.groups, c.group
+    for i in range(token_flow.BLOCKS):
+        here, there = f"flow.blocks.{i}", f"nf.blocks.{i}"
+        yield f"{here}.positions", f"{there}.pos_embed", (n, w)
+        yield from pair(f"{here}.features", f"{there}.proj_in", (w, f))
+        inside = f"{there}.attn_blocks.0"
+        yield from pair(f"{here}.norm1", f"{inside}.attention.norm", (w,))
+        yield from pair(f"{here}.qkv", f"{inside}.attention.qkv", (3 * w, w))
+        yield from pair(f"{here}.proj", f"{inside}.attention.proj", (w, w))
+        yield from pair(f"{here}.norm2", f"{inside}.mlp.norm", (w,))
+        yield from pair(f"{here}.fc1", f"{inside}.mlp.main.0", (4 * w, w))
+        yield from pair(f"{here}.fc2", f"{inside}.mlp.main.2", (w, 4 * w))
+        yield from pair(f"{here}.out", f"{there}.proj_out", (f, w))
+    yield "flow.variance", "nf.var", (n, f)
+
+
+def head_cost(
+    config: ArinarConfig, tokens: int, size: int, way: str = "candidates"
+) -> Cost:
+    """Return what a guided call of the head needs, which draws some tokens.
+
+    size: bytes of a stored weight; way: how it draws, among candidates or on a grid.
+    """
+    from minigen.models.mixture_head import CANDIDATES
+
+    numbers = {"candidates": 1 + 2 * CANDIDATES, "grid": 1}[way]
+    d, w, n = config.width, config.inner_width, config.groups
+    layers, out = config.inner_layers, config.mixtures * (2 * config.group + 1)
+    # condition and modulations are the same for all features: they are made once
+    matrices = w * d + (6 * layers + 2) * w * d
+    matrices += n * (12 * layers * w * w + out * w) + (n - 1) * config.group * w
+    rows, read = 2 * tokens, layers * 2 * w * n * (n + 1) // 2
+    return Cost(
+        bytes=matrices * size + rows * read * FLOAT,
+        products=rows * (matrices + read),
+        numbers=tokens * n * numbers,
+        passes=n,
+    )
+
+
+ARINAR = Family(
+    name="arinar",
+    config=ArinarConfig,
+    presets=PRESETS,
+    repository="Qinyu-Allen-Zhao/Arinar",
+    released={
+        "arinar-b": " checkpoint-last.pth",
+        "arinar-l": "; never released",
+        "arinar-h": "; never released",
+    },
+    model="minigen.models.arinar",
+    twin="minigen.training.arinar:Arinar",
+    rows=rows,
+    guess=guess,
+    unsure=("inner_schedule", "behaviour"),
+    # a triangle of ones that is stored beside the weights of the flow
+    dropped=("arhead.nf.blocks.*.attn_mask",),
+    work=partial(mae.work, head_cost),
+    tokenizer="kl",
+    # of the two of its README that at temperature 1, which means the same in both of
+    # its behaviours
+    settings={
+        "order": "random",
+        "schedule": "cosine",
+        "guidance": 4.5,
+        "guidance_schedule": "linear",
+        "temperature": 1.0,
+    },
+    own={
+        "arinar-mnist": {
+            "guidance": 4.0,
+            "guidance_schedule": "constant",
+            "temperature": 1.0,
+        },
+    },
+)

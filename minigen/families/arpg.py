@@ -1,0 +1,213 @@
+"""ARPG: what minigen knows of it but its forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minigen.errors import ConfigError
+from minigen.families.checks import check_heads, from_upstream, hidden_width, positive
+from minigen.families.family import Family
+from minigen.families.rows import count, rounding
+from minigen.families.work import FLOAT, Work
+
+# constructor arguments of the original that change training only, never an array's
+# shape or a forward pass in evaluation mode: accepted, and they change nothing here
+TRAINING = {
+    "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
+    "ffn_dropout_p", "drop_path_rate", "class_dropout_prob",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ArpgConfig:
+    """ARPG: a self-decoder over content and a cross-decoder over positions.
+
+    Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py::ModelArgs.
+
+    >>> ArpgConfig().hidden  # int(2 * 4 * 1024 / 3) = 2730, rounded up to 11 * 256
+    2816
+    """
+
+    width: int = 1024
+    layers: int = 24
+    heads: int = 16
+    vocabulary: int = 16384
+    classes: int = 1000
+    tokens: int = 256
+    multiple_of: int = 256
+    hidden_multiplier: float | None = None
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "vocabulary", "classes", "tokens",
+                     "multiple_of"):  # fmt: skip
+            positive("ArpgConfig", name, getattr(self, name))
+        if self.layers < 2:
+            raise ConfigError(
+                f"ArpgConfig.layers is {self.layers}; half of them form each decoder, "
+                "so at least 2 are needed"
+            )
+        check_heads(self)
+
+    @property
+    def head_size(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def half(self) -> int:
+        """Layers of each of the two decoders (an odd `layers` loses one)."""
+        return self.layers // 2
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid the rotary table is made for."""
+        return math.isqrt(self.tokens)
+
+    @property
+    def hidden(self) -> int:
+        """Width of the SwiGLU: truncated, then rounded up to `multiple_of`."""
+        return hidden_width(self)
+
+    @property
+    def mask_id(self) -> int:
+        """Row of the embedding table that every query starts from."""
+        return self.vocabulary
+
+    @property
+    def no_class_id(self) -> int:
+        """Row of the embedding table that stands for "no condition"."""
+        return self.vocabulary + self.classes + 1
+
+    def class_id(self, label: int) -> int:
+        """Row of the embedding table of class `label`."""
+        return self.vocabulary + 1 + label
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> ArpgConfig:
+        """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
+        names = {
+            "dim": "width", "n_layer": "layers", "n_head": "heads",
+            "vocab_size": "vocabulary", "num_classes": "classes",
+            "block_size": "tokens", "multiple_of": "multiple_of",
+            "ffn_dim_multiplier": "hidden_multiplier",
+            "rope_base": "rope_base", "norm_eps": "norm_eps",
+        }  # fmt: skip
+        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+
+
+PRESETS = {
+    "arpg-l": ArpgConfig(),
+    "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
+    "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
+    "arpg-mnist": ArpgConfig(
+        width=128,
+        layers=6,
+        heads=4,
+        vocabulary=64,
+        classes=10,
+        tokens=64,
+        multiple_of=32,
+    ),
+}
+
+
+def rows(c: ArpgConfig):
+    """Source: hp-l33/ARPG models/arpg.py."""
+    d, f = c.width, c.hidden
+    ffn = {"gate": ("w1", (f, d)), "up": ("w3", (f, d)), "down": ("w2", (d, f))}
+    yield "embeddings", "embeddings.weight", (c.vocabulary + c.classes + 3, d)
+    for half, maps in (
+        ("self", ("to_q", "to_k", "to_v", "proj")),
+        ("cross", ("to_q", "proj")),
+    ):
+        for i in range(c.half):
+            here, there = f"{half}.{i}", f"layers.{half}_dec.{i}"
+            for name in ("attn_norm", "ffn_norm"):
+                yield f"{here}.{name}", f"{there}.{name}.weight", (d,)
+            for name in maps:
+                yield f"{here}.{name}", f"{there}.attn.{name}.weight", (d, d)
+            for name, (upstream, shape) in ffn.items():
+                yield f"{here}.{name}", f"{there}.ffn.{upstream}.weight", shape
+    yield "norm", "layers.norm.weight", (d,)
+    yield "to_k", "layers.to_k.weight", (d, d)
+    yield "to_v", "layers.to_v.weight", (d, d)
+    yield "out_norm", "norm.weight", (d,)
+    yield "head", "head.weight", (c.vocabulary, d)
+
+
+def guess(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    vocabulary, d = shapes["head.weight"]
+    f, _ = shapes["layers.self_dec.0.ffn.w1.weight"]
+    entries, _ = shapes["embeddings.weight"]
+    fields = {
+        "width": d,
+        "layers": 2 * count(shapes, "layers.self_dec.{}.attn_norm.weight"),
+        # the head size of every released model
+        "heads": max(1, d // 64),
+        "vocabulary": vocabulary,
+        "classes": entries - vocabulary - 3,
+        "tokens": 256,
+    }
+    return ArpgConfig(**fields, **rounding(d, f)), ("heads", "tokens")
+
+
+def work(config, counts, size, batch):
+    """Return the work of each step: see `minigen.bench.limit`."""
+    rows = 2 * batch
+    d, f, v = config.width, config.hidden, config.vocabulary
+    read = config.half * (4 * d * d + 3 * d * f) + 2 * d * d
+    ask = config.half * (2 * d * d + 3 * d * f) + v * d
+    known, fed, steps = 0, 1, []
+    for asked in counts:
+        known += fed
+        # a query and a key meet in 2 d operations, the weight and the value in 2 d more
+        meetings = config.half * (fed + asked) * known
+        cache = 2 * (config.half + 1) * rows * known * d * FLOAT
+        steps.append(
+            Work(
+                bytes=(read + ask) * size + cache,
+                operations=2 * rows * (read * fed + ask * asked + 2 * d * meetings),
+            )
+        )
+        fed = asked
+    return steps
+
+
+ARPG = Family(
+    name="arpg",
+    config=ArpgConfig,
+    presets=PRESETS,
+    repository="hp-l33/ARPG",
+    licence="MIT",
+    released={
+        "arpg-l": " arpg_300m.pt",
+        "arpg-xl": " arpg_700m.pt",
+        "arpg-xxl": " arpg_1b.pt",
+    },
+    model="minigen.models.arpg",
+    twin="minigen.training.arpg:Arpg",
+    rows=rows,
+    guess=guess,
+    work=work,
+    tokenizer="vq",
+    settings={
+        "order": "random",
+        "schedule": "arccos",
+        "guidance": 4.0,
+        "guidance_schedule": "linear",
+        "temperature": 1.0,
+    },
+    own={
+        "arpg-mnist": {
+            "order": "halton",
+            "schedule": "linear",
+            "guidance": 6.0,
+            "temperature": 0.8,
+        },
+    },
+)

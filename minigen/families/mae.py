@@ -1,0 +1,126 @@
+"""What ARINAR and MAR share: the outer model, its arguments, its weights, its work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+
+from minigen.errors import ConfigError
+from minigen.families.rows import count, pair
+from minigen.families.work import Work
+
+# constructor arguments of the original that change training only, never an array's
+# shape or a forward pass in evaluation mode: accepted, and they change nothing here
+TRAINING = {
+    "mask_ratio_min", "label_drop_prob", "attn_dropout", "proj_dropout",
+    "grad_checkpointing", "diffloss_d", "diffloss_w", "num_sampling_steps",
+    "diffusion_batch_mul",
+}  # fmt: skip
+NAMES = {
+    "encoder_embed_dim": "encoder_width", "encoder_depth": "encoder_layers",
+    "encoder_num_heads": "encoder_heads", "decoder_embed_dim": "width",
+    "decoder_depth": "decoder_layers", "decoder_num_heads": "decoder_heads",
+    "mlp_ratio": "ratio", "vae_embed_dim": "channels", "patch_size": "patch",
+    "class_num": "classes", "buffer_size": "buffer", "tokens": "tokens",
+}  # fmt: skip
+FACTORIES = {
+    "mar_base": (768, 14, 12), "mar_large": (1024, 18, 16), "mar_huge": (1280, 22, 16),
+}  # fmt: skip
+
+
+def sizes(arguments):
+    """Return the arguments, with those that a factory of MAR's would set."""
+    factory = arguments.pop("factory", None)
+    depth = arguments.pop("enc_dec_depth", -1)
+    if factory is None:
+        return arguments
+    if factory not in FACTORIES:
+        raise ConfigError(
+            f"the factory {factory!r} is not known; known: {', '.join(FACTORIES)}"
+        )
+    width, layers, heads = FACTORIES[factory]
+    made = {}
+    for half in ("encoder", "decoder"):
+        made |= {f"{half}_embed_dim": width, f"{half}_num_heads": heads}
+        made |= {f"{half}_depth": depth if depth > 0 else layers}
+    return made | arguments
+
+
+def outer_rows(c):
+    """Yield the rows of the masked model."""
+    n, d, wide = c.buffer + c.tokens, c.width, c.encoder_width
+    yield "classes", "class_emb.weight", (c.classes, wide)
+    yield "no_class", "fake_latent", (1, wide)
+    yield from pair("tokens", "z_proj", (wide, c.features))
+    yield "positions", "encoder_pos_embed_learned", (1, n, wide)
+    yield from pair("tokens_norm", "z_proj_ln", (wide,))
+    for i in range(c.encoder_layers):
+        yield from _block(f"encoder.{i}", f"encoder_blocks.{i}", wide, c.ratio * wide)
+    yield from pair("encoder_norm", "encoder_norm", (wide,))
+    yield from pair("decoder_embed", "decoder_embed", (d, wide))
+    yield "mask", "mask_token", (1, 1, d)
+    yield "decoder_positions", "decoder_pos_embed_learned", (1, n, d)
+    for i in range(c.decoder_layers):
+        yield from _block(f"decoder.{i}", f"decoder_blocks.{i}", d, c.ratio * d)
+    yield from pair("decoder_norm", "decoder_norm", (d,))
+    yield "head_positions", "diffusion_pos_embed_learned", (1, c.tokens, d)
+
+
+def outer_sizes(shapes: Mapping) -> dict[str, int]:
+    """Return the fields that describe the masked model."""
+    d, wide = shapes["decoder_embed.weight"]
+    tokens = shapes["diffusion_pos_embed_learned"][1]
+    return {
+        "width": d,
+        "encoder_width": wide,
+        "encoder_layers": count(shapes, "encoder_blocks.{}.norm1.weight"),
+        "decoder_layers": count(shapes, "decoder_blocks.{}.norm1.weight"),
+        # the head size of every released model but the largest
+        "encoder_heads": max(1, wide // 64),
+        "decoder_heads": max(1, d // 64),
+        "ratio": shapes["decoder_blocks.0.mlp.fc1.weight"][0] // d,
+        "buffer": shapes["encoder_pos_embed_learned"][1] - tokens,
+        "classes": shapes["class_emb.weight"][0],
+        "tokens": tokens,
+    }
+
+
+def work(head, config, counts, size, batch):
+    """Return the work of each step, of which head(config, tokens, size) is the head's:
+    see `minigen.bench.limit`."""
+    ends = accumulate(counts, initial=0)
+    steps = zip(ends, (0, *counts), counts, strict=False)
+    return [_step(head, config, *step, size, batch) for step in steps]
+
+
+def _step(head, config, known, fed, asked, size, batch):
+    # all is read again: the encoder's rows by each of them, the decoder's by each of
+    # all, but for its last layer, of which only those asked for are needed
+    e, d, r = config.encoder_width, config.width, config.ratio
+    s, n, m = config.buffer + known, config.buffer + config.tokens, asked
+    encoder = config.encoder_layers * (4 + 2 * r) * e * e
+    layer = (4 + 2 * r) * d * d
+    before = config.decoder_layers - 1
+    a_row = encoder * s + d * e * s + before * layer * n
+    # of the last layer, keys and values are made of all rows
+    a_row += 2 * d * d * n + (layer - 2 * d * d) * m
+    meetings = config.encoder_layers * e * s * s + d * n * (before * n + m)
+    drawn = head(config, asked * batch, size)
+    weights = encoder + d * e + config.decoder_layers * layer
+    # a token is made a row once, after the step that drew it
+    a_row += config.features * e * fed
+    weights += config.features * e * bool(fed)
+    return Work(
+        bytes=weights * size + drawn.bytes,
+        operations=2 * (2 * batch * (a_row + 2 * meetings) + drawn.products),
+    )
+
+
+def _block(ours, upstream, d, f):
+    # timm 0.9.12 layers of models/vision_transformer.py::Block
+    yield from pair(f"{ours}.norm1", f"{upstream}.norm1", (d,))
+    yield from pair(f"{ours}.qkv", f"{upstream}.attn.qkv", (3 * d, d))
+    yield from pair(f"{ours}.proj", f"{upstream}.attn.proj", (d, d))
+    yield from pair(f"{ours}.norm2", f"{upstream}.norm2", (d,))
+    yield from pair(f"{ours}.fc1", f"{upstream}.mlp.fc1", (f, d))
+    yield from pair(f"{ours}.fc2", f"{upstream}.mlp.fc2", (d, f))

@@ -1,0 +1,162 @@
+"""The Mamba mixers: their configurations, and the names of their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from minigen.errors import ConfigError
+from minigen.families.checks import from_upstream, positive
+
+MIXER_NAMES = {
+    "d_model": "width", "d_state": "state_size", "d_conv": "window",
+    "expand": "expand", "bias": "bias", "conv_bias": "conv_bias",
+}  # fmt: skip
+MIXER_SPEED = {"chunk_size"}
+
+
+@dataclass(frozen=True)
+class Mamba1Config:
+    """The mixer of Mamba-1: every channel has a state of its own.
+
+    Source: state-spaces/mamba modules/mamba_simple.py::Mamba.
+
+    >>> Mamba1Config(width=768).inner, Mamba1Config(width=768).rank
+    (1536, 48)
+    """
+
+    width: int
+    state_size: int = 16
+    window: int = 4
+    expand: int = 2
+    bias: bool = False
+    conv_bias: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("width", "state_size", "window", "expand"):
+            positive("Mamba1Config", name, getattr(self, name))
+
+    @property
+    def inner(self) -> int:
+        """Channels that are scanned."""
+        return self.expand * self.width
+
+    @property
+    def channels(self) -> int:
+        """Channels that are convolved."""
+        return self.inner
+
+    @property
+    def rank(self) -> int:
+        """Numbers that the step sizes of all channels are made from."""
+        return -(-self.width // 16)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba1Config:
+        """Build from the original's constructor arguments (`d_model`, ...)."""
+        return from_upstream(cls, arguments, MIXER_NAMES, MIXER_SPEED, {})
+
+
+@dataclass(frozen=True)
+class Mamba2Config:
+    """The mixer of Mamba-2: the channels of a head share a rate, groups share B and C.
+
+    normalise, norm_first: whether what was scanned is normalised, and whether that is
+    before its gate or behind it.
+
+    Source: state-spaces/mamba modules/mamba2.py::Mamba2.
+
+    >>> Mamba2Config(width=768).heads, Mamba2Config(width=768).channels
+    (24, 1792)
+    """
+
+    width: int
+    state_size: int = 128
+    window: int = 4
+    expand: int = 2
+    bias: bool = False
+    conv_bias: bool = True
+    head_size: int = 64
+    groups: int = 1
+    normalise: bool = True
+    norm_first: bool = False
+    scanned: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("width", "state_size", "window", "expand", "head_size", "groups"):
+            positive("Mamba2Config", name, getattr(self, name))
+        if self.inner % self.head_size or self.heads % self.groups:
+            raise ConfigError(
+                f"Mamba2Config scans {self.inner} channels, which do not divide into "
+                f"heads of {self.head_size}, and these into {self.groups} groups"
+            )
+
+    @property
+    def inner(self) -> int:
+        """Channels that are scanned: `scanned`, or `expand` times the width."""
+        return self.scanned or self.expand * self.width
+
+    @property
+    def heads(self) -> int:
+        return self.inner // self.head_size
+
+    @property
+    def channels(self) -> int:
+        """Channels that are convolved: the scanned ones, and B and C of each group."""
+        return self.inner + 2 * self.groups * self.state_size
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba2Config:
+        """Build from the original's constructor arguments (`d_model`, ...)."""
+        names = MIXER_NAMES | {
+            "headdim": "head_size", "ngroups": "groups", "rmsnorm": "normalise",
+            "norm_before_gate": "norm_first",
+        }  # fmt: skip
+        return from_upstream(cls, arguments, names, MIXER_SPEED, {})
+
+
+def mixer_rows(c, ours="", upstream=""):
+    """Yield the rows of a mixer, each name behind a prefix.
+
+    Source: state-spaces/mamba modules/mamba_simple.py, modules/mamba2.py.
+    """
+    rows = _mamba2_rows(c) if isinstance(c, Mamba2Config) else _mamba1_rows(c)
+    for here, there, shape in rows:
+        yield f"{ours}{here}", f"{upstream}{there}", shape
+
+
+def _mamba1_rows(c: Mamba1Config):
+    d, inner, rank = c.width, c.inner, c.rank
+    yield "A_log", "A_log", (inner, c.state_size)
+    yield "D", "D", (inner,)
+    yield from linear("in_proj", (2 * inner, d), c.bias)
+    yield from _conv(c)
+    yield "x_proj", "x_proj.weight", (rank + 2 * c.state_size, inner)
+    yield from linear("dt_proj", (inner, rank), True)
+    yield from linear("out_proj", (d, inner), c.bias)
+
+
+def _mamba2_rows(c: Mamba2Config):
+    d, inner, h = c.width, c.inner, c.heads
+    for name in ("dt_bias", "A_log", "D"):
+        yield name, name, (h,)
+    yield from linear("in_proj", (inner + c.channels + h, d), c.bias)
+    yield from _conv(c)
+    if c.normalise:
+        yield "norm", "norm.weight", (inner,)
+    yield from linear("out_proj", (d, inner), c.bias)
+
+
+def _conv(c):
+    yield "conv.w", "conv1d.weight", (c.channels, 1, c.window)
+    if c.conv_bias:
+        yield "conv.bias", "conv1d.bias", (c.channels,)
+
+
+def linear(name, shape, bias, upstream=None):
+    """Yield the rows of a layer, whose bias has the first axis of its weight."""
+    upstream = upstream or name
+    yield f"{name}.w", f"{upstream}.weight", shape
+    if bias:
+        yield f"{name}.bias", f"{upstream}.bias", shape[:1]

@@ -1,0 +1,244 @@
+"""MAR: what minigen knows of it but its forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from minigen.errors import ConfigError
+from minigen.families import mae
+from minigen.families.checks import expect_fixed, from_upstream, positive
+from minigen.families.family import Family
+from minigen.families.rows import count, pair
+from minigen.families.work import Cost
+
+UNSEEN = ("encoder_heads", "decoder_heads", "channels", "patch", "noise_steps")
+"""Fields of the configuration that no shape shows."""
+
+
+@dataclass(frozen=True)
+class MarConfig:
+    """MAR: the outer masked model of ARINAR, and a diffusion head that draws tokens.
+
+    channels, patch: of the latents, and of the square of them that is a token; buffer:
+    positions that hold the class; width, encoder_width: of the decoder, of the encoder;
+    head_width, head_layers: of the network that removes noise from a token;
+    noise_steps: how many of its 1000 steps a token is drawn in.
+
+    Source: arXiv 2406.11838; LTH14/mar models/mar.py::MAR, models/diffloss.py.
+
+    >>> MarConfig().features, MarConfig().side
+    (16, 16)
+    """
+
+    width: int = 768
+    encoder_width: int = 768
+    encoder_layers: int = 12
+    decoder_layers: int = 12
+    encoder_heads: int = 12
+    decoder_heads: int = 12
+    ratio: int = 4
+    buffer: int = 64
+    classes: int = 1000
+    tokens: int = 256
+    channels: int = 16
+    patch: int = 1
+    head_width: int = 1024
+    head_layers: int = 6
+    noise_steps: int = 100
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            positive("MarConfig", name, value)
+        for width, heads in (
+            ("width", "decoder_heads"),
+            ("encoder_width", "encoder_heads"),
+        ):
+            if getattr(self, width) % getattr(self, heads):
+                raise ConfigError(
+                    f"MarConfig.{width} {getattr(self, width)} does not divide into "
+                    f"{getattr(self, heads)} heads ({heads})"
+                )
+        if not 2 <= self.noise_steps <= 1000:
+            raise ConfigError(
+                f"MarConfig.noise_steps is {self.noise_steps}; the head was trained on "
+                "1000 steps, so expected 2 .. 1000"
+            )
+
+    @property
+    def features(self) -> int:
+        """Numbers that a token consists of."""
+        return self.channels * self.patch**2
+
+    @property
+    def layers(self) -> int:
+        """Layers between what it reads and what it draws from, in all steps."""
+        outer = self.encoder_layers + self.decoder_layers
+        return outer + self.head_layers * self.noise_steps
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the token grid."""
+        return math.isqrt(self.tokens)
+
+    @classmethod
+    def from_upstream(cls, arguments: Mapping[str, Any]) -> MarConfig:
+        """Build from the original's constructor arguments (`img_size`, ...)."""
+        arguments = dict(arguments)
+        expect_fixed(arguments, {"norm_eps": 1e-6})
+        patch = arguments.get("patch_size", 1)
+        side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
+        arguments |= {"tokens": (side // patch) ** 2}
+        # a text there: it may also ask for other ways to take fewer steps
+        arguments |= {"noise_steps": int(arguments.pop("num_sampling_steps", 100))}
+        names = mae.NAMES | {
+            "diffloss_w": "head_width", "diffloss_d": "head_layers",
+            "noise_steps": "noise_steps",
+        }  # fmt: skip
+        return from_upstream(cls, arguments, names, mae.TRAINING, PRESETS)
+
+
+PRESETS = {
+    "mar-b": MarConfig(),
+    "mar-l": MarConfig(
+        width=1024,
+        encoder_width=1024,
+        encoder_layers=16,
+        decoder_layers=16,
+        encoder_heads=16,
+        decoder_heads=16,
+        head_width=1280,
+        head_layers=8,
+    ),
+    "mar-h": MarConfig(
+        width=1280,
+        encoder_width=1280,
+        encoder_layers=20,
+        decoder_layers=20,
+        encoder_heads=16,
+        decoder_heads=16,
+        head_width=1536,
+        head_layers=12,
+    ),
+    "mar-mnist": MarConfig(
+        width=128,
+        encoder_width=128,
+        encoder_layers=3,
+        decoder_layers=3,
+        encoder_heads=4,
+        decoder_heads=4,
+        buffer=8,
+        classes=10,
+        tokens=64,
+        channels=4,
+        head_width=128,
+        head_layers=3,
+        noise_steps=50,
+    ),
+}
+
+
+def rows(c: MarConfig):
+    """Source: LTH14/mar models/mar.py::MAR."""
+    yield from mae.outer_rows(c)
+    sizes = c.features, c.width, c.head_width, c.head_layers
+    yield from diffusion_rows(*sizes, "head.", "diffloss.net.")
+
+
+def diffusion_rows(features, condition, width, layers, ours="", upstream=""):
+    """Yield the rows of the diffusion head, each name behind a prefix.
+
+    Source: LTH14/mar models/diffloss.py::SimpleMLPAdaLN.
+    """
+    from minigen.models.diffusion_head import WAVES
+
+    inside, modulation = (width, width), "adaLN_modulation.1"
+    table = [
+        ("time1", "time_embed.mlp.0", (width, WAVES)),
+        ("time2", "time_embed.mlp.2", inside),
+        ("condition", "cond_embed", (width, condition)),
+        ("features", "input_proj", (width, features)),
+    ]
+    for i in range(layers):
+        here, there = f"layers.{i}", f"res_blocks.{i}"
+        table += [
+            (f"{here}.norm", f"{there}.in_ln", (width,)),
+            (f"{here}.fc1", f"{there}.mlp.0", inside),
+            (f"{here}.fc2", f"{there}.mlp.2", inside),
+            (f"{here}.modulation", f"{there}.{modulation}", (3 * width, width)),
+        ]
+    table += [
+        ("out_modulation", f"final_layer.{modulation}", (2 * width, width)),
+        ("out", "final_layer.linear", (2 * features, width)),
+    ]
+    for here, there, shape in table:
+        yield from pair(f"{ours}{here}", f"{upstream}{there}", shape)
+
+
+def guess(shapes: Mapping) -> tuple[MarConfig, tuple[str, ...]]:
+    """Return the configuration that shapes tell of, and the fields they do not show."""
+    head_width, channels = shapes["diffloss.net.input_proj.weight"]
+    config = MarConfig(
+        **mae.outer_sizes(shapes),
+        channels=channels,
+        head_width=head_width,
+        head_layers=count(shapes, "diffloss.net.res_blocks.{}.in_ln.weight"),
+    )
+    return config, UNSEEN
+
+
+def head_cost(config: MarConfig, tokens: int, size: int) -> Cost:
+    """Return what a guided call of the head needs, which draws some tokens.
+
+    size: bytes of a stored weight.
+    """
+    from minigen.models.diffusion_head import WAVES
+
+    w, c, steps = config.head_width, config.features, config.noise_steps
+    # the steps are told of by vectors that all tokens share, made in one pass
+    once, told = w * config.width, WAVES * w + w * w
+    each = 3 * c * w + (5 * config.head_layers + 2) * w * w
+    return Cost(
+        bytes=(once + told + steps * each) * size,
+        products=2 * tokens * (once + steps * each) + steps * told,
+        numbers=tokens * steps * c,
+        passes=steps,
+    )
+
+
+MAR = Family(
+    name="mar",
+    config=MarConfig,
+    presets=PRESETS,
+    repository="LTH14/mar",
+    licence="MIT",
+    released={
+        "mar-b": " mar_base",
+        "mar-l": " mar_large",
+        "mar-h": " mar_huge",
+    },
+    model="minigen.models.mar",
+    twin="minigen.training.mar:Mar",
+    rows=rows,
+    guess=guess,
+    work=partial(mae.work, head_cost),
+    tokenizer="kl",
+    # those of its README
+    settings={
+        "order": "random",
+        "schedule": "cosine",
+        "guidance": 2.9,
+        "guidance_schedule": "linear",
+        "temperature": 1.0,
+    },
+    own={
+        "mar-mnist": {
+            "guidance": 3.0,
+            "guidance_schedule": "constant",
+            "temperature": 1.0,
+        },
+    },
+)

@@ -1,0 +1,129 @@
+"""What the tokenizers share: the weights of encoder and decoder, and their work."""
+
+from __future__ import annotations
+
+from minigen.families.rows import conv, count, pair
+from minigen.families.work import Work
+
+
+def encoder(c, blocks, attention, f, levels, block, mid):
+    """Yield the rows of an encoder to f channels."""
+    # levels, block and mid are the original's names: see minigen.models.pyramid
+    yield from conv("encoder.conv_in", "encoder.conv_in", c.base, 3, 3)
+    before = c.base
+    for i, width in enumerate(c.widths):
+        here, there = f"encoder.levels.{i}", f"encoder.{levels[i]}"
+        yield from _level(here, there, block, before, width, blocks, i in attention)
+        if i < c.levels - 1:
+            down = f"{there}.downsample.conv"
+            yield from conv(f"{here}.down", down, width, width, 3)
+        before = width
+    yield from _middle("encoder.mid", mid, before)
+    yield from _ends("encoder", before, f)
+
+
+def decoder(c, blocks, attention, f, levels, block, mid):
+    """Yield the rows of a decoder of f channels; arguments as of `encoder`."""
+    before, last = c.widths[-1], c.levels - 1
+    yield from conv("decoder.conv_in", "decoder.conv_in", before, f, 3)
+    yield from _middle("decoder.mid", mid, before)
+    for i, width in enumerate(reversed(c.widths)):
+        here, there = f"decoder.levels.{i}", f"decoder.{levels[i]}"
+        attends = last - i in attention
+        yield from _level(here, there, block, before, width, blocks, attends)
+        if i < last:
+            yield from conv(f"{here}.up", f"{there}.upsample.conv", width, width, 3)
+        before = width
+    yield from _ends("decoder", before, 3)
+
+
+def _level(ours, upstream, block, before, width, blocks, attends):
+    for i in range(blocks):
+        here, there = f"{ours}.res.{i}", f"{upstream}.{block}.{i}"
+        yield from _residual(here, there, before, width)
+        before = width
+    for i in range(blocks * attends):
+        yield from _attention(f"{ours}.attn.{i}", f"{upstream}.attn.{i}", width)
+
+
+def _middle(name, mid, width):
+    first, attention, second = (f"{name}.{part}" for part in mid)
+    yield from _residual(f"{name}.0", first, width, width)
+    yield from _attention(f"{name}.1", attention, width)
+    yield from _residual(f"{name}.2", second, width, width)
+
+
+def _ends(name, width, f):
+    yield from pair(f"{name}.norm_out", f"{name}.norm_out", (width,))
+    yield from conv(f"{name}.conv_out", f"{name}.conv_out", f, width, 3)
+
+
+def _residual(ours, upstream, before, width):
+    yield from pair(f"{ours}.norm1", f"{upstream}.norm1", (before,))
+    yield from conv(f"{ours}.conv1", f"{upstream}.conv1", width, before, 3)
+    yield from pair(f"{ours}.norm2", f"{upstream}.norm2", (width,))
+    yield from conv(f"{ours}.conv2", f"{upstream}.conv2", width, width, 3)
+    if before != width:
+        shortcut = f"{upstream}.nin_shortcut"
+        yield from conv(f"{ours}.shortcut", shortcut, width, before, 1)
+
+
+def _attention(ours, upstream, width):
+    yield from pair(f"{ours}.norm", f"{upstream}.norm", (width,))
+    for name in ("q", "k", "v"):
+        yield from conv(f"{ours}.{name}", f"{upstream}.{name}", width, width, 1)
+    yield from conv(f"{ours}.proj", f"{upstream}.proj_out", width, width, 1)
+
+
+def widths(shapes, pattern):
+    """Return the width of the first level, and times what it is at each level."""
+    base = shapes["encoder.conv_in.weight"][0]
+    found = [shapes[pattern.format(i)][0] for i in range(count(shapes, pattern))]
+    return base, tuple(width // base for width in found)
+
+
+def work(config, given, inner, blocks, attending, grid, size, batch) -> Work:
+    """Return the work of turning a grid of codes or latents into an image.
+
+    given, inner: channels of a token, and of what the decoder makes of it first;
+    blocks: residual blocks of a level; attending: levels where attention follows them;
+    grid, size, batch: as for `minigen.bench.limit.decoder`.
+    """
+    pixels = grid[0] * grid[1]
+    widths = config.widths
+    weights = operations = 0
+
+    def convolve(source, target, taps, pixels):
+        nonlocal weights, operations
+        weights += source * target * taps
+        operations += 2 * source * target * taps * pixels
+
+    def residual(source, target, pixels):
+        convolve(source, target, 9, pixels)
+        convolve(target, target, 9, pixels)
+        if source != target:
+            convolve(source, target, 1, pixels)
+
+    def attend(width, pixels):
+        nonlocal operations
+        for _ in range(4):
+            convolve(width, width, 1, pixels)
+        operations += 4 * width * pixels * pixels
+
+    width = widths[-1]
+    convolve(given, inner, 1, pixels)
+    convolve(inner, width, 9, pixels)
+    residual(width, width, pixels)
+    attend(width, pixels)
+    residual(width, width, pixels)
+    for level in reversed(range(config.levels)):
+        for _ in range(blocks):
+            residual(width, widths[level], pixels)
+            width = widths[level]
+            if level in attending:
+                attend(width, pixels)
+        if level:
+            pixels *= 4
+            convolve(width, width, 9, pixels)
+    convolve(width, 3, 9, pixels)
+    return Work(weights * size, batch * operations)
