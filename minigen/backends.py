@@ -57,7 +57,7 @@ OPS = {
     "rows": ("gather", "scatter", "append", "concat", "repeat"),
     "noise": ("uniforms_at", "normals_at"),
     "normal": ("split_moments", "sample_normal", "normal_kl", "normal_nll"),
-    "elementwise": ("add", "subtract", "scale"),
+    "elementwise": ("add", "subtract", "multiply", "scale", "sqrt"),
     "reverse_step": ("reverse_step",),
     "rounded_pixels": ("to_rounded_pixels",),
     "finite": ("check_finite",),

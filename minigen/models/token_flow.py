@@ -85,15 +85,8 @@ def _read(ops, w, x, rows, attend):
 def _spread(ops, variance, x):
     # x times deviations: they are one in all that was trained
     b, n, f = x.shape
-    # ln v is the log-likelihood of the mean under a Gaussian that weighs v
-    nothing = ops.zeros((n * f, 1, 1))
-    # (a table of one row: reading it makes float32 of whatever it is stored in)
-    weights = ops.embed(variance.reshape(1, n * f), ops.full((1, 1), 0))
-    weights = weights.reshape(n * f, 1)
-    logs = ops.log_likelihood(nothing, weights, nothing, nothing)
-    logs = ops.embed(logs.reshape(1, n * f), ops.full((b, 1), 0))
-    x = ops.sample_normal(ops.zeros(logs.shape), logs, x.reshape(b, 1, n * f))
-    return x.reshape(b, n, f)
+    deviations = ops.sqrt(ops.repeat(variance.reshape(1, n * f), b))
+    return ops.multiply(x, deviations.reshape(b, n, f))
 
 
 def _every(b, rows):

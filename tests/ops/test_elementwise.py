@@ -11,7 +11,7 @@ from minigen.ops.elementwise import cpu, cuda, reference
 from tests import strategies as st
 from tests.tolerance import assert_same
 
-TWO = {"add": operator.add, "subtract": operator.sub}
+TWO = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
 
 
 @pytest.mark.parametrize("name", TWO)
@@ -33,6 +33,17 @@ def test_a_number_times_an_array(b, n, d, seed):
         assert_same(reference.scale(x, factor), expected)
         assert_same(cpu.scale(x, factor), expected)
         assert_same(device.get(cuda.scale(device, device.put(x), factor)), expected)
+
+
+@given(st.b, st.n, st.d, st.seeds)
+def test_a_root_is_rounded_once(b, n, d, seed):
+    x, device = st.floats(seed, b, n, d), arrays.Interpreter(watch=True)
+    expected = np.sqrt(abs(x).astype(np.float64)).astype(np.float32)
+    expected[x < 0] = np.nan
+    for root in (reference.sqrt(x), cpu.sqrt(x)):
+        np.testing.assert_array_equal(root, expected)
+    root = device.get(cuda.sqrt(device, device.put(x)))
+    np.testing.assert_array_equal(root, expected)
 
 
 def test_a_difference_is_the_sum_with_minus_one_times_the_other():

@@ -23,6 +23,13 @@ def draw_scale(draw, sizes):
     return {"x": floats(seed, b, n, d), "factor": factor}
 
 
+@st.composite
+def draw_sqrt(draw, sizes):
+    """Draw x (b n d), none of it negative."""
+    b, n, d = draw(sizes.b), draw(sizes.n), draw(sizes.d)
+    return {"x": abs(floats(draw(seeds), b, n, d))}
+
+
 def spec(name, draw, *company):
     """Return the specification of one of them."""
     routes = ({"d": 300},)
@@ -32,5 +39,7 @@ def spec(name, draw, *company):
 SPECS = (
     spec("add", draw_two, "x", "y"),
     spec("subtract", draw_two, "x", "y"),
+    spec("multiply", draw_two, "x", "y"),
     spec("scale", draw_scale, "x"),
+    spec("sqrt", draw_sqrt, "x"),
 )

@@ -1,1 +1,1 @@
-"""Arithmetic entry by entry: sums, differences, multiples."""
+"""Arithmetic entry by entry: sums, differences, products, roots."""

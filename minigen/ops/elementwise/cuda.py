@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minigen.target import cuda, gpu_kernel
@@ -34,6 +36,18 @@ def _subtract(x, y, z):
 
 
 @gpu_kernel
+def _multiply(x, y, z):
+    """One block per THREADS cells of x, y and z.
+    A thread takes one cell.
+    Reads x 1, y 1; writes z 1.
+    Shared memory: none.
+    """
+    i = cuda.grid(1)
+    if i < z.size:
+        z[i] = x[i] * y[i]
+
+
+@gpu_kernel
 def _scale(x, factor, z):
     """One block per THREADS cells of x and z.
     A thread takes one cell.
@@ -43,6 +57,18 @@ def _scale(x, factor, z):
     i = cuda.grid(1)
     if i < z.size:
         z[i] = x[i] * factor
+
+
+@gpu_kernel
+def _sqrt(x, z):
+    """One block per THREADS cells of x and z.
+    A thread takes one cell.
+    Reads x 1; writes z 1.
+    Shared memory: none.
+    """
+    i = cuda.grid(1)
+    if i < z.size:
+        z[i] = math.sqrt(x[i])
 
 
 def add(device, x, y):
@@ -57,10 +83,22 @@ def subtract(device, x, y):
     return _launched(device, _subtract, x, y.reshape(-1))
 
 
+def multiply(device, x, y):
+    # (b ...), (b ...) -> (b ...)
+    """Return x y."""
+    return _launched(device, _multiply, x, y.reshape(-1))
+
+
 def scale(device, x, factor):
     # (b ...) -> (b ...)
     """Return x times a number."""
     return _launched(device, _scale, x, np.float32(factor))
+
+
+def sqrt(device, x):
+    # (b ...) -> (b ...)
+    """Return the square root of x: NaN below 0."""
+    return _launched(device, _sqrt, x)
 
 
 def _launched(device, kernel, x, *others):

@@ -25,6 +25,16 @@ def subtract(x, y):
     return np.subtract(x, y)
 
 
+def multiply(x, y):
+    # (b ...), (b ...) -> (b ...)
+    """Return x y.
+
+    >>> multiply(np.array([1.0, 2.0]), np.array([3.0, 5.0])).tolist()
+    [3.0, 10.0]
+    """
+    return np.multiply(x, y)
+
+
 def scale(x, factor):
     # (b ...) -> (b ...)
     """Return x times a number, which is rounded to the dtype of x.
@@ -33,3 +43,14 @@ def scale(x, factor):
     [3.0, 6.0]
     """
     return np.multiply(x, x.dtype.type(factor))
+
+
+def sqrt(x):
+    # (b ...) -> (b ...)
+    """Return the square root of x: NaN below 0.
+
+    >>> sqrt(np.array([4.0, 9.0])).tolist()
+    [2.0, 3.0]
+    """
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(x)
