@@ -68,7 +68,6 @@ OPS = {
         "draw_component",
         "draw_value",
         "candidate_probabilities",
-        "take",
     ),
     "guided_mixture": ("draw_guided",),
 }

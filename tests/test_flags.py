@@ -213,7 +213,6 @@ def outside(ops):
         )
         yield ops.cross_entropy, np.ones((1, 2, 3), np.float32), bad
         yield ops.draw_value, bad, x, x, np.ones((1, 2, 2), np.float32), 1.0
-        yield ops.take, np.ones((2, 3, 2), np.float32), bad[0]
 
 
 def test_an_index_out_of_range_is_not_followed_on_a_device(device):

@@ -33,7 +33,7 @@ SCALARS |= {"g": 19, "m": 3, "n": 11, "stretch": 0.9}
 # arguments that are numbers of something, and what they stay below
 INDICES = {"ids": 7, "rows": 7, "targets": 9, "key": 2**32, "images": 8}
 INDICES |= {"counter": 2**32, "positions": 11, "canvas": 9, "tokens": 9}
-INDICES |= {"components": 19, "chosen": 3}
+INDICES |= {"components": 19}
 
 
 def found(path):

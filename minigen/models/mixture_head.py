@@ -229,7 +229,7 @@ def choose(ops, made, i, draws, power, weight, watch=None):
     tell(watch, "candidates", (x, *of_both, p))
     uniforms = ops.uniforms_at(*where, i * NUMBERS, 1)
     chosen = ops.draw(p.reshape(b, 1, CANDIDATES), uniforms)
-    return ops.take(x, chosen.reshape(b)).reshape(b, 1, 1)
+    return ops.gather(x, chosen)
 
 
 def draw_on_grid(ops, made, i, draws, power, weight, watch=None):

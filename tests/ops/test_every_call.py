@@ -96,7 +96,6 @@ INDICES = {
     "cross_entropy -1": ("cross_entropy", ones(1, 2, 5), np.array([[0, -1]])),
     "rope2d -1": ("rope2d", ones(1, 1, 1, 4), ones(2, 2, 2), np.array([[-1]])),
     "place 9 of 9": ("place", many[None], np.array([[1]]), np.array([9])),
-    "take -1": ("take", ones(2, 3, 1), np.array([0, -1])),
     "draw_value 2 of 2": ("draw_value", np.array([[2]]), ones(1, 2, 1), ones(1, 2, 1),
                           ones(1, 1, 1), 1.0),
 }  # fmt: skip

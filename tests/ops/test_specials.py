@@ -146,7 +146,7 @@ def test_values_of_a_mixture(tables, means, logs, normals, stretch):
         deviations = np.exp(logs[0, k].astype(np.float64) / 2)
         size = abs(means[0, k]) + abs(normals * deviations * stretch)
     agree(tables, "draw_value", k, means, logs, normals, stretch, size=size)
-    agree(tables, "take", means, np.array([1]))
+    agree(tables, "gather", means, np.array([[1]]))
     logits = np.concatenate([means, logs])
     with np.errstate(all="ignore"):
         size = guide_magnitude(logits, stretch)

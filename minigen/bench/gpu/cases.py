@@ -111,7 +111,7 @@ def traffic(function: str, result: Array, *arguments) -> int:
     if function in ("place", "scatter"):
         _, new, places = arrays
         return 2 * new.bytes + places.bytes
-    if function in ("columns", "gather", "take"):
+    if function in ("columns", "gather"):
         # of the first array only what is copied
         return 2 * result.bytes + sum(a.bytes for a in arrays[1:])
     anew = [arguments[i] for i in MOVED_ON.get(function, ())]
@@ -331,8 +331,8 @@ def mixture_head(
              centres, centres),
         case(f"candidate_probabilities, {scope}", "candidate_probabilities", logs, logs,
              logs, 2.0),
-        case(f"take, {t} of {m}", "take", Array((t, f)), normals,
-             Array((t,), "int64", m)),
+        case(f"gather, {t} of {m}", "gather", Array((t, 1, f)), normals,
+             Array((t, 1), "int64", m)),
         case(f"draw_guided, {t} of {g}", "draw_guided", Array((t,)), *one, *one,
              Array((t,), low=0.0), 2.0, 1.0),
     ]  # fmt: skip

@@ -179,13 +179,6 @@ def candidate_probabilities_magnitude(conditional, unconditional, weight):
 
 
 @st.composite
-def draw_take(draw, sizes):
-    """Draw candidates x (b m f) and which of them each row has chosen (b)."""
-    b, m, f, seed = draw(sizes.b), draw(sizes.m), draw(sizes.f), draw(seeds)
-    return {"x": floats(seed, b, m, f), "chosen": integers(seed, m, b)}
-
-
-@st.composite
 def draw_draw_guided(draw, sizes):
     """Draw two mixtures (b g) of one feature, uniforms (b), weight and stretch."""
     b, g, seed = draw(sizes.b), draw(sizes.g), draw(seeds)
@@ -322,7 +315,6 @@ SPECS = (
         magnitude=candidate_probabilities_magnitude,
         routes=({"b": 1, "m": 300},),
     ),
-    _spec("take", draw_take, ("x", "chosen")),
     Spec(
         "guided_mixture",
         "draw_guided",

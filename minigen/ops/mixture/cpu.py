@@ -182,15 +182,6 @@ def candidate_probabilities(conditional, unconditional, weight):
     return y
 
 
-def take(x, chosen):
-    # (b m f), (b) -> (b f)
-    """Return of every row the candidate that chosen names."""
-    b, m, f = x.shape
-    y = buffers.empty((b, f))
-    y[...] = x[np.arange(b), chosen]
-    return y
-
-
 def _density(x, weights, means, log_variances, constant):
     b, m, _ = x.shape
     y = buffers.empty((b, m))

@@ -153,22 +153,6 @@ def _candidate_probabilities(conditional, unconditional, weight, y):
         y[i, j] = y[i, j] / total
 
 
-@gpu_kernel
-def _take(x, chosen, y, flag):
-    """One block per THREADS cells of y (b f).
-    A thread copies one feature of the candidate that its row has chosen.
-    Reads x 0..1, chosen f; writes y 1.
-    Shared memory: none.
-    """
-    at, f = cuda.grid(1), y.shape[1]
-    i, p = at // f, at % f
-    if at < y.shape[0] * f:
-        k, value = chosen[i], np.float32(0)
-        if inside(k, x.shape[1], flag):
-            value = x[i, k, p]
-        y[i, p] = value
-
-
 def mixture(device, x, g):
     # (b n d) -> (b n g), (b n g f), (b n g f)
     """Return weights, means and log-variances of the mixtures that x holds."""
@@ -228,18 +212,6 @@ def candidate_probabilities(device, conditional, unconditional, weight):
     y = device.empty(conditional.shape)
     given = conditional, unconditional, np.float32(weight - 1)
     device.launch(_candidate_probabilities, y.shape[0], THREADS, *given, y)
-    return y
-
-
-def take(device, x, chosen):
-    # (b m f), (b) -> (b f)
-    """Return of every row the candidate that chosen names.
-
-    chosen: each in 0 .. m - 1; any other sets the device's flag.
-    """
-    b, _, f = x.shape
-    y = device.empty((b, f))
-    _launch(device, _take, y.size, x, chosen, y, device.flag)
     return y
 
 

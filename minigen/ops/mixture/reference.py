@@ -109,14 +109,3 @@ def candidate_probabilities(conditional, unconditional, weight):
     ratio = (conditional - unconditional) * conditional.dtype.type(weight - 1)
     p = softmax(ratio)
     return np.where(np.isfinite(ratio).all(-1, keepdims=True), p, p.dtype.type(np.nan))
-
-
-def take(x, chosen):
-    # (b m f), (b) -> (b f)
-    # where 0 <= chosen < m
-    """Return of every row the candidate that chosen names.
-
-    >>> take(np.array([[[1.0], [2.0]]]), np.array([1])).tolist()
-    [[2.0]]
-    """
-    return x[np.arange(len(x)), chosen]
