@@ -186,12 +186,11 @@ def test_sizes_of_the_full_models_are_timed():
                      *cases.diffusion_head(gpu.PRESETS[gpu.DIFFUSION], 4),
                      *cases.latents(gpu.PRESETS[gpu.LATENTS], 16))
     }  # fmt: skip
-    # not timed: what no run of a generator needs, and what writes no more than it has
+    # not timed: what no run of these models needs, and what writes no more than it has
     assert {*FOLDERS} - names == {
         "attention_causal", "causal_conv", "check_finite", "cross_entropy", "distances",
-        "full",
-        "gated_silu", "log_likelihood", "normal_kl", "normal_nll", "rms_norm_gate",
-        "zeros",
+        "full", "gated_silu", "log_likelihood", "multiply", "normal_kl", "normal_nll",
+        "rms_norm_gate", "sqrt", "subtract", "zeros",
     }  # fmt: skip
 
 
