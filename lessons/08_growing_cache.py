@@ -89,9 +89,9 @@ def counting(pipe, tally):
     """Return the same pipeline, with ops that note their multiplications in tally."""
 
     def noted(name, cost):
-        def op(*given):
-            tally[name] = tally.get(name, 0) + cost(*given)
-            return getattr(pipe.ops, name)(*given)
+        def op(*given, **named):
+            tally[name] = tally.get(name, 0) + cost(*given, **named)
+            return getattr(pipe.ops, name)(*given, **named)
 
         return op
 
@@ -101,9 +101,7 @@ def counting(pipe, tally):
 
 # %%
 COSTS = {
-    "linear": lambda x, w: x.size * len(w),
-    "linear_add": lambda x, w, y: x.size * len(w),
-    "conv1x1": lambda x, w, bias: x.size * len(w),
+    "linear": lambda x, w, **bias_and_residual: x.size * len(w),
     # each query with each key, then each weight with each value
     "attention": lambda q, k, v, length: 2 * q.size * length,
     "attention_causal": lambda q, k, v: q.size * (1 + k.shape[1]),

@@ -138,7 +138,7 @@ print(f"the first pass: {of_x:.0f} x {of_noise:+.0f} times the noise foreseen")
 
 # %%
 COSTS = {"attention": lambda q, k, v, length: 2 * q.size * length}
-COSTS |= dict.fromkeys(("conv1x1", "linear"), lambda x, w, *bias: x.size * len(w))
+COSTS["linear"] = lambda x, w, **bias: x.size * len(w)
 
 
 def tokens(name, m, ops):
@@ -150,7 +150,7 @@ def tokens(name, m, ops):
 
 def noted(ops, op, tally):
     """Return an operation that writes its multiplications down."""
-    return lambda *it: tally.append(COSTS[op](*it)) or getattr(ops, op)(*it)
+    return lambda *x, **w: tally.append(COSTS[op](*x, **w)) or getattr(ops, op)(*x, **w)
 
 
 # %% [markdown]

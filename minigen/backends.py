@@ -26,7 +26,7 @@ from minigen.errors import BackendError
 from minigen.extras import packages
 
 OPS = {
-    "linear": ("linear", "linear_add"),
+    "linear": ("linear",),
     "embed": ("embed",),
     "rms_norm": ("rms_norm",),
     "swiglu": ("swiglu",),
@@ -38,7 +38,7 @@ OPS = {
     "canvas": ("full", "zeros", "twice", "place"),
     "cross_entropy": ("cross_entropy",),
     "group_norm": ("group_norm", "group_norm_swish"),
-    "conv2d": ("conv1x1", "conv1x1_add", "conv3x3", "conv3x3_add", "conv3x3_half"),
+    "conv2d": ("conv3x3", "conv3x3_add", "conv3x3_half"),
     "upsample": ("upsample",),
     "lookup": ("unit", "distances", "lookup"),
     "pixels": ("to_pixels", "from_pixels"),

@@ -215,14 +215,14 @@ def _expect_array(signature, argument, value, file):
             f"{' or '.join(sorted(known))}; convert it with .astype"
         )
     axes, given = len(argument.sizes), len(value.shape)
-    if given < axes or (given > axes and not argument.more):
+    if given < axes or (given > axes and argument.more is None):
         raise _misshapen(signature, argument, value.shape, {})
     if argument.changed and file != "cuda" and not value.flags.writeable:
         raise ShapeError(f"{name} is read-only and is written in place; pass a copy")
 
 
 def _expect_widths(signature, argument, shape):
-    for size, n in zip(argument.sizes, shape, strict=False):
+    for size, n in zip(argument.sizes, argument.split(shape)[0], strict=True):
         if n == 0 and size.letter in WIDTHS:
             raise ShapeError(
                 f"{signature.name}: {argument.name} has shape {shape}, expected "
@@ -245,11 +245,12 @@ def _bind(given, sizes):
     # the size of each letter: a number's, an axis's, or that of an axis with a factor
     for alone in (True, False):
         for argument, shape in given.items():
-            for size, n in zip(argument.sizes, shape, strict=False):
+            named, rest = argument.split(shape)
+            for size, n in zip(argument.sizes, named, strict=True):
                 if size.letter and (size.times == size.over == 1) == alone:
                     sizes.setdefault(size.letter, n * size.over // size.times)
-            if argument.more:
-                sizes.setdefault("...", shape[len(argument.sizes) :])
+            if argument.more is not None:
+                sizes.setdefault("...", rest)
 
 
 def _expected(argument, sizes):
@@ -261,12 +262,14 @@ def _expected(argument, sizes):
             continue
         n = size.times * sizes.get(size.letter, 1)
         shape.append(f"{n}/{size.over}" if n % size.over else n // size.over)
-    return (*shape, *(sizes.get("...", ("...",)) if argument.more else ()))
+    if argument.more is not None:
+        shape[argument.more : argument.more] = sizes.get("...", ("...",))
+    return tuple(shape)
 
 
 def _misshapen(signature, argument, shape, sizes):
     expected = ", ".join(map(str, _expected(argument, sizes)))
-    comma = "," if len(argument.sizes) == 1 and not argument.more else ""
+    comma = "," if len(argument.sizes) == 1 and argument.more is None else ""
     return ShapeError(
         f"{signature.name}: {argument.name} has shape {tuple(shape)}, expected "
         f"({expected}{comma}), by its signature {signature.line}"

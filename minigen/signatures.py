@@ -59,18 +59,26 @@ class Size:
 class Argument:
     """One argument: an array with `sizes`, or a number or a shape, which has none.
 
-    more: further axes may follow, the same ones in all arrays of the call that have
-    `...`; kind: one of KINDS; optional: None may stand for it; changed: the function
-    writes into it; like: the argument whose dtype it must fit into.
+    more: how many of the sizes stand before `...`, which is any further axes, the same
+    ones in all arrays of the call that have it; None where there is no `...`. kind: one
+    of KINDS; optional: None may stand for it; changed: the function writes into it;
+    like: the argument whose dtype it must fit into.
     """
 
     name: str
     sizes: tuple[Size, ...] | None = None
-    more: bool = False
+    more: int | None = None
     kind: str = "number"
     optional: bool = False
     changed: bool = False
     like: str = ""
+
+    def split(self, shape):
+        """Return the axes of a shape that `sizes` are about, and those of `...`."""
+        if self.more is None:
+            return shape, ()
+        end = len(shape) - len(self.sizes) + self.more
+        return (*shape[: self.more], *shape[end:]), shape[self.more : end]
 
 
 @dataclass(frozen=True)
@@ -200,8 +208,10 @@ def _items(side):
         item = {"name": called or number or "", "kind": "number"}
         if number is None:
             sizes = sizes.split()
-            more = sizes[-1:] == ["..."]
-            item["sizes"] = tuple(_size(size) for size in sizes[: len(sizes) - more])
+            more = sizes.index("...") if "..." in sizes else None
+            if more is not None:
+                sizes.pop(more)
+            item["sizes"] = tuple(map(_size, sizes))
             item |= {"more": more, "optional": bool(optional)}
         found.append(item)
         place = match.end()

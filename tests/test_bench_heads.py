@@ -52,9 +52,9 @@ class Counted:
         self.ops = SimpleNamespace(**{**vars(plain), **counting})
 
     def counting(self, name, plain):
-        def call(*arguments):
-            COUNTED[name](self, *arguments)
-            return getattr(plain, name)(*arguments)
+        def call(*arguments, **named):
+            COUNTED[name](self, *arguments, **named)
+            return getattr(plain, name)(*arguments, **named)
 
         return call
 
@@ -73,7 +73,6 @@ class Counted:
 
 COUNTED = {
     "linear": Counted.layer,
-    "conv1x1": Counted.layer,
     "attention": Counted.attention,
     "uniforms_at": Counted.draw,
     "normals_at": Counted.draw,

@@ -46,7 +46,7 @@ DECODERS = [
     ),
     VqConfig(base=32, multipliers=(1, 2), latent=8, codes=24, code_size=4),
 ]  # fmt: skip
-CONVOLUTIONS = "conv1x1", "conv1x1_add", "conv3x3", "conv3x3_add"
+CONVOLUTIONS = "conv3x3", "conv3x3_add"
 TOP = ceilings.Ceilings(1e10, 1e11, 2)
 
 

@@ -61,7 +61,9 @@ def shape(array, of):
         size.times * of.get(size.letter, 1) // size.over + of.get(size.plus, 0)
         for size in array.sizes
     ]
-    return (*sizes, *((5, 3) if array.more else ()))
+    if array.more is not None:
+        sizes[array.more : array.more] = (5, 3)
+    return tuple(sizes)
 
 
 CASES = [(path.parent.name, path.stem, *pair) for path in FILES for pair in found(path)]

@@ -33,7 +33,7 @@ def check(
 ) -> Report:
     """Check an op against its reference on drawn cases; return a Report.
 
-    op: a function of the op table such as "linear_add", or a folder of them; None: all.
+    op: a function of the op table such as "conv3x3", or a folder of them; None: all.
     kernel: what to check instead of ours: a CUDA kernel, an njit function, a NumPy
     function, or "FILE.py:NAME". backend: numpy, numba, interpreter or cuda; None: all
     that are here and fit. instead_of: which of our kernels a CUDA kernel replaces, by

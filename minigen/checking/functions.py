@@ -63,7 +63,7 @@ def other_order(spec: Spec, case):
     axis = spec.axis
     changed = {
         name: np.ascontiguousarray(np.flip(value, axis))
-        if name in spec.company
+        if name in spec.company and value is not None
         else value
         for name, value in case.items()
     }

@@ -40,7 +40,8 @@ weight_dtypes = st.sampled_from(WEIGHT_DTYPES)
 
 @dataclass(frozen=True)
 class Sizes:
-    """A strategy for every letter, and one for the dtype of weights."""
+    """A strategy for every letter, and for the dtype of weights; given: for whether an
+    argument that may be None is given."""
 
     b: st.SearchStrategy = b
     n: st.SearchStrategy = n
@@ -61,6 +62,7 @@ class Sizes:
     w: st.SearchStrategy = w
     g: st.SearchStrategy = g
     dtypes: st.SearchStrategy = weight_dtypes
+    given: st.SearchStrategy = st.booleans()
 
 
 def route(sizes: Sizes, fixed: dict) -> Sizes:

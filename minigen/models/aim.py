@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigen.models import mamba
-from minigen.models.mamba import EPS, linear
+from minigen.models.mamba import EPS
 from minigen.models.watching import tell
 from minigen.plans import check_raster, check_trained
 
@@ -132,14 +132,14 @@ def condition(ops, weights, config, labels):
     first = ops.embed(weights["classes"], labels)
     signal = ops.silu(first)
     if config.condition_groups:
-        together = linear(ops, signal, weights["modulation"])
+        together = ops.linear(signal, **weights["modulation"])
         made = _of_groups(ops, weights, config, together)
     else:
-        made = [linear(ops, signal, w["modulation"]) for w in weights["layers"]]
+        made = [ops.linear(signal, **w["modulation"]) for w in weights["layers"]]
     parts = [_parts(ops, each, config.width) for each in made]
     # with a feed-forward layer both branches take turns: shift, shift, scale, ...
     layers = [(*each[::2], *each[1::2]) if len(each) == 6 else each for each in parts]
-    last = _parts(ops, linear(ops, signal, weights["out_modulation"]), config.width)
+    last = _parts(ops, ops.linear(signal, **weights["out_modulation"]), config.width)
     return Condition(first, tuple(layers), last)
 
 

@@ -191,7 +191,7 @@ def read(ops, weights, config, ids, rows, table, attend, watch=None):
         v = _heads(config, ops.linear(a, w["to_v"]))
         o = _merge(config, attend(i)(q, k, v))
         tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
-        x = ops.linear_add(o, w["proj"], x)
+        x = ops.linear(o, w["proj"], residual=x)
         x = feed_forward(ops, config, x, w)
         tell(watch, f"self{i}_out", x)
     m = ops.rms_norm(x, weights["norm"], config.norm_eps)
@@ -211,7 +211,7 @@ def answer(ops, weights, config, rows, table, attend, watch=None):
         q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
         o = _merge(config, attend(q))
         tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
-        u = ops.linear_add(o, w["proj"], u)
+        u = ops.linear(o, w["proj"], residual=u)
         u = feed_forward(ops, config, u, w)
         tell(watch, f"cross{i}_out", u)
     u = ops.rms_norm(u, weights["out_norm"], config.norm_eps)
@@ -223,7 +223,7 @@ def feed_forward(ops, config, x, w):
     """x + W_down(silu(W_gate a) * W_up a), with a the normed x: (b n d) to (b n d)."""
     a = ops.rms_norm(x, w["ffn_norm"], config.norm_eps)
     h = ops.swiglu(ops.linear(a, w["gate"]), ops.linear(a, w["up"]))
-    return ops.linear_add(h, w["down"], x)
+    return ops.linear(h, w["down"], residual=x)
 
 
 def _twice(rows):

@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 
-from minigen.models.layers import layer_norm, linear, split_columns
+from minigen.models.layers import layer_norm, split_columns
 from minigen.models.watching import tell
 
 EPS = 1e-6
@@ -109,8 +109,8 @@ def waves(numbers, count=WAVES):
 
 def embed_steps(ops, w, table, watch=None):
     """Return what the network is told of steps, given their waves: (s w) to (s d)."""
-    x = linear(ops, table.reshape(table.shape[0], 1, table.shape[1]), w["time1"])
-    x = linear(ops, ops.silu(x), w["time2"])
+    x = ops.linear(table.reshape(table.shape[0], 1, table.shape[1]), **w["time1"])
+    x = ops.linear(ops.silu(x), **w["time2"])
     x = x.reshape(x.shape[0], x.shape[2])
     tell(watch, "t_emb", x)
     return x
@@ -123,18 +123,18 @@ def denoise(ops, w, x, told, watch=None):
     The second is -1 where the step is as sure as can be, and 1 where it is the least.
     """
     signal = ops.silu(told)
-    x = linear(ops, x, w["features"])
+    x = ops.linear(x, **w["features"])
     tell(watch, "x_proj", x)
     for i, layer in enumerate(w["layers"]):
-        parts = linear(ops, signal, layer["modulation"])
+        parts = ops.linear(signal, **layer["modulation"])
         shift, scale, gate = split_columns(ops, parts, 3)
         h = ops.modulate(layer_norm(ops, x, layer["norm"], EPS), shift, scale)
-        h = linear(ops, ops.silu(linear(ops, h, layer["fc1"])), layer["fc2"])
+        h = ops.linear(ops.silu(ops.linear(h, **layer["fc1"])), **layer["fc2"])
         x = ops.add(x, ops.gate(h, gate))
         tell(watch, f"block{i}", x)
-    shift, scale = split_columns(ops, linear(ops, signal, w["out_modulation"]), 2)
+    shift, scale = split_columns(ops, ops.linear(signal, **w["out_modulation"]), 2)
     x = ops.modulate(ops.standardise(x, EPS), shift, scale)
-    return split_columns(ops, linear(ops, x, w["out"]), 2)
+    return split_columns(ops, ops.linear(x, **w["out"]), 2)
 
 
 def guided(ops, noise, between, guidance):
@@ -157,7 +157,7 @@ def sample(ops, w, config, z, draws, table, guidance=1.0, temperature=1.0, watch
     plan = schedule(steps)
     # neither depends on the token: the first is the same for all, the second always
     times = embed_steps(ops, w, table)
-    condition = linear(ops, z, w["condition"])
+    condition = ops.linear(z, **w["condition"])
     x = _normals(ops, draws, 0, c)
     for i in reversed(range(steps)):
         told = ops.add(condition, ops.embed(times, ops.full((rows, 1), i)))

@@ -19,7 +19,6 @@ def forward(ops, weights, config, x):
         x = ops.group_norm_swish(x, **w["norm2"], r=GROUPS, eps=EPS)
         x = ops.conv3x3_half(x, **w["down"])
     x = ops.group_norm_swish(x, **weights["norm_out"], r=GROUPS, eps=EPS)
-    # a linear layer with a bias is a 1x1 convolution of a single pixel
-    features = ops.conv1x1(x.reshape(x.shape[0], 1, 1, -1), **weights["features"])
-    logits = ops.conv1x1(features, **weights["head"])
+    features = ops.linear(x.reshape(x.shape[0], 1, -1), **weights["features"])
+    logits = ops.linear(features, **weights["head"])
     return features.reshape(x.shape[0], -1), logits.reshape(x.shape[0], -1)

@@ -26,7 +26,7 @@ def encode(ops, weights, config, x, watch=None):
     (b y x 2c), or (b y x c) where the tokenizer is not variational.
     """
     x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
-    x = ops.conv1x1(x, **weights["quant_conv"])
+    x = ops.linear(x, **weights["quant_conv"])
     tell(watch, "quant_conv", x)
     return x
 
@@ -56,7 +56,7 @@ def from_latents(ops, config, latents):
 
 def decode(ops, weights, config, samples, watch=None):
     """Return the image of samples: (b y x c) to (b Y X 3), about [-1, 1]."""
-    x = ops.conv1x1(samples, **weights["post_quant_conv"])
+    x = ops.linear(samples, **weights["post_quant_conv"])
     tell(watch, "post_quant_conv", x)
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
 

@@ -192,11 +192,11 @@ def _decode(ops, weights, config, x, rows, table, attend, watch=None):
         o = attend(i)(q, k, v).reshape(b, n, d)
         tell_linear(watch, f"layer{i}_qkv", ops, a, w["qkv"])
         tell_linear(watch, f"layer{i}_attn", ops, o, w["proj"])
-        x = ops.linear_add(o, w["proj"], x)
+        x = ops.linear(o, w["proj"], residual=x)
         a = ops.rms_norm(x, w["ffn_norm"], config.norm_eps)
         h = ops.swiglu(ops.linear(a, w["gate"]), ops.linear(a, w["up"]))
         tell_linear(watch, f"layer{i}_ffn", ops, h, w["down"])
-        x = ops.linear_add(h, w["down"], x)
+        x = ops.linear(h, w["down"], residual=x)
         tell(watch, f"layer{i}_out", x)
     return x
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen.models.layers import layer_norm, linear, linear_add
+from minigen.models.layers import layer_norm
 from minigen.models.watching import tell
 
 EPS = 1e-6
@@ -66,7 +66,7 @@ def begin(ops, weights, config, ids, everywhere):
 
 def embed(ops, weights, tokens, rows):
     """Return tokens (b m c) at rows (b m) as the encoder reads them: (b m d)."""
-    return _placed(ops, weights, linear(ops, tokens, weights["tokens"]), rows)
+    return _placed(ops, weights, ops.linear(tokens, **weights["tokens"]), rows)
 
 
 def encode(ops, weights, config, x, watch=None):
@@ -84,7 +84,7 @@ def decode(ops, weights, config, x, query, watch=None):
 
     x (b n d): what the encoder gave of query.known; query: a `Query`.
     """
-    x = linear(ops, x, weights["decoder_embed"])
+    x = ops.linear(x, **weights["decoder_embed"])
     tell(watch, "dec_embed", x)
     b, n = query.everywhere.shape
     whole = ops.repeat(weights["mask"], b * n).reshape(b, n, x.shape[-1])
@@ -122,13 +122,13 @@ def block(ops, w, heads, x, rows=None):
     if rows is not None:
         x, asked = ops.gather(x, rows), ops.gather(a, rows)
     q, k, v = (
-        linear(ops, seen, part).reshape(b, -1, heads, d // heads)
+        ops.linear(seen, **part).reshape(b, -1, heads, d // heads)
         for seen, part in zip((asked, a, a), thirds(w["qkv"], d), strict=True)
     )
     o = ops.attention(q, k, v, n).reshape(*x.shape)
-    x = linear_add(ops, o, w["proj"], x)
+    x = ops.linear(o, **w["proj"], residual=x)
     a = layer_norm(ops, x, w["norm2"], EPS)
-    return linear_add(ops, ops.gelu(linear(ops, a, w["fc1"])), w["fc2"], x)
+    return ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=x)
 
 
 def thirds(qkv, d):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from minigen.models.layers import linear
 from minigen.models.watching import tell
 
 EPS = 1e-5
@@ -51,7 +50,7 @@ def mix(ops, w, config, u, state, watch=None):
 def mamba1(ops, w, config, u, state, watch=None):
     """Mamba-1: the step size, B and C are read off the convolved signal."""
     inner, rank, s = config.inner, config.rank, config.state_size
-    projected = linear(ops, u, w["in_proj"])
+    projected = ops.linear(u, **w["in_proj"])
     x = ops.columns(projected, 0, inner)
     z = ops.columns(projected, inner, 2 * inner)
     x, _ = ops.causal_conv_silu(x, *_conv(ops, w, config), state.conv)
@@ -63,7 +62,7 @@ def mamba1(ops, w, config, u, state, watch=None):
     B = _split(ops.columns(chosen, rank, rank + s), 1)
     C = _split(ops.columns(chosen, rank + s, rank + 2 * s), 1)
     y, _ = ops.selective_scan(x, delta, w["A_log"], B, C, w["D"], state.scan)
-    return linear(ops, ops.swiglu(z, y), w["out_proj"])
+    return ops.linear(ops.swiglu(z, y), **w["out_proj"])
 
 
 def mamba2(ops, w, config, u, state, watch=None):
@@ -72,13 +71,13 @@ def mamba2(ops, w, config, u, state, watch=None):
     A single token takes the same way in one op.
     """
     inner, r, s = config.inner, config.groups, config.state_size
-    projected = linear(ops, u, w["in_proj"])
+    projected = ops.linear(u, **w["in_proj"])
     tell(watch, "in_proj", projected)
     if u.shape[1] == 1 and config.normalise and not config.norm_first:
         given = *_conv(ops, w, config), w["dt_bias"], w["A_log"], w["D"], w["norm"]
         states = state.conv, state.scan
         y, _, _ = ops.mamba2_step(projected, *given, *states, r, EPS)
-        return linear(ops, y, w["out_proj"])
+        return ops.linear(y, **w["out_proj"])
     z = ops.columns(projected, 0, inner)
     xBC = ops.columns(projected, inner, inner + config.channels)
     delta = ops.columns(projected, inner + config.channels, projected.shape[-1])
@@ -95,7 +94,7 @@ def mamba2(ops, w, config, u, state, watch=None):
     tell(watch, "scan_y", y)
     y = _gated(ops, w, config, y.reshape(*z.shape), z)
     tell(watch, "gated_norm", y)
-    return linear(ops, y, w["out_proj"])
+    return ops.linear(y, **w["out_proj"])
 
 
 def _gated(ops, w, config, y, z):

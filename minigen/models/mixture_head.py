@@ -19,7 +19,7 @@ import numpy as np
 
 from minigen.errors import InputError
 from minigen.models import token_flow
-from minigen.models.layers import linear, split_columns
+from minigen.models.layers import split_columns
 from minigen.models.watching import tell
 
 EPS = 1e-6
@@ -61,12 +61,12 @@ class Condition:
 
 def condition(ops, w, config, z):
     """Return the `Condition` of z (b 1 d), which is the same for all features."""
-    first = linear(ops, z, w["condition"])
+    first = ops.linear(z, **w["condition"])
     first = ops.add(first, ops.repeat(w["start"], z.shape[0]).reshape(first.shape))
     signal = ops.silu(z)
-    made = [linear(ops, signal, layer["modulation"]) for layer in w["layers"]]
+    made = [ops.linear(signal, **layer["modulation"]) for layer in w["layers"]]
     layers = tuple(split_columns(ops, each, 6) for each in made)
-    last = split_columns(ops, linear(ops, signal, w["out_modulation"]), 2)
+    last = split_columns(ops, ops.linear(signal, **w["out_modulation"]), 2)
     return Condition(first, layers, last)
 
 
@@ -90,7 +90,7 @@ def forward(ops, w, config, x, z, watch=None):
     h = given.first
     if n > 1:
         before = ops.gather(x, ops.put(_every(b, n - 1)))
-        h = ops.concat(h, linear(ops, before, w["features"]))
+        h = ops.concat(h, ops.linear(before, **w["features"]))
     h = _placed(ops, w, h, ops.put(_every(b, n)))
 
     def attend(layer):
@@ -104,7 +104,7 @@ def step(ops, w, config, x, i, given, caches):
 
     x (b 1 f): the group before it, None where i is 0.
     """
-    h = given.first if i == 0 else linear(ops, x, w["features"])
+    h = given.first if i == 0 else ops.linear(x, **w["features"])
     h = _placed(ops, w, h, ops.full((len(h), 1), i))
     held = []
 
@@ -127,13 +127,13 @@ def read(ops, w, config, h, given, attend, watch=None):
     for i, (layer, parts) in enumerate(zip(w["layers"], given.layers, strict=True)):
         gate1, gate2, scale1, scale2, shift1, shift2 = parts
         a = ops.modulate(ops.standardise(h, EPS), shift1, scale1)
-        q, k, v = (linear(ops, a, part) for part in _queries_keys_values(layer, d))
+        q, k, v = (ops.linear(a, **part) for part in _queries_keys_values(layer, d))
         q = ops.scale(q, SHARE)
         o = attend(i)(q.reshape(heads), k.reshape(heads), v.reshape(heads))
-        o = linear(ops, o.reshape(b, n, d), layer["proj"])
+        o = ops.linear(o.reshape(b, n, d), **layer["proj"])
         h = ops.add(h, ops.gate(o, gate1))
         a = ops.modulate(ops.standardise(h, EPS), shift2, scale2)
-        o = linear(ops, ops.gelu_tanh(linear(ops, a, layer["fc1"])), layer["fc2"])
+        o = ops.linear(ops.gelu_tanh(ops.linear(a, **layer["fc1"])), **layer["fc2"])
         h = ops.add(h, ops.gate(o, gate2))
         tell(watch, f"hid_block{i}", h)
     scale, shift = given.last
@@ -144,7 +144,7 @@ def read(ops, w, config, h, given, attend, watch=None):
 
 def answer(ops, w, config, h, given):
     """Return weights (b n g), means and log-variances (b n g f) of what was read."""
-    return ops.mixture(linear(ops, h, w["out"]), config.mixtures)
+    return ops.mixture(ops.linear(h, **w["out"]), config.mixtures)
 
 
 def likelihoods(ops, w, config, x, z, watch=None):

@@ -68,7 +68,7 @@ def residual(ops, x, norm1, conv1, norm2, conv2, shortcut=None):
     h = ops.conv3x3(ops.group_norm_swish(x, **norm1, r=GROUPS, eps=EPS), **conv1)
     h = ops.group_norm_swish(h, **norm2, r=GROUPS, eps=EPS)
     if shortcut is not None:
-        x = ops.conv1x1(x, **shortcut)
+        x = ops.linear(x, **shortcut)
     return ops.conv3x3_add(h, **conv2, residual=x)
 
 
@@ -77,9 +77,9 @@ def attend(ops, x, norm, q, k, v, proj):
     b, y, columns, c = x.shape
     heads, grid = (b, y * columns, 1, c), (b, y, columns, c)
     a = ops.group_norm(x, **norm, r=GROUPS, eps=EPS)
-    q, k, v = (ops.conv1x1(a, **w).reshape(heads) for w in (q, k, v))
+    q, k, v = (ops.linear(a, **w).reshape(heads) for w in (q, k, v))
     o = ops.attention(q, k, v, y * columns).reshape(grid)
-    return ops.conv1x1_add(o, **proj, residual=x)
+    return ops.linear(o, **proj, residual=x)
 
 
 def _level(ops, x, level, names, watch, name):

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from minigen.models.layers import layer_norm, linear, linear_add
+from minigen.models.layers import layer_norm
 from minigen.models.mae import thirds
 from minigen.models.watching import tell
 
@@ -29,7 +29,7 @@ def forward(ops, w, x):
         order = ops.put(_every(b, np.arange(n)[:: -1 if i % 2 else 1]))
         x = ops.gather(x, order)
         h = _read(ops, block, x, order, ops.attention_causal)
-        moved = linear(ops, h, block["out"])
+        moved = ops.linear(h, **block["out"])
         before = ops.gather(moved, ops.put(_every(b, np.arange(n - 1))))
         x = ops.subtract(x, ops.concat(ops.zeros((b, 1, f)), before))
         x = ops.gather(x, order)
@@ -63,7 +63,7 @@ def _reverse_block(ops, w, x, turned):
             return ops.attention(q, *held, t + 1)
 
         h = _read(ops, w, groups[one], places[one], attend)
-        groups[following] = ops.add(groups[following], linear(ops, h, w["out"]))
+        groups[following] = ops.add(groups[following], ops.linear(h, **w["out"]))
     x = ops.empty(x.shape)
     for t, group in enumerate(groups):
         x = ops.append(x, group, t)
@@ -73,13 +73,13 @@ def _reverse_block(ops, w, x, turned):
 def _read(ops, w, x, rows, attend):
     # (b m f) of groups (b m) to (b m d)
     b, m, _ = x.shape
-    h = ops.add(linear(ops, x, w["features"]), ops.embed(w["positions"], rows))
+    h = ops.add(ops.linear(x, **w["features"]), ops.embed(w["positions"], rows))
     a = layer_norm(ops, h, w["norm1"], EPS)
     shape = b, m, WIDTH // HEAD_SIZE, HEAD_SIZE
-    q, k, v = (linear(ops, a, p).reshape(shape) for p in thirds(w["qkv"], WIDTH))
-    h = linear_add(ops, attend(q, k, v).reshape(b, m, WIDTH), w["proj"], h)
+    q, k, v = (ops.linear(a, **p).reshape(shape) for p in thirds(w["qkv"], WIDTH))
+    h = ops.linear(attend(q, k, v).reshape(b, m, WIDTH), **w["proj"], residual=h)
     a = layer_norm(ops, h, w["norm2"], EPS)
-    return linear_add(ops, ops.gelu(linear(ops, a, w["fc1"])), w["fc2"], h)
+    return ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=h)
 
 
 def _spread(ops, variance, x):

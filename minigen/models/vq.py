@@ -23,7 +23,7 @@ def encode(ops, weights, config, x, watch=None):
     x: image in [-1, 1], (b Y X 3), any size the levels can halve.
     """
     x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
-    x = ops.conv1x1(x, **weights["quant_conv"])
+    x = ops.linear(x, **weights["quant_conv"])
     tell(watch, "quant_conv", x)
     return x
 
@@ -52,7 +52,7 @@ def decode(ops, weights, config, tokens, watch=None):
 
 def decode_latent(ops, weights, config, z, watch=None):
     """Return the image of quantised vectors: (b y x c) to (b Y X 3)."""
-    x = ops.conv1x1(z, **weights["post_quant_conv"])
+    x = ops.linear(z, **weights["post_quant_conv"])
     tell(watch, "post_quant_conv", x)
     return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
 

@@ -76,13 +76,15 @@ def swiglu_cells(gate, up, y):
 
 
 @cuda.jit
-def linear_naive(x, w, y):
+def linear_naive(x, w, bias, biased, residual, added, y):
     i, j = cuda.blockIdx.x, 128 * cuda.blockIdx.y + cuda.threadIdx.x
     if j < y.shape[1]:
         total = np.float32(0)
         for k in range(x.shape[1]):
             total += x[i, k] * widen(w[j, k])
-        y[i, j] = total
+        if biased:
+            total += widen(bias[j])
+        y[i, j] = residual[i, j] + total if added else total
 
 
 @numba.njit(error_model="numpy")
@@ -128,8 +130,10 @@ def rope2d(x, table, rows):
     return np.stack([x0 * cos - x1 * sin, x1 * cos + x0 * sin], -1).reshape(x.shape)
 
 
-def linear(x, w):
-    return x @ w.astype(np.float32).T
+def linear(x, w, bias, residual):
+    y = x @ w.astype(np.float32).T
+    y = y if bias is None else y + bias.astype(np.float32)
+    return y if residual is None else residual + y
 
 
 def append(cache, new, length):

@@ -164,7 +164,7 @@ def sizes(signature, case) -> dict:
     return {
         size.letter: n * size.over // size.times
         for a in _arrays(signature, case)
-        for size, n in zip(a.sizes, case[a.name].shape, strict=False)
+        for size, n in zip(a.sizes, a.split(case[a.name].shape)[0], strict=False)
         if size.letter
     }
 
@@ -176,6 +176,9 @@ def with_size(signature, case, letter, n) -> dict:
         shape = list(case[a.name].shape)
         for axis, size in enumerate(a.sizes[: len(shape)]):
             if size.letter == letter:
+                # those after `...` are the last ones
+                after = a.more is not None and axis >= a.more
+                axis -= len(a.sizes) if after else 0
                 shape[axis] = size.times * n // size.over
         case[a.name] = _resized(case[a.name], shape)
     if letter in case and not isinstance(case[letter], np.ndarray):

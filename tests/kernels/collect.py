@@ -45,8 +45,8 @@ ROUTES = {
     "attention": [{}, _cache(35, 33, 12), _cache(70, 66, 12), _cache(7, 5, 6)]
     + [_cache(70, 65, 132)],
     "attention_causal": [{}, {"n": 70, "b": 1, "h": 1}, {"e": 6}, {"e": 132}],
-    "linear": [{}, {"d": 40}, {"d": 40, "n": 35}],
-    "linear_add": [{}, {"d": 40}, {"d": 40, "n": 35}],
+    "linear": [{}, {"d": 40}, {"d": 40, "n": 35}, {"residual": None}]
+    + [{"d": 40, "bias": None}, {"d": 40, "n": 35, "bias": None, "residual": None}],
     "conv3x3": [{}, {"f": 3}],
     "probabilities": [{}, {"b": 1, "m": 2, "v": 600, "top_k": 9, "top_p": 0.5}],
     "draw": [{}, {"v": 600}],
@@ -197,11 +197,12 @@ def case(spec, route, dtype) -> dict:
     sizes = SIZES | {name: n for name, n in route.items() if name in SIZES}
     others = {name: value for name, value in route.items() if name not in SIZES}
     letters = {letter: st.just(size) for letter, size in sizes.items()}
+    letters |= {"dtypes": st.just(dtype), "given": st.just(True)}
     found = []
 
     # the first example of hypothesis is the simplest
     @settings(max_examples=1, database=None, derandomize=True, phases=[Phase.generate])
-    @given(spec.draw(replace(SMALL, dtypes=st.just(dtype), **letters)))
+    @given(spec.draw(replace(SMALL, **letters)))
     def note(drawn):
         found.append(drawn | others)
 

@@ -23,14 +23,15 @@ def test_close_to_the_reference(b, n, d, f, dtype, seed):
     )
 
 
-@given(st.b, st.n, st.d, st.f, st.weight_dtypes, st.seeds)
-def test_the_residual_is_added(b, n, d, f, dtype, seed):
-    x, w = st.floats(seed, b, n, d), st.floats(seed, f, d, dtype=dtype)
-    r = st.floats(seed + 1, b, n, f)
-    inputs = wide(x), wide(w), wide(r)
-    expected = reference.linear_add(*inputs)
-    magnitude = reference.linear_add(*map(abs, inputs))
-    assert_close(cpu.linear_add(x, w, r), expected, magnitude)
+@given(st.b, st.y, st.x, st.d, st.f, st.weight_dtypes, st.seeds)
+def test_bias_and_residual_are_added_of_pixels_too(b, y, x, d, f, dtype, seed):
+    pixels, w = st.floats(seed, b, y, x, d), st.floats(seed, f, d, dtype=dtype)
+    bias, residual = st.floats(seed + 1, f, dtype=dtype), st.floats(seed, b, y, x, f)
+    for ending in ((bias, None), (None, residual), (bias, residual)):
+        inputs = [one if one is None else wide(one) for one in (pixels, w, *ending)]
+        positive = [one if one is None else abs(one) for one in inputs]
+        expected, magnitude = reference.linear(*inputs), reference.linear(*positive)
+        assert_close(cpu.linear(pixels, w, *ending), expected, magnitude)
 
 
 @given(st.n, st.d, st.f, st.weight_dtypes, st.seeds)
@@ -48,11 +49,11 @@ many = sampled_from((48, 49, 60, 71))
 @given(st.b, many, st.d, st.f, st.weight_dtypes, st.seeds)
 def test_many_rows_of_an_image_are_close_too(b, n, d, f, dtype, seed):
     x, w = st.floats(seed, b, n, d), st.floats(seed, f, d, dtype=dtype)
-    r = st.floats(seed + 1, b, n, f)
-    inputs = wide(x), wide(w), wide(r)
-    expected = reference.linear_add(*inputs)
-    magnitude = reference.linear_add(*map(abs, inputs))
-    assert_close(cpu.linear_add(x, w, r), expected, magnitude)
+    bias, residual = st.floats(seed + 1, f, dtype=dtype), st.floats(seed + 2, b, n, f)
+    inputs = wide(x), wide(w), wide(bias), wide(residual)
+    expected = reference.linear(*inputs)
+    magnitude = reference.linear(*map(abs, inputs))
+    assert_close(cpu.linear(x, w, bias, residual), expected, magnitude)
 
 
 @given(many, st.d, st.f, st.weight_dtypes, st.seeds)
@@ -98,9 +99,9 @@ def test_permuted_features_permute_the_result(n, d, f, seed):
 def test_two_threads_equal_one(threads, dtype):
     x, w = st.floats(0, 2, 33, 127), st.floats(1, 130, 127, dtype=dtype)
     with threads(1):
-        one = cpu.linear_add(x, w, cpu.linear(x, w))
+        one = cpu.linear(x, w, w[:, 0], cpu.linear(x, w))
     with threads(2):
-        assert_same(cpu.linear_add(x, w, cpu.linear(x, w)), one)
+        assert_same(cpu.linear(x, w, w[:, 0], cpu.linear(x, w)), one)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, st.WEIGHT_DTYPES[2]], ids=str)

@@ -35,35 +35,36 @@ def width_of(draw, rung, dtype):
 
 @hypothesis.composite
 def cases(draw, rungs=rungs, n=n, f=f):
-    """Draw a rung, and x (1 n d), w (f d) and a residual (1 n f) for it."""
+    """Draw a rung, and x (1 n d), w (f d), a bias (f) and a residual (1 n f) for it,
+    of which there may be none."""
     rung, seed = draw(rungs), draw(st.seeds)
     dtype = BFLOAT16 if rung == "tensor" else draw(st.weight_dtypes)
     rows, features, d = draw(n), draw(f), width_of(draw, rung, dtype)
     x = st.floats(seed, 1, rows, d)
     w = st.floats(seed, features, d, dtype=dtype)
-    return rung, x, w, st.floats(seed + 1, 1, rows, features)
+    bias = st.floats(seed + 1, features, dtype=dtype)
+    residual = st.floats(seed + 2, 1, rows, features)
+    biased, added = draw(hypothesis.booleans()), draw(hypothesis.booleans())
+    return rung, x, w, bias if biased else None, residual if added else None
 
 
 def multiply(rung, *inputs, seed=None, watch=False):
     device = arrays.Interpreter(seed=seed, watch=watch)
-    return device.get(cuda.multiply(device, rung, *map(device.put, inputs)))
+    return device.get(cuda.multiply(device, rung, *moved(device, inputs)))
+
+
+def moved(device, inputs):
+    return [one if one is None else device.put(one) for one in inputs]
 
 
 def assert_right(y, *inputs):
-    function = reference.linear_add if len(inputs) == 3 else reference.linear
-    wide = [array.astype(np.float64) for array in inputs]
-    assert_close(y, function(*wide), function(*map(abs, wide)))
+    wide = [one if one is None else one.astype(np.float64) for one in inputs]
+    magnitude = reference.linear(*(one if one is None else abs(one) for one in wide))
+    assert_close(y, reference.linear(*wide), magnitude)
 
 
 @given(cases(), st.seeds)
 def test_close_to_the_reference_in_every_schedule(case, schedule):
-    rung, x, w, _ = case
-    assert_right(multiply(rung, x, w, seed=schedule, watch=True), x, w)
-
-
-@given(cases(hypothesis.sampled_from(("skinny", "tiled", "tensor"))), st.seeds)
-@settings(max_examples=10)
-def test_the_residual_is_added(case, schedule):
     rung, *inputs = case
     assert_right(multiply(rung, *inputs, seed=schedule, watch=True), *inputs)
 
@@ -105,16 +106,18 @@ def test_tensor_cores_may_drop_bits_instead_of_rounding(monkeypatch):
 @given(cases(), hypothesis.data())
 @settings(max_examples=10)
 def test_a_row_has_the_same_bits_alone_and_in_company(case, data):
-    rung, x, w, _ = case
+    rung, x, w, bias, residual = case
     i = data.draw(hypothesis.integers(0, x.shape[1] - 1))
-    together = multiply(rung, x, w)
-    assert_same(multiply(rung, x[:, i : i + 1], w), together[:, i : i + 1])
+    together = multiply(rung, x, w, bias, residual)
+    added = residual if residual is None else residual[:, i : i + 1]
+    alone = multiply(rung, x[:, i : i + 1], w, bias, added)
+    assert_same(alone, together[:, i : i + 1])
 
 
 @given(cases(f=hypothesis.just(33)), hypothesis.data())
 @settings(max_examples=6)
 def test_a_feature_has_the_same_bits_alone_and_in_company(case, data):
-    rung, x, w, _ = case
+    rung, x, w, *_ = case
     j = data.draw(hypothesis.integers(0, len(w) - 1))
     together = multiply(rung, x, w)
     assert_same(multiply(rung, x, w[j : j + 1]), together[..., j : j + 1])
@@ -178,11 +181,12 @@ def test_which_rung_is_taken(rows, d, dtype, cores, expected):
 def test_the_launchers_take_a_rung_and_one_launch(rows, d, dtype):
     device = arrays.Interpreter()
     x, w = st.floats(0, 2, rows // 2, d), st.floats(1, 3, d, dtype=dtype)
-    residual = st.floats(2, 2, rows // 2, 3)
-    moved = [device.put(array) for array in (x, w, residual)]
-    assert_right(device.get(cuda.linear(device, *moved[:2])), x, w)
-    assert_right(device.get(cuda.linear_add(device, *moved)), x, w, residual)
-    assert device.launches == 2
+    bias, residual = st.floats(2, 3, dtype=dtype), st.floats(3, 2, rows // 2, 3)
+    endings = (None, None), (bias, None), (None, residual), (bias, residual)
+    for ending in endings:
+        y = cuda.linear(device, *moved(device, (x, w, *ending)))
+        assert_right(device.get(y), x, w, *ending)
+    assert device.launches == len(endings)
 
 
 class Shared(np.ndarray):
@@ -249,17 +253,20 @@ def test_cublas_is_told_the_right_product(rows, d, f, seed):
     assert blas.calls == {"set_stream": 1, "sgemm": 1}
 
 
-@pytest.mark.parametrize(("rows", "dtype"), [(3, np.float32), (66, np.float16)])
-def test_cublas_leaves_the_rest_to_our_kernels(rows, dtype):
+@pytest.mark.parametrize(
+    ("rows", "dtype", "biased"),
+    [(3, np.float32, False), (66, np.float16, False), (66, np.float32, True)],
+)
+def test_cublas_leaves_the_rest_to_our_kernels(rows, dtype, biased):
     x, w = st.floats(0, 1, rows, 8), st.floats(1, 5, 8, dtype=dtype)
-    blas = Blas()
-    assert_right(np.asarray(cublas.use(Gpu(), blas)(x, w)), x, w)
+    blas, bias = Blas(), st.floats(2, 5) if biased else None
+    assert_right(np.asarray(cublas.use(Gpu(), blas)(x, w, bias=bias)), x, w, bias)
     assert blas.calls == {"set_stream": 1}
 
 
 def test_cublas_refuses_what_linear_refuses():
-    with pytest.raises(ShapeError, match="x has shape"):
-        cublas.use(Gpu(), Blas())(np.ones((70, 3), np.float32), np.ones((4, 5)))
+    with pytest.raises(ShapeError, match="w has shape"):
+        cublas.use(Gpu(), Blas())(st.floats(0, 1, 70, 3), st.floats(1, 4, 5))
 
 
 def test_without_nvmath_the_error_says_what_to_install(monkeypatch):

@@ -134,7 +134,7 @@ def forwards(case: Case, ops, config, tree) -> None:
             compare(case, name, ours.reshape(array.shape))
     if "adaln_group" in case.arrays:
         e = ops.embed(tree["classes"], take(case, "labels")[:, None])
-        made = aim.linear(ops, ops.silu(e), tree["modulation"])
+        made = ops.linear(ops.silu(e), **tree["modulation"])
         recorded = case.arrays["adaln_group"]
         compare(case, "adaln_group", made.reshape(recorded.shape))
 

@@ -8,7 +8,6 @@ from minigen.checkpoints import names, read_checkpoint
 from minigen.families import Mamba1Config, Mamba2Config
 from minigen.families.mamba import mixer_rows
 from minigen.models import mamba
-from minigen.models.layers import linear
 from tests.parity.case import Case, compare, note, take
 from tests.synth import synth
 
@@ -32,7 +31,7 @@ def replay(case: Case, ops) -> None:
         in_proj = {"w": state["in_proj.weight"]}
         if "in_proj.bias" in state:
             in_proj["bias"] = state["in_proj.bias"]
-        compare(case, "inner_in_proj", linear(ops, x, in_proj))
+        compare(case, "inner_in_proj", ops.linear(x, **in_proj))
     beside = None
     if scanned:
         config, state, beside = apart(ops, config, state, scanned)
@@ -106,7 +105,7 @@ def apart(ops, config, state, scanned):
     }
 
     def beside(u):
-        gate, value = linear(ops, u, z0), linear(ops, u, x0)
+        gate, value = ops.linear(u, **z0), ops.linear(u, **x0)
         return ops.linear(ops.swiglu(gate, value), before)
 
     return smaller, rest, beside

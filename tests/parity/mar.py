@@ -20,7 +20,6 @@ from minigen.checkpoints import read_checkpoint
 from minigen.families import MarConfig
 from minigen.families.mar import diffusion_rows
 from minigen.models import diffusion_head, masked
-from minigen.models.layers import linear
 from minigen.models.masked import Draws
 from minigen.sample import Options
 from tests import masked_runs
@@ -71,7 +70,7 @@ def replay_network(case: Case, ops) -> None:
     x, numbers, z = (take(case, name) for name in ("x", "t", "c"))
     seen["t_freq"] = diffusion_head.waves(numbers)
     times = diffusion_head.embed_steps(ops, w, ops.put(seen["t_freq"]), watch)
-    condition = linear(ops, z[:, None], w["condition"])
+    condition = ops.linear(z[:, None], **w["condition"])
     seen["c_emb"] = np.array(condition)
     told = ops.add(condition, times[:, None])
     parts = diffusion_head.denoise(ops, w, x[:, None], told, watch)
@@ -158,7 +157,7 @@ class Half:
         self.ops, self.w, self.guidance, self.heat = ops, w, guidance, heat
         self.rule, self.plan = rule, diffusion_head.schedule(config.noise_steps)
         self.table = ops.put(diffusion_head.table(config))
-        self.condition = linear(ops, z, w["condition"])
+        self.condition = ops.linear(z, **w["condition"])
         self.shape = len(z), config.features
         self.x = rule.normals(0, "init", (len(z) // 2, config.features))[:, None]
 

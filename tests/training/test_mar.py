@@ -168,7 +168,7 @@ def test_the_twin_and_minigen_are_one_model(form):
     x, z = torch.randn(10, 1, config.features), torch.randn(10, 1, config.width)
     w = tree["head"]
     waves = ops.put(diffusion_head.waves(plan.numbers))
-    told = diffusion_head.linear(ops, z.numpy(), w["condition"])
+    told = ops.linear(z.numpy(), **w["condition"])
     told = ops.add(told, diffusion_head.embed_steps(ops, w, waves)[:, None])
     ours = diffusion_head.denoise(ops, w, x.numpy(), told)
     theirs = model.diffloss.net(x[:, 0], numbers, z[:, 0])

@@ -129,7 +129,7 @@ def operations(function: str, *arguments) -> int:
     >>> operations("linear", Array((2, 3, 4)), Array((5, 4)))  # 2 x 6 rows x 5 x 4
     240
     """
-    if function in ("linear", "linear_add", "conv1x1", "conv1x1_add"):
+    if function == "linear":
         x, w = arguments[:2]
         return 2 * x.cells * w.shape[0]
     if function in ("conv3x3", "conv3x3_add"):
@@ -186,7 +186,8 @@ def generator(
         case(f"rms_norm, {scope}", "rms_norm", x, x, normal, config.norm_eps),
         case(f"linear {d} to {d}, {scope}", "linear", x, x, square),
         case(f"linear {d} to {f}, {scope}", "linear", hidden, x, up),
-        case(f"linear_add {f} to {d}, {scope}", "linear_add", x, hidden, down, x),
+        case(f"linear {f} to {d} and residual, {scope}", "linear", x, hidden, down,
+             None, x),
         case(f"linear {d} to {v}, {scope}", "linear", logits, x, head),
         case(f"swiglu, {scope}", "swiglu", hidden, hidden, hidden),
         case(f"rope2d, {scope}", "rope2d", heads, heads, table, rows),
@@ -271,21 +272,22 @@ def masked(
     """
     b, n, s = 2 * batch, config.buffer + config.tokens, config.buffer + known
     d, e, h = config.width, config.encoder_width, config.decoder_heads
-    f, pixels = config.ratio * d, Array((b, 1, n, d))
+    f = config.ratio * d
     read, whole, hidden = Array((b, s, e)), Array((b, n, d)), Array((b, n, f))
     heads, few = Array((b, n, h, d // h)), Array((b, asked, d))
     up, down = (Array(shape, dtype) for shape in ((f, d), (d, f)))
     bias, wide, thin = (Array((size,), dtype) for size in (d, f, e))
     places, rows = Array((b, s), "int64", n), Array((b, asked), "int64", n)
-    deep, eps = Array((b, 1, n, f)), 1e-6
+    eps = 1e-6
     return [
         case(f"layer_norm, {b} x {s} x {e}", "layer_norm", read, read, thin, thin, eps),
         case(f"layer_norm, {b} x {n} x {d}", "layer_norm", whole, whole, bias, bias,
              eps),
         case(f"gelu, {b} x {n} x {f}", "gelu", hidden, hidden),
-        case(f"conv1x1 to {f}, {b} x {n} x {d}", "conv1x1", deep, pixels, up, wide),
-        case(f"conv1x1_add to {d}, {b} x {n} x {f}", "conv1x1_add", pixels, deep, down,
-             bias, pixels),
+        case(f"linear {d} to {f} and bias, {b} x {n} rows", "linear", hidden, whole, up,
+             wide),
+        case(f"linear {f} to {d}, bias and residual, {b} x {n} rows", "linear", whole,
+             hidden, down, bias, whole),
         case(f"attention, {b} x {n} rows over {n}", "attention", heads, heads, heads,
              heads, n),
         case(f"concat, {config.classes} + 1 x {e}", "concat",
@@ -321,8 +323,8 @@ def mixture_head(
     scope = f"{t} x {m}"
     return [
         case(f"standardise, {r} x {w}", "standardise", x, x, 1e-6),
-        case(f"conv1x1 to {4 * w}, {r} x {w}", "conv1x1", Array((r, 1, 1, 4 * w)),
-             Array((r, 1, 1, w)), Array((4 * w, w), dtype), Array((4 * w,), dtype)),
+        case(f"linear {w} to {4 * w} and bias, {r} x 1 rows", "linear", hidden, x,
+             Array((4 * w, w), dtype), Array((4 * w,), dtype)),
         case(f"gelu_tanh, {r} x {4 * w}", "gelu_tanh", hidden, hidden),
         case(f"mixture, {r} x {out}", "mixture", made, made, g),
         case(f"uniforms_at, {scope}", "uniforms_at", uniforms, *where, m),
@@ -397,8 +399,9 @@ def tokenizer(
         found += [
             case(f"conv3x3 to {c}, {sized(x)}", "conv3x3", x, x, *w3),
             case(f"conv3x3_add to {c}, {sized(x)}", "conv3x3_add", x, x, *w3, x),
-            case(f"conv1x1 to {c}, {sized(x)}", "conv1x1", x, x, *w1),
-            case(f"conv1x1_add to {c}, {sized(x)}", "conv1x1_add", x, x, *w1, x),
+            case(f"linear to {c} and bias, {sized(x)}", "linear", x, x, *w1),
+            case(f"linear to {c}, bias and residual, {sized(x)}", "linear", x, x, *w1,
+                 x),
             case(f"group_norm, {sized(x)}", "group_norm", x, x, scale, bias, 32, 1e-6),
             case(f"group_norm_swish, {sized(x)}", "group_norm_swish", x, x, scale, bias,
                  32, 1e-6),

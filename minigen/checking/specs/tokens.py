@@ -17,17 +17,16 @@ from minigen.ops.swiglu import reference as swiglu
 
 
 @st.composite
-def draw_linear(draw, sizes, residual=False):
-    """Draw x (b n d), w (f d), and residual (b n f) if asked for."""
-    b, n, d, f = draw(sizes.b), draw(sizes.n), draw(sizes.d), draw(sizes.f)
-    dtype, seed = draw(sizes.dtypes), draw(seeds)
-    case = {"x": floats(seed, b, n, d), "w": floats(seed, f, d, dtype=dtype)}
-    return case | {"residual": floats(seed + 1, b, n, f)} if residual else case
-
-
-def draw_linear_add(sizes):
-    """Draw the arguments of linear_add."""
-    return draw_linear(sizes, residual=True)
+def draw_linear(draw, sizes):
+    """Draw x (b n d) or (b y x d), w (f d), and at times bias (f), residual like x."""
+    d, f, dtype, seed = draw(sizes.d), draw(sizes.f), draw(sizes.dtypes), draw(seeds)
+    rows = draw(sizes.b), *draw(st.tuples(sizes.n) | st.tuples(sizes.y, sizes.x))
+    return {
+        "x": floats(seed, *rows, d),
+        "w": floats(seed, f, d, dtype=dtype),
+        "bias": floats(seed + 1, f, dtype=dtype) if draw(sizes.given) else None,
+        "residual": floats(seed + 2, *rows, f) if draw(sizes.given) else None,
+    }
 
 
 @st.composite
@@ -134,10 +133,11 @@ def rms_norm_magnitude(x, w, eps):
 
 
 # columns that are a multiple of 16 bytes, and no such; few rows, and more than 64
+_ROWS = {"b": 1, "n": 66, "y": 11, "x": 6}
 LINEAR_ROUTES = (
     {"b": 2, "n": 5, "d": 40, "f": 5},
-    {"b": 1, "n": 66, "d": 17, "f": 3},
-    {"b": 1, "n": 66, "d": 24, "f": 3, "dtypes": np.dtype(bfloat16)},
+    _ROWS | {"d": 17, "f": 3},
+    _ROWS | {"d": 24, "f": 3, "dtypes": np.dtype(bfloat16)},
 )
 
 # more keys than a tile of 64, heads that are no multiple of 16 bytes, and wide ones
@@ -153,15 +153,6 @@ SPECS = (
         "linear",
         draw_linear,
         magnitude=linear_in_each(linear.linear),
-        company=("x",),
-        axis=1,
-        routes=LINEAR_ROUTES,
-    ),
-    Spec(
-        "linear",
-        "linear_add",
-        draw_linear_add,
-        magnitude=linear_in_each(linear.linear_add),
         company=("x", "residual"),
         axis=1,
         routes=LINEAR_ROUTES,

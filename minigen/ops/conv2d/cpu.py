@@ -3,8 +3,8 @@
 The patch under each of a few output pixels is gathered into one row, so that a pixel
 is the dot product of its patch with a row of weights. A tile of patches stays in the
 second cache while all the weights pass by, and is forgotten after that: the whole image
-is never gathered at once. Large 3x3 convolutions go to `winograd.py` instead, and those
-of single pixels are a matrix product.
+is never gathered at once. Large 3x3 convolutions go to `winograd.py` instead; those of
+single pixels are matrix products, which `linear` does.
 
 Features, pixels and patches that do not fill a tile are filled up with zeros, so every
 pixel takes the same path through the same code: its bits depend neither on the batch
@@ -17,7 +17,6 @@ import numpy as np
 
 from minigen.ops import buffers
 from minigen.ops.conv2d import winograd
-from minigen.ops.products import product
 from minigen.ops.tile import LANES, tile
 from minigen.target import inline, kernel, prange, serial
 
@@ -71,18 +70,6 @@ def _convolve(x, w, bias, residual, grid, side, step, edge, out):
         first = block * _PIXELS
         pixels = out[first : first + _PIXELS]
         _convolve_pixels(x, w, bias, residual, grid, side, step, edge, first, pixels)
-
-
-def conv1x1(x, w, bias):
-    # (b y x c), (f c), (f) -> (b y x f)
-    """Mix the channels of every position: out = x w^T + bias."""
-    return product(x, w, bias=bias)
-
-
-def conv1x1_add(x, w, bias, residual):
-    # (b y x c), (f c), (f), (b y x f) -> (b y x f)
-    """Return residual + conv1x1(x, w, bias)."""
-    return product(x, w, residual, bias)
 
 
 def conv3x3(x, w, bias):

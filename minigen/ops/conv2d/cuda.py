@@ -186,19 +186,6 @@ def _convolve(x, w, step, edge, height, width, rows, columns, n, sums):
 
 
 @gpu_inline
-def _mix(x, w, n, sums):
-    """Fill `sums` (16 2) of every thread for a 1x1 convolution: one tap, always in."""
-    first = cuda.shared.array(PIXELS, np.int32)
-    inside = cuda.shared.array(PIXELS, np.int32)
-    p = cuda.threadIdx.x
-    if p < PIXELS:
-        first[p] = cuda.blockIdx.x * PIXELS + p
-        inside[p] = 1 if cuda.blockIdx.x * PIXELS + p < n else 0
-    cuda.syncthreads()
-    _multiply(x, w, n, 0, first, inside, sums)
-
-
-@gpu_inline
 def _write(sums, bias, y):
     lane, warp = cuda.threadIdx.x % LANES, cuda.threadIdx.x // LANES
     for j in range(2):
@@ -222,30 +209,6 @@ def _write_sum(sums, bias, residual, y):
                 pixel = cuda.blockIdx.x * PIXELS + warp * ROWS + i
                 if pixel < y.shape[0]:
                     y[pixel, feature] = residual[pixel, feature] + (sums[i, j] + shift)
-
-
-@gpu_kernel
-def _conv1x1(x, w, bias, y):
-    """One block per 64 x 64 tile of y (n f), pixels by features; x is (n c), w (f c).
-    Threads fetch 16 columns of x and w at a time, and add up 16 x 2 outputs each.
-    Reads x (f+63)//64, w (n+63)//64, bias (n+63)//64*4; writes y 1.
-    Shared memory: 9216 bytes.
-    """
-    sums = cuda.local.array((ROWS, 2), np.float32)
-    _mix(x, w, y.shape[0], sums)
-    _write(sums, bias, y)
-
-
-@gpu_kernel
-def _conv1x1_add(x, w, bias, residual, y):
-    """One block per 64 x 64 tile of y (n f), pixels by features; x is (n c), w (f c).
-    As `_conv1x1`, with the residual (n f) added at the end.
-    Reads x (f+63)//64, w (n+63)//64, bias (n+63)//64*4, residual 1; writes y 1.
-    Shared memory: 9216 bytes.
-    """
-    sums = cuda.local.array((ROWS, 2), np.float32)
-    _mix(x, w, y.shape[0], sums)
-    _write_sum(sums, bias, residual, y)
 
 
 @gpu_kernel
@@ -283,19 +246,6 @@ def _conv3x3_half(x, w, bias, height, width, y):
     rows, columns = height // 2, width // 2
     _convolve(x, w, 2, 0, height, width, rows, columns, y.shape[0], sums)
     _write(sums, bias, y)
-
-
-def conv1x1(device, x, w, bias):
-    # (b y x c), (f c), (f) -> (b y x f)
-    """Mix the channels of every position: out = x w^T + bias."""
-    return _launch(device, _conv1x1, x, w, (bias,), x.shape[1:3])
-
-
-def conv1x1_add(device, x, w, bias, residual):
-    # (b y x c), (f c), (f), (b y x f) -> (b y x f)
-    """Return residual + conv1x1(x, w, bias)."""
-    rest = bias, _rows(residual)
-    return _launch(device, _conv1x1_add, x, w, rest, x.shape[1:3])
 
 
 def conv3x3(device, x, w, bias):

@@ -7,20 +7,6 @@ Weights may be float32, float16 or bfloat16; results have the dtype of `x`.
 import numpy as np
 
 
-def conv1x1(x, w, bias):
-    # (b y x c), (f c), (f) -> (b y x f)
-    # where w and bias are weights
-    """Mix the channels of every position: out = x w^T + bias."""
-    return x @ w.astype(x.dtype).T + bias.astype(x.dtype)
-
-
-def conv1x1_add(x, w, bias, residual):
-    # (b y x c), (f c), (f), (b y x f) -> (b y x f)
-    # where w and bias are weights
-    """Return residual + conv1x1(x, w, bias)."""
-    return residual + conv1x1(x, w, bias)
-
-
 def conv3x3(x, w, bias):
     # (b y x c), (f 3 3 c), (f) -> (b y x f)
     # where w and bias are weights

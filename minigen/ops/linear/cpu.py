@@ -1,20 +1,14 @@
-"""y = x W^T: see `ops/products.py`."""
+"""y = x W^T + bias: see `ops/products.py`."""
 
 from __future__ import annotations
 
 from minigen.ops.products import product
 
 
-def linear(x, w):
-    # (b n d), (f d) -> (b n f)
-    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d].
+def linear(x, w, bias=None, residual=None):
+    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
 
-    x is float32; w is float32, float16 or bfloat16.
+    x and residual are float32; w and bias are float32, float16 or bfloat16.
     """
-    return product(x, w)
-
-
-def linear_add(x, w, residual):
-    # (b n d), (f d), (b n f) -> (b n f)
-    """Return residual + linear(x, w) as a new array."""
-    return product(x, w, residual)
+    return product(x, w, residual, bias)

@@ -7,8 +7,9 @@ swap a row of the op table:
     ops.linear = cublas.use(ops.device)
 
 cuBLAS multiplies two matrices of one dtype. So weights of two bytes are left to our own
-kernels, and few rows too. Its calls are on the device's stream, so a recorded run holds
-them. How the call is put together is tested; it has not run on a GPU yet.
+kernels; few rows too, and what has a bias or a residual. Its calls are on the device's
+stream, so a recorded run holds them. How the call is put together is tested; it has not
+run on a GPU yet.
 
 Source: cublasSgemm in NVIDIA's cuBLAS documentation; nvmath-python 1.0's bindings.
 """
@@ -32,7 +33,7 @@ _ONE, _ZERO = np.ones(1, np.float32), np.zeros(1, np.float32)
 
 
 def use(device, bindings=None):
-    """Return a `linear(x, w)` for an op table, of cuBLAS where it fits.
+    """Return a `linear` for an op table, of cuBLAS where it fits.
 
     device: a `minigen.arrays.Gpu`. bindings: what stands in for
     nvmath.bindings.cublas. BackendError if that is not installed.
@@ -41,12 +42,12 @@ def use(device, bindings=None):
     handle = bindings.create()
     bindings.set_stream(handle, device.stream)
 
-    def linear(x, w):
-        # (b n d), (f d) -> (b n f)
+    def linear(x, w, bias=None, residual=None):
         f, d = w.shape
         n = x.size // d
-        if w.dtype != np.float32 or n <= cuda.SKINNY_ROWS:
-            return cuda.linear(device, x, w)
+        plain = bias is None and residual is None and w.dtype == np.float32
+        if not plain or n <= cuda.SKINNY_ROWS:
+            return cuda.linear(device, x, w, bias, residual)
         y = device.empty((*x.shape[:-1], f))
         # cuBLAS goes down columns: it takes y (n f) for its transpose (f n) = W x^T,
         # x for (d n), which is x^T, and w for (d f), which it has to transpose

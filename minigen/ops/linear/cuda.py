@@ -1,4 +1,4 @@
-"""y = x W^T on a GPU: a ladder of kernels, each of which reads less than the last.
+"""y = x W^T + bias on a GPU: a ladder of kernels, each reading less than the last.
 
 Every output takes d multiply-adds of 2 d numbers. `_linear_naive` does it as it is
 said, one thread for one output: two numbers from memory for each multiply-add, and a
@@ -25,6 +25,8 @@ for 4 warps where the sums take 32.
 Long sums are made of short ones, so that rounding does not pile up: those of the 128
 threads, of 16 columns, or of one step of the tensor cores. Their order depends on d
 alone, so a row has the same bits in whatever company, as long as one kernel does it.
+
+All of them end in `finish`, which adds the bias and the residual, if there are any.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.ops.intrinsics import load16, widen
-from minigen.ops.linear.cuda_tensor import _linear_add_tensor, _linear_tensor
+from minigen.ops.linear.cuda_tensor import _linear_tensor
+from minigen.ops.linear.ending import finish
 from minigen.ops.warps import ALL
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
@@ -63,10 +66,10 @@ A tile would leave most of a GPU idle: 64 rows and 1024 features make 16 of them
 
 
 @gpu_kernel
-def _linear_naive(x, w, y):
+def _linear_naive(x, w, bias, biased, residual, added, y):
     """One block per row of x (n d) and 128 features of y (n f).
     Each thread adds up one output; its neighbour reads another row of w, far away.
-    Reads x f, w n; writes y 1.
+    Reads x f, w n, bias n*biased, residual added; writes y 1.
     Shared memory: none.
     """
     i, j = cuda.blockIdx.x, THREADS * cuda.blockIdx.y + cuda.threadIdx.x
@@ -74,7 +77,7 @@ def _linear_naive(x, w, y):
         total = np.float32(0)
         for k in range(x.shape[1]):
             total += x[i, k] * widen(w[j, k])
-        y[i, j] = total
+        y[i, j] = finish(total, i, j, bias, biased, residual, added)
 
 
 @gpu_inline
@@ -166,31 +169,17 @@ def _skinny(x, w, d, y):
 
 
 @gpu_kernel
-def _linear_skinny(x, w, d, y):
+def _linear_skinny(x, w, d, bias, biased, residual, added, y):
     """One block per 8 rows and 4 features of y (n f); x and w are flat, rows of d.
     Threads stride along d, 16 bytes of w at a time, then add up 8 x 4 sums each.
-    Reads x (f+3)//4, w (n+7)//8; writes y 1.
+    Reads x (f+3)//4, w (n+7)//8, bias n*biased, residual added; writes y 1.
     Shared memory: 512 bytes.
     """
     total = _skinny(x, w, d, y)
     i = ROWS * cuda.blockIdx.x + cuda.threadIdx.x // FEATURES
     j = FEATURES * cuda.blockIdx.y + cuda.threadIdx.x % FEATURES
     if cuda.threadIdx.x < LANES and i < y.shape[0] and j < y.shape[1]:
-        y[i, j] = total
-
-
-@gpu_kernel
-def _linear_add_skinny(x, w, d, residual, y):
-    """One block per 8 rows and 4 features of y (n f); x and w are flat, rows of d.
-    As `_linear_skinny`, with the residual added at the end.
-    Reads x (f+3)//4, w (n+7)//8, residual 1; writes y 1.
-    Shared memory: 512 bytes.
-    """
-    total = _skinny(x, w, d, y)
-    i = ROWS * cuda.blockIdx.x + cuda.threadIdx.x // FEATURES
-    j = FEATURES * cuda.blockIdx.y + cuda.threadIdx.x % FEATURES
-    if cuda.threadIdx.x < LANES and i < y.shape[0] and j < y.shape[1]:
-        y[i, j] = residual[i, j] + total
+        y[i, j] = finish(total, i, j, bias, biased, residual, added)
 
 
 @gpu_inline
@@ -256,10 +245,10 @@ def _tiled(x, w, sums):
 
 
 @gpu_kernel
-def _linear_tiled(x, w, y):
+def _linear_tiled(x, w, bias, biased, residual, added, y):
     """One block per 64 x 64 tile of y (n f), rows by features; x is (n d), w (f d).
     Threads fetch 16 columns of x and w at a time, and add up 16 x 2 outputs each.
-    Reads x (f+63)//64, w (n+63)//64; writes y 1.
+    Reads x (f+63)//64, w (n+63)//64, bias n*biased, residual added; writes y 1.
     Shared memory: 8704 bytes.
     """
     sums = cuda.local.array((TALL, 2), np.float32)
@@ -269,55 +258,33 @@ def _linear_tiled(x, w, y):
         for c in range(2):
             j = TILE * cuda.blockIdx.y + cuda.threadIdx.x % LANES + LANES * c
             if i < y.shape[0] and j < y.shape[1]:
-                y[i, j] = sums[r, c]
-
-
-@gpu_kernel
-def _linear_add_tiled(x, w, residual, y):
-    """One block per 64 x 64 tile of y (n f), rows by features; x is (n d), w (f d).
-    As `_linear_tiled`, with the residual added at the end.
-    Reads x (f+63)//64, w (n+63)//64, residual 1; writes y 1.
-    Shared memory: 8704 bytes.
-    """
-    sums = cuda.local.array((TALL, 2), np.float32)
-    _tiled(x, w, sums)
-    for r in range(TALL):
-        i = TILE * cuda.blockIdx.x + TALL * (cuda.threadIdx.x // LANES) + r
-        for c in range(2):
-            j = TILE * cuda.blockIdx.y + cuda.threadIdx.x % LANES + LANES * c
-            if i < y.shape[0] and j < y.shape[1]:
-                y[i, j] = residual[i, j] + sums[r, c]
+                y[i, j] = finish(sums[r, c], i, j, bias, biased, residual, added)
 
 
 _RUNGS = {
-    "naive": ((1, THREADS), _linear_naive),
-    "skinny": ((ROWS, FEATURES), _linear_skinny, _linear_add_skinny),
-    "tiled": ((TILE, TILE), _linear_tiled, _linear_add_tiled),
-    "tensor": ((TILE, TILE), _linear_tensor, _linear_add_tensor),
+    "naive": (1, THREADS, _linear_naive),
+    "skinny": (ROWS, FEATURES, _linear_skinny),
+    "tiled": (TILE, TILE, _linear_tiled),
+    "tensor": (TILE, TILE, _linear_tensor),
 }
-"""For each rung of the ladder: rows and features of a block, and its kernels."""
+"""For each rung of the ladder: rows and features of a block, and its kernel."""
 
 
-def linear(device, x, w):
-    # (b n d), (f d) -> (b n f)
-    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d].
+def linear(device, x, w, bias=None, residual=None):
+    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
 
-    x is float32; w is float32, float16, or bfloat16 as uint16; y float32. `choose` says
-    which kernel does it.
+    x and residual are float32; w and bias are float32, float16, or bfloat16 as uint16;
+    y is float32. `choose` says which kernel does it.
     """
-    return _run(device, x, w)
+    rung = choose(device, x.size // w.shape[1], w)
+    return multiply(device, rung, x, w, bias, residual)
 
 
-def linear_add(device, x, w, residual):
-    # (b n d), (f d), (b n f) -> (b n f)
-    """Return residual + linear(x, w) as a new array."""
-    return _run(device, x, w, residual)
-
-
-def linear_naive(device, x, w):
-    # (b n d), (f d) -> (b n f)
-    """Return linear(x, w) with one thread for every output: slow, to read."""
-    return multiply(device, "naive", x, w)
+def linear_naive(device, x, w, bias=None, residual=None):
+    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+    """Return what `linear` does, with one thread for every output: slow, to read."""
+    return multiply(device, "naive", x, w, bias, residual)
 
 
 def choose(device, rows, w) -> str:
@@ -334,24 +301,21 @@ def choose(device, rows, w) -> str:
     return "tensor" if w.dtype == np.uint16 and device.tensor_cores else "tiled"
 
 
-def multiply(device, rung, x, w, *residual):
-    """Return x times w, plus the residual if one is given, by the kernels of a rung.
-
-    rung: naive (which adds no residual), skinny, tiled or tensor.
-    """
+def multiply(device, rung, x, w, bias=None, residual=None):
+    """Return what `linear` does, by the kernel of a rung: see `_RUNGS`."""
     f, d = w.shape
     y = device.empty((*x.shape[:-1], f))
     n = y.size // f
-    (height, width), *kernels = _RUNGS[rung]
-    grid = -(-n // height), -(-f // width)
+    height, width, kernel = _RUNGS[rung]
     if rung in ("naive", "tiled"):
         inputs = x.reshape((n, d)), w
     else:
         inputs = x.reshape(-1), w.reshape(-1), np.int32(d)
-    outputs = [a.reshape((n, f)) for a in (*residual, y)]
-    device.launch(kernels[len(residual)], grid, THREADS, *inputs, *outputs)
+    # a kernel takes arrays only: in place of none, one that it does not read
+    biased, added = np.int32(bias is not None), np.int32(residual is not None)
+    bias = bias if biased else device.empty(1, w.dtype)
+    residual = residual.reshape((n, f)) if added else device.empty((1, 1))
+    ending = bias, biased, residual, added, y.reshape((n, f))
+    grid = -(-n // height), -(-f // width)
+    device.launch(kernel, grid, THREADS, *inputs, *ending)
     return y
-
-
-def _run(device, x, w, *residual):
-    return multiply(device, choose(device, x.size // w.shape[1], w), x, w, *residual)

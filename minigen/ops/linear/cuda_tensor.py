@@ -40,6 +40,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.ops.intrinsics import load16, mma_bf16
+from minigen.ops.linear.ending import finish
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 128
@@ -226,10 +227,10 @@ def _feature(a, e):
 
 
 @gpu_kernel
-def _linear_tensor(x, w, d, y):
+def _linear_tensor(x, w, d, bias, biased, residual, added, y):
     """One block per 64 x 64 tile of y (n f), rows by features; x and w flat, rows of d.
     Warps multiply 16 rows of x, in three parts, by 64 of w, from shared memory.
-    Reads x (f+63)//64, w (n+63)//64; writes y 1.
+    Reads x (f+63)//64, w (n+63)//64, bias n*biased, residual added; writes y 1.
     Shared memory: 9216 bytes.
     """
     sums = cuda.local.array((4, 2, 4), np.float32)
@@ -239,21 +240,4 @@ def _linear_tensor(x, w, d, y):
             for e in range(4):
                 i, j = _row(c, e), _feature(a, e)
                 if i < y.shape[0] and j < y.shape[1]:
-                    y[i, j] = sums[a, c, e]
-
-
-@gpu_kernel
-def _linear_add_tensor(x, w, d, residual, y):
-    """One block per 64 x 64 tile of y (n f), rows by features; x and w flat, rows of d.
-    As `_linear_tensor`, with the residual added at the end.
-    Reads x (f+63)//64, w (n+63)//64, residual 1; writes y 1.
-    Shared memory: 9216 bytes.
-    """
-    sums = cuda.local.array((4, 2, 4), np.float32)
-    _multiply(x, w, d, y, sums)
-    for a in range(4):
-        for c in range(2):
-            for e in range(4):
-                i, j = _row(c, e), _feature(a, e)
-                if i < y.shape[0] and j < y.shape[1]:
-                    y[i, j] = residual[i, j] + sums[a, c, e]
+                    y[i, j] = finish(sums[a, c, e], i, j, bias, biased, residual, added)

@@ -1,6 +1,6 @@
-"""y = x W^T: the linear layer of every model here, without a bias.
+"""y = x W^T + bias: the linear layer of every model here.
 
-Source: PyTorch nn.Linear(bias=False); the weight is stored (out, in).
+Source: PyTorch nn.Linear; the weight is stored (out, in).
 """
 
 from __future__ import annotations
@@ -8,23 +8,21 @@ from __future__ import annotations
 import numpy as np
 
 
-def linear(x, w):
-    # (b n d), (f d) -> (b n f)
-    # where w is a weight
-    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d].
+def linear(x, w, bias=None, residual=None):
+    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+    # where w and bias are weights
+    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
 
-    >>> linear(np.array([[[1.0, 2.0]]]), np.array([[3.0, 4.0], [5.0, 6.0]]))
+    bias: a number for each feature, or None; residual: what a residual branch ends by
+    adding its result to, or None.
+
+    >>> x, w = np.array([[[1.0, 2.0]]]), np.array([[3.0, 4.0], [5.0, 6.0]])
+    >>> linear(x, w)
     array([[[11., 17.]]])
+    >>> linear(x, w, bias=np.array([0.0, 0.5]), residual=np.array([[[100.0, 200.0]]]))
+    array([[[111. , 217.5]]])
     """
-    return np.matmul(x, w.astype(x.dtype, copy=False).T)
-
-
-def linear_add(x, w, residual):
-    # (b n d), (f d), (b n f) -> (b n f)
-    # where w is a weight
-    """Return residual + linear(x, w): the end of every residual branch.
-
-    >>> linear_add(np.ones((1, 1, 2)), np.ones((1, 2)), np.full((1, 1, 1), 5.0))
-    array([[[7.]]])
-    """
-    return residual + linear(x, w)
+    y = np.matmul(x, w.astype(x.dtype, copy=False).T)
+    if bias is not None:
+        y = y + bias.astype(x.dtype)
+    return y if residual is None else residual + y
