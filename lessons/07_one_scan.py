@@ -15,8 +15,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
 
 import numpy as np
 
-from minigen.ops import scans
 from minigen.ops.selective_scan import cuda as kernels
+from minigen.ops.selective_scan import cuda_scan
 from minigen.ops.selective_scan.reference import selective_scan
 from minigen.ops.ssd.reference import segment_sums, ssd, ssd_chunked
 from minigen.show import lesson as show
@@ -129,7 +129,7 @@ print("largest difference from the loop:", *(abs(x - truth).max() for x in h.val
 # it stands for.
 
 # %%
-show.source(scans.join.py_func, scans.warp_scan.py_func)
+show.source(cuda_scan.join.py_func, cuda_scan.warp_scan.py_func)
 for kernel in (kernels._selective_scan_naive, kernels._selective_scan):
     print(kernel.__name__, "\n   ", kernel.__doc__.strip())
 ones = np.ones(32)
@@ -138,9 +138,9 @@ strips = [[show.colours(row[None], 14, 0, 32)] for row in known]
 captions = ["start", *(f"round {i}" for i in range(1, len(known)))]
 show.save("07_rounds.png", show.board(strips, down=captions))
 # a thread's own, the lanes, the warps before, all of them before; the own once more
-own, warps = scans.TOKENS, scans.THREADS // 32
+own, warps = cuda_scan.TOKENS, cuda_scan.THREADS // 32
 depth = (own - 1) + (len(known) - 1) + (warps - 1) + 1 + own
-print(f"{scans.SPAN} tokens: depth {scans.SPAN} in a loop, {depth} in a block")
+print(f"{cuda_scan.SPAN} tokens: depth {cuda_scan.SPAN} in a loop, {depth} in a block")
 
 # %% [markdown]
 # ## The third form: attention with decay

@@ -1,39 +1,38 @@
 """Mistakes in scans, each planted into one of our own kernels.
 
-A file is made of the kernels of an op and of all that they call from `ops/scans.py`. As
-in `planted.py`: a few words are exchanged, and `minigen check` has to find them.
+A file is made of the kernels of an op and of all that they call from other files of
+its folder. As in `planted.py`: a few words are exchanged, and `minigen check` has to
+find them.
 """
 
 import ast
-import importlib
 import inspect
 
-from minigen.ops import scans
+from minigen.ops.selective_scan import cuda as selective_scan
+from minigen.ops.selective_scan import cuda_scan
+from minigen.ops.ssd import cuda as ssd
+from minigen.ops.ssd import cuda_chunked
 from tests.check.planted import Bug
 
 HOMES = {
-    "selective_scan": "minigen.ops.selective_scan.cuda",
-    "ssd": "minigen.ops.ssd.cuda",
-    "ssd_chunked": "minigen.ops.ssd.cuda_chunked",
+    "selective_scan": (cuda_scan, selective_scan),
+    "ssd": (ssd,),
+    "ssd_chunked": (cuda_chunked,),
 }
-"""The module that holds the kernels of a function."""
+"""The modules that hold the kernels of a function."""
 
-
-OWN = ("minigen.ops.scans", "minigen.ops.ssd")
-"""Modules whose names a file has already, or does not need."""
+OWN = ("minigen.ops.selective_scan", "minigen.ops.ssd")
+"""Folders whose names a file has already, or does not need."""
 
 
 def text_of(op: str) -> str:
-    """Return the source of the kernels of a function, with what `scans` gives them."""
-    module = importlib.import_module(HOMES[op])
-    parts = (
-        [_body(scans), _body(module)] if hasattr(module, "stage") else [_body(module)]
-    )
-    return "from __future__ import annotations\n\n" + "\n\n".join(parts)
+    """Return the source of the kernels of a function, and of all that they call."""
+    parts = ["from __future__ import annotations\n", *map(_body, HOMES[op])]
+    return "\n\n".join(parts)
 
 
 def _body(module):
-    # without the docstring, what must come first, and what is imported from `scans`
+    # without the docstring, what must come first, and what is imported from the folder
     lines = inspect.getsource(module).splitlines()
     tree = ast.parse("\n".join(lines))
     left_out = [

@@ -5,7 +5,7 @@ goes from token to token. Every step waits for the one before it, and two images
 channels are 3072 threads, where an H200 has room for 270 thousand.
 
 `_selective_scan` is parallel over the tokens too. A step of a state is the pair (a, b)
-= (exp(delta A), delta x B), and pairs compose (see `ops/scans.py`). A thread composes
+= (exp(delta A), delta x B), and pairs compose (see `cuda_scan.py`). A thread composes
 the pairs of its two tokens; a warp scans its 32 threads in five rounds of shuffles; the
 last lane leaves in shared memory what its warp does to a state, and every warp composes
 what those before it left. So each thread knows the state before its tokens, and takes
@@ -40,7 +40,7 @@ import math
 import numpy as np
 
 from minigen.ops.intrinsics import widen
-from minigen.ops.scans import (
+from minigen.ops.selective_scan.cuda_scan import (
     OWN,
     PITCH,
     ROWS,

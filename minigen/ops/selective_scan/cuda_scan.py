@@ -2,8 +2,8 @@
 
 A step of a linear recurrence takes h to a h + b. Two steps, one after the other, are a
 step again: first (a, b), then (c, d), takes h to c a h + (c b + d). This composition
-may be bracketed at will. So the steps of a sequence can be put together in pairs, pairs
-of pairs, and so on, all pairs at once: what would take n rounds takes log2 n.
+is associative. So the steps of a sequence can be put together in pairs, pairs of pairs,
+and so on, all pairs at once: what would take n rounds takes log2 n.
 
 Source: Blelloch, "Prefix sums and their applications" (1990), section 1.4; Harris,
 Sengupta and Owens, "Parallel prefix sum (scan) with CUDA", GPU Gems 3, chapter 39.
