@@ -10,7 +10,7 @@ import pytest
 from minigen import backends, plans, recorded, sample
 from minigen.checkpoints import Model
 from minigen.errors import InputError, ShapeError
-from minigen.families import ArinarConfig, KlConfig, MarConfig, VqConfig
+from minigen.families import FAMILIES, ArinarConfig, KlConfig, MarConfig, VqConfig
 from minigen.models import masked
 from minigen.pipeline import GREY, Pipeline, check_fit
 from minigen.sample import Options
@@ -194,13 +194,13 @@ def test_a_tokenizer_must_fit(model):
     generator = SimpleNamespace(family=family, config=config)
     vq = SimpleNamespace(family="vq", config=VqConfig())
     with pytest.raises(InputError, match=f"expected a KL tokenizer, for .* {family}"):
-        check_fit(generator, vq, KlConfig)
+        check_fit(generator, vq, FAMILIES["kl"])
     wide = SimpleNamespace(family="kl", config=replace(KL, channels=5))
     with pytest.raises(
         InputError, match="2 channels at a time, and the tokenizer has 5"
     ):
-        check_fit(generator, wide, KlConfig)
-    check_fit(generator, SimpleNamespace(family="kl", config=KL), KlConfig)
+        check_fit(generator, wide, FAMILIES["kl"])
+    check_fit(generator, SimpleNamespace(family="kl", config=KL), FAMILIES["kl"])
 
 
 def test_a_recorded_run_is_the_run(model):
