@@ -11,7 +11,13 @@ from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.checkpoints import Model, has_tokenizer, load_model, open_checkpoint
 from minigen.checkpoints.load import identify
 from minigen.errors import InputError
-from minigen.families import PRESETS, Family, GeneratorConfig, family_of
+from minigen.families import (
+    PRESETS,
+    Family,
+    GeneratorConfig,
+    TokenizerConfig,
+    family_of,
+)
 
 File: TypeAlias = str | os.PathLike[str]
 """A path, or the name of a model that ships."""
@@ -80,8 +86,10 @@ def config_of(model: File) -> GeneratorConfig:
 def check_generator(path: Path, config) -> None:
     """Raise InputError unless a file's configuration is that of a generator."""
     if not isinstance(config, GeneratorConfig):
+        tokenizer = isinstance(config, TokenizerConfig)
         raise InputError(
             f"{checks.shown(str(path))} holds a {family_of(config).name} model; a "
-            "generator was expected: give the generator's file, and this one as its "
-            "tokenizer"
+            "generator was expected: give the generator's file"
+            + ", and this one as its tokenizer"
+            * tokenizer
         )

@@ -117,6 +117,11 @@ def _find_place(path):
         raise _refusal(path, error) from None
     if old and stat.S_ISDIR(old.st_mode):
         raise InputError(f"{path} is a folder; give the name of a file in it")
+    if old and not old.st_mode & 0o222:
+        raise InputError(
+            f"{path} is there, and nobody may write to it; give another path, or allow "
+            f"it first: chmod u+w {shlex.quote(str(path))}"
+        )
     place = _follow(path)
     _demand_folder(place.parent)
     # /dev/stdout and its like may lead to a file that has no place
@@ -130,16 +135,24 @@ def _find_place(path):
 
 def _follow(path):
     # links lead to where they point, but for those a stranger left in a shared folder
+    for folder in reversed(path.absolute().parents):
+        _refuse_planted(folder)
     while os.path.islink(path):
-        link, folder = os.lstat(path), os.stat(path.parent)
-        shared = folder.st_mode & stat.S_IWOTH and hasattr(os, "geteuid")
-        if shared and link.st_uid not in (os.geteuid(), folder.st_uid):
-            raise InputError(
-                f"{path} is a symbolic link that another user made in a folder all may "
-                "write to; remove it, or give another path"
-            )
+        _refuse_planted(path)
         path = path.parent / os.readlink(path)
     return path
+
+
+def _refuse_planted(path):
+    if not (hasattr(os, "geteuid") and os.path.islink(path)):
+        return
+    link, folder = os.lstat(path), os.stat(path.parent)
+    shared = folder.st_mode & stat.S_IWOTH
+    if shared and link.st_uid not in (os.geteuid(), folder.st_uid):
+        raise InputError(
+            f"{path} is a symbolic link that another user made in a folder all may "
+            "write to; remove it, or give another path"
+        )
 
 
 def _demand_folder(folder):

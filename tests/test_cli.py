@@ -413,9 +413,13 @@ def test_evaluate_reads_a_sweep(minigen):
     options = {"steps": 16, "guidance": 4.0, "order": "random", "top_k": 0}
     assert parse_sweep("guidance=1,2.5", options) == ("guidance", [1.0, 2.5])
     assert parse_sweep("top-k=5", options) == ("top_k", [5])
-    for bad in ("steps", "colour=1", "steps=one"):
-        with pytest.raises(InputError, match="--sweep"):
+    for bad in ("steps", "steps=", "colour=1", "steps=one"):
+        with pytest.raises(InputError, match="--sweep") as error:
             parse_sweep(bad, options)
+        assert "did you mean" not in str(error.value)
+    twice = ("--steps", "4", "--sweep", "steps=1,2")
+    said = minigen("evaluate", "arpg-mnist", *twice, status=2)
+    assert "--steps is given beside --sweep" in said
 
 
 def test_evaluate_draws_every_class_in_turn(minigen, models, monkeypatch, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from minigen import doctor, kernel_cache, writing
+from minigen.errors import InputError
 
 numba = pytest.importorskip("numba")
 
@@ -216,6 +217,19 @@ def test_no_rights_are_added_to_a_folder(base):
         renew()
         assert run() and folder().stat().st_mode & 0o777 == 0o500
     folder().chmod(0o700)
+
+
+def test_warmup_says_so_where_kernels_cannot_be_kept(base, monkeypatch):
+    from minigen.commands.machine import _kept
+
+    run()
+    assert _kept() == "all is ready"
+
+    def refuse(path):
+        raise InputError(f"{path} cannot be written: Read-only file system")
+
+    monkeypatch.setattr("minigen.writing.check_folder", refuse)
+    assert "compiles them again" in _kept() and "Read-only" in _kept()
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o720, 0o702])

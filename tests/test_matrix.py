@@ -84,6 +84,7 @@ def test_what_is_no_generator_says_so_and_is_measured(model, minigen, digits):
     for command in ("sample", "steps"):
         said = minigen(command, model, *DRAW, status=2)
         assert "a generator was expected" in said
+        assert ("as its tokenizer" in said) == (model in TOKENIZERS.values())
     assert "--data DIR" in minigen("evaluate", model, status=2)
     count = ("--count", "2", "--data", digits, "--json")
     said = minigen("evaluate", model, "--backend", "numpy", *count)

@@ -122,20 +122,36 @@ def test_the_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
         writing.write_file(tmp_path / "loop", b"")
 
 
-def test_a_link_that_another_user_left_in_a_shared_folder_is_not_followed(tmp_path):
+@pytest.mark.parametrize("planted", ["file", "folder"])
+def test_a_link_that_another_user_left_in_a_shared_folder_is_not_followed(
+    tmp_path, planted
+):
     if os.geteuid():
         pytest.skip("only root makes links of others")
     shared, secret = tmp_path / "shared", tmp_path / "secret"
-    secret.write_bytes(b"secret")
+    secret.mkdir()
+    (secret / "a.bin").write_bytes(b"secret")
     shared.mkdir()
     shared.chmod(0o1777)
-    link = shared / "a.bin"
-    link.symlink_to(secret)
+    link = shared / "link"
+    link.symlink_to(secret if planted == "folder" else secret / "a.bin")
     os.chown(link, 65534, 65534, follow_symlinks=False)
+    out = link / "a.bin" if planted == "folder" else link
     for ask in (writing.check_place, lambda path: writing.write_file(path, b"new")):
         with pytest.raises(InputError, match="symbolic link|Permission denied"):
-            ask(link)
-    assert secret.read_bytes() == b"secret" and os.listdir(shared) == ["a.bin"]
+            ask(out)
+    assert (secret / "a.bin").read_bytes() == b"secret"
+    assert os.listdir(shared) == ["link"]
+
+
+def test_a_file_that_nobody_may_write_to_is_not_replaced(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    path.chmod(0o444)
+    for ask in (writing.check_place, lambda path: writing.write_file(path, b"new")):
+        with pytest.raises(InputError, match="chmod u\\+w"):
+            ask(path)
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.bin"]
 
 
 def test_the_name_beside_cannot_be_foreseen_and_is_never_a_link(tmp_path, monkeypatch):

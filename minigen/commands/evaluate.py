@@ -88,10 +88,10 @@ def evaluate(
     o.warn_of(name)
     loaded = load_model(find(model))
     draws = bool(FAMILIES[loaded.family].tokenizer)
+    usual = dict(seed=0, top_k=0, top_p=1.0, positions="released",
+                 guided_draw="candidates", first=0)  # fmt: skip
     unused = {"data": data, "write_statistics": write_statistics or None}
     if not draws:
-        usual = dict(seed=0, top_k=0, top_p=1.0, positions="released",
-                     guided_draw="candidates", first=0)  # fmt: skip
         unused = {**options, **left, "first": first, "batch": batch, "sweep": sweep,
                   "tokenizer": tokenizer}  # fmt: skip
         unused = {n: v for n, v in unused.items() if v != usual.get(n)}
@@ -104,11 +104,20 @@ def evaluate(
                 f"family {loaded.family}; leave it out"
             )
     if draws:
+        given = {n for n, v in {**options, **left}.items() if v != usual.get(n)}
         options |= settle(loaded.family, loaded.name, **left)
         options = {option: check(option, value) for option, value in options.items()}
+        swept, values = parse_sweep(sweep, options)
+        if sweep is not None and swept in given:
+            raise InputError(
+                f"--{swept.replace('_', '-')} is given beside --sweep {sweep}; leave "
+                "one of them out"
+            )
+        # a row for each of its values
+        runs = [{**options, swept: value} for value in values]
         judge = load_judge(backend=name)
         rows = _generator(
-            model, tokenizer, judge, name, count, first, batch, sweep, options
+            model, tokenizer, judge, name, count, first, batch, swept, runs
         )
     elif data is None:
         raise InputError(f"{model} is measured on digits; give --data DIR with MNIST's")
@@ -130,27 +139,25 @@ def evaluate(
         say("", f"with fewer than {FEW} images all distances come out too large")
 
 
-def _generator(model, tokenizer, judge, backend, count, first, batch, sweep, options):
+def _generator(model, tokenizer, judge, backend, count, first, batch, swept, runs):
     from minigen.evaluate import BATCH, evaluate_generator
     from minigen.pipeline import load
 
     pipe = load(model, tokenizer=tokenizer, backend=backend)
-    name, values = parse_sweep(sweep, options)
     # every plan is made first, so that a bad one fails before anything is drawn
-    runs = [{**options, name: value} for value in values]
     taken = [
         pipe.plan(now["order"], now["schedule"], now["steps"], now["seed"])
         for now in runs
     ]
     rows = []
-    with progress(count * len(values), "drawing", pipe.backend) as advance:
+    with progress(count * len(runs), "drawing", pipe.backend) as advance:
         for now, plan in zip(runs, taken, strict=True):
             found = evaluate_generator(
                 pipe, judge, count, first, batch or BATCH, advance, **now
             )
             # one token a step takes as many as there are, whatever was asked for
-            shown = len(plan.groups) if name == "steps" else now[name]
-            rows.append({name: shown, **found})
+            shown = len(plan.groups) if swept == "steps" else now[swept]
+            rows.append({swept: shown, **found})
     return rows
 
 
@@ -200,8 +207,9 @@ def parse_sweep(sweep: str | None, options: dict) -> tuple[str, list]:
     name, _, values = sweep.partition("=")
     name = name.strip().replace("-", "_")
     if name not in options or not values:
+        meant = near(name, options) if name not in options else ""
         raise InputError(
-            f"--sweep {sweep} cannot be read; {near(name, options)}write "
+            f"--sweep {sweep} cannot be read; {meant}write "
             f"NAME=VALUE,VALUE with a NAME of {', '.join(options)}"
         )
     try:

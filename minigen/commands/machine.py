@@ -105,7 +105,22 @@ def warmup(
     if as_json:
         say_json({"kernels": names, "compiled": compiled, "seconds": seconds})
     else:
-        say(f"{len(compiled)} kernels compiled in {seconds:.1f} s; all is ready")
+        kept = _kept()
+        say(f"{len(compiled)} kernels compiled in {seconds:.1f} s; {kept}")
+
+
+def _kept():
+    from minigen.kernel_cache import place
+    from minigen.writing import check_folder
+
+    folder = place().folder
+    try:
+        if folder is None:
+            raise InputError("there is no folder to keep them in")
+        check_folder(folder)
+    except InputError as error:
+        return f"the next command compiles them again: {error}"
+    return "all is ready"
 
 
 FILES = {"numba": "cpu", "cuda": "cuda"}
