@@ -12,6 +12,10 @@ pty = pytest.importorskip("pty")
 BODY = """if True:
     import os, signal, sys
     number, path = int(sys.argv.pop(1)), sys.argv.pop(1)
+    # under nohup, and in the background of a script, tests inherit what is ignored
+    for heeded in {signal.SIGTERM, signal.SIGHUP}:
+        signal.signal(heeded, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     LINE
     import typer
     from minigen.commands.terminal import progress, run

@@ -257,7 +257,8 @@ def test_a_full_disk_is_one_message():
 @pytest.mark.skipif(os.name == "nt", reason="signals of Windows are others")
 def test_a_stop_from_the_keyboard_is_no_traceback():
     code = (
-        "import os, signal; from minigen import cli\n"
+        "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from minigen import cli\n"
         "from minigen import catalogue\n"
         "catalogue.known_models = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
         "import sys; sys.argv[1:] = ['models']; cli.main()"
