@@ -78,7 +78,7 @@ show.save("00_surprise.png", show.board([tiles], captions))
 # (`guide`), draw, write.
 
 # %%
-show.source(sample.steps)
+show.source(sample.decode, sample.draw_codes)
 
 # %% [markdown]
 # ## The first step by hand
@@ -93,8 +93,8 @@ ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
 positions = np.array(pipe.plan(steps=16, seed=5).groups[0])
 table = arpg.rotary_table(ops, config, pipe.grid)
 cache = arpg.new_cache(ops, config, batch=2, capacity=1)
-ids, rows = arpg.prompt(config, [7], [], np.empty((1, 0), np.int64))
-cache = arpg.feed(ops, weights, config, cache, ids, rows, table)
+for ids, rows in arpg.prompt(config, [7], [], np.empty((1, 0), np.int64)):
+    cache = arpg.feed(ops, weights, config, cache, ids, rows, table)
 queries = np.stack([positions + 1] * 2)
 logits = arpg.ask(ops, weights, config, cache, queries, table)
 guided = ops.guide(logits, first.weight)

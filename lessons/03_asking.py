@@ -72,7 +72,7 @@ def read(ops, label, positions, tokens):
     cache = arpg.new_cache(ops, config, 1, 1 + config.tokens)
     known = np.reshape(tokens, (1, -1))
     known_rows = arpg.table_rows(positions)
-    ids, rows = arpg.prompt(config, [label], known_rows, known, guided=False)
+    ((ids, rows),) = arpg.prompt(config, [label], known_rows, known, guided=False)
     return arpg.feed(ops, weights, config, cache, ids, rows, table)
 
 

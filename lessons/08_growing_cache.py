@@ -40,7 +40,14 @@ def draw(pipe, label, watch=None):
 
 
 pipe, keys, chosen = minigen.load("gpt-mnist", backend="numpy"), [], (15, 31, 47, 63)
-steps = list(draw(pipe, 6, lambda _, c: keys.append(c.keys[3][0, : c.length].copy())))
+
+
+def note(_, cache):
+    layer = cache.layers[3]
+    keys.append(layer.keys[0, : layer.length].copy())
+
+
+steps = list(draw(pipe, 6, note))
 lines = np.full((64, 65, 128), np.nan)
 for line, written in zip(lines, keys, strict=True):
     line[: len(written)] = written.reshape(len(written), -1)

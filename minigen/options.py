@@ -110,6 +110,12 @@ def check_model(model, config, options: Options) -> None:
     """Raise InputError for an option of another model than this module's."""
     if model is arinar:
         arinar.stretches(config, options.temperature)
+    if (options.top_k or options.top_p != 1) and not hasattr(config, "vocabulary"):
+        raise InputError(
+            f"top_k {options.top_k} and top_p {options.top_p} choose among the codes "
+            "of a codebook; this model's tokens are vectors: leave them at 0 and 1, "
+            "and give a temperature"
+        )
     if options.guided_draw != Options.guided_draw and model is not arinar:
         raise InputError(
             f"guided_draw {shown(options.guided_draw)} is for features that are drawn "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen import flags
+from minigen import flags, packing
 from minigen import sample as loop
 
 KEPT = 4
@@ -22,10 +22,13 @@ KEPT = 4
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A recorded run, the arrays it reads, those it leaves, and what it notes."""
+    """A recorded run, the arrays it reads, those it leaves, and what it notes.
+
+    flats: those that it reads, as `packing.Packed` lays them.
+    """
 
     recording: object
-    given: loop.Inputs
+    flats: dict
     images: list
     noted: flags.Flags
 
@@ -39,19 +42,18 @@ def draw(pipe, plan, labels, seed, options, first) -> np.ndarray:
     """
     ops = pipe.ops
     given = loop.inputs(ops, pipe.config, plan, labels, seed, options, first=first)
-    counts, shape = plan.counts, (plan.grid, plan.counts, len(labels), options)
-    if ops.device is None or not counts:
-        return pipe.download(*launch(pipe, plan.grid, counts, options, given))
+    given, shape = packing.pack(given), (plan.grid, plan.counts, len(labels), options)
+    if ops.device is None or not plan.counts:
+        return pipe.download(*launch(pipe, plan.grid, options, given.put(ops)))
     run = pipe.recorded.get(shape)
     if isinstance(run, Run):
         keep(pipe.recorded, shape, run)
         return replay(pipe, run, given)
-    moved = loop.put(ops, given)
-    images = pipe.download(*launch(pipe, plan.grid, counts, options, moved))
+    images = pipe.download(*launch(pipe, plan.grid, options, given.put(ops)))
     if run is None:
         pipe.recorded[shape] = "seen"
     elif run == "seen":
-        run = record(pipe, plan.grid, counts, options, moved)
+        run = record(pipe, plan.grid, options, given)
         same = np.array_equal(replay(pipe, run, given), images)
         keep(pipe.recorded, shape, run if same else "differs")
         if not same:
@@ -74,32 +76,33 @@ def keep(runs, shape, run) -> None:
         runs[oldest] = "seen"
 
 
-def launch(pipe, grid, counts, options, given) -> tuple[list, flags.Flags]:
+def launch(pipe, grid, options, given) -> tuple[list, flags.Flags]:
     """Run the loop and the tokenizer; return images where the backend's arrays live.
 
-    And the words in which is noted what went wrong.
+    given: `sample.Inputs`, there too. And the words in which is noted what went wrong.
     """
-    ops, w, config = pipe.ops, pipe.generator.weights, pipe.config
-    noted = flags.of_run(ops, len(counts))
-    canvas = loop.KINDS[type(config)].new_canvas(ops, config, grid, given)
-    call = ops, w, config, counts, options, given, canvas
-    for _ in loop.decode(*call, noted=noted):
+    ops, w, steps = pipe.ops, pipe.generator.weights, len(given.queries)
+    noted = flags.of_run(ops, steps)
+    for _ in loop.decode(ops, w, pipe.config, options, given, noted=noted):
         pass
+    canvas = given.canvas
     tokens = canvas.reshape(canvas.shape[0], *grid, *canvas.shape[2:])
-    with noted.at(len(counts)):
+    with noted.at(steps):
         return pipe.images(tokens), noted
 
 
-def record(pipe, grid, counts, options, given) -> Run:
-    """Return a run recorded over the inputs `given`, which it keeps."""
+def record(pipe, grid, options, given) -> Run:
+    """Return a recorded run. given: packed, what it reads and later runs will."""
+    flats = {name: pipe.ops.put(flat) for name, flat in given.flats.items()}
+    moved = given.views(flats)
     with pipe.ops.device.record() as recording:
-        images, noted = launch(pipe, grid, counts, options, given)
-    return Run(recording, given, images, noted)
+        images, noted = launch(pipe, grid, options, moved)
+    return Run(recording, flats, images, noted)
 
 
 def replay(pipe, run, given) -> np.ndarray:
-    """Overwrite what a recorded run reads with `given`, and run it again."""
-    for name, array in loop.arrays(given).items():
-        pipe.ops.device.write(getattr(run.given, name), array)
+    """Overwrite what a recorded run reads with `given`, packed, and run it again."""
+    for name, flat in given.flats.items():
+        pipe.ops.device.write(run.flats[name], flat)
     run.recording.replay()
     return pipe.download(run.images, run.noted)

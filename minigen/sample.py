@@ -1,22 +1,26 @@
-"""The one loop: at each step of a plan ask, guide, draw, write, let the model read.
+"""The one loop: at each step of a plan ask, guide, draw, write, and feed it back.
 
-It serves every generator: `minigen.models` says what a model's module gives it.
+It serves every generator: `minigen.models` says what a model's module gives it. Before
+it, `inputs` makes all that a run reads, on the host; `minigen.packing` brings that to
+where the backend's arrays live, at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import checks, flags, plans, rng
+from minigen import checks, flags, packing, plans, rng
 from minigen.equality import digest, same
 from minigen.families import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
 from minigen.models import aim, arinar, arpg, codes, llamagen, mar, masked
 from minigen.models.codes import UNKNOWN
+from minigen.models.masked import Draws
+from minigen.models.watching import tell
 from minigen.options import Options, check_model
 
 __all__ = [
@@ -26,10 +30,11 @@ __all__ = [
     "Inputs",
     "Options",
     "Step",
-    "arrays",
     "decode",
+    "draw_codes",
+    "draw_latents",
     "inputs",
-    "put",
+    "prefill",
     "sample",
     "steps",
 ]
@@ -76,25 +81,24 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """All that a run reads beside the weights, in arrays that are moved there once.
+    """All that a run reads beside the weights.
 
-    key (2) uint32: the words of the seed; images (b): their numbers; positions (n):
-    raster positions in the order of the plan; known_positions (k), known (b k): what is
-    known; ids, rows: what the model is told first; queries: all the indices that its
-    steps ask with, flat, one after the other (`lay_out` of its kind); table: what it
-    reads at every step beside its weights, such as a rotary table, or None. Indices are
-    int64. Where tokens are vectors, known is (b k f) float32. w of the models is 2b, or
-    b without guidance: then nobody needs the unconditional half.
+    key (2) uint32: the words of the seed; prompt: what the model reads before the first
+    question, in turn: pairs of tokens and of what `feed` takes; queries: of each step a
+    `minigen.models.query.Query`; guidance: of each step its weight, None for none;
+    guided: whether the model reads everything twice, with the class and without; room:
+    for how many tokens, the class among them; canvas (b n ..): what is known, and what
+    is written; table: what the model reads at every step beside its weights, such as a
+    rotary table, or None.
     """
 
     key: np.ndarray
-    images: np.ndarray
-    positions: np.ndarray
-    known_positions: np.ndarray
-    known: np.ndarray
-    ids: np.ndarray
-    rows: np.ndarray
-    queries: np.ndarray
+    prompt: tuple
+    queries: tuple
+    guidance: tuple[float | None, ...]
+    guided: bool
+    room: int
+    canvas: np.ndarray
     table: np.ndarray | None = None
 
 
@@ -105,89 +109,110 @@ def inputs(
     model, kind = MODELS[type(config)], KINDS[type(config)]
     options = options or Options()
     labels = checks.labels(labels, config.classes)
-    first = checks.images(first, len(labels))
+    first, b = checks.images(first, len(labels)), len(labels)
     plans.check_plan(plan)
     model.check_plan(config, plan)
-    known = kind.check_known(config, plan, len(labels), known)
-    kind.check_options(options)
+    known = kind.check_known(config, plan, b, known)
     check_model(model, config, options)
-    ids, rows = kind.prompt(model, config, labels, plan, known, options)
-    images = np.arange(first, first + len(labels))
+    guided, k = model.guides(options.guidance), len(plan.known)
+    last = (options.guided_steps or len(plan.groups)) if guided else 0
+    weights = kind.guidance(options, k, plan.counts)
     return Inputs(
         key=np.array(rng.split_seed(seed), np.uint32),
-        images=images,
-        positions=np.array(plan.order, np.int64),
-        known_positions=np.array(plan.known, np.int64),
-        known=known,
-        ids=ids,
-        rows=rows,
-        queries=kind.lay_out(model, config, plan, images, options),
+        prompt=kind.prompt(model, config, labels, plan, known, options),
+        queries=kind.queries(model, config, plan, np.arange(first, first + b), options),
+        guidance=tuple(w if i < last else None for i, w in enumerate(weights)),
+        guided=guided,
+        room=1 + k + len(plan.order),
+        canvas=kind.canvas(config, plan, b, known),
         table=kind.table(model, ops, config, plan.grid),
     )
 
 
-def put(ops, given: Inputs) -> Inputs:
-    """Return the inputs where the backend's arrays live."""
-    return Inputs(**{name: ops.put(array) for name, array in arrays(given).items()})
+def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None):
+    """Draw the tokens of each step, write them on the canvas, and yield them.
 
-
-def arrays(given: Inputs) -> dict:
-    """Return the arrays of the inputs by name, without those that are None."""
-    return {name: array for name, array in vars(given).items() if array is not None}
-
-
-def decode(
-    ops,
-    weights,
-    config,
-    counts,
-    options,
-    given: Inputs,
-    canvas,
-    watch=None,
-    noted=None,
-):
-    """Decode counts[i] tokens in step i, write them on the canvas, and yield them.
-
-    given, canvas (b y*x): where the backend's arrays live, and so is what is yielded:
-    the tokens (b m), the probabilities (b m v) they were drawn from (None where tokens
-    are vectors); and guidance's weight. Nothing here looks into an array, so nothing
-    waits for one either; what is launched depends on the shapes alone. watch: told of
-    the model's "state" before each question, and of what a head that draws tells.
+    given: packed, where the backend's arrays live, and so is what is yielded: the
+    tokens (b m ..), the probabilities (b m v) that they were drawn from (None where
+    tokens are vectors); and guidance's weight. Nothing here looks into an array, so
+    nothing waits for one either; what is launched depends on the shapes alone. watch:
+    told of the model's "state" before each question, and of what a head that draws
+    tells.
 
     noted: of `flags.of_run`: it knows afterwards what went wrong on a device. On the
     host a step whose numbers are not finite raises NotFiniteError.
     """
-    model, kind = MODELS[type(config)], KINDS[type(config)]
-    guided = model.guides(options.guidance)
-    b, n, k = given.images.shape[0], sum(counts), given.known_positions.shape[0]
-    call, table = (ops, weights, config), given.table
-    noted = noted or flags.of_run(ops, len(counts))
-    guided_steps = options.guided_steps or len(counts)
-    decoded, place, tokens = 0, None, None
-    for index, m in enumerate(counts):
+    model, table = MODELS[type(config)], given.table
+    latents = KINDS[type(config)] is masked
+    noted = noted or flags.of_run(ops, len(given.queries))
+    b = given.canvas.shape[0]
+    state = tokens = before = None
+    for index, query in enumerate(given.queries):
         with noted.at(index):
-            if index == 0:
-                state = model.begin(*call, given.ids, given.rows, table, 1 + k + n)
-                state = kind.remember(model, call, state, given)
+            if before is None:
+                state = prefill(ops, weights, config, given)
             else:
                 # the same tokens go to both halves of guidance
-                read = ops.twice(tokens) if guided else tokens
-                state = model.feed(*call, state, read, place.query, table)
-            place = kind.place(config, given, counts, index)
-            decoded += m
+                read = ops.twice(tokens) if given.guided else tokens
+                state = model.feed(ops, weights, config, state, read, before, table)
             if watch is not None:
                 watch("state", state)
-            answer = model.ask(*call, state, place.query, table)
-            weight = None
-            if guided and index < guided_steps:
-                weight = kind.guidance_weight(options, k, decoded, n)
-            # without guidance the conditional half stays as it is
-            answer = answer[:b] if weight is None else answer
-            how = place, given, weight, options, watch
-            tokens, p = kind.draw(model, call, answer, *how)
-            kind.write(ops, canvas, tokens, place)
-        yield tokens, p, 1.0 if weight is None else weight
+            answer = model.ask(ops, weights, config, state, query.asked, table)
+            guidance = given.guidance[index]
+            # without guidance the conditional half is all there is to know
+            answer = answer[:b] if guidance is None else answer
+            draws = Draws(given.key, query.images, query.positions, index)
+            if latents:
+                how = weights, config, options, table, watch
+                tokens, p = draw_latents(ops, answer, guidance, draws, *how), None
+                ops.scatter(given.canvas, tokens, query.positions)
+            else:
+                tokens, p = draw_codes(ops, answer, guidance, draws, options)
+                ops.place(given.canvas, tokens, query.positions)
+            before = query.asked
+        yield tokens, p, 1.0 if guidance is None else guidance
+
+
+def prefill(ops, weights, config, given: Inputs):
+    """Return the state of a model that has read the prompt."""
+    model, table = MODELS[type(config)], given.table
+    (tokens, asked), *rest = given.prompt
+    state = model.begin(ops, weights, config, tokens, asked, table, given.room)
+    for tokens, asked in rest:
+        state = model.feed(ops, weights, config, state, tokens, asked, table)
+    return state
+
+
+def draw_codes(ops, logits, guidance, draws, options):
+    """Draw tokens (b m) from logits; return them and the probabilities (b m v).
+
+    logits: (2b m v), with the class and then without; or (b m v), where guidance is
+    None. draws: `Draws` of images (b) and positions (m).
+    """
+    if guidance is not None:
+        logits = ops.guide(logits, guidance)
+    # a logit of -inf would have no probability, and nobody would see it in them
+    logits = ops.check_finite(logits)
+    p = ops.probabilities(logits, options.temperature, options.top_k, options.top_p)
+    where = draws.key, draws.images, draws.positions, draws.step
+    return ops.draw(p, ops.uniforms(*where, 0)), p
+
+
+def draw_latents(ops, z, guidance, draws, weights, config, options, table, watch=None):
+    """Draw tokens (b m f) by the model's head, from what the outer model said.
+
+    z: (2b m d), with the class and then without; or (b m d), where guidance is None.
+    draws: `Draws` of images (b m) and positions (b m).
+    """
+    b, m = draws.positions.shape
+    tell(watch, "conditions", (draws.step, z))
+    if guidance is None or guidance == 1:
+        # the head takes both halves only if there is something to weigh
+        z, guidance = z[:b], 1.0
+    draws = replace(draws, positions=draws.positions.reshape(b * m))
+    how = options.temperature, table, options.guided_draw, watch
+    tokens = MODELS[type(config)].draw(ops, weights, config, z, draws, guidance, *how)
+    return ops.check_finite(tokens)
 
 
 def steps(
@@ -215,20 +240,19 @@ def steps(
     """
     options = options or Options()
     given = inputs(ops, config, plan, labels, seed, options, known, first)
-    return _steps(ops, weights, config, plan, options, put(ops, given), watch)
+    return _steps(ops, weights, config, plan, options, given, watch)
 
 
 def _steps(ops, weights, config, plan, options, given, watch):
     kind, known_now = KINDS[type(config)], list(plan.known)
-    canvas = kind.new_canvas(ops, config, plan.grid, given)
+    given = packing.pack(given).put(ops)
     noted = flags.of_run(ops, len(plan.counts))
-    call = ops, weights, config, plan.counts, options, given, canvas
-    run = decode(*call, watch, noted)
+    run = decode(ops, weights, config, options, given, watch, noted)
     for index, (tokens, p, weight) in enumerate(run):
         positions = kind.positions(plan.groups[index])
         known_now += plan.groups[index]
         # the canvas will be written again, and the tokens are read by the model
-        picture = kind.show(np.array(ops.get(canvas)), plan.grid, known_now)
+        picture = kind.show(np.array(ops.get(given.canvas)), plan.grid, known_now)
         drawn = np.array(ops.get(tokens)), None if p is None else ops.get(p), weight
         noted.expect_clear()
         yield Step(index, len(plan.groups), positions, *drawn, picture)
@@ -243,12 +267,11 @@ def sample(
     Only the last canvas comes back from where the backend's arrays live.
     """
     options = options or Options()
-    given = put(ops, inputs(ops, config, plan, labels, seed, options, known, first))
-    canvas = KINDS[type(config)].new_canvas(ops, config, plan.grid, given)
+    given = inputs(ops, config, plan, labels, seed, options, known, first)
+    given = packing.pack(given).put(ops)
     noted = flags.of_run(ops, len(plan.counts))
-    call = ops, weights, config, plan.counts, options, given, canvas
-    for _ in decode(*call, noted=noted):
+    for _ in decode(ops, weights, config, options, given, noted=noted):
         pass
-    canvas = ops.get(canvas)
+    canvas = ops.get(given.canvas)
     noted.expect_clear()
     return canvas.reshape(len(canvas), *plan.grid, *canvas.shape[2:])

@@ -6,7 +6,7 @@ Its loop cannot tell: the positions are but numbers that a run reads.
 
 import numpy as np
 
-from minigen import sample
+from minigen import packing, plans, sample
 from minigen.models import masked
 
 KEY = np.zeros(2, np.uint32)
@@ -20,23 +20,19 @@ def run(ops, weights, config, labels, groups, options, numbers, watch=None):
     """
     key, images = numbers
     model, none = sample.MODELS[type(config)], np.empty((len(labels), 0), np.int64)
+    plan = plans.Plan((config.side, config.side), ())
     guided = model.guides(options.guidance)
-    ids, rows = masked.prompt(model, config, labels, None, None, options)
+    weights_of_steps = masked.guidance(options, 0, [g.shape[1] for g in groups])
     given = sample.Inputs(
         key=key,
-        images=images,
-        positions=np.concatenate([positions[0] for positions in groups]),
-        known_positions=none[0],
-        known=np.empty((len(labels), 0, config.features), np.float32),
-        ids=ids,
-        rows=rows,
-        queries=masked.flatten(config, groups, none, images, guided),
+        prompt=masked.prompt(model, config, labels, plan, None, options),
+        queries=masked.queries_of(config, groups, none, images, guided),
+        guidance=tuple(w if guided else None for w in weights_of_steps),
+        guided=guided,
+        room=0,
+        canvas=masked.canvas(config, plan, len(labels), np.empty((0, 0), np.float32)),
         table=model.table(config),
     )
-    given = sample.put(ops, given)
-    grid = config.side, config.side
-    canvas = masked.new_canvas(ops, config, grid, given)
-    counts = tuple(positions.shape[1] for positions in groups)
-    call = ops, weights, config, counts, options, given, canvas, watch
-    for tokens, _, weight in sample.decode(*call):
-        yield np.array(tokens), weight, np.array(canvas)
+    given = packing.pack(given).put(ops)
+    for tokens, _, weight in sample.decode(ops, weights, config, options, given, watch):
+        yield np.array(tokens), weight, np.array(given.canvas)

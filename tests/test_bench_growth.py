@@ -92,11 +92,12 @@ def test_a_token_is_read_at_its_position(ops, position):
     config = growth.enlarged(GPT, position)
     model = weights.model(config)
     cache = growth.state_at(ops, model.weights, config, position)
-    assert cache.length == position - 1
-    assert {array.shape[1] for array in cache.keys + cache.values} == {position}
-    before = [array.copy() for array in cache.keys + cache.values]
+    assert {layer.length for layer in cache.layers} == {position - 1}
+    arrays = [each for layer in cache.layers for each in (layer.keys, layer.values)]
+    assert {array.shape[1] for array in arrays} == {position}
+    before = [array.copy() for array in arrays]
     growth.new_step(ops, model.weights, config, position, cache)()
-    for old, new in zip(before, cache.keys + cache.values, strict=True):
+    for old, new in zip(before, arrays, strict=True):
         assert np.array_equal(old[:, :-1], new[:, :-1])
         assert (old[:, -1] != new[:, -1]).any()
     # the last row is that of the last token but one: the class had the first

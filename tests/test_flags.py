@@ -177,10 +177,10 @@ def test_a_replayed_run_clears_its_words_and_says_which_is_set(device, monkeypat
     pipe = pipeline(CODES["arpg"], "interpreter", device)
     ops, table = pipe.ops, device.put(np.ones((3, 2), np.float32))
 
-    def launch(pipe, grid, counts, options, given):
-        noted = flags.of_run(ops, len(counts))
+    def launch(pipe, grid, options, given):
+        noted = flags.of_run(ops, len(given.queries))
         with noted.at(1):
-            ids = given.images.reshape(1, 1)
+            ids = given.queries[0].images.reshape(1, 1)
             return [ops.check_finite(ops.embed(table, ids))], noted
 
     monkeypatch.setattr(recorded, "launch", launch)

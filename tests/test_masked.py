@@ -11,7 +11,6 @@ from minigen import backends, plans, recorded, sample
 from minigen.checkpoints import Model
 from minigen.errors import InputError, ShapeError
 from minigen.families import FAMILIES, ArinarConfig, KlConfig, MarConfig, VqConfig
-from minigen.models import masked
 from minigen.pipeline import GREY, Pipeline, check_fit
 from minigen.sample import Options
 from tests.models.stand_in import stand_in
@@ -226,6 +225,4 @@ def test_a_recorded_run_is_the_run(model):
     numpy_pipe = pipeline(model, "numpy")
     expected = numpy_pipe.decode(latents).astype(int)
     assert (abs(images.astype(int) - expected) <= 1).all()
-    assert masked.place(config, given, plan.counts, 0).positions.tolist() == [
-        [0, 1, 2, 3]
-    ]
+    assert given.queries[0].positions.tolist() == [[0, 1, 2, 3]]

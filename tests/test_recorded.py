@@ -54,9 +54,10 @@ def device():
 def quick(monkeypatch):
     """Let a run be a single kernel: what is recorded when is all the same."""
 
-    def launch(pipe, grid, counts, options, given):
-        images = pipe.ops.uniforms(given.key, given.images, given.positions, 0, 0)
-        return [images], flags.of_run(pipe.ops, len(counts))
+    def launch(pipe, grid, options, given):
+        first = given.queries[0]
+        images = pipe.ops.uniforms(given.key, first.images, first.positions, 0, 0)
+        return [images], flags.of_run(pipe.ops, len(given.queries))
 
     monkeypatch.setattr(recorded, "launch", launch)
 

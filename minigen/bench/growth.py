@@ -25,6 +25,7 @@ from minigen.checkpoints.names import manifest
 from minigen.checks import choice
 from minigen.errors import InputError
 from minigen.families import PRESETS, AimConfig, GptConfig, module_of
+from minigen.models.kv_cache import KVCache
 from minigen.sample import Options
 
 POSITIONS = (16, 256, 1024, 4096)
@@ -148,7 +149,7 @@ def state_at(ops, weights, config, position: int):
     """
     model = module_of(config)
     none = np.empty((1, 0), np.int64)
-    ids, rows = model.prompt(config, [0], none[0], none)
+    ((ids, rows),) = model.prompt(config, [0], none[0], none)
     table = model.rotary_table(ops, config)
     table = table if table is None else ops.put(table)
     given = ops.put(ids), ops.put(rows), table
@@ -157,12 +158,14 @@ def state_at(ops, weights, config, position: int):
         return state
     stand_ins = np.random.default_rng(position)
 
-    def fill(arrays):
-        shapes = [array.shape for array in arrays]
-        return tuple(ops.put(stand_ins.random(s, np.float32) - 0.5) for s in shapes)
+    def fill(array):
+        return ops.put(stand_ins.random(array.shape, np.float32) - 0.5)
 
-    filled = {"keys": fill(state.keys), "values": fill(state.values)}
-    return replace(state, **filled, length=position - 1)
+    layers = tuple(
+        KVCache(fill(layer.keys), fill(layer.values), position - 1)
+        for layer in state.layers
+    )
+    return replace(state, layers=layers)
 
 
 def new_step(ops, weights, config, position: int, state) -> Callable[[], None]:

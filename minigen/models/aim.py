@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minigen.models import mamba
+from minigen.models.codes import one_by_one
 from minigen.models.mamba import EPS
 from minigen.models.watching import tell
 from minigen.plans import check_raster, check_trained
@@ -77,32 +78,24 @@ def table_rows(positions, options):
 
 
 def prompt(config, labels, rows, known, guided=True):
-    """Return ids and rows (1+k w) of what the model is told first, one row a token.
+    """Return what the model reads first: 1+k pairs of ids and rows (w 1), in turn.
 
     labels: b classes; known (b k): the tokens at rows (k) of the position table. The
-    first b of the w columns are told the class, the next b that there is no condition.
+    first b of the w rows are told the class, the next b that there is no condition.
     The class itself has no position: its row is never looked at.
     """
-    first = np.array([*labels, *[config.no_class_id] * len(labels)])[None]
-    ids = np.concatenate([first, np.tile(np.transpose(known), (1, 2))])
-    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
-    return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
+    return one_by_one([*labels, *[config.no_class_id] * len(labels)], rows, known)
 
 
 def begin(ops, weights, config, ids, rows, table, capacity):
-    """Return the memory of a model that has read the class and what is known.
+    """Return the memory of a model that has read the class: ids (b 1) int64.
 
-    ids, rows (1+k b) int64: of `prompt`. No capacity is needed, and there is no table.
+    Nothing else is needed: no position, no table, no room.
     """
-    n, b = ids.shape
-    given = condition(ops, weights, config, ids[:1].reshape(b, 1))
-    states = new_states(ops, config, b)
+    given = condition(ops, weights, config, ids)
+    states = new_states(ops, config, ids.shape[0])
     last = read(ops, weights, config, given.first, given, states)
-    memory = Memory(given, states, last)
-    for i in range(1, n):
-        now = (a[i : i + 1].reshape(b, 1) for a in (ids, rows))
-        memory = feed(ops, weights, config, memory, *now, table)
-    return memory
+    return Memory(given, states, last)
 
 
 def feed(ops, weights, config, memory, ids, rows, table):

@@ -10,25 +10,24 @@ Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from minigen.models.kv_cache import Causal, KVCache, new_caches
 from minigen.models.watching import tell, tell_linear
 
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """What the self-decoder has read so far. Arrays (b n h e) with room for n tokens.
+    """What the self-decoder has read so far.
 
-    The first `length` tokens are valid. Keys are already rotated to their positions.
+    layers: a KVCache of each of its layers; shared: the one that all layers of the
+    cross-decoder read.
     """
 
-    keys: tuple
-    values: tuple
-    shared_keys: object
-    shared_values: object
-    length: int
+    layers: tuple[KVCache, ...]
+    shared: KVCache
 
 
 def guides(guidance):
@@ -52,7 +51,7 @@ def table_rows(positions, options=None):
 
 
 def prompt(config, labels, rows, known, guided=True):
-    """Return ids and rows (w 1+k) of what the model is told first.
+    """Return what the model reads first: one pair of ids and rows (w 1+k).
 
     labels: b classes; known (b k): the tokens at rows (k) of the rotary table. The
     first b of the w rows are told the class, and the next b, if guided, that there is
@@ -63,19 +62,14 @@ def prompt(config, labels, rows, known, guided=True):
         first, known = first + [config.no_class_id] * len(labels), _twice(known)
     ids = np.concatenate([np.array(first)[:, None], known], axis=1)
     rows = np.concatenate([[0], np.asarray(rows, np.int64)])
-    return ids, np.ascontiguousarray(np.broadcast_to(rows, ids.shape))
+    return ((ids, np.ascontiguousarray(np.broadcast_to(rows, ids.shape))),)
 
 
 def new_cache(ops, config, batch, capacity):
     """Return an empty cache with room for `capacity` tokens (the class is one)."""
     shape = (batch, capacity, config.heads, config.head_size)
-    return Cache(
-        keys=tuple(ops.empty(shape) for _ in range(config.half)),
-        values=tuple(ops.empty(shape) for _ in range(config.half)),
-        shared_keys=ops.empty(shape),
-        shared_values=ops.empty(shape),
-        length=0,
-    )
+    *layers, shared = new_caches(ops, config.half + 1, shape)
+    return Cache(tuple(layers), shared)
 
 
 def begin(ops, weights, config, ids, rows, table, capacity):
@@ -90,27 +84,9 @@ def feed(ops, weights, config, cache, ids, rows, table, watch=None):
     ids, rows (b n) int64: rows of the embedding table and of the rotary table. The
     tokens of one call see each other in both directions, and everything read before.
     """
-    layer_keys, layer_values = [], []
-
-    def attend(layer):
-        def attend_cache(q, k, v):
-            keys = ops.append(cache.keys[layer], k, cache.length)
-            values = ops.append(cache.values[layer], v, cache.length)
-            layer_keys.append(keys)
-            layer_values.append(values)
-            return ops.attention(q, keys, values, cache.length + ids.shape[1])
-
-        return attend_cache
-
-    k, v = read(ops, weights, config, ids, rows, table, attend, watch)
-    return replace(
-        cache,
-        keys=tuple(layer_keys),
-        values=tuple(layer_values),
-        shared_keys=ops.append(cache.shared_keys, k, cache.length),
-        shared_values=ops.append(cache.shared_values, v, cache.length),
-        length=cache.length + ids.shape[1],
-    )
+    caches = cache.layers
+    layers, k, v = read(ops, weights, config, ids, rows, table, caches, watch)
+    return Cache(layers, cache.shared.append(ops, k, v))
 
 
 def ask(ops, weights, config, cache, rows, table, watch=None):
@@ -118,11 +94,7 @@ def ask(ops, weights, config, cache, rows, table, watch=None):
 
     Queries see everything the cache holds and never each other.
     """
-
-    def attend(q):
-        return ops.attention(q, cache.shared_keys, cache.shared_values, cache.length)
-
-    return answer(ops, weights, config, rows, table, attend, watch)
+    return answer(ops, weights, config, rows, table, cache.shared, watch)
 
 
 def forward(ops, weights, config, tokens, labels, order, table, watch=None):
@@ -133,16 +105,10 @@ def forward(ops, weights, config, tokens, labels, order, table, watch=None):
     """
     arranged = arrange(config, tokens, labels, order)
     ids, content_rows, query_rows = (ops.put(array) for array in arranged)
-
-    def attend_content(layer):
-        return ops.attention_causal
-
-    k, v = read(ops, weights, config, ids, content_rows, table, attend_content, watch)
-
-    def attend_queries(q):
-        return ops.attention_causal(q, k, v)
-
-    return answer(ops, weights, config, query_rows, table, attend_queries, watch)
+    causal = (Causal(),) * config.half
+    _, k, v = read(ops, weights, config, ids, content_rows, table, causal, watch)
+    shared = Causal(k, v)
+    return answer(ops, weights, config, query_rows, table, shared, watch)
 
 
 def loss(ops, weights, config, tokens, labels, order, table):
@@ -177,11 +143,13 @@ def rotary_table(ops, config, grid=None):
     return ops.rope_table(rows, columns, config.head_size, config.rope_base)
 
 
-def read(ops, weights, config, ids, rows, table, attend, watch=None):
-    """Run the self-decoder and return the shared keys and values (b n h e).
+def read(ops, weights, config, ids, rows, table, caches, watch=None):
+    """Run the self-decoder over tokens: ids, rows (b n).
 
-    attend(layer) gives the attention of that layer, a function of q, k, v.
+    caches: of each layer a `KVCache` or a `Causal`. Returns these, once they hold the
+    tokens too, and the shared keys and values (b n h e).
     """
+    grown = []
     x = ops.embed(weights["embeddings"], ids)
     tell(watch, "embed", x)
     for i, w in enumerate(weights["self"]):
@@ -189,7 +157,8 @@ def read(ops, weights, config, ids, rows, table, attend, watch=None):
         q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
         k = ops.rope2d(_heads(config, ops.linear(a, w["to_k"])), table, rows)
         v = _heads(config, ops.linear(a, w["to_v"]))
-        o = _merge(config, attend(i)(q, k, v))
+        grown.append(caches[i].append(ops, k, v))
+        o = _merge(config, grown[i].read(ops, q))
         tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)
         x = feed_forward(ops, config, x, w)
@@ -200,16 +169,20 @@ def read(ops, weights, config, ids, rows, table, attend, watch=None):
     tell(watch, "mid_norm", m)
     tell(watch, "shared_k_prerope", k)
     tell(watch, "shared_v", v)
-    return ops.rope2d(_heads(config, k), table, rows), _heads(config, v)
+    k = ops.rope2d(_heads(config, k), table, rows)
+    return tuple(grown), k, _heads(config, v)
 
 
-def answer(ops, weights, config, rows, table, attend, watch=None):
-    """Run the cross-decoder over position-only queries and return logits (b m v)."""
+def answer(ops, weights, config, rows, table, shared, watch=None):
+    """Run the cross-decoder over position-only queries and return logits (b m v).
+
+    shared: the `KVCache` or `Causal` of the shared keys and values.
+    """
     u = ops.embed(weights["embeddings"], ops.full(rows.shape, config.mask_id))
     for i, w in enumerate(weights["cross"]):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
-        o = _merge(config, attend(q))
+        o = _merge(config, shared.read(ops, q))
         tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
         u = ops.linear(o, w["proj"], residual=u)
         u = feed_forward(ops, config, u, w)

@@ -1,37 +1,19 @@
-"""A run of a model whose tokens are numbers of a codebook: what is drawn, and how.
+"""Tokens that are numbers of a codebook: those of ARPG, LlamaGen and AiM.
 
-The loop in `minigen.sample` calls these functions for ARPG, LlamaGen and AiM, and those
-of the same names in `minigen.models.masked` for models whose tokens are vectors.
+What a run reads, and how its canvas looks. `minigen.models.masked` has functions of the
+same names for models whose tokens are vectors.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from minigen import checks, plans
 from minigen.errors import InputError
+from minigen.models.query import Query
 
 UNKNOWN = -1
 """What a canvas holds where no token is known yet."""
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Where a step asks: int64, where the other arrays live.
-
-    query (w m): rows of the model's table; positions (m): of the raster; step: of the
-    run.
-    """
-
-    query: object
-    positions: object
-    step: int
-
-
-def check_options(options):
-    """Raise InputError for ways of drawing that codes cannot be drawn in: none."""
 
 
 def check_known(config, plan, b, known):
@@ -53,16 +35,48 @@ def check_known(config, plan, b, known):
 
 
 def prompt(model, config, labels, plan, known, options):
-    """Return ids and rows of what the model is told first: its `prompt`."""
+    """Return what the model reads first: pairs of ids and rows (w n), in turn."""
     rows = model.table_rows(plan.known, options)
     return model.prompt(config, labels, rows, known, model.guides(options.guidance))
 
 
-def lay_out(model, config, plan, images, options):
-    """Return the rows (w m) of the table that each step asks for, flat, one by one."""
+def one_by_one(classes, rows, known):
+    """Return pairs of ids and rows (w 1): the classes (w) at row 0, then what is known.
+
+    known (b k): tokens at rows (k) of the model's table; w is a multiple of b. On the
+    host, int64.
+
+    >>> [(i.tolist(), r.tolist()) for i, r in one_by_one([7, 9], [4], [[1]])]
+    [([[7], [9]], [[0], [0]]), ([[1], [1]], [[4], [4]])]
+    """
+    known = np.asarray(known, np.int64)
+    known = np.tile(known, (len(classes) // len(known), 1))
+    ids = np.concatenate([np.array(classes, np.int64)[:, None], known], axis=1)
+    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
+    return tuple(
+        (ids[:, [i]], np.full((len(ids), 1), row)) for i, row in enumerate(rows)
+    )
+
+
+def queries(model, config, plan, images, options):
+    """Return a `Query` for each step: every half of guidance asks for the same rows."""
     w = len(images) * (2 if model.guides(options.guidance) else 1)
-    asked = [np.tile(model.table_rows(g, options), w) for g in plan.groups]
-    return np.concatenate([*asked, np.empty(0, np.int64)])
+    return tuple(
+        Query(
+            np.tile(model.table_rows(group, options), (w, 1)), positions(group), images
+        )
+        for group in plan.groups
+    )
+
+
+def guidance(options, known, counts):
+    """Return the guidance of steps that draw `counts` tokens: of each a number.
+
+    known: how many tokens are known from the first, which changes nothing.
+    """
+    schedule, value, n = options.guidance_schedule, options.guidance, sum(counts)
+    decoded = np.cumsum(counts).tolist()
+    return [plans.guidance_weight(schedule, value, d, n) for d in decoded]
 
 
 def table(model, ops, config, grid):
@@ -70,52 +84,12 @@ def table(model, ops, config, grid):
     return model.rotary_table(ops, config, grid)
 
 
-def place(config, given, counts, index):
-    """Return the `Place` of step `index` of a run over `given`, `sample.Inputs`."""
-    m, decoded = counts[index], sum(counts[:index])
-    w = given.queries.shape[0] // given.positions.shape[0]
-    positions = given.positions[decoded : decoded + m]
-    query = given.queries[w * decoded : w * (decoded + m)].reshape(w, m)
-    return Place(query, positions, index)
-
-
-def remember(model, call, state, given):
-    """Return the state once it holds what is known: the prompt held that too."""
-    return state
-
-
-def guidance_weight(options, known, decoded, n):
-    """Return the guidance of the step that brings `decoded` of n unknown tokens."""
-    return plans.guidance_weight(
-        options.guidance_schedule, options.guidance, decoded, n
-    )
-
-
-def draw(model, call, logits, place, given, weight, options, watch=None):
-    """Draw tokens (b m) from logits (w m v), and return the probabilities (b m v) too.
-
-    weight: of guidance, None for none, and then the logits are (b m v).
-    """
-    ops = call[0]
-    logits = logits if weight is None else ops.guide(logits, weight)
-    # a logit of -inf would have no probability, and nobody would see it in them
-    logits = ops.check_finite(logits)
-    p = ops.probabilities(logits, options.temperature, options.top_k, options.top_p)
-    where = given.key, given.images, place.positions, place.step, 0
-    return ops.draw(p, ops.uniforms(*where)), p
-
-
-def new_canvas(ops, config, grid, given):
-    """Return a canvas (b n) on which nothing stands but what is known."""
-    canvas = ops.full((given.images.shape[0], grid[0] * grid[1]), UNKNOWN)
-    if given.known_positions.shape[0]:
-        ops.place(canvas, given.known, given.known_positions)
-    return canvas
-
-
-def write(ops, canvas, tokens, place):
-    """Write tokens (b m) on the canvas (b n)."""
-    ops.place(canvas, tokens, place.positions)
+def canvas(config, plan, b, known):
+    """Return the canvas (b n) of b images: UNKNOWN, but for what is known."""
+    rows, columns = plan.grid
+    made = np.full((b, rows * columns), UNKNOWN, np.int64)
+    made[:, list(plan.known)] = known
+    return made
 
 
 def positions(group):

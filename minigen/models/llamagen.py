@@ -10,11 +10,13 @@ autoregressive/models/gpt.py and generate.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from minigen.errors import InputError
+from minigen.models.codes import one_by_one
+from minigen.models.kv_cache import Causal, KVCache, new_caches
 from minigen.models.watching import tell, tell_linear
 from minigen.plans import check_raster
 
@@ -23,15 +25,12 @@ from minigen.plans import check_raster
 class Cache:
     """What the decoder has read so far, and what it makes of the last token.
 
-    keys, values: of each layer, arrays (b n r e) with room for n tokens, of which the
-    first `length` are valid; keys are already rotated to their positions. last (b 1 d):
-    what the last layer gave for the token read last.
+    layers: a KVCache of each layer; last (b 1 d): what the last layer gave for the
+    token read last.
     """
 
-    keys: tuple
-    values: tuple
-    last: object
-    length: int
+    layers: tuple[KVCache, ...]
+    last: object = None
 
 
 def guides(guidance):
@@ -60,49 +59,35 @@ def table_rows(positions, options=None):
 
 
 def prompt(config, labels, rows, known, guided=True):
-    """Return ids and rows (1+k w) of what the model is told first, one row a token.
+    """Return what the model reads first: 1+k pairs of ids and rows (w 1), in turn.
 
     labels: b classes; known (b k): the tokens at rows (k) of the rotary table. The
-    first b of the w columns are told the class, and the next b, if guided, that there
-    is no condition.
+    first b of the w rows are told the class, and the next b, if guided, that there is
+    no condition.
     """
     if guided and not config.no_class:
         raise InputError(
             "this model was trained without dropping classes, so it knows no guidance; "
             "ask for guidance 1"
         )
-    halves = 2 if guided else 1
-    first = np.array([*labels, *[config.no_class_id] * len(labels)])
-    first = first[None, : halves * len(labels)]
-    ids = np.concatenate([first, np.tile(np.transpose(known), (1, halves))])
-    rows = np.concatenate([[0], np.asarray(rows, np.int64)])
-    return ids, np.ascontiguousarray(np.broadcast_to(rows[:, None], ids.shape))
+    none = [config.no_class_id] * len(labels) if guided else []
+    return one_by_one([*labels, *none], rows, known)
 
 
 def new_cache(ops, config, batch, capacity):
     """Return an empty cache with room for `capacity` tokens (the class is one)."""
     shape = (batch, capacity, config.key_heads, config.head_size)
-    return Cache(
-        keys=tuple(ops.empty(shape) for _ in range(config.layers)),
-        values=tuple(ops.empty(shape) for _ in range(config.layers)),
-        last=None,
-        length=0,
-    )
+    return Cache(new_caches(ops, config.layers, shape))
 
 
 def begin(ops, weights, config, ids, rows, table, capacity):
-    """Return the cache of a decoder that has read the class and what is known.
+    """Return the cache of a decoder that has read the class: ids, rows (b 1) int64.
 
-    ids, rows (1+k b) int64: of `prompt`; capacity: as for `new_cache`.
+    capacity: as for `new_cache`.
     """
-    n, b = ids.shape
-    cache = new_cache(ops, config, b, capacity)
-    x = ops.embed(weights["classes"], ids[:1].reshape(b, 1))
-    cache = _read(ops, weights, config, cache, x, rows[:1].reshape(b, 1), table)
-    for i in range(1, n):
-        now = (a[i : i + 1].reshape(b, 1) for a in (ids, rows))
-        cache = feed(ops, weights, config, cache, *now, table)
-    return cache
+    cache = new_cache(ops, config, ids.shape[0], capacity)
+    x = ops.embed(weights["classes"], ids)
+    return _read(ops, weights, config, cache, x, rows, table)
 
 
 def feed(ops, weights, config, cache, ids, rows, table):
@@ -137,11 +122,8 @@ def forward(ops, weights, config, tokens, labels, table, watch=None):
         ops.embed(weights["embeddings"], ops.put(np.ascontiguousarray(tokens))),
     )
     tell(watch, "embed", x)
-
-    def attend(layer):
-        return ops.attention_causal
-
-    x = _decode(ops, weights, config, x, ops.put(rows), table, attend, watch)
+    causal = (Causal(),) * config.layers
+    _, x = _decode(ops, weights, config, x, ops.put(rows), table, causal, watch)
     return _answer(ops, weights, config, x, watch)
 
 
@@ -162,25 +144,13 @@ def rotary_table(ops, config, grid=None):
 
 def _read(ops, weights, config, cache, x, rows, table):
     # x (b 1 d), rows (b 1): keys and values of all layers get a row more
-    layer_keys, layer_values = [], []
-    length = cache.length + x.shape[1]
-
-    def attend(layer):
-        def attend_cache(q, k, v):
-            layer_keys.append(ops.append(cache.keys[layer], k, cache.length))
-            layer_values.append(ops.append(cache.values[layer], v, cache.length))
-            return ops.attention(q, layer_keys[-1], layer_values[-1], length)
-
-        return attend_cache
-
-    last = _decode(ops, weights, config, x, rows, table, attend)
-    keys, values = tuple(layer_keys), tuple(layer_values)
-    return replace(cache, keys=keys, values=values, last=last, length=length)
+    return Cache(*_decode(ops, weights, config, x, rows, table, cache.layers))
 
 
-def _decode(ops, weights, config, x, rows, table, attend, watch=None):
-    # all layers: (b n d) to (b n d); attend(layer) gives a function of q, k, v
+def _decode(ops, weights, config, x, rows, table, caches, watch=None):
+    # all layers: (b n d) to (b n d); of each a `KVCache` or a `Causal`, which grow
     b, n, d = x.shape
+    grown = []
     queries = (b, n, config.heads, config.head_size)
     keys = (b, n, config.key_heads, config.head_size)
     for i, w in enumerate(weights["layers"]):
@@ -189,7 +159,8 @@ def _decode(ops, weights, config, x, rows, table, attend, watch=None):
         q = ops.rope2d(ops.linear(a, to_q).reshape(queries), table, rows)
         k = ops.rope2d(ops.linear(a, to_k).reshape(keys), table, rows)
         v = ops.linear(a, to_v).reshape(keys)
-        o = attend(i)(q, k, v).reshape(b, n, d)
+        grown.append(caches[i].append(ops, k, v))
+        o = grown[i].read(ops, q).reshape(b, n, d)
         tell_linear(watch, f"layer{i}_qkv", ops, a, w["qkv"])
         tell_linear(watch, f"layer{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)
@@ -198,7 +169,7 @@ def _decode(ops, weights, config, x, rows, table, attend, watch=None):
         tell_linear(watch, f"layer{i}_ffn", ops, h, w["down"])
         x = ops.linear(h, w["down"], residual=x)
         tell(watch, f"layer{i}_out", x)
-    return x
+    return tuple(grown), x
 
 
 def _parts(config, qkv):

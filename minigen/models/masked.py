@@ -2,8 +2,8 @@
 
 Tokens are vectors of features here, not numbers of a codebook. ARINAR and MAR have all
 of this in common, and each a head of its own that draws: `draw` of their modules. The
-loop in `minigen.sample` calls what comes before `draw`, and functions of the same names
-in `minigen.models.codes` for the other models.
+run itself is `minigen.sample`; `minigen.models.codes` has functions of the same names
+for the other models.
 
 Source: arXiv 2406.11838 (MAR), section 3.4; Qinyu-Allen-Zhao/Arinar backbone/mar.py
 ::sample_tokens.
@@ -11,7 +11,6 @@ Source: arXiv 2406.11838 (MAR), section 3.4; Qinyu-Allen-Zhao/Arinar backbone/ma
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 from minigen import checks
 from minigen.errors import InputError
 from minigen.models import mae
-from minigen.models.watching import tell
+from minigen.models.query import Query
 from minigen.plans import check_trained
 
 
@@ -38,15 +37,6 @@ class Draws:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """Where a step asks and draws: its query, its draws, its positions (b m) int64."""
-
-    query: mae.Query
-    draws: Draws
-    positions: object
-
-
-@dataclass(frozen=True, eq=False)
 class Memory:
     """What a run knows: rows (w n d), all that the encoder may read, once it is known.
 
@@ -54,16 +44,6 @@ class Memory:
     """
 
     rows: object
-
-
-def check_options(options):
-    """Raise InputError for ways of drawing that vectors cannot be drawn in."""
-    if options.top_k or options.top_p != 1:
-        raise InputError(
-            f"top_k {options.top_k} and top_p {options.top_p} choose among the codes "
-            "of a codebook; this model's tokens are vectors: leave them at 0 and 1, "
-            "and give a temperature"
-        )
 
 
 def check_plan(config, plan):
@@ -95,36 +75,44 @@ def guides(guidance):
 
 
 def prompt(model, config, labels, plan, known, options):
-    """Return what the model is told first, on the host: classes (w 1), all rows (w n).
+    """Return what the model reads first, on the host, in turn.
 
-    What is known it is told by `remember`.
+    The classes (w 1) with all rows (w n), then, if anything is known, those tokens
+    (w k f) with a `mae.Query` of their rows.
     """
-    return _prompt(config, labels, model.guides(options.guidance))
-
-
-def lay_out(model, config, plan, images, options):
-    """Return all indices of a run, flat: those of `query` for each step in turn."""
-    groups = [np.tile(g, (len(images), 1)) for g in plan.groups]
-    known = np.tile(np.array(plan.known, np.int64), (len(images), 1))
-    return flatten(config, groups, known, images, model.guides(options.guidance))
-
-
-def flatten(config, groups, known, images, guided):
-    """Return all indices of a run whose images may ask in orders of their own.
-
-    groups: of each step the positions (b m); known (b k), images (b). What is known
-    comes first: rows (w k), positions (b k). Then the steps: `indices`, and whose image
-    each of the b m rows is. All on the host, int64.
-    """
+    guided = model.guides(options.guidance)
+    first = _prompt(config, labels, guided)
+    if not plan.known:
+        return (first,)
     times = 2 if guided else 1
-    parts = [np.tile(known + config.buffer, (times, 1)), known]
+    rows = np.array(plan.known, np.int64) + config.buffer
+    rows = np.tile(rows, (times * len(labels), 1))
+    return first, (np.tile(known, (times, 1, 1)), mae.Query(None, rows, None, None))
+
+
+def queries(model, config, plan, images, options):
+    """Return a `Query` for each step: all images ask for the same positions."""
+    b, guided = len(images), model.guides(options.guidance)
+    groups = [np.tile(np.array(g, np.int64), (b, 1)) for g in plan.groups]
+    known = np.tile(np.array(plan.known, np.int64), (b, 1))
+    return queries_of(config, groups, known, images, guided)
+
+
+def queries_of(config, groups, known, images, guided):
+    """Return a `Query` for each step of a run whose images may each ask for others.
+
+    groups: of each step the positions (b m); known (b k), images (b). All on the host,
+    int64.
+    """
+    times, made = 2 if guided else 1, []
+    everywhere = _everywhere(config, times * len(images))
     for positions in groups:
         # by image and position, whatever the order they were planned in
         positions = np.sort(positions, axis=1)
-        parts += indices(config, known, positions, times)
-        parts.append(np.repeat(images, positions.shape[1]))
+        asked = mae.Query(*indices(config, known, positions, times), everywhere)
+        made.append(Query(asked, positions, np.repeat(images, positions.shape[1])))
         known = np.concatenate([known, positions], axis=1)
-    return np.concatenate([part.reshape(-1) for part in parts]).astype(np.int64)
+    return tuple(made)
 
 
 def indices(config, known, positions, times=1):
@@ -144,38 +132,12 @@ def table(model, ops, config, grid):
     return model.table(config)
 
 
-def place(config, given, counts, index):
-    """Return the `Place` of step `index` of a run over `given`, `sample.Inputs`."""
-    (b,), w, m = given.images.shape, given.ids.shape[0], counts[index]
-    known = given.known_positions.shape[0]
-    at = (w + b) * known
-    for count in counts[:index]:
-        at += w * (config.buffer + known + 2 * count) + b * count
-        known += count
-    shapes = (w, config.buffer + known), (w, m), (w, m), (b * m,)
-    read, rows, positions, images = _cut(given.queries, at, shapes)
-    query = mae.Query(read, rows, positions, given.rows)
-    ours = positions[:b]
-    draws = Draws(given.key, images, ours.reshape(b * m), index)
-    return Place(query, draws, ours)
-
-
 def begin(ops, weights, config, ids, rows, table=None, capacity=None):
     """Return the memory of a run that knows nothing but classes: of `prompt`.
 
     table, capacity: what other models need; this one needs neither.
     """
     return Memory(mae.begin(ops, weights, config, ids, rows))
-
-
-def remember(model, call, memory, given):
-    """Return the memory once it holds what is known: sample.Inputs.known (b k f)."""
-    known, w = given.known, given.ids.shape[0]
-    if not known.shape[1]:
-        return memory
-    rows, _ = _known(given)
-    tokens = known if len(known) == w else call[0].twice(known)
-    return feed(*call, memory, tokens, mae.Query(None, rows, None, None))
 
 
 def ask(ops, weights, config, memory, query, table=None, watch=None):
@@ -194,48 +156,27 @@ def feed(ops, weights, config, memory, tokens, query, table=None):
     return Memory(ops.scatter(memory.rows, new, query.rows))
 
 
-def guidance_weight(options, known, decoded, n):
-    """Return the guidance of the step that brings `decoded` of n unknown tokens.
+def guidance(options, known, counts):
+    """Return the guidance of steps that draw `counts` tokens: of each a number.
 
     known: how many were known from the first. linear rises, and would be the full
     guidance one token after the last: in the original one token is always counted as
     left. In float32, as there.
     """
-    guidance = np.float32(options.guidance)
+    value, n = np.float32(options.guidance), known + sum(counts)
     if options.guidance_schedule == "constant":
-        return float(guidance)
-    n, decoded = known + n, min(known + decoded, known + n - 1)
-    share = (guidance - np.float32(1)) * np.float32(decoded) / np.float32(n)
-    return float(np.float32(1) + share)
+        return [float(value)] * len(counts)
+    decoded = [min(known + d, n - 1) for d in np.cumsum(counts).tolist()]
+    one = np.float32(1)
+    return [float(one + (value - one) * np.float32(d) / np.float32(n)) for d in decoded]
 
 
-def draw(model, call, z, place, given, weight, options, watch=None):
-    """Draw tokens (b m f), given what the outer model said z (w m d): by the head.
-
-    weight: of guidance, None for none, and then z is (b m d). There are no
-    probabilities to return beside them.
-    """
-    tell(watch, "conditions", (place.draws.step, z))
-    if weight is None or weight == 1:
-        # the head takes both halves only if there is something to weigh
-        z, weight = z[: len(place.positions)], 1.0
-    heat, way = options.temperature, options.guided_draw
-    how = place.draws, weight, heat, given.table, way, watch
-    return call[0].check_finite(model.draw(*call, z, *how)), None
-
-
-def new_canvas(ops, config, grid, given):
-    """Return a canvas (b n f) of zeros, on which nothing stands but what is known."""
-    b, n = given.images.shape[0], grid[0] * grid[1]
-    canvas = ops.zeros((b, n, config.features))
-    if given.known.shape[1]:
-        canvas = ops.scatter(canvas, given.known, _known(given)[1])
-    return canvas
-
-
-def write(ops, canvas, tokens, place):
-    """Write tokens (b m f) on the canvas (b n f)."""
-    ops.scatter(canvas, tokens, place.positions)
+def canvas(config, plan, b, known):
+    """Return the canvas (b n f) of b images: zeros, but for what is known."""
+    rows, columns = plan.grid
+    made = np.zeros((b, rows * columns, config.features), np.float32)
+    made[:, list(plan.known)] = known
+    return made
 
 
 def positions(group):
@@ -299,21 +240,8 @@ def _prompt(config, labels, guided):
     labels = np.asarray(labels, np.int64)
     if guided:
         labels = np.concatenate([labels, np.full_like(labels, -1)])
-    everywhere = np.arange(config.buffer + config.tokens)
-    return mae.class_rows(config, labels), np.tile(everywhere, (len(labels), 1))
+    return mae.class_rows(config, labels), _everywhere(config, len(labels))
 
 
-def _known(given):
-    # rows (w k) and positions (b k) of what is known
-    (b, k), w = given.known.shape[:2], given.ids.shape[0]
-    return _cut(given.queries, 0, ((w, k), (b, k)))
-
-
-def _cut(flat, at, shapes):
-    # arrays of these shapes that lie one after the other from `at`
-    parts = []
-    for shape in shapes:
-        end = at + math.prod(shape)
-        parts.append(flat[at:end].reshape(shape))
-        at = end
-    return parts
+def _everywhere(config, w):
+    return np.tile(np.arange(config.buffer + config.tokens), (w, 1))

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.errors import InputError
-from minigen.models import token_flow
+from minigen.models import kv_cache, token_flow
+from minigen.models.kv_cache import Causal
 from minigen.models.layers import split_columns
 from minigen.models.watching import tell
 
@@ -71,12 +72,10 @@ def condition(ops, w, config, z):
 
 
 def new_caches(ops, config, b):
-    """Return empty caches of b rows: keys and values of every layer."""
+    """Return an empty `KVCache` of b rows for every layer."""
     size = config.inner_width // config.inner_heads
     shape = b, config.groups, config.inner_heads, size
-    return tuple(
-        (ops.empty(shape), ops.empty(shape)) for _ in range(config.inner_layers)
-    )
+    return kv_cache.new_caches(ops, config.inner_layers, shape)
 
 
 def forward(ops, w, config, x, z, watch=None):
@@ -92,45 +91,38 @@ def forward(ops, w, config, x, z, watch=None):
         before = ops.gather(x, ops.put(_every(b, n - 1)))
         h = ops.concat(h, ops.linear(before, **w["features"]))
     h = _placed(ops, w, h, ops.put(_every(b, n)))
-
-    def attend(layer):
-        return ops.attention_causal
-
-    return answer(ops, w, config, read(ops, w, config, h, given, attend, watch), given)
+    causal = (Causal(),) * config.inner_layers
+    h, _ = read(ops, w, config, h, given, causal, watch)
+    return answer(ops, w, config, h)
 
 
 def step(ops, w, config, x, i, given, caches):
     """Return the mixtures (b 1 ..) of group i, and the caches that hold what it read.
 
-    x (b 1 f): the group before it, None where i is 0.
+    x (b 1 f): the group before it, None where i is 0; caches: of each layer a KVCache.
     """
     h = given.first if i == 0 else ops.linear(x, **w["features"])
     h = _placed(ops, w, h, ops.full((len(h), 1), i))
-    held = []
-
-    def attend(layer):
-        def attend_cache(q, k, v):
-            keys, values = caches[layer]
-            held.append((ops.append(keys, k, i), ops.append(values, v, i)))
-            return ops.attention(q, *held[-1], i + 1)
-
-        return attend_cache
-
-    h = read(ops, w, config, h, given, attend)
-    return answer(ops, w, config, h, given), tuple(held)
+    h, caches = read(ops, w, config, h, given, caches)
+    return answer(ops, w, config, h), caches
 
 
-def read(ops, w, config, h, given, attend, watch=None):
-    """Run all layers: (b n d) to (b n d); attend(layer) is a function of q, k, v."""
+def read(ops, w, config, h, given, caches, watch=None):
+    """Run all layers: (b n d) to (b n d); return the caches that hold it too.
+
+    caches: of each layer a `KVCache` or a `Causal`.
+    """
     b, n, d = h.shape
+    grown = []
     heads = b, n, config.inner_heads, d // config.inner_heads
     for i, (layer, parts) in enumerate(zip(w["layers"], given.layers, strict=True)):
         gate1, gate2, scale1, scale2, shift1, shift2 = parts
         a = ops.modulate(ops.standardise(h, EPS), shift1, scale1)
         q, k, v = (ops.linear(a, **part) for part in _queries_keys_values(layer, d))
         q = ops.scale(q, SHARE)
-        o = attend(i)(q.reshape(heads), k.reshape(heads), v.reshape(heads))
-        o = ops.linear(o.reshape(b, n, d), **layer["proj"])
+        q, k, v = (part.reshape(heads) for part in (q, k, v))
+        grown.append(caches[i].append(ops, k, v))
+        o = ops.linear(grown[i].read(ops, q).reshape(b, n, d), **layer["proj"])
         h = ops.add(h, ops.gate(o, gate1))
         a = ops.modulate(ops.standardise(h, EPS), shift2, scale2)
         o = ops.linear(ops.gelu_tanh(ops.linear(a, **layer["fc1"])), **layer["fc2"])
@@ -139,10 +131,10 @@ def read(ops, w, config, h, given, attend, watch=None):
     scale, shift = given.last
     h = ops.modulate(ops.standardise(h, EPS), shift, scale)
     tell(watch, "hid_headnorm", h)
-    return h
+    return h, tuple(grown)
 
 
-def answer(ops, w, config, h, given):
+def answer(ops, w, config, h):
     """Return weights (b n g), means and log-variances (b n g f) of what was read."""
     return ops.mixture(ops.linear(h, **w["out"]), config.mixtures)
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from minigen.models.kv_cache import Causal, KVCache
 from minigen.models.layers import layer_norm
 from minigen.models.mae import thirds
 from minigen.models.watching import tell
@@ -28,7 +29,7 @@ def forward(ops, w, x):
         # every second block reads from the last to the first
         order = ops.put(_every(b, np.arange(n)[:: -1 if i % 2 else 1]))
         x = ops.gather(x, order)
-        h = _read(ops, block, x, order, ops.attention_causal)
+        h, _ = _read(ops, block, x, order, Causal())
         moved = ops.linear(h, **block["out"])
         before = ops.gather(moved, ops.put(_every(b, np.arange(n - 1))))
         x = ops.subtract(x, ops.concat(ops.zeros((b, 1, f)), before))
@@ -52,17 +53,12 @@ def reverse(ops, w, x, watch=None):
 def _reverse_block(ops, w, x, turned):
     b, n, _ = x.shape
     shape = b, n, WIDTH // HEAD_SIZE, HEAD_SIZE
-    keys, values = ops.empty(shape), ops.empty(shape)
+    cache = KVCache(ops.empty(shape), ops.empty(shape))
     places = [ops.full((b, 1), t) for t in range(n)]
     groups = [ops.gather(x, place) for place in places]
     order = list(reversed(range(n))) if turned else list(range(n))
-    for t, (one, following) in enumerate(pairwise(order)):
-
-        def attend(q, k, v, t=t):
-            held = ops.append(keys, k, t), ops.append(values, v, t)
-            return ops.attention(q, *held, t + 1)
-
-        h = _read(ops, w, groups[one], places[one], attend)
+    for one, following in pairwise(order):
+        h, cache = _read(ops, w, groups[one], places[one], cache)
         groups[following] = ops.add(groups[following], ops.linear(h, **w["out"]))
     x = ops.empty(x.shape)
     for t, group in enumerate(groups):
@@ -70,16 +66,19 @@ def _reverse_block(ops, w, x, turned):
     return x
 
 
-def _read(ops, w, x, rows, attend):
-    # (b m f) of groups (b m) to (b m d)
+def _read(ops, w, x, rows, cache):
+    # (b m f) of groups (b m) to (b m d), and the cache that holds them too
     b, m, _ = x.shape
     h = ops.add(ops.linear(x, **w["features"]), ops.embed(w["positions"], rows))
     a = layer_norm(ops, h, w["norm1"], EPS)
     shape = b, m, WIDTH // HEAD_SIZE, HEAD_SIZE
     q, k, v = (ops.linear(a, **p).reshape(shape) for p in thirds(w["qkv"], WIDTH))
-    h = ops.linear(attend(q, k, v).reshape(b, m, WIDTH), **w["proj"], residual=h)
+    cache = cache.append(ops, k, v)
+    o = cache.read(ops, q).reshape(b, m, WIDTH)
+    h = ops.linear(o, **w["proj"], residual=h)
     a = layer_norm(ops, h, w["norm2"], EPS)
-    return ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=h)
+    h = ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=h)
+    return h, cache
 
 
 def _spread(ops, variance, x):

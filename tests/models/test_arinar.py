@@ -237,7 +237,8 @@ def test_no_class_is_a_class_of_its_own(backend, model):
     vectors = np.asarray(mae.class_vectors(ops, weights, ids))[:, 0]
     assert_same(vectors[[0, 2]], weights["classes"][[3, 0]])
     assert_same(vectors[1], weights["no_class"][0])
-    told = masked.prompt(arinar, config, [2], None, None, Options(guidance=2.0))
+    plan, options = plans.plan((config.side,) * 2), Options(guidance=2.0)
+    (told,) = masked.prompt(arinar, config, [2], plan, None, options)
     assert told[0].tolist() == [[2], [config.classes]]
     memory = arinar.begin(ops, weights, config, *told)
     n = config.buffer + config.tokens
@@ -301,7 +302,8 @@ def test_guidance_of_one_is_no_guidance(backend, model):
     """The halves are not doubled at 1; and were they, the choice would be by chance."""
     ops, (config, weights) = backends.table(backend), model
     assert not arinar.guides(1.0) and arinar.guides(0.0) and arinar.guides(1.5)
-    ids, _ = masked.prompt(arinar, config, [2], None, None, Options(guidance=1.0))
+    plan, options = plans.plan((config.side,) * 2), Options(guidance=1.0)
+    ((ids, _),) = masked.prompt(arinar, config, [2], plan, None, options)
     assert ids.tolist() == [[2]]
     if config.group == 1:
         mixtures = cached(

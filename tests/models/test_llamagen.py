@@ -39,8 +39,11 @@ def begin(ops, weights, labels, known, capacity=17):
     """Return the cache after a prompt of known tokens (b k), without guidance."""
     table = llamagen.rotary_table(ops, CONFIG)
     rows = llamagen.table_rows(range(known.shape[1]))
-    prompt = llamagen.prompt(CONFIG, labels, rows, known, guided=False)
-    return llamagen.begin(ops, weights, CONFIG, *prompt, table, capacity)
+    first, *rest = llamagen.prompt(CONFIG, labels, rows, known, guided=False)
+    cache = llamagen.begin(ops, weights, CONFIG, *first, table, capacity)
+    for ids, rows in rest:
+        cache = llamagen.feed(ops, weights, CONFIG, cache, ids, rows, table)
+    return cache
 
 
 def test_one_token_a_step_is_the_training_form(backend, weights):
@@ -79,14 +82,14 @@ def test_what_is_known_is_read_as_what_was_drawn(weights, k, room):
         ids = np.ascontiguousarray(tokens[:, i : i + 1])
         cache = llamagen.feed(ops, weights, CONFIG, cache, ids, rows, table)
     whole = begin(ops, weights, [0, 4], tokens, 16 + room)
-    assert cache.length == whole.length == 16
+    assert {layer.length for layer in cache.layers + whole.layers} == {16}
     logits = [
         llamagen.ask(ops, weights, CONFIG, c, None, table) for c in (cache, whole)
     ]
     assert np.array_equal(*logits)
-    for name in ("keys", "values"):
-        for one, other in zip(getattr(cache, name), getattr(whole, name), strict=True):
-            assert np.array_equal(one[:, :16], other[:, :16])
+    for one, other in zip(cache.layers, whole.layers, strict=True):
+        assert np.array_equal(one.keys[:, :16], other.keys[:, :16])
+        assert np.array_equal(one.values[:, :16], other.values[:, :16])
 
 
 def test_shared_heads_are_heads_repeated(backend, weights):
@@ -149,7 +152,7 @@ def test_guidance_of_one_is_none(backend, weights):
     steps = run(ops, weights, [1], seed=2, options=options)
     assert [step.weight for step in steps] == [1.0] * 16
     given_ = sample.inputs(ops, CONFIG, PLAN, [1], options=options)
-    assert given_.ids.shape == (1, 1) and given_.queries.shape == (16,)
+    assert given_.prompt[0][0].shape == given_.queries[0].asked.shape == (1, 1)
 
 
 def test_guidance_below_one_does_what_the_formula_says(backend, weights):
@@ -160,8 +163,9 @@ def test_guidance_below_one_does_what_the_formula_says(backend, weights):
         options = sample.Options(guidance, "constant", top_k=40)
         steps = run(ops, weights, [1], seed=2, options=options)
         assert [step.weight for step in steps] == [guidance] * 16
-        ids, rows = llamagen.prompt(CONFIG, [1], np.zeros(0, int), np.zeros((1, 0)))
-        cache = llamagen.begin(ops, weights, CONFIG, ids.astype(int), rows, table, 17)
+        nothing = np.zeros(0, int), np.zeros((1, 0), int)
+        ((ids, rows),) = llamagen.prompt(CONFIG, [1], *nothing)
+        cache = llamagen.begin(ops, weights, CONFIG, ids, rows, table, 17)
         c, u = llamagen.ask(ops, weights, CONFIG, cache, None, table)
         logits = u + np.float32(guidance) * (c - u)
         p = np.exp(logits - logits.max())

@@ -93,7 +93,7 @@ def test_llamagen():
     )  # fmt: skip
     weights = stand_in(config)
     tokens = np.arange(16).reshape(2, 8) % 12
-    prompt = llamagen.prompt(config, [0], [1, 2], tokens[:1, :2])
+    first, *rest = llamagen.prompt(config, [0], [1, 2], tokens[:1, :2])
     results = []
     for ops, w in (
         (backends.table("numpy"), weights),
@@ -101,7 +101,9 @@ def test_llamagen():
     ):
         table = llamagen.rotary_table(ops, config)
         logits = llamagen.forward(ops, w, config, tokens, [0, 2], table)
-        cache = llamagen.begin(ops, w, config, *prompt, table, 9)
+        cache = llamagen.begin(ops, w, config, *first, table, 9)
+        for ids, rows in rest:
+            cache = llamagen.feed(ops, w, config, cache, ids, rows, table)
         asked = llamagen.ask(ops, w, config, cache, None, table)
         results.append((reveal(logits), reveal(asked)))
     for plain, hidden in zip(*results, strict=True):

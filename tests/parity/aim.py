@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import plans, sample
+from minigen import packing, plans, sample
 from minigen.checkpoints import names, read_checkpoint
 from minigen.families import AimConfig, VqConfig
-from minigen.models import aim, codes, vq
+from minigen.models import aim, vq
 from tests.parity.case import (
     FACTOR,
     Case,
@@ -169,12 +169,9 @@ def replay_run(case: Case, ops, config, tree, run: dict) -> None:
     tape = Tape()
     plan = plans.plan((config.side, config.side), "raster", "one")
     given = sample.inputs(ops, config, plan, labels.tolist(), options=options)
-    given = sample.put(ops, given)
-    canvas = codes.new_canvas(ops, config, plan.grid, given)
+    given = packing.pack(given).put(ops)
     table = wrap(ops, tape, tokens, uniforms)
-    steps = sample.decode(
-        table, tree, config, plan.counts, options, given, canvas, watch=keep_in(tape)
-    )
+    steps = sample.decode(table, tree, config, options, given, watch=keep_in(tape))
     taken = list(islice(steps, len(tokens)))
     assert len(taken) == len(tokens)
     b = len(labels)
@@ -191,7 +188,7 @@ def replay_run(case: Case, ops, config, tree, run: dict) -> None:
     decide(case, name + "tokens", ours, True)
     if name + "kept" in case.arrays:
         equal(case, name + "kept", np.stack(tape.kept))
-    equal_canvas = np.asarray(ops.get(canvas))[:, : len(tokens)]
+    equal_canvas = np.asarray(ops.get(given.canvas))[:, : len(tokens)]
     note(case, name + "canvas", (equal_canvas != tokens[:, :b].T) * 1.0, 0.0)
     compare_states(case, name, tape)
 

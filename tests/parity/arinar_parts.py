@@ -138,8 +138,6 @@ def replay_schedule(case: Case, ops) -> None:
         for row, total in enumerate(steps.tolist()):
             sizes = plans.counts("cosine", n, total)
             counts[row, :total] = sizes
-            weights[row, :total] = [
-                masked.guidance_weight(options, 0, k, n) for k in np.cumsum(sizes)
-            ]
+            weights[row, :total] = masked.guidance(options, 0, sizes)
         equal(case, f"n_{n}", counts)
         compare(case, f"cfg_{n}", weights, EPS * case.arrays[f"cfg_{n}"])

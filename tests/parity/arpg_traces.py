@@ -184,7 +184,7 @@ def decode(
     known = codes.check_known(config, plan, len(labels), known)
     n = len(plan.order)
     cache = arpg.new_cache(ops, config, 2 * len(labels), 1 + len(plan.known) + n)
-    ids, rows = arpg.prompt(config, labels, arpg.table_rows(plan.known), known)
+    ((ids, rows),) = arpg.prompt(config, labels, arpg.table_rows(plan.known), known)
     if two_call:
         first = np.ascontiguousarray(ids[:, :1]), np.ascontiguousarray(rows[:, :1])
         cache = arpg.feed(ops, tree, config, cache, *first, table)
@@ -215,9 +215,7 @@ def compare_caches(case: Case, prefix: str, cache) -> None:
     for name in names(case, prefix + "cache_"):
         where, which = name.removeprefix(prefix + "cache_").rsplit("_", 1)
         shared = where == "shared"
-        if which == "k":
-            array = cache.shared_keys if shared else cache.keys[int(where[4:])]
-        else:
-            array = cache.shared_values if shared else cache.values[int(where[4:])]
-        array = np.asarray(array)[:, : cache.length]
+        held = cache.shared if shared else cache.layers[int(where[4:])]
+        array = np.asarray(held.keys if which == "k" else held.values)
+        array = array[:, : held.length]
         compare(case, name, array if shared else array.swapaxes(1, 2))

@@ -160,9 +160,10 @@ def compare_cache(case: Case, prefix: str, cache) -> None:
     """
     for name in names(case, prefix + "cache_layer"):
         layer, which = name.removeprefix(prefix + "cache_layer").split("_")
-        ours = (cache.keys if which == "k" else cache.values)[int(layer)]
+        held = cache.layers[int(layer)]
+        ours = (held.keys if which == "k" else held.values)[:, : held.length]
         whole = np.zeros_like(case.arrays[name])
-        whole[:, :, : cache.length] = np.swapaxes(ours[:, : cache.length], 1, 2)
+        whole[:, :, : held.length] = np.swapaxes(ours, 1, 2)
         compare(case, name, whole)
 
 

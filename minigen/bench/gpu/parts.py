@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from minigen import backends, recorded
+from minigen import backends, packing, recorded
 from minigen import sample as loop
 from minigen.bench.gpu import cases, kernels, report, timing
 from minigen.errors import BackendError
@@ -168,10 +168,10 @@ def measure_images(pipe, clock, batch: int, steps: int, seed: int, say) -> dict:
     labels = [i % pipe.config.classes for i in range(batch)]
     plan = pipe.plan(None, None, steps, seed)
     given = loop.inputs(pipe.ops, pipe.config, plan, labels, seed, options)
+    given = packing.pack(given)
 
     def eager():
-        moved = loop.put(pipe.ops, given)
-        run = recorded.launch(pipe, plan.grid, plan.counts, options, moved)
+        run = recorded.launch(pipe, plan.grid, options, given.put(pipe.ops))
         return pipe.download(*run)
 
     def timed(run):
@@ -187,8 +187,7 @@ def measure_images(pipe, clock, batch: int, steps: int, seed: int, say) -> dict:
         slow = timing.repeat(lambda: timed(eager), least=1, most=5, budget=10.0)
         launches = (device.launches - before) // len(slow)
         say(f"images, batch {batch}: as a graph")
-        moved = loop.put(pipe.ops, given)
-        run = recorded.record(pipe, plan.grid, plan.counts, options, moved)
+        run = recorded.record(pipe, plan.grid, options, given)
         same = np.array_equal(recorded.replay(pipe, run, given), first)
         fast = timing.repeat(
             lambda: timed(lambda: recorded.replay(pipe, run, given)),
