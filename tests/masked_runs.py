@@ -30,7 +30,7 @@ def run(ops, weights, config, labels, groups, options, numbers, watch=None):
         guidance=tuple(w if guided else None for w in weights_of_steps),
         guided=guided,
         room=0,
-        canvas=masked.canvas(config, plan, len(labels), np.empty((0, 0), np.float32)),
+        canvas=masked.canvas(config, plan, len(labels), 0.0),
         table=model.table(config),
     )
     given = packing.pack(given).put(ops)

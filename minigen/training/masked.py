@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from minigen.families import PRESETS
-from minigen.models.masked import guidance_weight
+from minigen.models.masked import guidance as weights_of
 from minigen.sample import Options
 from minigen.training import mae, trainer
 from minigen.training.data import measure, read_mnist
@@ -58,11 +58,13 @@ def decode(
     told = torch.cat([labels, torch.full_like(labels, -1)]) if two else labels
     canvas = torch.zeros(b, config.tokens, config.features)
     known = torch.empty(b, 0, dtype=torch.int64)
-    for positions in groups:
+    groups = list(groups)
+    counts = [positions.shape[1] for positions in groups]
+    # the groups may leave some tokens out
+    weights = weights_of(options, 0, [*counts, config.tokens - sum(counts)])
+    for positions, weight in zip(groups, weights, strict=False):
         positions = positions.sort(1).values
-        m = positions.shape[1]
-        done = known.shape[1] + m
-        weight = guidance_weight(options, 0, done, config.tokens) if two else 1.0
+        m, weight = positions.shape[1], weight if two else 1.0
         call = canvas, known, positions
         if two:
             call = (torch.cat([each, each]) for each in call)

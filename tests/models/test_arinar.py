@@ -369,16 +369,14 @@ def test_a_run_may_draw_on_the_grid(model):
 
 def test_guidance_rises_but_never_arrives():
     options = Options(guidance=4.5)
-    rising = [masked.guidance_weight(options, 0, k, 16) for k in range(1, 17)]
+    rising = masked.guidance(options, 0, [1] * 16)
     assert rising[0] == 1 + 3.5 / 16
     assert rising[-1] == rising[-2] == 1 + 3.5 * 15 / 16
     assert rising[:-1] == sorted(set(rising))
     constant = Options(guidance=4.5, guidance_schedule="constant")
-    assert {masked.guidance_weight(constant, 0, k, 16) for k in range(17)} == {4.5}
+    assert masked.guidance(constant, 0, [3, 13]) == [4.5, 4.5]
     # what is known from the first counts too
-    assert [masked.guidance_weight(options, 4, k, 12) for k in range(1, 13)] == (
-        rising[4:]
-    )
+    assert masked.guidance(options, 4, [1] * 12) == rising[4:]
 
 
 def test_schedules_within_a_token():
