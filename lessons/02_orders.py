@@ -17,6 +17,7 @@ import numpy as np
 import minigen
 from minigen import plans
 from minigen.models import arpg
+from minigen.orders import ORDERS, halton, spiral
 from minigen.show import lesson as show
 
 pipe = minigen.load("arpg-mnist", backend="numpy")
@@ -48,7 +49,7 @@ print("counts", plan.counts)
 print("first three groups", plan.groups[:3])
 
 # %%
-show.source(plans.spiral, plans.halton)
+show.source(spiral, halton)
 
 # %% [markdown]
 # ## One token a step
@@ -66,8 +67,8 @@ def picture_of(order):
     return show.colours(step.reshape(pipe.grid), 14)
 
 
-tiles = [picture_of(order) for order in plans.ORDERS]
-show.save("02_plans.png", show.board([tiles], plans.ORDERS))
+tiles = [picture_of(order) for order in ORDERS]
+show.save("02_plans.png", show.board([tiles], tuple(ORDERS)))
 
 # %% [markdown]
 # ## How many at each step: the schedule
@@ -156,7 +157,7 @@ print("bits an image, other random orders:", np.round(others).astype(int))
 # ## What was taught
 
 # %%
-every = [plans.plan(pipe.grid, o, s, 8) for o in plans.ORDERS for s in names]
+every = [plans.plan(pipe.grid, o, s, 8) for o in ORDERS for s in names]
 totals = [curve.sum() for curve in curves.values()]
 
 assert all(sorted(p.order) == list(range(n)) for p in every), "each position once"

@@ -16,8 +16,8 @@ import numpy as np
 from minigen import rng
 from minigen.checks import MOST_STEPS, choice, shown, whole, wholes
 from minigen.errors import InputError
+from minigen.orders import ORDERS
 
-ORDERS = ("raster", "column", "spiral", "random", "halton", "subsample")
 SCHEDULES = ("arccos", "cosine", "linear", "one")
 FREE = ("arccos", "cosine", "linear")
 """The schedules that take as many steps as they are told."""
@@ -223,87 +223,11 @@ _LEFT = {
 }
 
 
-def raster(rows, columns):
-    """Row by row, as text is read."""
-    return list(range(rows * columns))
-
-
-def column(rows, columns):
-    """Column by column."""
-    return [y * columns + x for x in range(columns) for y in range(rows)]
-
-
-def spiral(rows, columns):
-    """From the centre outwards, turning clockwise."""
-    y, x = (rows - 1) // 2, (columns - 1) // 2
-    dy, dx = 0, 1
-    positions = []
-    stride = 1
-    while len(positions) < rows * columns:
-        # two legs of each length: right then down, left then up
-        for _ in range(2):
-            begin, end = _inside(y, dy, rows, stride)
-            left, right = _inside(x, dx, columns, stride)
-            for i in range(max(begin, left), min(end, right)):
-                positions.append((y + i * dy) * columns + x + i * dx)
-            y, x = y + stride * dy, x + stride * dx
-            dy, dx = dx, -dy
-        stride += 1
-    return positions
-
-
-def halton(rows, columns):
-    """Spread out evenly at every moment: the Halton sequence in bases 2 and 3.
-
-    Source: Besnier et al., "Halton scheduler for masked generative image transformer".
-    """
-    seen = {}
-    i = 1
-    while len(seen) < rows * columns:
-        y, x = int(_radical_inverse(i, 2) * rows), int(_radical_inverse(i, 3) * columns)
-        seen.setdefault(y * columns + x)
-        i += 1
-    return list(seen)
-
-
-def subsample(rows, columns):
-    """Coarse to fine: every eighth position each way, then every fourth, and so on."""
-    stride = 1 << (max(rows, columns) - 1).bit_length()
-    seen = {}
-    while stride:
-        for y in range(0, rows, stride):
-            for x in range(0, columns, stride):
-                seen.setdefault(y * columns + x)
-        stride //= 2
-    return list(seen)
-
-
-_FIXED = {f.__name__: f for f in (raster, column, spiral, halton, subsample)}
-
-
 def _order(order, rows, columns, seed):
     if not isinstance(order, str):
         return _positions(order, rows * columns, "order")
-    if order == "random":
-        return rng.permutation(seed, rows * columns).tolist()
-    return _FIXED[check_order("order", order)](rows, columns)
-
-
-def _inside(start, direction, size, stride):
-    # which of the steps 0 .. stride - 1 lie in 0 .. size - 1: the first, and the end
-    if direction == 0:
-        return (0, stride) if 0 <= start < size else (0, 0)
-    first, last = -start * direction, (size - 1 - start) * direction
-    return max(0, min(first, last)), min(stride, max(first, last) + 1)
-
-
-def _radical_inverse(i, base):
-    value, share = 0.0, 1.0
-    while i:
-        share /= base
-        value += share * (i % base)
-        i //= base
-    return value
+    make = ORDERS[check_order("order", order)]
+    return make(rows, columns, *([seed] if order == "random" else []))
 
 
 def _explicit_counts(sizes, n):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigen import plans
+from minigen import orders, plans
 from minigen.show import lesson
 
 FOLDER = Path(__file__).parent.parent / "lessons"
@@ -143,10 +143,10 @@ def test_every_link_of_the_index_leads_somewhere():
 
 
 def test_source_prints_the_function_as_it_stands(capsys):
-    lesson.source(plans.spiral)
+    lesson.source(orders.spiral)
     printed = capsys.readouterr().out
-    file = Path(plans.__file__).read_text(encoding="utf-8")
-    assert printed.startswith("# minigen/plans.py\ndef spiral(rows, columns):")
+    file = Path(orders.__file__).read_text(encoding="utf-8")
+    assert printed.startswith("# minigen/orders.py\ndef spiral(rows, columns):")
     assert printed.split("\n", 1)[1].strip() in file
 
 

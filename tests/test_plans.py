@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minigen import plans
 from minigen.errors import InputError
+from minigen.orders import ORDERS
 
 SIZES = st.integers(1, 9)
 
@@ -18,7 +19,7 @@ def arguments(draw):
     known = draw(st.lists(st.integers(0, n - 1), unique=True, max_size=n))
     unknown = [p for p in range(n) if p not in set(known)]
     order = draw(
-        st.one_of(st.sampled_from(plans.ORDERS), st.permutations(unknown).map(tuple))
+        st.one_of(st.sampled_from(list(ORDERS)), st.permutations(unknown).map(tuple))
     )
     schedule = draw(st.sampled_from(plans.SCHEDULES))
     return {

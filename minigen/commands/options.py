@@ -12,6 +12,7 @@ import typer
 
 from minigen.checks import labels, outside, picture
 from minigen.errors import InputError
+from minigen.orders import ORDERS
 from minigen.words import complain
 
 
@@ -65,13 +66,14 @@ Steps = Annotated[
         metavar="N", help="Decoding steps; 16, or a step for each token, if not said."
     ),
 ]
+*_FIRST, _LAST = ORDERS
 Order = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        autocompletion=_names("minigen.plans", "ORDERS"),
-        help="raster, column, spiral, random, halton or subsample. Like schedule, "
-        "guidance and temperature it is the model's own, if nothing is said.",
+        autocompletion=_names("minigen.orders", "ORDERS"),
+        help=f"{', '.join(_FIRST)} or {_LAST}. Like schedule, guidance and temperature "
+        "it is the model's own, if nothing is said.",
     ),
 ]
 Schedule = Annotated[

@@ -11,6 +11,7 @@ import random
 from pathlib import Path
 
 from minigen import plans
+from minigen.orders import ORDERS
 from tests.fuzz import running
 
 BASES = (
@@ -24,7 +25,7 @@ BASES = (
 WORDS = (
     "", " ", "7", "numpy", "arpg-mnist", "arpg-mnits", "vq-mnist", "judge-mnist", "kl",
     "a\0b", "\x1b[31mred", "line\nline", "\ud800", "\U0001f600", "x" * 5000, "fifo",
-    "/dev/zero", ".", "/", "/etc/passwd", "-1", "nan", "0" * 64, *plans.ORDERS,
+    "/dev/zero", ".", "/", "/etc/passwd", "-1", "nan", "0" * 64, *ORDERS,
     *plans.SCHEDULES, "constant", "released", "trained", "grid", "candidates",
 )  # fmt: skip
 NUMBERS = (
