@@ -23,6 +23,11 @@ LEAST = 0.05
 """Seconds that a run takes at least."""
 
 
+def _linear(b, n):
+    x, w, y = Array((b, n, 1024)), Array((4096, 1024)), Array((b, n, 4096))
+    return case(f"{b} x {n} rows, 1024 to 4096", "linear", y, x, w)
+
+
 def _attention(b, m, n):
     q, k = Array((b, m, 16, 64)), Array((b, n, 16, 64))
     name = f"{b} x {m} queries of 16 heads, {n} keys"
@@ -35,6 +40,9 @@ def _conv3x3(side, c):
 
 
 RUNGS = {
+    "row after row of w": _linear(2, 1),
+    "tiles of 6 x 4 sums": _linear(2, 4),
+    "panels of 32 features": _linear(1, 256),
     "one query, keys fetched ahead": _attention(2, 1, 256),
     "tiles of 4 x 4 scores": _attention(2, 4, 256),
     "panels of 32 queries": _attention(1, 256, 256),

@@ -10,6 +10,7 @@ import pytest
 import minigen
 from minigen.bench import rungs
 from minigen.checking.specs import SPECS
+from minigen.ops import panels, products
 from minigen.ops.attention import cpu as attention
 from minigen.ops.attention import many
 from minigen.ops.conv2d import cpu as conv2d
@@ -25,7 +26,7 @@ NAMES = [
 
 
 def test_what_is_made_of_tiles_has_a_plain_kernel():
-    assert {path.parent.name for path in FILES} == {"attention", "conv2d"}
+    assert {path.parent.name for path in FILES} == {"attention", "conv2d", "linear"}
     assert {one.function for one in rungs.RUNGS.values()} <= {*NAMES}
 
 
@@ -56,6 +57,9 @@ def test_nobody_else_imports_it():
 
 
 WAYS = {
+    "row after row of w": (products, "_two"),
+    "tiles of 6 x 4 sums": (products, "_few"),
+    "panels of 32 features": (panels, "multiply"),
     "one query, keys fetched ahead": (attention, "_attention"),
     "tiles of 4 x 4 scores": (attention, "_attention"),
     "panels of 32 queries": (many, "attend"),

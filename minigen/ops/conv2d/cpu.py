@@ -26,7 +26,7 @@ _four_by_four = tile(4, 4)
 
 
 @inline
-def _gather(x, first, grid, side, step, edge, patches):
+def _gather(x, first, grid, step, edge, patches):
     # (b y x c) -> (n k)
     """Copy the patch of every output pixel from `first` on; outside of x it is zero."""
     b, height, width, c = x.shape
@@ -36,19 +36,19 @@ def _gather(x, first, grid, side, step, edge, patches):
         image, place = divmod(first + i, grid[0] * grid[1])
         top = place // grid[1] * step - edge
         left = place % grid[1] * step - edge
-        for t in range(side * side):
-            row, column = top + t // side, left + t % side
+        for t in range(9):
+            row, column = top + t // 3, left + t % 3
             if image < b and 0 <= row < height and 0 <= column < width:
                 for k in range(c):
                     patches[i, t * c + k] = x[image, row, column, k]
 
 
 @serial
-def _convolve_pixels(x, w, bias, residual, grid, side, step, edge, first, out):
+def _convolve_pixels(x, w, bias, residual, grid, step, edge, first, out):
     # (b y x c), (f k), (f), (n f) -> (n f)
     n, f = out.shape
     patches = np.empty((n, w.shape[1]), np.float32)
-    _gather(x, first, grid, side, step, edge, patches)
+    _gather(x, first, grid, step, edge, patches)
     for j in range(0, f, 4):
         js = j, min(j + 1, f - 1), min(j + 2, f - 1), min(j + 3, f - 1)
         for i in range(0, n, 4):
@@ -64,26 +64,26 @@ def _convolve_pixels(x, w, bias, residual, grid, side, step, edge, first, out):
 
 
 @kernel
-def _convolve(x, w, bias, residual, grid, side, step, edge, out):
+def _convolve(x, w, bias, residual, grid, step, edge, out):
     # (b y x c), (f k), (f), (n f) -> (n f)
     for block in prange((len(out) + _PIXELS - 1) // _PIXELS):
         first = block * _PIXELS
         pixels = out[first : first + _PIXELS]
-        _convolve_pixels(x, w, bias, residual, grid, side, step, edge, first, pixels)
+        _convolve_pixels(x, w, bias, residual, grid, step, edge, first, pixels)
 
 
 def conv3x3(x, w, bias):
     # (b y x c), (f 3 3 c), (f) -> (b y x f)
     """Convolve with zeros around the image, which keeps its size."""
-    run = _winograd if winograd.pays(x.shape, w.shape) else _padded
-    return run(x, w, bias, _nothing(w))
+    return conv3x3_add(x, w, bias, _nothing(w))
 
 
 def conv3x3_add(x, w, bias, residual):
     # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
     """Return residual + conv3x3(x, w, bias)."""
-    run = _winograd if winograd.pays(x.shape, w.shape) else _padded
-    return run(x, w, bias, residual)
+    if winograd.pays(x.shape, w.shape):
+        return _winograd(x, w, bias, residual)
+    return _patches(x, w, bias, residual, x.shape[1:3], 1, 1)
 
 
 def conv3x3_half(x, w, bias):
@@ -93,25 +93,20 @@ def conv3x3_half(x, w, bias):
     One column of zeros is added on the right and one row at the bottom.
     """
     grid = (x.shape[1] // 2, x.shape[2] // 2)
-    return _plain(x, w, bias, _nothing(w), grid, 2, 0)
+    return _patches(x, w, bias, _nothing(w), grid, 2, 0)
 
 
 def _nothing(w):
     return np.zeros((1, len(w)), np.float32)
 
 
-def _padded(x, w, bias, residual):
-    return _plain(x, w, bias, residual, x.shape[1:3], 1, 1)
-
-
-def _plain(x, w, bias, residual, grid, step, edge):
-    f, side, _, c = w.shape
-    n = len(x) * grid[0] * grid[1]
+def _patches(x, w, bias, residual, grid, step, edge):
+    f, n = len(w), len(x) * grid[0] * grid[1]
     out = buffers.empty((-(-n // 4) * 4, f))
     rows = buffers.padded(buffers.weight(w).reshape(f, -1), 1, LANES)
     x, bias = buffers.floats(x), buffers.floats(bias)
     residual = buffers.floats(residual).reshape(-1, f)
-    _convolve(x, rows, bias, residual, grid, side, step, edge, out)
+    _convolve(x, rows, bias, residual, grid, step, edge, out)
     return out[:n].reshape(len(x), *grid, f)
 
 

@@ -1,4 +1,4 @@
-"""y = x W^T + bias: see `ops/products.py`."""
+"""y = x W^T + bias: see `ops/products.py`, and as loops `cpu_plain.py`."""
 
 from __future__ import annotations
 
