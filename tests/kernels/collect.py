@@ -45,8 +45,9 @@ ROUTES = {
     "attention": [{}, _cache(35, 33, 12), _cache(70, 66, 12), _cache(7, 5, 6)]
     + [_cache(70, 65, 132)],
     "attention_causal": [{}, {"n": 70, "b": 1, "h": 1}, {"e": 6}, {"e": 132}],
-    "linear": [{}, {"d": 40}, {"d": 40, "n": 35}, {"residual": None}]
-    + [{"d": 40, "bias": None}, {"d": 40, "n": 35, "bias": None, "residual": None}],
+    "linear": [{}, {"d": 40}, {"d": 40, "n": 66, "b": 1}, {"residual": None}]
+    + [{"d": 40, "bias": None}]
+    + [{"d": 40, "n": 66, "b": 1, "bias": None, "residual": None}],
     "conv3x3": [{}, {"f": 3}],
     "probabilities": [{}, {"b": 1, "m": 2, "v": 600, "top_k": 9, "top_p": 0.5}],
     "draw": [{}, {"v": 600}],

@@ -180,13 +180,23 @@ def test_which_rung_is_taken(rows, d, dtype, cores, expected):
 @pytest.mark.parametrize(("rows", "d"), [(2, 8), (2, 5), (66, 8)])
 def test_the_launchers_take_a_rung_and_one_launch(rows, d, dtype):
     device = arrays.Interpreter()
-    x, w = st.floats(0, 2, rows // 2, d), st.floats(1, 3, d, dtype=dtype)
-    bias, residual = st.floats(2, 3, dtype=dtype), st.floats(3, 2, rows // 2, 3)
+    x, w = st.floats(0, 1, rows, d), st.floats(1, 3, d, dtype=dtype)
+    bias, residual = st.floats(2, 3, dtype=dtype), st.floats(3, 1, rows, 3)
     endings = (None, None), (bias, None), (None, residual), (bias, residual)
     for ending in endings:
         y = cuda.linear(device, *moved(device, (x, w, *ending)))
         assert_right(device.get(y), x, w, *ending)
     assert device.launches == len(endings)
+
+
+@pytest.mark.parametrize("rows", [(22,), (11, 6)])
+def test_an_image_has_the_same_bits_alone_and_in_a_batch(rows):
+    # few rows of an image, though 66 together; and many, of pixels
+    device = arrays.Interpreter()
+    x, w = st.floats(0, 3, *rows, 8), st.floats(1, 3, 8, dtype=BFLOAT16)
+    together = device.get(cuda.linear(device, *moved(device, (x, w))))
+    alone = device.get(cuda.linear(device, *moved(device, (x[1:2], w))))
+    assert_same(alone, together[1:2])
 
 
 class Shared(np.ndarray):

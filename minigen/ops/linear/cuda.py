@@ -24,12 +24,15 @@ for 4 warps where the sums take 32.
 
 Long sums are made of short ones, so that rounding does not pile up: those of the 128
 threads, of 16 columns, or of one step of the tensor cores. Their order depends on d
-alone, so a row has the same bits in whatever company, as long as one kernel does it.
+alone. Which kernel is taken depends on the rows of one image, never on the batch: so an
+image has the same bits in whatever company.
 
 All of them end in `finish`, which adds the bias and the residual, if there are any.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -59,7 +62,7 @@ SHARE = TILE * DEPTH // THREADS
 PITCH = 68
 
 SKINNY_ROWS = 64
-"""Up to as many rows of x the skinny kernel is taken, and w read up to 8 times.
+"""Up to as many rows of an image the skinny kernel is taken, with a read of w for 8.
 
 A tile would leave most of a GPU idle: 64 rows and 1024 features make 16 of them.
 """
@@ -277,7 +280,7 @@ def linear(device, x, w, bias=None, residual=None):
     x and residual are float32; w and bias are float32, float16, or bfloat16 as uint16;
     y is float32. `choose` says which kernel does it.
     """
-    rung = choose(device, x.size // w.shape[1], w)
+    rung = choose(device, math.prod(x.shape[1:-1]), w)
     return multiply(device, rung, x, w, bias, residual)
 
 
@@ -288,7 +291,7 @@ def linear_naive(device, x, w, bias=None, residual=None):
 
 
 def choose(device, rows, w) -> str:
-    """Return which kernel multiplies so many rows of x by w: skinny, tensor or tiled.
+    """Return which kernel multiplies so many rows of an image by w: a name of `_RUNGS`.
 
     Up to SKINNY_ROWS rows the skinny one; for more, and bfloat16, that of the tensor
     cores where the device has them. Both read 16 bytes at a time, so rows of w must be
