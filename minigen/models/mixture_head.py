@@ -102,7 +102,7 @@ def step(ops, w, config, x, i, given, caches):
     x (b 1 f): the group before it, None where i is 0; caches: of each layer a KVCache.
     """
     h = given.first if i == 0 else ops.linear(x, **w["features"])
-    h = _placed(ops, w, h, ops.full((len(h), 1), i))
+    h = _placed(ops, w, h, ops.full((h.shape[0], 1), i))
     h, caches = read(ops, w, config, h, given, caches)
     return answer(ops, w, config, h), caches
 
@@ -171,7 +171,8 @@ def sample(
     "group" of every group, and the "candidates" of a guided one. guided: how a guided
     one is drawn, by default `choose`, as the original does; `draw_on_grid` is exact.
     """
-    rows, b = len(z), len(z) // (1 if guidance == 1 else 2)
+    rows = z.shape[0]
+    b = rows if guidance == 1 else rows // 2
     given, caches = condition(ops, w, config, z), new_caches(ops, config, rows)
     powers = stretches(config, temperature)
     features, x = ops.empty((b, config.groups, config.group)), None
@@ -208,7 +209,7 @@ def choose(ops, made, i, draws, power, weight, watch=None):
     Candidates are drawn from the conditional mixture, and one of them is chosen by how
     much likelier it is under that than under the unconditional one.
     """
-    b = len(made[0]) // 2
+    b = made[0].shape[0] // 2
     conditional, unconditional = ([a[:b] for a in made], [a[b:] for a in made])
     weights, means, log_variances = conditional
     where = draws.key, draws.images, draws.positions, draws.step
@@ -232,7 +233,7 @@ def draw_on_grid(ops, made, i, draws, power, weight, watch=None):
     """
     if power < NARROW:
         return choose(ops, made, i, draws, power, weight, watch)
-    b, g = len(made[0]) // 2, made[0].shape[1]
+    b, g = made[0].shape[0] // 2, made[0].shape[1]
     where = draws.key, draws.images, draws.positions, draws.step, i * NUMBERS, 1
     uniforms = ops.uniforms_at(*where).reshape(b)
     both = ([a[:b].reshape(b, g) for a in made], [a[b:].reshape(b, g) for a in made])
