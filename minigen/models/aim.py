@@ -19,6 +19,7 @@ import numpy as np
 
 from minigen.models import mamba
 from minigen.models.codes import one_by_one
+from minigen.models.layers import split_columns
 from minigen.models.mamba import EPS
 from minigen.models.watching import tell
 from minigen.plans import check_raster, check_trained
@@ -129,10 +130,10 @@ def condition(ops, weights, config, labels):
         made = _of_groups(ops, weights, config, together)
     else:
         made = [ops.linear(signal, **w["modulation"]) for w in weights["layers"]]
-    parts = [_parts(ops, each, config.width) for each in made]
+    parts = [split_columns(ops, a, a.shape[-1] // config.width) for a in made]
     # with a feed-forward layer both branches take turns: shift, shift, scale, ...
     layers = [(*each[::2], *each[1::2]) if len(each) == 6 else each for each in parts]
-    last = _parts(ops, ops.linear(signal, **weights["out_modulation"]), config.width)
+    last = split_columns(ops, ops.linear(signal, **weights["out_modulation"]), 2)
     return Condition(first, tuple(layers), last)
 
 
@@ -223,11 +224,6 @@ def _of_groups(ops, weights, config, together):
         shared = ops.columns(together, g * width, (g + 1) * width)
         own = ops.repeat(w["table"].reshape(1, width), shared.shape[0])
         yield ops.add(shared, own.reshape(shared.shape))
-
-
-def _parts(ops, x, width):
-    count = x.shape[-1] // width
-    return tuple(ops.columns(x, i * width, (i + 1) * width) for i in range(count))
 
 
 def _column(labels):
