@@ -89,7 +89,7 @@ class Pipeline:
     @property
     def kind(self) -> ModuleType:
         """What its tokens are: `models.codes`, numbers, or `models.masked`, vectors."""
-        return loop.KINDS[type(self.config)]
+        return loop.kind_of(self.config)
 
     @property
     def hash(self) -> str:

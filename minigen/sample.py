@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,14 @@ from numpy.typing import NDArray
 
 from minigen import checks, flags, packing, plans, rng
 from minigen.equality import digest, same
-from minigen.families import AimConfig, ArinarConfig, ArpgConfig, GptConfig, MarConfig
-from minigen.models import aim, arinar, arpg, codes, llamagen, mar, masked
+from minigen.families import family_of, module_of
+from minigen.models import codes, masked
 from minigen.models.codes import UNKNOWN
 from minigen.models.masked import Draws
 from minigen.models.watching import tell
 from minigen.options import Options, check_model
 
 __all__ = [
-    "KINDS",
-    "MODELS",
     "UNKNOWN",
     "Inputs",
     "Options",
@@ -34,23 +33,11 @@ __all__ = [
     "draw_codes",
     "draw_latents",
     "inputs",
+    "kind_of",
     "prefill",
     "sample",
     "steps",
 ]
-
-MODELS = {
-    ArpgConfig: arpg,
-    GptConfig: llamagen,
-    AimConfig: aim,
-    ArinarConfig: arinar,
-    MarConfig: mar,
-}
-"""The module of each generator, by its configuration."""
-
-KINDS = {config: codes for config in (ArpgConfig, GptConfig, AimConfig)}
-KINDS |= {config: masked for config in (ArinarConfig, MarConfig)}
-"""The module of what a generator's tokens are, by its configuration: codes, vectors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +89,16 @@ class Inputs:
     table: np.ndarray | None = None
 
 
+def kind_of(config) -> ModuleType:
+    """Return the module of what a generator's tokens are: `codes`, or `masked`."""
+    return {"vq": codes, "kl": masked}[family_of(config).tokenizer]
+
+
 def inputs(
     ops, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> Inputs:
     """Return what a run reads, still on the host. Arguments as for `steps`."""
-    model, kind = MODELS[type(config)], KINDS[type(config)]
+    model, kind = module_of(config), kind_of(config)
     options = options or Options()
     labels = checks.labels(labels, config.classes)
     first, b = checks.images(first, len(labels)), len(labels)
@@ -142,8 +134,8 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
     noted: of `flags.of_run`: it knows afterwards what went wrong on a device. On the
     host a step whose numbers are not finite raises NotFiniteError.
     """
-    model, table = MODELS[type(config)], given.table
-    latents = KINDS[type(config)] is masked
+    model, table = module_of(config), given.table
+    latents = kind_of(config) is masked
     noted = noted or flags.of_run(ops, len(given.queries))
     b = given.canvas.shape[0]
     state = tokens = before = None
@@ -175,7 +167,7 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
 
 def prefill(ops, weights, config, given: Inputs):
     """Return the state of a model that has read the prompt."""
-    model, table = MODELS[type(config)], given.table
+    model, table = module_of(config), given.table
     (tokens, asked), *rest = given.prompt
     state = model.begin(ops, weights, config, tokens, asked, table, given.room)
     for tokens, asked in rest:
@@ -211,7 +203,7 @@ def draw_latents(ops, z, guidance, draws, weights, config, options, table, watch
         z, guidance = z[:b], 1.0
     draws = replace(draws, positions=draws.positions.reshape(b * m))
     how = options.temperature, table, options.guided_draw, watch
-    tokens = MODELS[type(config)].draw(ops, weights, config, z, draws, guidance, *how)
+    tokens = module_of(config).draw(ops, weights, config, z, draws, guidance, *how)
     return ops.check_finite(tokens)
 
 
@@ -244,7 +236,7 @@ def steps(
 
 
 def _steps(ops, weights, config, plan, options, given, watch):
-    kind, known_now = KINDS[type(config)], list(plan.known)
+    kind, known_now = kind_of(config), list(plan.known)
     given = packing.pack(given).put(ops)
     noted = flags.of_run(ops, len(plan.counts))
     run = decode(ops, weights, config, options, given, watch, noted)

@@ -7,6 +7,7 @@ Its loop cannot tell: the positions are but numbers that a run reads.
 import numpy as np
 
 from minigen import packing, plans, sample
+from minigen.families import module_of
 from minigen.models import masked
 
 KEY = np.zeros(2, np.uint32)
@@ -19,7 +20,7 @@ def run(ops, weights, config, labels, groups, options, numbers, watch=None):
     key of the seed and the numbers of the images (b).
     """
     key, images = numbers
-    model, none = sample.MODELS[type(config)], np.empty((len(labels), 0), np.int64)
+    model, none = module_of(config), np.empty((len(labels), 0), np.int64)
     plan = plans.Plan((config.side, config.side), ())
     guided = model.guides(options.guidance)
     weights_of_steps = masked.guidance(options, 0, [g.shape[1] for g in groups])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import cache
 from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -84,6 +85,7 @@ def family_of(config: Config) -> Family:
     return next(f for f in FAMILIES.values() if type(config) is f.config)
 
 
+@cache
 def module_of(config: Config) -> ModuleType:
     """Return the functions of a model over an op table: a module of minigen.models."""
     return resolve_name(family_of(config).model)
