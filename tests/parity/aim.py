@@ -15,7 +15,7 @@ import numpy as np
 
 from minigen import packing, plans, sample
 from minigen.checkpoints import names, read_checkpoint
-from minigen.families import AimConfig, VqConfig
+from minigen.families import FAMILIES, AimConfig, VqConfig
 from minigen.models import aim, vq
 from tests.parity.case import (
     FACTOR,
@@ -96,8 +96,9 @@ def replay_images(case: Case, ops, found) -> None:
         codes=about["n_embed"],
         code_size=about["embed_dim"],
     )
-    state = names.part_of(VqConfig, found)
-    rows = list(names.vq_rows(config, about["num_res_blocks"]))
+    family = FAMILIES["vq"]
+    state = names.part_of(family, found)
+    rows = list(family.rows(config, about["num_res_blocks"]))
     for _, name, shape in rows:
         expected = drawn(case, "vqvae." + name, shape)
         note(case, f"tokenizer {name}", (state[name] != expected) * 1.0, 0.0)
