@@ -149,16 +149,17 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
     caches: of each layer a `KVCache` or a `Causal`. Returns these, once they hold the
     tokens too, and the shared keys and values (b n h e).
     """
+    heads = *ids.shape, config.heads, config.head_size
     grown = []
     x = ops.embed(weights["embeddings"], ids)
     tell(watch, "embed", x)
     for i, w in enumerate(weights["self"]):
         a = ops.rms_norm(x, w["attn_norm"], config.norm_eps)
-        q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
-        k = ops.rope2d(_heads(config, ops.linear(a, w["to_k"])), table, rows)
-        v = _heads(config, ops.linear(a, w["to_v"]))
+        q = ops.rope2d(ops.linear(a, w["to_q"]).reshape(heads), table, rows)
+        k = ops.rope2d(ops.linear(a, w["to_k"]).reshape(heads), table, rows)
+        v = ops.linear(a, w["to_v"]).reshape(heads)
         grown.append(caches[i].append(ops, k, v))
-        o = _merge(config, grown[i].read(ops, q))
+        o = grown[i].read(ops, q).reshape(x.shape)
         tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)
         x = feed_forward(ops, config, x, w)
@@ -169,8 +170,8 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
     tell(watch, "mid_norm", m)
     tell(watch, "shared_k_prerope", k)
     tell(watch, "shared_v", v)
-    k = ops.rope2d(_heads(config, k), table, rows)
-    return tuple(grown), k, _heads(config, v)
+    k = ops.rope2d(k.reshape(heads), table, rows)
+    return tuple(grown), k, v.reshape(heads)
 
 
 def answer(ops, weights, config, rows, table, shared, watch=None):
@@ -178,11 +179,12 @@ def answer(ops, weights, config, rows, table, shared, watch=None):
 
     shared: the `KVCache` or `Causal` of the shared keys and values.
     """
+    heads = *rows.shape, config.heads, config.head_size
     u = ops.embed(weights["embeddings"], ops.full(rows.shape, config.mask_id))
     for i, w in enumerate(weights["cross"]):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
-        q = ops.rope2d(_heads(config, ops.linear(a, w["to_q"])), table, rows)
-        o = _merge(config, shared.read(ops, q))
+        q = ops.rope2d(ops.linear(a, w["to_q"]).reshape(heads), table, rows)
+        o = shared.read(ops, q).reshape(u.shape)
         tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
         u = ops.linear(o, w["proj"], residual=u)
         u = feed_forward(ops, config, u, w)
@@ -201,11 +203,3 @@ def feed_forward(ops, config, x, w):
 
 def _twice(rows):
     return np.concatenate([rows, rows])
-
-
-def _heads(config, x):
-    return x.reshape(x.shape[0], x.shape[1], config.heads, config.head_size)
-
-
-def _merge(config, x):
-    return x.reshape(x.shape[0], x.shape[1], config.width)

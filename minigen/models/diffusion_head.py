@@ -17,7 +17,7 @@ from functools import cache
 
 import numpy as np
 
-from minigen.models.layers import layer_norm, split_columns
+from minigen.models.layers import split_columns
 from minigen.models.watching import tell
 
 EPS = 1e-6
@@ -128,7 +128,7 @@ def denoise(ops, w, x, told, watch=None):
     for i, layer in enumerate(w["layers"]):
         parts = ops.linear(signal, **layer["modulation"])
         shift, scale, gate = split_columns(ops, parts, 3)
-        h = ops.modulate(layer_norm(ops, x, layer["norm"], EPS), shift, scale)
+        h = ops.modulate(ops.layer_norm(x, **layer["norm"], eps=EPS), shift, scale)
         h = ops.linear(ops.silu(ops.linear(h, **layer["fc1"])), **layer["fc2"])
         x = ops.add(x, ops.gate(h, gate))
         tell(watch, f"block{i}", x)

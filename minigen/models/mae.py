@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen.models.layers import layer_norm
 from minigen.models.watching import tell
 
 EPS = 1e-6
@@ -74,7 +73,7 @@ def encode(ops, weights, config, x, watch=None):
     for i, w in enumerate(weights["encoder"]):
         x = block(ops, w, config.encoder_heads, x)
         tell(watch, f"enc_block{i}", x)
-    x = layer_norm(ops, x, weights["encoder_norm"], EPS)
+    x = ops.layer_norm(x, **weights["encoder_norm"], eps=EPS)
     tell(watch, "enc_out", x)
     return x
 
@@ -95,7 +94,7 @@ def decode(ops, weights, config, x, query, watch=None):
         rows = query.rows if i == last else None
         x = block(ops, w, config.decoder_heads, x, rows)
         tell(watch, f"dec_block{i}", x)
-    x = layer_norm(ops, x, weights["decoder_norm"], EPS)
+    x = ops.layer_norm(x, **weights["decoder_norm"], eps=EPS)
     tell(watch, "dec_norm", x)
     return x
 
@@ -117,28 +116,31 @@ def block(ops, w, heads, x, rows=None):
     Source: timm 0.9.12 layers of models/vision_transformer.py::Block.
     """
     b, n, d = x.shape
-    a = layer_norm(ops, x, w["norm1"], EPS)
+    a = ops.layer_norm(x, **w["norm1"], eps=EPS)
     asked = a
     if rows is not None:
         x, asked = ops.gather(x, rows), ops.gather(a, rows)
-    q, k, v = (
-        ops.linear(seen, **part).reshape(b, -1, heads, d // heads)
-        for seen, part in zip((asked, a, a), thirds(w["qkv"], d), strict=True)
-    )
+    to_q, to_k, to_v = thirds(w["qkv"], d)
+    shape = b, -1, heads, d // heads
+    q = ops.linear(asked, **to_q).reshape(shape)
+    k = ops.linear(a, **to_k).reshape(shape)
+    v = ops.linear(a, **to_v).reshape(shape)
     o = ops.attention(q, k, v, n).reshape(*x.shape)
     x = ops.linear(o, **w["proj"], residual=x)
-    a = layer_norm(ops, x, w["norm2"], EPS)
+    a = ops.layer_norm(x, **w["norm2"], eps=EPS)
     return ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=x)
 
 
 def thirds(qkv, d):
     """Return the layers of queries, keys and values that one layer holds."""
-    return [
-        {"w": qkv["w"][i : i + d], "bias": qkv["bias"][i : i + d]}
-        for i in (0, d, 2 * d)
-    ]
+    w, bias = qkv["w"], qkv["bias"]
+    return (
+        {"w": w[:d], "bias": bias[:d]},
+        {"w": w[d : 2 * d], "bias": bias[d : 2 * d]},
+        {"w": w[2 * d :], "bias": bias[2 * d :]},
+    )
 
 
 def _placed(ops, weights, x, rows):
     x = ops.add(x, ops.embed(weights["positions"], rows))
-    return layer_norm(ops, x, weights["tokens_norm"], EPS)
+    return ops.layer_norm(x, **weights["tokens_norm"], eps=EPS)

@@ -66,7 +66,7 @@ def condition(ops, w, config, z):
     first = ops.add(first, ops.repeat(w["start"], z.shape[0]).reshape(first.shape))
     signal = ops.silu(z)
     made = [ops.linear(signal, **layer["modulation"]) for layer in w["layers"]]
-    layers = tuple(split_columns(ops, each, 6) for each in made)
+    layers = tuple([split_columns(ops, each, 6) for each in made])
     last = split_columns(ops, ops.linear(signal, **w["out_modulation"]), 2)
     return Condition(first, layers, last)
 
@@ -118,9 +118,10 @@ def read(ops, w, config, h, given, caches, watch=None):
     for i, (layer, parts) in enumerate(zip(w["layers"], given.layers, strict=True)):
         gate1, gate2, scale1, scale2, shift1, shift2 = parts
         a = ops.modulate(ops.standardise(h, EPS), shift1, scale1)
-        q, k, v = (ops.linear(a, **part) for part in _queries_keys_values(layer, d))
-        q = ops.scale(q, SHARE)
-        q, k, v = (part.reshape(heads) for part in (q, k, v))
+        to_q, to_k, to_v = _queries_keys_values(layer, d)
+        q = ops.scale(ops.linear(a, **to_q), SHARE).reshape(heads)
+        k = ops.linear(a, **to_k).reshape(heads)
+        v = ops.linear(a, **to_v).reshape(heads)
         grown.append(caches[i].append(ops, k, v))
         o = ops.linear(grown[i].read(ops, q).reshape(b, n, d), **layer["proj"])
         h = ops.add(h, ops.gate(o, gate1))
@@ -174,18 +175,19 @@ def sample(
     rows = z.shape[0]
     b = rows if guidance == 1 else rows // 2
     given, caches = condition(ops, w, config, z), new_caches(ops, config, rows)
-    powers = stretches(config, temperature)
-    features, x = ops.empty((b, config.groups, config.group)), None
-    for i in range(config.groups):
+    n = config.groups
+    factors = stretches(config, temperature)
+    weights = within_token(config.inner_schedule, guidance, n)
+    features, x = ops.empty((b, n, config.group)), None
+    for i in range(n):
         mixtures, caches = step(ops, w, config, x, i, given, caches)
         tell(watch, "mixtures", mixtures)
         made = [each.reshape(rows, *each.shape[2:]) for each in mixtures]
-        weight = inner_weight(config.inner_schedule, guidance, i, config.groups)
-        power = powers[i]
+        stretch, weight = factors[i], weights[i]
         if rows == b:
-            group = draw(ops, made, i, draws, power)
+            group = draw(ops, made, i, draws, stretch)
         else:
-            group = (guided or choose)(ops, made, i, draws, power, weight, watch)
+            group = (guided or choose)(ops, made, i, draws, stretch, weight, watch)
         tell(watch, "group", group)
         features = ops.append(features, group, i)
         # both halves go on from what was drawn
@@ -193,30 +195,31 @@ def sample(
     return token_flow.reverse(ops, w["flow"], features) if config.flow else features
 
 
-def draw(ops, made, i, draws, power):
+def draw(ops, made, i, draws, stretch):
     """Draw group i of b rows from their mixtures (b g ..): (b 1 f)."""
     weights, means, log_variances = made
     b, _, f = means.shape
     where = draws.key, draws.images, draws.positions, draws.step, i * NUMBERS + 1
     component = ops.draw_component(weights, ops.uniforms_at(*where, 1))
     normals = ops.normals_at(*where, f).reshape(b, 1, f)
-    return ops.draw_value(component, means, log_variances, normals, power)
+    return ops.draw_value(component, means, log_variances, normals, stretch)
 
 
-def choose(ops, made, i, draws, power, weight, watch=None):
+def choose(ops, made, i, draws, stretch, weight, watch=None):
     """Draw group i, a single feature, of b rows from mixtures (2b g ..): (b 1 1).
 
     Candidates are drawn from the conditional mixture, and one of them is chosen by how
     much likelier it is under that than under the unconditional one.
     """
     b = made[0].shape[0] // 2
-    conditional, unconditional = ([a[:b] for a in made], [a[b:] for a in made])
-    weights, means, log_variances = conditional
+    weights, means, log_variances = made
+    conditional = weights[:b], means[:b], log_variances[:b]
+    unconditional = weights[b:], means[b:], log_variances[b:]
     where = draws.key, draws.images, draws.positions, draws.step
     many = *where, i * NUMBERS + 1, CANDIDATES
-    components = ops.draw_component(weights, ops.uniforms_at(*many))
+    components = ops.draw_component(conditional[0], ops.uniforms_at(*many))
     normals = ops.normals_at(*many).reshape(b, CANDIDATES, 1)
-    x = ops.draw_value(components, means, log_variances, normals, power)
+    x = ops.draw_value(components, *conditional[1:], normals, stretch)
     of_both = ops.log_density(x, *conditional), ops.log_density(x, *unconditional)
     p = ops.candidate_probabilities(*of_both, weight)
     tell(watch, "candidates", (x, *of_both, p))
@@ -225,19 +228,19 @@ def choose(ops, made, i, draws, power, weight, watch=None):
     return ops.gather(x, chosen)
 
 
-def draw_on_grid(ops, made, i, draws, power, weight, watch=None):
+def draw_on_grid(ops, made, i, draws, stretch, weight, watch=None):
     """Draw as `choose` does, but from the density that candidates only come near to.
 
     It takes one uniform, and half the evaluations. Below NARROW candidates are drawn,
     which at temperature 0 are the means.
     """
-    if power < NARROW:
-        return choose(ops, made, i, draws, power, weight, watch)
+    if stretch < NARROW:
+        return choose(ops, made, i, draws, stretch, weight, watch)
     b, g = made[0].shape[0] // 2, made[0].shape[1]
     where = draws.key, draws.images, draws.positions, draws.step, i * NUMBERS, 1
     uniforms = ops.uniforms_at(*where).reshape(b)
     both = ([a[:b].reshape(b, g) for a in made], [a[b:].reshape(b, g) for a in made])
-    x = ops.draw_guided(*both[0], *both[1], uniforms, weight, power)
+    x = ops.draw_guided(*both[0], *both[1], uniforms, weight, stretch)
     return x.reshape(b, 1, 1)
 
 
@@ -252,8 +255,8 @@ def stretches(config, temperature):
     temperature means that. Raises InputError for both.
     """
     n, inverse = config.groups, BEHAVIOURS[config.behaviour] < 0
-    heats = [inner_weight(config.inner_schedule, temperature, i, n) for i in range(n)]
-    coldest = min(heats)
+    temperatures = within_token(config.inner_schedule, temperature, n)
+    coldest = min(temperatures)
     if coldest < 0 or (inverse and coldest == 0):
         least = "above 0" if inverse else "at least 0"
         raise InputError(
@@ -263,29 +266,30 @@ def stretches(config, temperature):
             + ("; it divides by them: large ones narrow" if inverse else "")
             + ("; give more than 1/3" if config.inner_schedule == "linear" else "")
         )
-    return [heat ** BEHAVIOURS[config.behaviour] for heat in heats]
+    return [each ** BEHAVIOURS[config.behaviour] for each in temperatures]
 
 
-def inner_weight(schedule, value, i, n):
-    """Return temperature or guidance at group i of n: it may rise or fall within it.
+def within_token(schedule, value, n):
+    """Return temperature or guidance at each of n groups: it may rise or fall.
 
-    >>> [inner_weight("linear", 3.0, i, 2) for i in range(2)]
+    >>> within_token("linear", 3.0, 2)
     [3.5, 4.0]
     """
-    share = (i + 1) / n
+    shares = [(i + 1) / n for i in range(n)]
     if schedule == "linear":
-        return value + 0.5 * (value - 1) * share
+        return [value + 0.5 * (value - 1) * share for share in shares]
     if schedule == "cosine":
-        return 1 + 0.5 * (value - 1) * (1 + np.cos(np.pi * share))
-    return value
+        return [1 + 0.5 * (value - 1) * (1 + np.cos(np.pi * s)) for s in shares]
+    return [value] * n
 
 
 def _queries_keys_values(layer, d):
-    biases = layer["q_bias"], layer["k_bias"], layer["v_bias"]
-    return [
-        {"w": layer["qkv"][i * d : (i + 1) * d], "bias": bias}
-        for i, bias in enumerate(biases)
-    ]
+    w = layer["qkv"]
+    return (
+        {"w": w[:d], "bias": layer["q_bias"]},
+        {"w": w[d : 2 * d], "bias": layer["k_bias"]},
+        {"w": w[2 * d :], "bias": layer["v_bias"]},
+    )
 
 
 def _placed(ops, w, h, rows):

@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 
 from minigen.models.kv_cache import Causal, KVCache
-from minigen.models.layers import layer_norm
 from minigen.models.mae import thirds
 from minigen.models.watching import tell
 
@@ -70,13 +69,16 @@ def _read(ops, w, x, rows, cache):
     # (b m f) of groups (b m) to (b m d), and the cache that holds them too
     b, m, _ = x.shape
     h = ops.add(ops.linear(x, **w["features"]), ops.embed(w["positions"], rows))
-    a = layer_norm(ops, h, w["norm1"], EPS)
+    a = ops.layer_norm(h, **w["norm1"], eps=EPS)
     shape = b, m, WIDTH // HEAD_SIZE, HEAD_SIZE
-    q, k, v = (ops.linear(a, **p).reshape(shape) for p in thirds(w["qkv"], WIDTH))
+    to_q, to_k, to_v = thirds(w["qkv"], WIDTH)
+    q = ops.linear(a, **to_q).reshape(shape)
+    k = ops.linear(a, **to_k).reshape(shape)
+    v = ops.linear(a, **to_v).reshape(shape)
     cache = cache.append(ops, k, v)
     o = cache.read(ops, q).reshape(b, m, WIDTH)
     h = ops.linear(o, **w["proj"], residual=h)
-    a = layer_norm(ops, h, w["norm2"], EPS)
+    a = ops.layer_norm(h, **w["norm2"], eps=EPS)
     h = ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=h)
     return h, cache
 

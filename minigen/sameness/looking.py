@@ -143,9 +143,8 @@ def _choice(seen, at, i, new):
         # a feature is a group here: mixtures (g), with a condition and without
         both = [[a[row].reshape(-1) for a in made] for row in (at, at + m)]
         x, _, _, p = (a[at] for a in seen.told["candidates"][i])
-        weight = mixture_head.inner_weight(
-            config.inner_schedule, step.weight, i, config.groups
-        )
+        schedule = config.inner_schedule
+        weight = mixture_head.within_token(schedule, step.weight, config.groups)[i]
         of_x = uniforms_at(*where, first + 1, mixture_head.CANDIDATES)[0]
         error *= max(_largest(each) for each in both)
         weights, others = of_candidates(x[:, 0], *both, p, of_x, weight - 1, error)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from minigen.errors import InputError
 from minigen.families import ArinarConfig
-from minigen.models.mixture_head import BEHAVIOURS, CANDIDATES, EPS, SHARE, inner_weight
+from minigen.models.mixture_head import BEHAVIOURS, CANDIDATES, EPS, SHARE, within_token
 from minigen.training import mae, trainer
 from minigen.training.layers import Cache, Dropouts, attend, modulation, widen
 from minigen.training.masked import loss_on_test, train_masked
@@ -46,8 +46,8 @@ class Mixtures:
         exponents = -0.5 * (far + self.log_variances).sum(-1)
         return torch.logsumexp(self.weights.log() + exponents, -1)
 
-    def draw(self, count: int, power: float, generator=None) -> Tensor:
-        """Values (r count f) of mixtures of one group, deviations times `power`."""
+    def draw(self, count: int, stretch: float, generator=None) -> Tensor:
+        """Values (r count f) of mixtures of one group, deviations times `stretch`."""
         r, _, _, f = self.means.shape
         drawn = torch.multinomial(
             self.weights[:, 0], count, replacement=True, generator=generator
@@ -57,7 +57,7 @@ class Mixtures:
             each[:, 0].gather(1, rows) for each in (self.means, self.log_variances)
         )
         noise = torch.randn((r, count, f), generator=generator, dtype=mean.dtype)
-        return mean + power * torch.exp(log_variance / 2) * noise
+        return mean + stretch * torch.exp(log_variance / 2) * noise
 
     def halves(self) -> tuple[Mixtures, Mixtures]:
         parts = (self.weights, self.means, self.log_variances)
@@ -204,21 +204,21 @@ class Head(nn.Module):
         """
         c, two = self.config, guidance != 1
         z, caches, drawn, x = z[:, None], self.new_caches(len(z)), [], None
+        temperatures, weights = (
+            within_token(c.inner_schedule, value, c.groups)
+            for value in (temperature, guidance)
+        )
         for i in range(c.groups):
             made = self.step(x, i, z, caches)
             if watch is not None:
                 watch(made)
-            heat, weight = (
-                inner_weight(c.inner_schedule, value, i, c.groups)
-                for value in (temperature, guidance)
-            )
-            power = heat ** BEHAVIOURS[c.behaviour]
+            stretch, weight = temperatures[i] ** BEHAVIOURS[c.behaviour], weights[i]
             if forced is not None:
                 group = forced[:, None, i * c.group : (i + 1) * c.group]
             elif two:
-                group = choose(*made.halves(), power, weight, generator)
+                group = choose(*made.halves(), stretch, weight, generator)
             else:
-                group = made.draw(1, power, generator)
+                group = made.draw(1, stretch, generator)
             drawn.append(group[:, 0])
             x = torch.cat([group, group]) if two else group
         return torch.cat(drawn, 1)
@@ -227,14 +227,14 @@ class Head(nn.Module):
 def choose(
     conditional: Mixtures,
     unconditional: Mixtures,
-    power: float,
+    stretch: float,
     weight: float,
     generator: torch.Generator | None = None,
     candidates: int = CANDIDATES,
 ) -> Tensor:
     """Draw a feature (r 1 1) with guidance: one of many drawn of the conditional
     mixture, by how much likelier it is under that than under the other."""
-    x = conditional.draw(candidates, power, generator)
+    x = conditional.draw(candidates, stretch, generator)
     likelier = conditional.likelihood(x) - unconditional.likelihood(x)
     p = ((weight - 1) * likelier).softmax(-1)
     chosen = torch.multinomial(p, 1, generator=generator)

@@ -383,10 +383,10 @@ def test_schedules_within_a_token():
     for schedule, first, last in (
         ("constant", 3.0, 3.0), ("linear", 3.25, 4.0), ("cosine", 2.7071, 1.0),
     ):  # fmt: skip
-        weights = [mixture_head.inner_weight(schedule, 3.0, i, 4) for i in range(4)]
+        weights = mixture_head.within_token(schedule, 3.0, 4)
         assert weights[0] == pytest.approx(first, abs=1e-4)
         assert weights[-1] == pytest.approx(last)
-        ones = [mixture_head.inner_weight(schedule, 1.0, i, 4) for i in range(4)]
+        ones = mixture_head.within_token(schedule, 1.0, 4)
         assert ones == [1.0] * 4
 
 

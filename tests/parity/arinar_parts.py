@@ -110,9 +110,7 @@ def replay_guidance(case: Case, ops) -> None:
     n = about["total_steps"]
     for schedule in about["schedules"]:
         for guidance in about["cfgs"]:
-            weights = [
-                mixture_head.inner_weight(schedule, guidance, i, n) for i in range(n)
-            ]
+            weights = mixture_head.within_token(schedule, guidance, n)
             table.append(weights)
             for step in about["steps"]:
                 ours = ops.candidate_probabilities(*likelihoods, weights[step - 1])
