@@ -160,7 +160,8 @@ def sample(ops, w, config, z, draws, table, guidance=1.0, temperature=1.0, watch
     condition = ops.linear(z, **w["condition"])
     x = _normals(ops, draws, 0, c)
     for i in reversed(range(steps)):
-        told = ops.add(condition, ops.embed(times, ops.full((rows, 1), i)))
+        now = ops.repeat(times[i : i + 1], rows).reshape(condition.shape)
+        told = ops.add(condition, now)
         if guidance == 1:
             seen = denoise(ops, w, x, told)
         else:
