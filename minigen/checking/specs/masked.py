@@ -1,4 +1,4 @@
-"""Specifications of what a masked transformer is made of, and of noise for any rows."""
+"""Specifications of what a masked transformer is made of, of rows, and of noise."""
 
 from __future__ import annotations
 
