@@ -221,8 +221,16 @@ def _expect_array(signature, argument, value, file):
         raise ShapeError(f"{name} is read-only and is written in place; pass a copy")
 
 
+def split(argument, shape) -> tuple[tuple, tuple]:
+    """Return the axes of a shape that a signature has sizes for, and those of `...`."""
+    if argument.more is None:
+        return shape, ()
+    end = len(shape) - len(argument.sizes) + argument.more
+    return (*shape[: argument.more], *shape[end:]), shape[argument.more : end]
+
+
 def _expect_widths(signature, argument, shape):
-    for size, n in zip(argument.sizes, argument.split(shape)[0], strict=True):
+    for size, n in zip(argument.sizes, split(argument, shape)[0], strict=True):
         if n == 0 and size.letter in WIDTHS:
             raise ShapeError(
                 f"{signature.name}: {argument.name} has shape {shape}, expected "
@@ -245,7 +253,7 @@ def _bind(given, sizes):
     # the size of each letter: a number's, an axis's, or that of an axis with a factor
     for alone in (True, False):
         for argument, shape in given.items():
-            named, rest = argument.split(shape)
+            named, rest = split(argument, shape)
             for size, n in zip(argument.sizes, named, strict=True):
                 if size.letter and (size.times == size.over == 1) == alone:
                     sizes.setdefault(size.letter, n * size.over // size.times)

@@ -73,13 +73,6 @@ class Argument:
     changed: bool = False
     like: str = ""
 
-    def split(self, shape):
-        """Return the axes of a shape that `sizes` are about, and those of `...`."""
-        if self.more is None:
-            return shape, ()
-        end = len(shape) - len(self.sizes) + self.more
-        return (*shape[: self.more], *shape[end:]), shape[self.more : end]
-
 
 @dataclass(frozen=True)
 class Rule:

@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from minigen.calls import split
 from minigen.checking.specs import SPECS
 from minigen.checking.strategies import SMALL, route
 from tests.fuzz.pages import guarded
@@ -164,7 +165,7 @@ def sizes(signature, case) -> dict:
     return {
         size.letter: n * size.over // size.times
         for a in _arrays(signature, case)
-        for size, n in zip(a.sizes, a.split(case[a.name].shape)[0], strict=False)
+        for size, n in zip(a.sizes, split(a, case[a.name].shape)[0], strict=False)
         if size.letter
     }
 
