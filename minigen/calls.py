@@ -105,7 +105,10 @@ def checked(signature: Signature, function, file="cpu", empty=None):
                 )
         return (empty if is_empty else function)(*arguments)
 
-    return functools.update_wrapper(call, getattr(function, "func", function))
+    functools.update_wrapper(call, getattr(function, "func", function))
+    # what it does is said in the reference
+    call.__doc__ = signature.doc
+    return call
 
 
 def _ends(array):

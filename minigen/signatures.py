@@ -1,12 +1,11 @@
-"""Signatures: the line under an op's `def`, as data that calls are checked against.
+"""Signatures: how an op's docstring begins, as data that calls are checked against.
 
-    def rope2d(x, table, rows):
-        # (b n h e), (t e/2 2), (b n) -> (b n h e)
-        # where 0 <= rows < t
+    (b n h e), (t e/2 2), (b n) -> (b n h e)
+    where 0 <= rows < t
 
 The grammar is described in `minigen/ops/README.md`. The lines are read from the source,
-when an op table is built, in a comment or at the start of the docstring: so they are
-there under `python -OO` too. `minigen/calls.py` checks the calls.
+when an op table is built, at the start of the docstring or in a comment before it: so
+they are there under `python -OO` too. `minigen/calls.py` checks the calls.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import functools
 import inspect
 import linecache
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from minigen.errors import ConfigError
 
@@ -93,13 +92,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Signature:
-    """What is known of a function: its arguments, its results and its rules."""
+    """What is known of a function: its arguments, its results and its rules.
+
+    doc: the docstring of which it is the beginning.
+    """
 
     name: str
     text: str
     arguments: tuple[Argument, ...]
     results: tuple[Argument, ...]
     rules: tuple[Rule, ...]
+    doc: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def line(self) -> str:
@@ -113,7 +116,7 @@ class Signature:
 
 @functools.cache
 def of(function) -> Signature:
-    """Return the signature that stands under the `def` of a Python function.
+    """Return the signature that the docstring of a Python function begins with.
 
     A first argument `device`, as a launcher of CUDA kernels has, is none of its
     arguments. Raises ConfigError where there is no signature, or none to be read.
@@ -124,10 +127,11 @@ def of(function) -> Signature:
     text = _written(source, code)
     if text is None:
         raise ConfigError(
-            f"{source.__qualname__} has no signature, such as `# (b n d) -> (b n d)`: "
-            f"it is read from the line under its def in {code.co_filename}"
+            f"{source.__qualname__} has no signature, such as `(b n d) -> (b n d)`: "
+            f"its docstring begins with it, in {code.co_filename}"
         )
-    return parse(source.__name__, names[names[:1] == ("device",) :], text)
+    found = parse(source.__name__, names[names[:1] == ("device",) :], text)
+    return replace(found, doc=source.__doc__)
 
 
 def parse(name, arguments, text) -> Signature:

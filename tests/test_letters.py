@@ -1,6 +1,6 @@
 """Signature lines: read from the source, and held against real shapes.
 
-Under the `def` of every op stands a line such as `# (b n d), (f d) -> (b n f)`, which
+The docstring of every op begins with a line such as `(b n d), (f d) -> (b n f)`, which
 `minigen.signatures` reads. Its letters are those of `minigen.LETTERS`.
 """
 
@@ -50,6 +50,7 @@ def found(path):
             # no function of the table, but what lessons and measurements ask for
             assert path.stem == "cuda", (path, name)
             continue
+        assert "->" in inspect.getdoc(function).partition("\n\n")[0], (path, name)
         if path.stem == "cuda":
             assert function.__code__.co_varnames[0] == "device", (path, name)
     return pairs
@@ -135,3 +136,13 @@ def test_every_op_has_all_files_with_the_same_signatures():
             for name in lines["reference"].keys() & lines[file].keys():
                 said, expected = lines[file][name], lines["reference"][name]
                 assert said == expected, (folder.name, file, name)
+
+
+def test_help_shows_the_signature_and_what_the_reference_says(backend):
+    ops = backends.table(backend)
+    for folder, names in backends.OPS.items():
+        reference = importlib.import_module(f"minigen.ops.{folder}.reference")
+        for name in names:
+            said = inspect.getdoc(getattr(ops, name))
+            assert said == inspect.getdoc(getattr(reference, name))
+            assert "->" in said.partition("\n\n")[0]

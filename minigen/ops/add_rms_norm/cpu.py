@@ -23,8 +23,7 @@ def _add_rms_norm(x, residual, w, eps, y, total):
 
 
 def add_rms_norm(x, residual, w, eps):
-    # (b n d), (b n d), (d) -> (b n d), (b n d)
-    """Return rms_norm(x + residual), and x + residual."""
+    """(b n d), (b n d), (d) -> (b n d), (b n d)"""
     y, total = buffers.empty(x.shape), buffers.empty(x.shape)
     rows = (-1, x.shape[-1])
     _add_rms_norm(

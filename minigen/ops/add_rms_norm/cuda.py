@@ -35,8 +35,7 @@ def _add_rms_norm(x, residual, w, eps, y, total):
 
 
 def add_rms_norm(device, x, residual, w, eps):
-    # (b n d), (b n d), (d) -> (b n d), (b n d)
-    """Return rms_norm(x + residual), and x + residual."""
+    """(b n d), (b n d), (d) -> (b n d), (b n d)"""
     d = x.shape[-1]
     y, total = device.empty(x.shape), device.empty(x.shape)
     rows = [array.reshape((-1, d)) for array in (x, residual, y, total)]

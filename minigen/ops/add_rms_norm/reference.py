@@ -10,9 +10,10 @@ from minigen.ops.rms_norm.reference import rms_norm
 
 
 def add_rms_norm(x, residual, w, eps):
-    # (b n d), (b n d), (d) -> (b n d), (b n d)
-    # where w is a weight
-    """Return rms_norm(x + residual), and x + residual.
+    """(b n d), (b n d), (d) -> (b n d), (b n d)
+    where w is a weight
+
+    Return rms_norm(x + residual), and x + residual.
 
     >>> import numpy as np
     >>> one = np.ones((1, 1, 2))

@@ -107,14 +107,12 @@ def _attention(q, k, v, sizes, groups, length, causal, scale, y):
 
 
 def attention(q, k, v, length):
-    # (b m h e), (b n r e), (b n r e) -> (b m h e)
-    """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache."""
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)"""
     return _run(q, k, v, length, False)
 
 
 def attention_causal(q, k, v):
-    # (b n h e), (b n r e), (b n r e) -> (b n h e)
-    """Return attention in which query i sees keys 0 .. i."""
+    """(b n h e), (b n r e), (b n r e) -> (b n h e)"""
     return _run(q, k, v, q.shape[1], True)
 
 

@@ -343,8 +343,7 @@ def _attention_naive(q, k, v, length, step, scale, y):
 
 
 def attention(device, q, k, v, length):
-    # (b m h e), (b n r e), (b n r e) -> (b m h e)
-    """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache."""
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)"""
     b, m, h, e = q.shape
     n, r = k.shape[1:3]
     groups = _ceil(m, QUERIES)
@@ -360,8 +359,7 @@ def attention(device, q, k, v, length):
 
 
 def attention_causal(device, q, k, v):
-    # (b n h e), (b n r e), (b n r e) -> (b n h e)
-    """Return attention in which query i sees keys 0 .. i."""
+    """(b n h e), (b n r e), (b n r e) -> (b n h e)"""
     b, n, h, e = q.shape
     r = k.shape[2]
     if e % 4:
@@ -376,8 +374,9 @@ def attention_causal(device, q, k, v):
 
 
 def attention_naive(device, q, k, v, length):
-    # (b m h e), (b n r e), (b n r e) -> (b m h e)
-    """Return the same as `attention`, from its simplest kernel: a lesson's first rung.
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)
+
+    Return the same as `attention`, from its simplest kernel: a lesson's first rung.
 
     Heads whose size is no multiple of four go this way too: rows of them do not begin
     where 16 bytes can be read at once, and no model has them.

@@ -14,8 +14,9 @@ import numpy as np
 
 
 def softmax(scores):
-    # (b h m n) -> (b h m n)
-    """Return exp(scores) / sum exp(scores) over the last axis.
+    """(b h m n) -> (b h m n)
+
+    Return exp(scores) / sum exp(scores) over the last axis.
 
     >>> softmax(np.zeros((1, 1, 1, 4))).tolist()
     [[[[0.25, 0.25, 0.25, 0.25]]]]
@@ -25,9 +26,10 @@ def softmax(scores):
 
 
 def attention(q, k, v, length):
-    # (b m h e), (b n r e), (b n r e) -> (b m h e)
-    # where r divides h, 1 <= length <= n
-    """Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)
+    where r divides h, 1 <= length <= n
+
+    Return softmax(q k^T / sqrt(e)) v over the first `length` keys of a cache.
 
     >>> keys, values = np.zeros((1, 4, 1, 2)), np.full((1, 4, 1, 2), 7.0)
     >>> attention(np.ones((1, 1, 1, 2)), keys, values, 2).tolist()
@@ -39,9 +41,10 @@ def attention(q, k, v, length):
 
 
 def attention_causal(q, k, v):
-    # (b n h e), (b n r e), (b n r e) -> (b n h e)
-    # where r divides h, n >= 1
-    """Return attention in which query i sees keys 0 .. i.
+    """(b n h e), (b n r e), (b n r e) -> (b n h e)
+    where r divides h, n >= 1
+
+    Return attention in which query i sees keys 0 .. i.
 
     >>> values = np.array([1.0, 3.0]).reshape(1, 2, 1, 1)
     >>> attention_causal(np.zeros((1, 2, 1, 1)), np.zeros((1, 2, 1, 1)), values).ravel()

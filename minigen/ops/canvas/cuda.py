@@ -52,14 +52,12 @@ def _place(tokens, positions, canvas, flag):
 
 
 def full(device, shape, value):
-    # -> (b n)
-    """Return a new int64 array of `shape` that holds `value` everywhere."""
+    """-> (b n)"""
     return _filled(device, shape, np.int64(value))
 
 
 def zeros(device, shape):
-    # -> (b n)
-    """Return a new float32 array of `shape`, of any axes, that holds zeros."""
+    """-> (b n)"""
     return _filled(device, shape, np.float32(0))
 
 
@@ -72,8 +70,7 @@ def _filled(device, shape, value):
 
 
 def twice(device, x):
-    # (b ...) -> (2b ...)
-    """Return the rows of x and then all of them again: for both halves of guidance."""
+    """(b ...) -> (2b ...)"""
     y = device.empty((2 * x.shape[0], *x.shape[1:]), x.dtype)
     if x.size:
         blocks = -(-x.size // THREADS)
@@ -82,8 +79,9 @@ def twice(device, x):
 
 
 def place(device, canvas, tokens, positions):
-    # (b n), (b m), (m) -> (b n)
-    """Write tokens at canvas[:, positions] in place, and return the canvas.
+    """(b n), (b m), (m) -> (b n)
+
+    Write tokens at canvas[:, positions] in place, and return the canvas.
 
     Positions differ from each other; one that is not on the canvas sets the device's
     flag.

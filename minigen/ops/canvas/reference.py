@@ -9,9 +9,10 @@ import numpy as np
 
 
 def full(shape, value):
-    # -> (b n)
-    # where shape is a shape, value is an integer
-    """Return a new int64 array of `shape` that holds `value` everywhere.
+    """-> (b n)
+    where shape is a shape, value is an integer
+
+    Return a new int64 array of `shape` that holds `value` everywhere.
 
     >>> full((2, 3), -1).tolist()
     [[-1, -1, -1], [-1, -1, -1]]
@@ -20,9 +21,10 @@ def full(shape, value):
 
 
 def zeros(shape):
-    # -> (b n)
-    # where shape is a shape
-    """Return a new float32 array of `shape`, of any axes, that holds zeros.
+    """-> (b n)
+    where shape is a shape
+
+    Return a new float32 array of `shape`, of any axes, that holds zeros.
 
     >>> zeros((2, 3)).tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
@@ -31,9 +33,10 @@ def zeros(shape):
 
 
 def twice(x):
-    # (b ...) -> (2b ...)
-    # where x is an entry
-    """Return the rows of x and then all of them again: for both halves of guidance.
+    """(b ...) -> (2b ...)
+    where x is an entry
+
+    Return the rows of x and then all of them again: for both halves of guidance.
 
     >>> twice(np.array([[1, 2], [3, 4]])).tolist()
     [[1, 2], [3, 4], [1, 2], [3, 4]]
@@ -42,10 +45,11 @@ def twice(x):
 
 
 def place(canvas, tokens, positions):
-    # (b n), (b m), (m) -> (b n)
-    # where canvas and tokens are integers, tokens is like canvas, canvas is changed, 0
-    # <= positions < n
-    """Write tokens at canvas[:, positions] in place, and return the canvas.
+    """(b n), (b m), (m) -> (b n)
+    where canvas and tokens are integers, tokens is like canvas, canvas is changed, 0
+    <= positions < n
+
+    Write tokens at canvas[:, positions] in place, and return the canvas.
 
     Positions differ from each other.
 

@@ -56,17 +56,12 @@ def _causal_conv_silu(x, w, bias, state, y):
 
 
 def causal_conv(x, w, bias, state):
-    # (b n c), (c w), (c), (b w c) -> (b n c), (b w c)
-    """Return y[l] = bias + sum over k of w[k] x[l - (w-1) + k], and the state.
-
-    The state, the w inputs before x, becomes the last w of x in place.
-    """
+    """(b n c), (c w), (c), (b w c) -> (b n c), (b w c)"""
     return _run(_causal_conv, x, w, bias, state)
 
 
 def causal_conv_silu(x, w, bias, state):
-    # (b n c), (c w), (c), (b w c) -> (b n c), (b w c)
-    """Return silu of what `causal_conv` returns, and the state."""
+    """(b n c), (c w), (c), (b w c) -> (b n c), (b w c)"""
     return _run(_causal_conv_silu, x, w, bias, state)
 
 

@@ -16,9 +16,10 @@ from minigen.ops.silu.reference import silu
 
 
 def causal_conv(x, w, bias, state):
-    # (b n c), (c w), (c), (b w c) -> (b n c), (b w c)
-    # where w and bias are weights, state is changed
-    """Return y[l] = bias + sum over k of w[k] x[l - (w-1) + k], and the state.
+    """(b n c), (c w), (c), (b w c) -> (b n c), (b w c)
+    where w and bias are weights, state is changed
+
+    Return y[l] = bias + sum over k of w[k] x[l - (w-1) + k], and the state.
 
     The state, the w inputs before x, becomes the last w of x in place.
 
@@ -36,9 +37,10 @@ def causal_conv(x, w, bias, state):
 
 
 def causal_conv_silu(x, w, bias, state):
-    # (b n c), (c w), (c), (b w c) -> (b n c), (b w c)
-    # where w and bias are weights, state is changed
-    """Return silu of what `causal_conv` returns, and the state.
+    """(b n c), (c w), (c), (b w c) -> (b n c), (b w c)
+    where w and bias are weights, state is changed
+
+    Return silu of what `causal_conv` returns, and the state.
 
     >>> x, state = np.ones((1, 1, 1)), np.zeros((1, 4, 1))
     >>> causal_conv_silu(x, np.ones((1, 4)), np.zeros(1), state)[0].round(4).tolist()

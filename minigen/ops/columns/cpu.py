@@ -6,8 +6,10 @@ from minigen.ops import buffers
 
 
 def columns(x, first, last):
-    # (b n d) -> (b n f)
-    """Return a copy of x[..., first:last], as float32."""
+    """(b n d) -> (b n f)
+
+    Return a copy of x[..., first:last], as float32.
+    """
     y = buffers.empty((*x.shape[:-1], last - first))
     y[...] = x[..., first:last]
     return y

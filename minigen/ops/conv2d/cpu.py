@@ -73,22 +73,21 @@ def _convolve(x, w, bias, residual, grid, step, edge, out):
 
 
 def conv3x3(x, w, bias):
-    # (b y x c), (f 3 3 c), (f) -> (b y x f)
-    """Convolve with zeros around the image, which keeps its size."""
+    """(b y x c), (f 3 3 c), (f) -> (b y x f)"""
     return conv3x3_add(x, w, bias, _nothing(w))
 
 
 def conv3x3_add(x, w, bias, residual):
-    # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
-    """Return residual + conv3x3(x, w, bias)."""
+    """(b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)"""
     if winograd.pays(x.shape, w.shape):
         return _winograd(x, w, bias, residual)
     return _patches(x, w, bias, residual, x.shape[1:3], 1, 1)
 
 
 def conv3x3_half(x, w, bias):
-    # (b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
-    """Convolve at every second row and column, which halves both sides (rounded down).
+    """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
+
+    Convolve at every second row and column, which halves both sides (rounded down).
 
     One column of zeros is added on the right and one row at the bottom.
     """

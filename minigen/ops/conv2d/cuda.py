@@ -249,8 +249,9 @@ def _conv3x3_half(x, w, bias, height, width, y):
 
 
 def conv3x3(device, x, w, bias):
-    # (b y x c), (f 3 3 c), (f) -> (b y x f)
-    """Convolve with zeros around the image, which keeps its size.
+    """(b y x c), (f 3 3 c), (f) -> (b y x f)
+
+    Convolve with zeros around the image, which keeps its size.
 
     For at most 4 features there is a kernel that wastes nothing on more.
     """
@@ -262,16 +263,16 @@ def conv3x3(device, x, w, bias):
 
 
 def conv3x3_add(device, x, w, bias, residual):
-    # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
-    """Return residual + conv3x3(x, w, bias)."""
+    """(b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)"""
     sides = x.shape[1:3]
     rest = bias, _rows(residual), *map(np.int32, sides)
     return _launch(device, _conv3x3_add, x, w, rest, sides)
 
 
 def conv3x3_half(device, x, w, bias):
-    # (b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
-    """Convolve at every second row and column, which halves both sides (rounded down).
+    """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
+
+    Convolve at every second row and column, which halves both sides (rounded down).
 
     One column of zeros is added on the right and one row at the bottom.
     """
@@ -281,8 +282,10 @@ def conv3x3_half(device, x, w, bias):
 
 
 def conv3x3_naive(device, x, w, bias):
-    # (b y x c), (f 3 3 c), (f) -> (b y x f)
-    """Return conv3x3(x, w, bias) with one thread for every output: slow, to read."""
+    """(b y x c), (f 3 3 c), (f) -> (b y x f)
+
+    Return conv3x3(x, w, bias) with one thread for every output: slow, to read.
+    """
     sides = x.shape[1:3]
     rest = bias, *map(np.int32, sides)
     return _launch(device, _conv3x3_naive, x, w, rest, sides, (1, THREADS))

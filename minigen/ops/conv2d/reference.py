@@ -8,9 +8,10 @@ import numpy as np
 
 
 def conv3x3(x, w, bias):
-    # (b y x c), (f 3 3 c), (f) -> (b y x f)
-    # where w and bias are weights
-    """Convolve with zeros around the image, which keeps its size.
+    """(b y x c), (f 3 3 c), (f) -> (b y x f)
+    where w and bias are weights
+
+    Convolve with zeros around the image, which keeps its size.
 
     >>> x = np.ones((1, 3, 3, 1))  # each output counts its neighbours and itself
     >>> conv3x3(x, np.ones((1, 3, 3, 1)), np.zeros(1))[0, :, :, 0]
@@ -23,16 +24,19 @@ def conv3x3(x, w, bias):
 
 
 def conv3x3_add(x, w, bias, residual):
-    # (b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
-    # where w and bias are weights
-    """Return residual + conv3x3(x, w, bias)."""
+    """(b y x c), (f 3 3 c), (f), (b y x f) -> (b y x f)
+    where w and bias are weights
+
+    Return residual + conv3x3(x, w, bias).
+    """
     return residual + conv3x3(x, w, bias)
 
 
 def conv3x3_half(x, w, bias):
-    # (b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
-    # where w and bias are weights
-    """Convolve at every second row and column, which halves both sides (rounded down).
+    """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
+    where w and bias are weights
+
+    Convolve at every second row and column, which halves both sides (rounded down).
 
     One column of zeros is added on the right and one row at the bottom: nothing on the
     other sides. Source: FoundationVision/LlamaGen vq_model.py::Downsample.

@@ -26,8 +26,9 @@ def _cross_entropy(logits, targets, losses):
 
 
 def cross_entropy(logits, targets):
-    # (b n v), (b n) -> ()
-    """Return the mean over b and n of log(sum exp(logits)) - logits[target], float64.
+    """(b n v), (b n) -> ()
+
+    Return the mean over b and n of log(sum exp(logits)) - logits[target], float64.
 
     logits float32; targets are integers in 0 .. v - 1.
     """

@@ -9,9 +9,10 @@ import numpy as np
 
 
 def cross_entropy(logits, targets):
-    # (b n v), (b n) -> ()
-    # where 0 <= targets < v, b >= 1, n >= 1
-    """Return the mean over b and n of log(sum exp(logits)) - logits[target].
+    """(b n v), (b n) -> ()
+    where 0 <= targets < v, b >= 1, n >= 1
+
+    Return the mean over b and n of log(sum exp(logits)) - logits[target].
 
     >>> loss = cross_entropy(np.zeros((1, 2, 8)), np.array([[0, 7]]))
     >>> round(float(loss), 4)  # log 8

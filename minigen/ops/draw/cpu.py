@@ -129,8 +129,10 @@ def _draw(probabilities, uniforms, tokens):
 
 
 def keep(logits, top_k, top_p, minimum=1):
-    # (b m v) -> (b m v)
-    """Return which logits survive the filters, as booleans (rules: reference.py)."""
+    """(b m v) -> (b m v)
+
+    Return which logits survive the filters, as booleans (rules: reference.py).
+    """
     kept = buffers.empty(logits.shape, np.bool_)
     v = logits.shape[-1]
     _keep(
@@ -144,11 +146,7 @@ def keep(logits, top_k, top_p, minimum=1):
 
 
 def probabilities(logits, temperature, top_k, top_p):
-    # (b m v) -> (b m v)
-    """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
-
-    A row that holds NaN or +inf, or nothing but -inf, becomes NaN everywhere.
-    """
+    """(b m v) -> (b m v)"""
     logits = buffers.floats(logits)
     v = logits.shape[-1]
     divisor = np.float32(max(temperature, COLDEST))
@@ -163,8 +161,10 @@ def probabilities(logits, temperature, top_k, top_p):
 
 
 def draw(probabilities, uniforms):
-    # (b m v), (b m) -> (b m)
-    """Return int64 tokens by inverse distribution function (rules: reference.py)."""
+    """(b m v), (b m) -> (b m)
+
+    Return int64 tokens by inverse distribution function (rules: reference.py).
+    """
     _expect_weights(probabilities)
     _expect_shares(uniforms)
     tokens = buffers.empty(uniforms.shape, np.int64)

@@ -15,8 +15,9 @@ COLDEST = 1e-5
 
 
 def keep(logits, top_k, top_p, minimum=1):
-    # (b m v) -> (b m v)
-    """Return which logits survive the filters, as booleans.
+    """(b m v) -> (b m v)
+
+    Return which logits survive the filters, as booleans.
 
     top_k > 0 keeps the k largest and every tie with the last of them. top_p < 1 then
     walks down the survivors, largest first and equal ones by index, and keeps an entry
@@ -48,9 +49,10 @@ def keep(logits, top_k, top_p, minimum=1):
 
 
 def probabilities(logits, temperature, top_k, top_p):
-    # (b m v) -> (b m v)
-    # where top_k < 2147483648
-    """Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
+    """(b m v) -> (b m v)
+    where top_k < 2147483648
+
+    Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
 
     A row that holds NaN or +inf, or nothing but -inf, becomes NaN everywhere.
 
@@ -64,9 +66,10 @@ def probabilities(logits, temperature, top_k, top_p):
 
 
 def draw(probabilities, uniforms):
-    # (b m v), (b m) -> (b m)
-    # where uniforms are fractions
-    """Return int64 tokens by inverse distribution function.
+    """(b m v), (b m) -> (b m)
+    where uniforms are fractions
+
+    Return int64 tokens by inverse distribution function.
 
     With c = cumsum(p) in float64, the token is the number of k with c_k <= u c_last.
     A token of probability zero is never drawn: where u is so close to 1 that

@@ -8,31 +8,29 @@ from minigen.ops import buffers
 
 
 def add(x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x + y."""
+    """(b ...), (b ...) -> (b ...)"""
     return np.add(x, y, out=buffers.empty(x.shape))
 
 
 def subtract(x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x - y."""
+    """(b ...), (b ...) -> (b ...)"""
     return np.subtract(x, y, out=buffers.empty(x.shape))
 
 
 def multiply(x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x y."""
+    """(b ...), (b ...) -> (b ...)"""
     return np.multiply(x, y, out=buffers.empty(x.shape))
 
 
 def scale(x, factor):
-    # (b ...) -> (b ...)
-    """Return x times a number."""
+    """(b ...) -> (b ...)
+
+    Return x times a number.
+    """
     return np.multiply(x, np.float32(factor), out=buffers.empty(x.shape))
 
 
 def sqrt(x):
-    # (b ...) -> (b ...)
-    """Return the square root of x: NaN below 0."""
+    """(b ...) -> (b ...)"""
     with np.errstate(invalid="ignore"):
         return np.sqrt(x, out=buffers.empty(x.shape))

@@ -72,32 +72,30 @@ def _sqrt(x, z):
 
 
 def add(device, x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x + y."""
+    """(b ...), (b ...) -> (b ...)"""
     return _launched(device, _add, x, y.reshape(-1))
 
 
 def subtract(device, x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x - y."""
+    """(b ...), (b ...) -> (b ...)"""
     return _launched(device, _subtract, x, y.reshape(-1))
 
 
 def multiply(device, x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x y."""
+    """(b ...), (b ...) -> (b ...)"""
     return _launched(device, _multiply, x, y.reshape(-1))
 
 
 def scale(device, x, factor):
-    # (b ...) -> (b ...)
-    """Return x times a number."""
+    """(b ...) -> (b ...)
+
+    Return x times a number.
+    """
     return _launched(device, _scale, x, np.float32(factor))
 
 
 def sqrt(device, x):
-    # (b ...) -> (b ...)
-    """Return the square root of x: NaN below 0."""
+    """(b ...) -> (b ...)"""
     return _launched(device, _sqrt, x)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 
 
 def add(x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x + y.
+    """(b ...), (b ...) -> (b ...)
+
+    Return x + y.
 
     >>> add(np.array([1.0, 2.0]), np.array([3.0, 5.0])).tolist()
     [4.0, 7.0]
@@ -16,8 +17,9 @@ def add(x, y):
 
 
 def subtract(x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x - y.
+    """(b ...), (b ...) -> (b ...)
+
+    Return x - y.
 
     >>> subtract(np.array([1.0, 2.0]), np.array([3.0, 5.0])).tolist()
     [-2.0, -3.0]
@@ -26,8 +28,9 @@ def subtract(x, y):
 
 
 def multiply(x, y):
-    # (b ...), (b ...) -> (b ...)
-    """Return x y.
+    """(b ...), (b ...) -> (b ...)
+
+    Return x y.
 
     >>> multiply(np.array([1.0, 2.0]), np.array([3.0, 5.0])).tolist()
     [3.0, 10.0]
@@ -36,8 +39,9 @@ def multiply(x, y):
 
 
 def scale(x, factor):
-    # (b ...) -> (b ...)
-    """Return x times a number, which is rounded to the dtype of x.
+    """(b ...) -> (b ...)
+
+    Return x times a number, which is rounded to the dtype of x.
 
     >>> scale(np.array([1.0, 2.0]), 3.0).tolist()
     [3.0, 6.0]
@@ -46,8 +50,9 @@ def scale(x, factor):
 
 
 def sqrt(x):
-    # (b ...) -> (b ...)
-    """Return the square root of x: NaN below 0.
+    """(b ...) -> (b ...)
+
+    Return the square root of x: NaN below 0.
 
     >>> sqrt(np.array([4.0, 9.0])).tolist()
     [2.0, 3.0]

@@ -8,8 +8,9 @@ from minigen.ops import buffers
 
 
 def embed(table, ids):
-    # (t d), (b n) -> (b n d)
-    """Return table[ids] in float32.
+    """(t d), (b n) -> (b n d)
+
+    Return table[ids] in float32.
 
     table: float32, float16 or bfloat16; ids: integers in 0 .. t - 1.
     """

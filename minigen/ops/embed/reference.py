@@ -10,9 +10,10 @@ import numpy as np
 
 
 def embed(table, ids):
-    # (t d), (b n) -> (b n d)
-    # where table is a weight, 0 <= ids < t
-    """Return table[ids] in float32, or in float64 if the table is float64.
+    """(t d), (b n) -> (b n d)
+    where table is a weight, 0 <= ids < t
+
+    Return table[ids] in float32, or in float64 if the table is float64.
 
     ids are integers in 0 .. t - 1.
 

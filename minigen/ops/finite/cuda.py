@@ -21,8 +21,10 @@ def _check_finite(x, flag):
 
 
 def check_finite(device, x):
-    # (b ...) -> (b ...)
-    """Return x itself, of any axes; NaN or infinity in it sets the device's flag."""
+    """(b ...) -> (b ...)
+
+    Return x itself, of any axes; NaN or infinity in it sets the device's flag.
+    """
     blocks = -(-x.size // THREADS)
     device.launch(_check_finite, blocks, THREADS, x.reshape(-1), device.flag)
     return x

@@ -10,8 +10,9 @@ from minigen.errors import NotFiniteError
 
 
 def check_finite(x):
-    # (b ...) -> (b ...)
-    """Return x itself, of any axes, or raise NotFiniteError: it holds NaN or infinity.
+    """(b ...) -> (b ...)
+
+    Return x itself, of any axes, or raise NotFiniteError: it holds NaN or infinity.
 
     >>> check_finite(np.ones((1, 1, 2))).tolist()
     [[[1.0, 1.0]]]

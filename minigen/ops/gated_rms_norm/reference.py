@@ -14,9 +14,10 @@ from minigen.ops.silu.reference import silu
 
 
 def gate_rms_norm(x, z, w, r, eps):
-    # (b n d), (b n d), (d) -> (b n d)
-    # where w is a weight, r divides d
-    """Return w v / sqrt(mean(v^2) + eps) with v = x silu(z), in `r` groups of channels.
+    """(b n d), (b n d), (d) -> (b n d)
+    where w is a weight, r divides d
+
+    Return w v / sqrt(mean(v^2) + eps) with v = x silu(z), in `r` groups of channels.
 
     >>> x, z = np.array([[[3.0, 4.0]]]), np.full((1, 1, 2), 50.0)
     >>> gate_rms_norm(x, z, np.ones(2), 1, 0.0).round(3).tolist()
@@ -26,9 +27,10 @@ def gate_rms_norm(x, z, w, r, eps):
 
 
 def rms_norm_gate(x, z, w, r, eps):
-    # (b n d), (b n d), (d) -> (b n d)
-    # where w is a weight, r divides d
-    """Return w x / sqrt(mean(x^2) + eps) silu(z), in `r` groups of channels.
+    """(b n d), (b n d), (d) -> (b n d)
+    where w is a weight, r divides d
+
+    Return w x / sqrt(mean(x^2) + eps) silu(z), in `r` groups of channels.
 
     >>> x, z = np.array([[[3.0, 4.0]]]), np.full((1, 1, 2), 50.0)
     >>> rms_norm_gate(x, z, np.ones(2), 2, 0.0).round(3).tolist()

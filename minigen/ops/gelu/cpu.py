@@ -38,8 +38,7 @@ def _gelu_tanh(x, y):
 
 
 def gelu(x):
-    # (b n d) -> (b n d)
-    """Return x Phi(x) = x (1 + erf(x / sqrt(2))) / 2."""
+    """(b n d) -> (b n d)"""
     y = buffers.empty(x.shape)
     run = _gelu if x.size > _BLOCK else _gelu_block
     run(buffers.floats(x).reshape(-1), y.reshape(-1))
@@ -47,8 +46,7 @@ def gelu(x):
 
 
 def gelu_tanh(x):
-    # (b n d) -> (b n d)
-    """Return x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
+    """(b n d) -> (b n d)"""
     y = buffers.empty(x.shape)
     run = _gelu_tanh if x.size > _BLOCK else _gelu_tanh_block
     run(buffers.floats(x).reshape(-1), y.reshape(-1))

@@ -47,14 +47,12 @@ def _gelu_tanh(x, y):
 
 
 def gelu(device, x):
-    # (b n d) -> (b n d)
-    """Return x Phi(x) = x (1 + erf(x / sqrt(2))) / 2."""
+    """(b n d) -> (b n d)"""
     return _launch(device, _gelu, x)
 
 
 def gelu_tanh(device, x):
-    # (b n d) -> (b n d)
-    """Return x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
+    """(b n d) -> (b n d)"""
     return _launch(device, _gelu_tanh, x)
 
 

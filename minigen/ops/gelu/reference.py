@@ -14,8 +14,9 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def gelu(x):
-    # (b n d) -> (b n d)
-    """Return x Phi(x) = x (1 + erf(x / sqrt(2))) / 2.
+    """(b n d) -> (b n d)
+
+    Return x Phi(x) = x (1 + erf(x / sqrt(2))) / 2.
 
     >>> gelu(np.array([[[-1.0, 0.0, 1.0]]])).round(4).tolist()
     [[[-0.1587, 0.0, 0.8413]]]
@@ -25,8 +26,9 @@ def gelu(x):
 
 
 def gelu_tanh(x):
-    # (b n d) -> (b n d)
-    """Return x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+    """(b n d) -> (b n d)
+
+    Return x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
 
     >>> gelu_tanh(np.array([[[-1.0, 0.0, 1.0]]])).round(4).tolist()
     [[[-0.1588, 0.0, 0.8412]]]

@@ -56,14 +56,12 @@ def _scale_swish(x, mean, scale, bias, out):
 
 
 def group_norm(x, w, bias, r, eps):
-    # (b y x c), (c), (c) -> (b y x c)
-    """Centre and scale the `r` groups of consecutive channels of every image."""
+    """(b y x c), (c), (c) -> (b y x c)"""
     return _run(_scale, x, w, bias, r, eps)
 
 
 def group_norm_swish(x, w, bias, r, eps):
-    # (b y x c), (c), (c) -> (b y x c)
-    """Return swish(group_norm(x)), where swish(v) = v sigmoid(v)."""
+    """(b y x c), (c), (c) -> (b y x c)"""
     return _run(_scale_swish, x, w, bias, r, eps)
 
 

@@ -156,14 +156,12 @@ def _group_norm_swish(x, groups, w, bias, y):
 
 
 def group_norm(device, x, w, bias, r, eps):
-    # (b y x c), (c), (c) -> (b y x c)
-    """Centre and scale the `r` groups of consecutive channels of every image."""
+    """(b y x c), (c), (c) -> (b y x c)"""
     return _launch(device, _group_norm, x, w, bias, r, eps)
 
 
 def group_norm_swish(device, x, w, bias, r, eps):
-    # (b y x c), (c), (c) -> (b y x c)
-    """Return swish(group_norm(x)), where swish(v) = v sigmoid(v)."""
+    """(b y x c), (c), (c) -> (b y x c)"""
     return _launch(device, _group_norm_swish, x, w, bias, r, eps)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 
 
 def group_norm(x, w, bias, r, eps):
-    # (b y x c), (c), (c) -> (b y x c)
-    # where w and bias are weights, r divides c, y >= 1, x >= 1
-    """Centre and scale the `r` groups of consecutive channels of every image.
+    """(b y x c), (c), (c) -> (b y x c)
+    where w and bias are weights, r divides c, y >= 1, x >= 1
+
+    Centre and scale the `r` groups of consecutive channels of every image.
 
     Mean and biased variance are taken over the positions and the channels of a group,
     in float64; `w` and `bias` then scale and shift each channel. Computes in the dtype
@@ -28,9 +29,11 @@ def group_norm(x, w, bias, r, eps):
 
 
 def group_norm_swish(x, w, bias, r, eps):
-    # (b y x c), (c), (c) -> (b y x c)
-    # where w and bias are weights, r divides c, y >= 1, x >= 1
-    """Return swish(group_norm(x)), where swish(v) = v sigmoid(v)."""
+    """(b y x c), (c), (c) -> (b y x c)
+    where w and bias are weights, r divides c, y >= 1, x >= 1
+
+    Return swish(group_norm(x)), where swish(v) = v sigmoid(v).
+    """
     v = group_norm(x, w, bias, r, eps)
     # exp(-v) is infinite for very negative v, and v / infinity is the right answer
     with np.errstate(over="ignore"):

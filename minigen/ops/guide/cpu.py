@@ -16,8 +16,7 @@ def _guide(conditional, unconditional, weight, y):
 
 
 def guide(logits, weight):
-    # (2b m v) -> (b m v)
-    """Return l_u + (l_c - l_u) * weight; the first b rows are the conditional ones."""
+    """(2b m v) -> (b m v)"""
     rows = logits.shape[0]
     y = buffers.empty((rows // 2, *logits.shape[1:]))
     conditional, unconditional = buffers.floats(logits).reshape(2, -1)

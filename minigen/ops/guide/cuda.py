@@ -23,8 +23,7 @@ def _guide(logits, weight, y):
 
 
 def guide(device, logits, weight):
-    # (2b m v) -> (b m v)
-    """Return l_u + (l_c - l_u) * weight; the first b rows are the conditional ones."""
+    """(2b m v) -> (b m v)"""
     rows = logits.shape[0]
     y = device.empty((rows // 2, *logits.shape[1:]))
     arguments = logits.reshape(2, y.size), np.float32(weight), y.reshape(-1)

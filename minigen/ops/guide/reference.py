@@ -11,8 +11,9 @@ import numpy as np
 
 
 def guide(logits, weight):
-    # (2b m v) -> (b m v)
-    """Return l_u + (l_c - l_u) * weight; the first b rows are the conditional ones.
+    """(2b m v) -> (b m v)
+
+    Return l_u + (l_c - l_u) * weight; the first b rows are the conditional ones.
 
     >>> guide(np.array([[[3.0]], [[1.0]]]), 4.0).tolist()
     [[[9.0]]]

@@ -263,8 +263,9 @@ def draw_guided(
     weight,
     stretch,
 ):
-    # (b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
-    """Return one value of each row; how near it comes to the reference is said above.
+    """(b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
+
+    Return one value of each row; how near it comes to the reference is said above.
 
     uniforms: float32. What the reference refuses sets the device's flag. ShapeError for
     a g of more than 32.

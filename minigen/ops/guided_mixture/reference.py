@@ -46,8 +46,9 @@ def draw_guided(
     weight,
     stretch,
 ):
-    # (b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
-    """Return one value of each row.
+    """(b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
+
+    Return one value of each row.
 
     weights, means, log-variances: of the conditional mixture, then of the other. Raises
     NotFiniteError for mixtures that are not finite, or too far from 1 for float32, and

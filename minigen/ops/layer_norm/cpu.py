@@ -61,8 +61,7 @@ def _standardise_blocks(x, eps, y):
 
 
 def layer_norm(x, w, bias, eps):
-    # (b n d), (d), (d) -> (b n d)
-    """Return w * standardise(x) + bias."""
+    """(b n d), (d), (d) -> (b n d)"""
     d = x.shape[-1]
     y = buffers.empty(x.shape)
     rows, out = buffers.floats(x).reshape(-1, d), y.reshape(-1, d)
@@ -72,8 +71,7 @@ def layer_norm(x, w, bias, eps):
 
 
 def standardise(x, eps):
-    # (b n d) -> (b n d)
-    """Return (x - mean) / sqrt(variance + eps), both over the last axis."""
+    """(b n d) -> (b n d)"""
     d = x.shape[-1]
     y = buffers.empty(x.shape)
     rows, out = buffers.floats(x).reshape(-1, d), y.reshape(-1, d)

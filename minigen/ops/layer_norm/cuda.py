@@ -58,14 +58,12 @@ def _standardise(x, eps, y):
 
 
 def layer_norm(device, x, w, bias, eps):
-    # (b n d), (d), (d) -> (b n d)
-    """Return w * standardise(x) + bias."""
+    """(b n d), (d), (d) -> (b n d)"""
     return _launch(device, _layer_norm, x, w, bias, np.float32(eps))
 
 
 def standardise(device, x, eps):
-    # (b n d) -> (b n d)
-    """Return (x - mean) / sqrt(variance + eps), both over the last axis."""
+    """(b n d) -> (b n d)"""
     return _launch(device, _standardise, x, np.float32(eps))
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 
 def layer_norm(x, w, bias, eps):
-    # (b n d), (d), (d) -> (b n d)
-    # where w and bias are weights
-    """Return w * standardise(x) + bias.
+    """(b n d), (d), (d) -> (b n d)
+    where w and bias are weights
+
+    Return w * standardise(x) + bias.
 
     >>> layer_norm(np.array([[[1.0, 3.0]]]), np.ones(2), np.full(2, 5.0), 0.0).tolist()
     [[[4.0, 6.0]]]
@@ -21,8 +22,9 @@ def layer_norm(x, w, bias, eps):
 
 
 def standardise(x, eps):
-    # (b n d) -> (b n d)
-    """Return (x - mean) / sqrt(variance + eps), both over the last axis.
+    """(b n d) -> (b n d)
+
+    Return (x - mean) / sqrt(variance + eps), both over the last axis.
 
     >>> standardise(np.array([[[1.0, 3.0]]]), 0.0).tolist()
     [[[-1.0, 1.0]]]

@@ -24,8 +24,10 @@ def _linear(x, w, y):
 
 
 def linear(x, w, bias=None, residual=None):
-    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
-    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual."""
+    """(b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+
+    Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
+    """
     f, d = w.shape
     y = buffers.empty((*x.shape[:-1], f))
     _linear(buffers.floats(x).reshape(-1, d), buffers.floats(w), y.reshape(-1, f))

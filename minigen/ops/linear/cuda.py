@@ -274,8 +274,9 @@ _RUNGS = {
 
 
 def linear(device, x, w, bias=None, residual=None):
-    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
-    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
+    """(b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+
+    Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
 
     x and residual are float32; w and bias are float32, float16, or bfloat16 as uint16;
     y is float32. `choose` says which kernel does it.
@@ -285,8 +286,10 @@ def linear(device, x, w, bias=None, residual=None):
 
 
 def linear_naive(device, x, w, bias=None, residual=None):
-    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
-    """Return what `linear` does, with one thread for every output: slow, to read."""
+    """(b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+
+    Return what `linear` does, with one thread for every output: slow, to read.
+    """
     return multiply(device, "naive", x, w, bias, residual)
 
 

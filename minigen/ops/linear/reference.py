@@ -9,9 +9,10 @@ import numpy as np
 
 
 def linear(x, w, bias=None, residual=None):
-    # (b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
-    # where w and bias are weights
-    """Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
+    """(b ... d), (f d), (f)?, (b ... f)? -> (b ... f)
+    where w and bias are weights
+
+    Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
 
     bias: a number for each feature, or None; residual: what a residual branch ends by
     adding its result to, or None.

@@ -39,16 +39,14 @@ def _distances(z, columns, out):
 
 
 def distances(z, codes):
-    # (n c), (k c) -> (n k)
-    """Return all squared distances: |z|^2 + |code|^2 - 2 z.code."""
+    """(n c), (k c) -> (n k)"""
     out = buffers.empty((len(z), len(codes)))
     _distances(buffers.floats(z), buffers.floats(codes.T), out)
     return out
 
 
 def lookup(z, codes):
-    # (n c), (k c) -> (n)
-    """Return the index of the nearest code of every row, the lowest on exact ties."""
+    """(n c), (k c) -> (n)"""
     z, columns = buffers.floats(z), buffers.floats(codes.T)
     near = buffers.empty((min(_VECTORS, len(z)), len(codes)))
     nearest = buffers.empty(len(z), np.int64)

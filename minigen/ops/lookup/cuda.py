@@ -161,16 +161,17 @@ def _lookup(z, codes, y):
 
 
 def unit(device, x):
-    # (n c) -> (n c)
-    """Scale every row to length 1: x / max(|x|, 1e-12)."""
+    """(n c) -> (n c)
+
+    Scale every row to length 1: x / max(|x|, 1e-12).
+    """
     y = device.empty(x.shape)
     device.launch(_unit, -(-x.shape[0] // WARPS), THREADS, x, y)
     return y
 
 
 def distances(device, z, codes):
-    # (n c), (k c) -> (n k)
-    """Return all squared distances: |z|^2 + |code|^2 - 2 z.code."""
+    """(n c), (k c) -> (n k)"""
     y = device.empty((z.shape[0], codes.shape[0]))
     grid = -(-z.shape[0] // VECTORS), -(-codes.shape[0] // THREADS)
     device.launch(_distances, grid, THREADS, z, codes, y)
@@ -178,8 +179,7 @@ def distances(device, z, codes):
 
 
 def lookup(device, z, codes):
-    # (n c), (k c) -> (n)
-    """Return the index of the nearest code of every row, the lowest on exact ties."""
+    """(n c), (k c) -> (n)"""
     y = device.empty(z.shape[:1], np.int64)
     device.launch(_lookup, -(-z.shape[0] // VECTORS), THREADS, z, codes, y)
     return y

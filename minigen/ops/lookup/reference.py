@@ -8,9 +8,10 @@ import numpy as np
 
 
 def unit(x):
-    # (n c) -> (n c)
-    # where x is a weight
-    """Scale every row to length 1: x / max(|x|, 1e-12), in float32 at least.
+    """(n c) -> (n c)
+    where x is a weight
+
+    Scale every row to length 1: x / max(|x|, 1e-12), in float32 at least.
 
     >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
     array([[0.6, 0.8],
@@ -22,16 +23,20 @@ def unit(x):
 
 
 def distances(z, codes):
-    # (n c), (k c) -> (n k)
-    # where codes is a weight
-    """Return all squared distances: |z|^2 + |code|^2 - 2 z.code."""
+    """(n c), (k c) -> (n k)
+    where codes is a weight
+
+    Return all squared distances: |z|^2 + |code|^2 - 2 z.code.
+    """
     codes = codes.astype(z.dtype)
     squares = (z * z).sum(-1)[:, None] + (codes * codes).sum(-1)
     return squares - 2 * (z @ codes.T)
 
 
 def lookup(z, codes):
-    # (n c), (k c) -> (n)
-    # where codes is a weight
-    """Return the index of the nearest code of every row, the lowest on exact ties."""
+    """(n c), (k c) -> (n)
+    where codes is a weight
+
+    Return the index of the nearest code of every row, the lowest on exact ties.
+    """
     return distances(z, codes).argmin(-1)

@@ -15,11 +15,12 @@ from minigen.ops.step_size.reference import step_size
 
 
 def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps):
-    # (b 1 f), (c w), (c), (h), (h), (h), (d), (b w c), (b h p s)
-    # -> (b 1 d), (b w c), (b h p s)
-    # where w and bias and dt_bias and A_log and D and norm are weights, conv and state
-    # are changed, r divides h, d = h p, c = d + 2 r s, f = d + c + h
-    """Return what a mixer projects back, and both states, moved on in place.
+    """(b 1 f), (c w), (c), (h), (h), (h), (d), (b w c), (b h p s)
+    -> (b 1 d), (b w c), (b h p s)
+    where w and bias and dt_bias and A_log and D and norm are weights, conv and state
+    are changed, r divides h, d = h p, c = d + 2 r s, f = d + c + h
+
+    Return what a mixer projects back, and both states, moved on in place.
 
     A token's projection holds side by side its gate z (d = h p), the signal x (d), B
     and C (r s each) that are convolved together (c in all), and a step size for every

@@ -115,8 +115,7 @@ def _candidate_probabilities(conditional, unconditional, weight, y):
 
 
 def mixture(x, g):
-    # (b n d) -> (b n g), (b n g f), (b n g f)
-    """Return weights, means and log-variances of the mixtures that x holds."""
+    """(b n d) -> (b n g), (b n g f), (b n g f)"""
     d = x.shape[-1]
     f = (d - g) // (2 * g)
     weights = buffers.empty((*x.shape[:-1], g))
@@ -133,21 +132,18 @@ def mixture(x, g):
 
 
 def log_density(x, weights, means, log_variances):
-    # (b m f), (b g), (b g f), (b g f) -> (b m)
-    """Return ln sum_k w_k prod_f N(x_f; mean_kf, variance_kf) of m points."""
+    """(b m f), (b g), (b g f), (b g f) -> (b m)"""
     constant = 0.5 * x.shape[-1] * math.log(2 * math.pi)
     return _density(x, weights, means, log_variances, constant)
 
 
 def log_likelihood(x, weights, means, log_variances):
-    # (b m f), (b g), (b g f), (b g f) -> (b m)
-    """Return log_density + f/2 ln 2 pi: what training maximises."""
+    """(b m f), (b g), (b g f), (b g f) -> (b m)"""
     return _density(x, weights, means, log_variances, 0.0)
 
 
 def draw_component(weights, uniforms):
-    # (b g), (b m) -> (b m)
-    """Return int64 components by inverse distribution function, summed in float64."""
+    """(b g), (b m) -> (b m)"""
     _expect_weights(weights)
     _expect_shares(uniforms)
     y = buffers.empty(uniforms.shape, np.int64)
@@ -158,8 +154,7 @@ def draw_component(weights, uniforms):
 
 
 def draw_value(components, means, log_variances, normals, stretch):
-    # (b m), (b g f), (b g f), (b m f) -> (b m f)
-    """Return mean + normal * stretch * standard deviation of the drawn components."""
+    """(b m), (b g f), (b g f), (b m f) -> (b m f)"""
     b, g, f = means.shape
     y = buffers.empty(normals.shape)
     _draw_value(
@@ -174,8 +169,7 @@ def draw_value(components, means, log_variances, normals, stretch):
 
 
 def candidate_probabilities(conditional, unconditional, weight):
-    # (b m), (b m) -> (b m)
-    """Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c."""
+    """(b m), (b m) -> (b m)"""
     y = buffers.empty(conditional.shape)
     likelihoods = buffers.floats(conditional), buffers.floats(unconditional)
     _candidate_probabilities(*likelihoods, np.float32(weight - 1), y)

@@ -154,8 +154,7 @@ def _candidate_probabilities(conditional, unconditional, weight, y):
 
 
 def mixture(device, x, g):
-    # (b n d) -> (b n g), (b n g f), (b n g f)
-    """Return weights, means and log-variances of the mixtures that x holds."""
+    """(b n d) -> (b n g), (b n g f), (b n g f)"""
     d = x.shape[-1]
     f = (d - g) // (2 * g)
     n = x.size // d
@@ -169,21 +168,20 @@ def mixture(device, x, g):
 
 
 def log_density(device, x, weights, means, log_variances):
-    # (b m f), (b g), (b g f), (b g f) -> (b m)
-    """Return ln sum_k w_k prod_f N(x_f; mean_kf, variance_kf) of m points."""
+    """(b m f), (b g), (b g f), (b g f) -> (b m)"""
     constant = 0.5 * x.shape[-1] * math.log(2 * math.pi)
     return _density(device, x, weights, means, log_variances, constant)
 
 
 def log_likelihood(device, x, weights, means, log_variances):
-    # (b m f), (b g), (b g f), (b g f) -> (b m)
-    """Return log_density + f/2 ln 2 pi: what training maximises."""
+    """(b m f), (b g), (b g f), (b g f) -> (b m)"""
     return _density(device, x, weights, means, log_variances, 0.0)
 
 
 def draw_component(device, weights, uniforms):
-    # (b g), (b m) -> (b m)
-    """Return int64 components by inverse distribution function.
+    """(b g), (b m) -> (b m)
+
+    Return int64 components by inverse distribution function.
 
     Weights that cannot be drawn from, or a uniform outside of 0 .. 1, set the device's
     flag. How near this comes to the reference is said above.
@@ -194,8 +192,9 @@ def draw_component(device, weights, uniforms):
 
 
 def draw_value(device, components, means, log_variances, normals, stretch):
-    # (b m), (b g f), (b g f), (b m f) -> (b m f)
-    """Return mean + normal * stretch * standard deviation of the drawn components.
+    """(b m), (b g f), (b g f), (b m f) -> (b m f)
+
+    Return mean + normal * stretch * standard deviation of the drawn components.
 
     components: each in 0 .. g - 1; any other sets the device's flag.
     """
@@ -207,8 +206,7 @@ def draw_value(device, components, means, log_variances, normals, stretch):
 
 
 def candidate_probabilities(device, conditional, unconditional, weight):
-    # (b m), (b m) -> (b m)
-    """Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c."""
+    """(b m), (b m) -> (b m)"""
     y = device.empty(conditional.shape)
     given = conditional, unconditional, np.float32(weight - 1)
     device.launch(_candidate_probabilities, y.shape[0], THREADS, *given, y)

@@ -16,9 +16,10 @@ from minigen.ops.draw.reference import _expect_shares, _expect_weights
 
 
 def mixture(x, g):
-    # (b n d) -> (b n g), (b n g f), (b n g f)
-    # where g < d, 2 g divides d - g
-    """Return weights, means and log-variances of the mixtures that x holds.
+    """(b n d) -> (b n g), (b n g f), (b n g f)
+    where g < d, 2 g divides d - g
+
+    Return weights, means and log-variances of the mixtures that x holds.
 
     x: g f means, then g f log-variances, both component by component, then g logits.
 
@@ -33,8 +34,9 @@ def mixture(x, g):
 
 
 def log_density(x, weights, means, log_variances):
-    # (b m f), (b g), (b g f), (b g f) -> (b m)
-    """Return ln sum_k w_k prod_f N(x_f; mean_kf, variance_kf) of m points.
+    """(b m f), (b g), (b g f), (b g f) -> (b m)
+
+    Return ln sum_k w_k prod_f N(x_f; mean_kf, variance_kf) of m points.
 
     >>> one = np.ones((1, 1))
     >>> log_density(np.zeros((1, 1, 1)), one, np.zeros((1, 1, 1)), np.zeros((1, 1, 1)))
@@ -45,8 +47,9 @@ def log_density(x, weights, means, log_variances):
 
 
 def log_likelihood(x, weights, means, log_variances):
-    # (b m f), (b g), (b g f), (b g f) -> (b m)
-    """Return log_density + f/2 ln 2 pi: what training maximises.
+    """(b m f), (b g), (b g f), (b g f) -> (b m)
+
+    Return log_density + f/2 ln 2 pi: what training maximises.
 
     >>> one = np.ones((1, 1))
     >>> zeros = np.zeros((1, 1, 1))
@@ -63,9 +66,10 @@ def log_likelihood(x, weights, means, log_variances):
 
 
 def draw_component(weights, uniforms):
-    # (b g), (b m) -> (b m)
-    # where uniforms are fractions
-    """Return int64 components by inverse distribution function, summed in float64.
+    """(b g), (b m) -> (b m)
+    where uniforms are fractions
+
+    Return int64 components by inverse distribution function, summed in float64.
 
     It is the number of k < g - 1 with w_0 + .. + w_k <= u. Raises NotFiniteError for
     weights, and InputError for a uniform, that `draw` would refuse.
@@ -80,9 +84,10 @@ def draw_component(weights, uniforms):
 
 
 def draw_value(components, means, log_variances, normals, stretch):
-    # (b m), (b g f), (b g f), (b m f) -> (b m f)
-    # where 0 <= components < g
-    """Return mean + normal * stretch * standard deviation of the drawn components.
+    """(b m), (b g f), (b g f), (b m f) -> (b m f)
+    where 0 <= components < g
+
+    Return mean + normal * stretch * standard deviation of the drawn components.
 
     >>> two = np.array([[[3.0], [5.0]]])
     >>> draw_value(np.array([[1]]), two, 0 * two, np.array([[[2.0]]]), 0.5).tolist()
@@ -95,9 +100,10 @@ def draw_value(components, means, log_variances, normals, stretch):
 
 
 def candidate_probabilities(conditional, unconditional, weight):
-    # (b m), (b m) -> (b m)
-    # where m >= 1
-    """Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c.
+    """(b m), (b m) -> (b m)
+    where m >= 1
+
+    Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c.
 
     Taken by it, a candidate has nearly the density p_c (p_c / p_u)^(weight - 1). A row
     becomes NaN everywhere where one of its powers is not finite.

@@ -27,16 +27,14 @@ def _gate(x, weight, y):
 
 
 def modulate(x, shift, scale):
-    # (b n d), (b 1 d), (b 1 d) -> (b n d)
-    """Return x (1 + scale) + shift: a scale of zero changes nothing."""
+    """(b n d), (b 1 d), (b 1 d) -> (b n d)"""
     y = buffers.empty(x.shape)
     _modulate(buffers.floats(x), _rows(shift), _rows(scale), y)
     return y
 
 
 def gate(x, weight):
-    # (b n d), (b 1 d) -> (b n d)
-    """Return x weight: at weight zero, where training starts, a branch is closed."""
+    """(b n d), (b 1 d) -> (b n d)"""
     y = buffers.empty(x.shape)
     _gate(buffers.floats(x), _rows(weight), y)
     return y

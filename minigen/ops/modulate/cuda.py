@@ -36,15 +36,13 @@ def _gate(x, weight, y):
 
 
 def modulate(device, x, shift, scale):
-    # (b n d), (b 1 d), (b 1 d) -> (b n d)
-    """Return x (1 + scale) + shift: a scale of zero changes nothing."""
+    """(b n d), (b 1 d), (b 1 d) -> (b n d)"""
     rows = _rows(shift), _rows(scale)
     return _launch(device, _modulate, x, *rows)
 
 
 def gate(device, x, weight):
-    # (b n d), (b 1 d) -> (b n d)
-    """Return x weight: at weight zero, where training starts, a branch is closed."""
+    """(b n d), (b 1 d) -> (b n d)"""
     return _launch(device, _gate, x, _rows(weight))
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 
 def modulate(x, shift, scale):
-    # (b n d), (b 1 d), (b 1 d) -> (b n d)
-    """Return x (1 + scale) + shift: a scale of zero changes nothing.
+    """(b n d), (b 1 d), (b 1 d) -> (b n d)
+
+    Return x (1 + scale) + shift: a scale of zero changes nothing.
 
     >>> import numpy as np
     >>> one = np.ones((1, 1, 1))
@@ -20,8 +21,9 @@ def modulate(x, shift, scale):
 
 
 def gate(x, weight):
-    # (b n d), (b 1 d) -> (b n d)
-    """Return x weight: at weight zero, where training starts, a branch is closed.
+    """(b n d), (b 1 d) -> (b n d)
+
+    Return x weight: at weight zero, where training starts, a branch is closed.
 
     >>> import numpy as np
     >>> gate(np.array([[[1.0], [2.0]]]), np.array([[[3.0]]])).tolist()

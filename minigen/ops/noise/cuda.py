@@ -61,8 +61,9 @@ def _normals_at(key, images, positions, step, first, z):
 
 
 def uniforms_at(device, key, images, positions, step, first, m):
-    # (2), (b), (b) -> (b m)
-    """Return float32 numbers inside of 0 .. 1; row i is that of `uniforms`.
+    """(2), (b), (b) -> (b m)
+
+    Return float32 numbers inside of 0 .. 1; row i is that of `uniforms`.
 
     key (2) uint32; images, positions int64; step, first: modulo 2**32.
     """
@@ -70,8 +71,9 @@ def uniforms_at(device, key, images, positions, step, first, m):
 
 
 def normals_at(device, key, images, positions, step, first, m):
-    # (2), (b), (b) -> (b m)
-    """Return float32 normal numbers, independent of `uniforms_at` of the same counters.
+    """(2), (b), (b) -> (b m)
+
+    Return float32 normal numbers, independent of `uniforms_at` of the same counters.
 
     key (2) uint32; images, positions int64; step, first: modulo 2**32.
     """

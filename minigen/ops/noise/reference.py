@@ -15,10 +15,11 @@ from minigen.ops.uniforms.reference import TOP, philox
 
 
 def uniforms_at(key, images, positions, step, first, m):
-    # (2), (b), (b) -> (b m)
-    # where key and images and positions are integers, step and first are integers, m >=
-    # 0
-    """Return float32 numbers inside of 0 .. 1; row i is that of `uniforms`.
+    """(2), (b), (b) -> (b m)
+    where key and images and positions are integers, step and first are integers, m >=
+    0
+
+    Return float32 numbers inside of 0 .. 1; row i is that of `uniforms`.
 
     >>> key, image, position = np.uint32([0, 0]), np.array([3]), np.array([9])
     >>> uniforms_at(key, image, position, step=0, first=0, m=4).shape
@@ -28,10 +29,11 @@ def uniforms_at(key, images, positions, step, first, m):
 
 
 def normals_at(key, images, positions, step, first, m):
-    # (2), (b), (b) -> (b m)
-    # where key and images and positions are integers, step and first are integers, m >=
-    # 0
-    """Return float32 normal numbers, independent of `uniforms_at` of the same counters.
+    """(2), (b), (b) -> (b m)
+    where key and images and positions are integers, step and first are integers, m >=
+    0
+
+    Return float32 normal numbers, independent of `uniforms_at` of the same counters.
 
     Two uniforms give the length sqrt(-2 ln u) and the angle 2 pi v of a point of the
     plane; its first coordinate is the number.

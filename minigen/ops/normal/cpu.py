@@ -51,8 +51,7 @@ def _normal_nll(x, mean, log_variance, total):
 
 
 def split_moments(moments):
-    # (b y x 2c) -> (b y x c), (b y x c)
-    """Return means and log-variances, these clamped to LOWEST .. HIGHEST."""
+    """(b y x 2c) -> (b y x c), (b y x c)"""
     c = moments.shape[-1] // 2
     mean, log_variance = (buffers.empty((*moments.shape[:-1], c)) for _ in range(2))
     rows = buffers.floats(moments).reshape(-1, 2 * c)
@@ -61,24 +60,21 @@ def split_moments(moments):
 
 
 def sample_normal(mean, log_variance, noise):
-    # (b ...), (b ...), (b ...) -> (b ...)
-    """Return mean + deviation * noise: a draw, where the noise is standard normal."""
+    """(b ...), (b ...), (b ...) -> (b ...)"""
     x = buffers.empty(mean.shape)
     _sample_normal(*map(_flat, (mean, log_variance, noise, x)))
     return x
 
 
 def normal_kl(mean, log_variance):
-    # (b ...), (b ...) -> (b)
-    """Return the divergence KL(normal || standard normal) of each image, in nats."""
+    """(b ...), (b ...) -> (b)"""
     total = buffers.empty(len(mean))
     _normal_kl(_rows(mean), _rows(log_variance), total)
     return total
 
 
 def normal_nll(x, mean, log_variance):
-    # (b ...), (b ...), (b ...) -> (b)
-    """Return -log of the density of each image x, in nats."""
+    """(b ...), (b ...), (b ...) -> (b)"""
     total = buffers.empty(len(x))
     _normal_nll(_rows(x), _rows(mean), _rows(log_variance), total)
     return total

@@ -77,8 +77,7 @@ def _normal_nll(x, mean, log_variance, total):
 
 
 def split_moments(device, moments):
-    # (b y x 2c) -> (b y x c), (b y x c)
-    """Return means and log-variances, these clamped to LOWEST .. HIGHEST."""
+    """(b y x 2c) -> (b y x c), (b y x c)"""
     width = moments.shape[-1]
     c = width // 2
     mean, log_variance = (device.empty((*moments.shape[:-1], c)) for _ in range(2))
@@ -90,8 +89,7 @@ def split_moments(device, moments):
 
 
 def sample_normal(device, mean, log_variance, noise):
-    # (b ...), (b ...), (b ...) -> (b ...)
-    """Return mean + deviation * noise: a draw, where the noise is standard normal."""
+    """(b ...), (b ...), (b ...) -> (b ...)"""
     x = device.empty(mean.shape)
     flat = (each.reshape(-1) for each in (mean, log_variance, noise, x))
     device.launch(_sample_normal, -(-x.size // THREADS), THREADS, *flat)
@@ -99,8 +97,9 @@ def sample_normal(device, mean, log_variance, noise):
 
 
 def normal_kl(device, mean, log_variance):
-    # (b ...), (b ...) -> (b)
-    """Return the divergence KL(normal || standard normal) of each image, in nats.
+    """(b ...), (b ...) -> (b)
+
+    Return the divergence KL(normal || standard normal) of each image, in nats.
 
     Summed in float32, by 256 threads an image.
     """
@@ -108,8 +107,9 @@ def normal_kl(device, mean, log_variance):
 
 
 def normal_nll(device, x, mean, log_variance):
-    # (b ...), (b ...), (b ...) -> (b)
-    """Return -log of the density of each image x, in nats.
+    """(b ...), (b ...), (b ...) -> (b)
+
+    Return -log of the density of each image x, in nats.
 
     Summed in float32, by 256 threads an image.
     """

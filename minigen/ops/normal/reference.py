@@ -15,8 +15,9 @@ LOWEST, HIGHEST = -30.0, 20.0
 
 
 def split_moments(moments):
-    # (b y x 2c) -> (b y x c), (b y x c)
-    """Return means and log-variances, these clamped to LOWEST .. HIGHEST.
+    """(b y x 2c) -> (b y x c), (b y x c)
+
+    Return means and log-variances, these clamped to LOWEST .. HIGHEST.
 
     >>> mean, log_variance = split_moments(np.array([[[[1.0, 99.0]]]]))
     >>> mean.item(), log_variance.item()
@@ -27,8 +28,9 @@ def split_moments(moments):
 
 
 def sample_normal(mean, log_variance, noise):
-    # (b ...), (b ...), (b ...) -> (b ...)
-    """Return mean + deviation * noise: a draw, where the noise is standard normal.
+    """(b ...), (b ...), (b ...) -> (b ...)
+
+    Return mean + deviation * noise: a draw, where the noise is standard normal.
 
     >>> one = np.ones((1, 1, 1))
     >>> sample_normal(5 * one, 0 * one, -2 * one).item()
@@ -38,8 +40,9 @@ def sample_normal(mean, log_variance, noise):
 
 
 def normal_kl(mean, log_variance):
-    # (b ...), (b ...) -> (b)
-    """Return the divergence KL(normal || standard normal) of each image, in nats.
+    """(b ...), (b ...) -> (b)
+
+    Return the divergence KL(normal || standard normal) of each image, in nats.
 
     1/2 sum (mean^2 + variance - 1 - log-variance), summed in float64.
 
@@ -52,8 +55,9 @@ def normal_kl(mean, log_variance):
 
 
 def normal_nll(x, mean, log_variance):
-    # (b ...), (b ...), (b ...) -> (b)
-    """Return -log of the density of each image x, in nats.
+    """(b ...), (b ...), (b ...) -> (b)
+
+    Return -log of the density of each image x, in nats.
 
     1/2 sum (log 2 pi + log-variance + (x - mean)^2 / variance), summed in float64.
 

@@ -45,14 +45,12 @@ def _from_pixels(image, y):
 
 
 def to_pixels(device, x):
-    # (b y x c) -> (b y x c)
-    """Return uint8 pixels: 127.5 x + 128, clamped to 0..255 and truncated."""
+    """(b y x c) -> (b y x c)"""
     return _convert(device, _to_pixels, x, np.uint8)
 
 
 def from_pixels(device, image):
-    # (b y x c) -> (b y x c)
-    """Return float32 values in [-1, 1]: (image / 255 - 0.5) / 0.5."""
+    """(b y x c) -> (b y x c)"""
     return _convert(device, _from_pixels, image, np.float32)
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 
 def to_pixels(x):
-    # (b y x c) -> (b y x c)
-    """Return uint8 pixels: 127.5 x + 128, clamped to 0..255 and truncated.
+    """(b y x c) -> (b y x c)
+
+    Return uint8 pixels: 127.5 x + 128, clamped to 0..255 and truncated.
 
     >>> to_pixels(np.float32([-1, 0, 1, 9]))
     array([  0, 128, 255, 255], dtype=uint8)
@@ -18,9 +19,10 @@ def to_pixels(x):
 
 
 def from_pixels(image):
-    # (b y x c) -> (b y x c)
-    # where image is a byte
-    """Return float32 values in [-1, 1]: (image / 255 - 0.5) / 0.5.
+    """(b y x c) -> (b y x c)
+    where image is a byte
+
+    Return float32 values in [-1, 1]: (image / 255 - 0.5) / 0.5.
 
     >>> from_pixels(np.uint8([0, 255]))
     array([-1.,  1.], dtype=float32)

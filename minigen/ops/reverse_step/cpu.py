@@ -19,8 +19,7 @@ def _reverse_step(
 
 
 def reverse_step(x, noise, between, of_x, of_noise, lowest, highest):
-    # (b n c), (b n c), (b n c) -> (b n c), (b n c)
-    """Return mean and log-variance of the step before, given the noise in x."""
+    """(b n c), (b n c), (b n c) -> (b n c), (b n c)"""
     mean, log_variance = buffers.empty(x.shape), buffers.empty(x.shape)
     given = (buffers.floats(each).reshape(-1) for each in (x, noise, between))
     numbers = map(np.float32, (of_x, of_noise, lowest, highest))

@@ -26,8 +26,7 @@ def _reverse_step(
 
 
 def reverse_step(device, x, noise, between, of_x, of_noise, lowest, highest):
-    # (b n c), (b n c), (b n c) -> (b n c), (b n c)
-    """Return mean and log-variance of the step before, given the noise in x."""
+    """(b n c), (b n c), (b n c) -> (b n c), (b n c)"""
     mean, log_variance = device.empty(x.shape), device.empty(x.shape)
     given = (each.reshape(-1) for each in (x, noise, between))
     numbers = map(np.float32, (of_x, of_noise, lowest, highest))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 
 def reverse_step(x, noise, between, of_x, of_noise, lowest, highest):
-    # (b n c), (b n c), (b n c) -> (b n c), (b n c)
-    """Return mean and log-variance of the step before, given the noise in x.
+    """(b n c), (b n c), (b n c) -> (b n c), (b n c)
+
+    Return mean and log-variance of the step before, given the noise in x.
 
     The mean is of_x x + of_noise noise: without the noise, and a bit back towards x.
     The log-variance lies between lowest (at between = -1) and highest (at 1).

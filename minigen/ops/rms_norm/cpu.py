@@ -21,8 +21,7 @@ def _rms_norm(x, w, eps, y):
 
 
 def rms_norm(x, w, eps):
-    # (b n d), (d) -> (b n d)
-    """Return w * x / sqrt(mean(x^2) + eps), the mean over the last axis."""
+    """(b n d), (d) -> (b n d)"""
     x = buffers.floats(x)
     y = buffers.empty(x.shape)
     d = x.shape[-1]

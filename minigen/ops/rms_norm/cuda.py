@@ -33,8 +33,7 @@ def _rms_norm(x, w, eps, y):
 
 
 def rms_norm(device, x, w, eps):
-    # (b n d), (d) -> (b n d)
-    """Return w * x / sqrt(mean(x^2) + eps), the mean over the last axis."""
+    """(b n d), (d) -> (b n d)"""
     y = device.empty(x.shape)
     rows = (-1, x.shape[-1])
     blocks = x.size // x.shape[-1]

@@ -10,9 +10,10 @@ import numpy as np
 
 
 def rms_norm(x, w, eps):
-    # (b n d), (d) -> (b n d)
-    # where w is a weight
-    """Return w * x / sqrt(mean(x^2) + eps), the mean over the last axis.
+    """(b n d), (d) -> (b n d)
+    where w is a weight
+
+    Return w * x / sqrt(mean(x^2) + eps), the mean over the last axis.
 
     >>> rms_norm(np.array([[[3.0, 4.0]]]), np.array([1.0, 2.0]), 0.0).round(3).tolist()
     [[[0.849, 2.263]]]

@@ -11,9 +11,10 @@ import numpy as np
 
 
 def table(rows, columns, e, base):
-    # -> (t e/2 2)
-    # where rows >= 1, columns >= 1, 4 divides e
-    """Return (cos, sin) of every pair at every position of a grid, float32.
+    """-> (t e/2 2)
+    where rows >= 1, columns >= 1, 4 divides e
+
+    Return (cos, sin) of every pair at every position of a grid, float32.
 
     t = 1 + rows * columns. Row 0 belongs to the class token and is all zero: its
     queries and keys vanish. Row 1 + r is raster position r of the grid.
@@ -32,9 +33,10 @@ def table(rows, columns, e, base):
 
 
 def rope2d(x, table, rows):
-    # (b n h e), (t e/2 2), (b n) -> (b n h e)
-    # where 0 <= rows < t
-    """Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
+    """(b n h e), (t e/2 2), (b n) -> (b n h e)
+    where 0 <= rows < t
+
+    Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
 
     Pairs are neighbours (elements 2p and 2p + 1); rows name the table's row of each
     token.

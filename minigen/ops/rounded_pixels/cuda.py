@@ -29,8 +29,7 @@ def _to_rounded_pixels(x, y):
 
 
 def to_rounded_pixels(device, x):
-    # (b y x c) -> (b y x c)
-    """Return uint8 pixels: (x + 1) / 2 of 255, clamped, rounded half to even."""
+    """(b y x c) -> (b y x c)"""
     y = device.empty(x.shape, np.uint8)
     arguments = x.reshape(-1), y.reshape(-1)
     device.launch(_to_rounded_pixels, -(-x.size // THREADS), THREADS, *arguments)

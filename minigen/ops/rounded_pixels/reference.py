@@ -7,8 +7,9 @@ import numpy as np
 
 
 def to_rounded_pixels(x):
-    # (b y x c) -> (b y x c)
-    """Return uint8 pixels: (x + 1) / 2 of 255, clamped, rounded half to even.
+    """(b y x c) -> (b y x c)
+
+    Return uint8 pixels: (x + 1) / 2 of 255, clamped, rounded half to even.
 
     >>> to_rounded_pixels(np.float32([-1, 0, 1, 9]))
     array([  0, 128, 255, 255], dtype=uint8)

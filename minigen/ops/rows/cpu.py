@@ -11,23 +11,23 @@ __all__ = ["append", "concat", "gather", "repeat", "scatter"]
 
 
 def gather(x, rows):
-    # (b n d), (b m) -> (b m d)
-    """Return the rows of each image that `rows` names, in its order."""
+    """(b n d), (b m) -> (b m d)"""
     y = buffers.empty((*rows.shape, x.shape[-1]))
     y[...] = x[np.arange(len(x))[:, None], rows]
     return y
 
 
 def scatter(x, new, rows):
-    # (b n d), (b m d), (b m) -> (b n d)
-    """Write `new` at the rows of x, in place, and return x. Rows differ in an image."""
+    """(b n d), (b m d), (b m) -> (b n d)"""
     x[np.arange(len(x))[:, None], rows] = new
     return x
 
 
 def concat(x, y):
-    # (b n d), (b m d) -> (b n+m d)
-    """Return the rows of x and then those of y, in float32."""
+    """(b n d), (b m d) -> (b n+m d)
+
+    Return the rows of x and then those of y, in float32.
+    """
     b, n, d = x.shape
     z = buffers.empty((b, n + y.shape[1], d))
     z[:, :n], z[:, n:] = x, y
@@ -35,8 +35,10 @@ def concat(x, y):
 
 
 def repeat(x, n):
-    # (b d) -> (b n d)
-    """Return each row of x n times, in float32."""
+    """(b d) -> (b n d)
+
+    Return each row of x n times, in float32.
+    """
     y = buffers.empty((x.shape[0], n, x.shape[1]))
     y[...] = x[:, None]
     return y

@@ -12,9 +12,10 @@ import numpy as np
 
 
 def gather(x, rows):
-    # (b n d), (b m) -> (b m d)
-    # where 0 <= rows < n
-    """Return the rows of each image that `rows` names, in its order.
+    """(b n d), (b m) -> (b m d)
+    where 0 <= rows < n
+
+    Return the rows of each image that `rows` names, in its order.
 
     >>> gather(np.array([[[1.0], [2.0], [3.0]]]), np.array([[2, 0]])).tolist()
     [[[3.0], [1.0]]]
@@ -23,9 +24,10 @@ def gather(x, rows):
 
 
 def scatter(x, new, rows):
-    # (b n d), (b m d), (b m) -> (b n d)
-    # where x is changed, 0 <= rows < n
-    """Write `new` at the rows of x, in place, and return x. Rows differ in an image.
+    """(b n d), (b m d), (b m) -> (b n d)
+    where x is changed, 0 <= rows < n
+
+    Write `new` at the rows of x, in place, and return x. Rows differ in an image.
 
     >>> x = np.zeros((1, 3, 1))
     >>> scatter(x, np.array([[[7.0]]]), np.array([[1]])).tolist()
@@ -36,9 +38,10 @@ def scatter(x, new, rows):
 
 
 def append(cache, new, length):
-    # (b n ...), (b m ...) -> (b n ...)
-    # where cache is changed, 0 <= length <= n - m
-    """Write `new` at rows length .. length + m - 1 of `cache`, in place; return it.
+    """(b n ...), (b m ...) -> (b n ...)
+    where cache is changed, 0 <= length <= n - m
+
+    Write `new` at rows length .. length + m - 1 of `cache`, in place; return it.
 
     >>> append(np.zeros((1, 3, 1)), np.ones((1, 2, 1)), 1).tolist()
     [[[0.0], [1.0], [1.0]]]
@@ -48,9 +51,10 @@ def append(cache, new, length):
 
 
 def concat(x, y):
-    # (b n d), (b m d) -> (b n+m d)
-    # where x and y are weights
-    """Return the rows of x and then those of y, in float32, or in float64 if either is.
+    """(b n d), (b m d) -> (b n+m d)
+    where x and y are weights
+
+    Return the rows of x and then those of y, in float32, or in float64 if either is.
 
     >>> concat(np.zeros((1, 1, 2)), np.ones((1, 2, 2))).tolist()
     [[[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]]
@@ -60,9 +64,10 @@ def concat(x, y):
 
 
 def repeat(x, n):
-    # (b d) -> (b n d)
-    # where x is a weight, n >= 0
-    """Return each row of x n times, in float32, or in float64 if x is float64.
+    """(b d) -> (b n d)
+    where x is a weight, n >= 0
+
+    Return each row of x n times, in float32, or in float64 if x is float64.
 
     >>> repeat(np.array([[1.0, 2.0], [3.0, 4.0]]), 2).tolist()
     [[[1.0, 2.0], [1.0, 2.0]], [[3.0, 4.0], [3.0, 4.0]]]

@@ -33,11 +33,8 @@ def _selective_scan(x, delta, A, B, C, D, state, y):
 
 
 def selective_scan(x, delta, A_log, B, C, D, state):
-    # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
-    """Return y of every token, and the state h, which is moved on in place.
-
-    delta: step sizes, not negative. Each of the r groups of consecutive channels shares
-    its B and C.
+    """(b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s)
+    -> (b n c), (b c s)
     """
     y, held = buffers.empty(x.shape), buffers.floats(state)
     A = -np.exp(buffers.floats(A_log))

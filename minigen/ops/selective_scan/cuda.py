@@ -241,8 +241,9 @@ def _selective_scan(x, delta, A_log, B, C, D, n, r, tiles, t, state, y):
 
 
 def selective_scan(device, x, delta, A_log, B, C, D, state):
-    # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
-    """Return y of every token, and the state h, which is moved on in place.
+    """(b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
+
+    Return y of every token, and the state h, which is moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive channels shares
     its B and C. A single token has a kernel of its own.
@@ -259,8 +260,10 @@ def selective_scan(device, x, delta, A_log, B, C, D, state):
 
 
 def selective_scan_naive(device, x, delta, A_log, B, C, D, state):
-    # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
-    """Return the same from a kernel whose threads loop over time: a first rung."""
+    """(b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
+
+    Return the same from a kernel whose threads loop over time: a first rung.
+    """
     b, _, c = x.shape
     y = device.empty(x.shape)
     arguments = x, delta, A_log, B, C, D, state, y

@@ -13,9 +13,10 @@ import numpy as np
 
 
 def selective_scan(x, delta, A_log, B, C, D, state):
-    # (b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
-    # where A_log and D are weights, state is changed, r divides c
-    """Return y of every token, and the state h, which is moved on in place.
+    """(b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
+    where A_log and D are weights, state is changed, r divides c
+
+    Return y of every token, and the state h, which is moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive channels shares
     its B and C. A sequence may be cut anywhere if the state is handed over; a step is a

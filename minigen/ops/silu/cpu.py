@@ -23,16 +23,14 @@ def _gated_silu(x, y):
 
 
 def silu(x):
-    # (b n d) -> (b n d)
-    """Return x sigmoid(x) = x / (1 + exp(-x))."""
+    """(b n d) -> (b n d)"""
     y = buffers.empty(x.shape)
     _silu(buffers.floats(x).reshape(-1), y.reshape(-1))
     return y
 
 
 def gated_silu(x):
-    # (b n 2f) -> (b n f)
-    """Return value * silu(gate): the first half of the last axis, and the second."""
+    """(b n 2f) -> (b n f)"""
     width = x.shape[-1]
     y = buffers.empty((*x.shape[:-1], width // 2))
     _gated_silu(buffers.floats(x).reshape(-1, width), y.reshape(-1, width // 2))

@@ -34,8 +34,7 @@ def _gated_silu(x, y):
 
 
 def silu(device, x):
-    # (b n d) -> (b n d)
-    """Return x sigmoid(x) = x / (1 + exp(-x))."""
+    """(b n d) -> (b n d)"""
     y = device.empty(x.shape)
     arguments = x.reshape(-1), y.reshape(-1)
     device.launch(_silu, -(-x.size // THREADS), THREADS, *arguments)
@@ -43,8 +42,7 @@ def silu(device, x):
 
 
 def gated_silu(device, x):
-    # (b n 2f) -> (b n f)
-    """Return value * silu(gate): the first half of the last axis, and the second."""
+    """(b n 2f) -> (b n f)"""
     width = x.shape[-1]
     f = width // 2
     y = device.empty((*x.shape[:-1], f))

@@ -10,8 +10,9 @@ import numpy as np
 
 
 def silu(x):
-    # (b n d) -> (b n d)
-    """Return x sigmoid(x) = x / (1 + exp(-x)).
+    """(b n d) -> (b n d)
+
+    Return x sigmoid(x) = x / (1 + exp(-x)).
 
     >>> silu(np.array([[[0.0, 1.0]]])).round(4).tolist()
     [[[0.0, 0.7311]]]
@@ -21,8 +22,9 @@ def silu(x):
 
 
 def gated_silu(x):
-    # (b n 2f) -> (b n f)
-    """Return value * silu(gate): the first half of the last axis, and the second.
+    """(b n 2f) -> (b n f)
+
+    Return value * silu(gate): the first half of the last axis, and the second.
 
     >>> gated_silu(np.array([[[5.0, 2.0, 0.0, 1.0]]])).round(4).tolist()
     [[[0.0, 1.4621]]]

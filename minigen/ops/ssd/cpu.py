@@ -95,22 +95,19 @@ def _ssd_chunked(x, delta, A, B, C, D, chunk, state, y):
 
 
 def ssd(x, delta, A_log, B, C, D, state):
-    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    # -> (b n h p), (b h p s)
-    """Return y of every token, one after the other, and the state, moved on in place.
-
-    delta: step sizes, not negative. Each of the r groups of consecutive heads shares
-    its B and C.
-    """
+    """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    -> (b n h p), (b h p s)"""
     given, y, held = _prepare(x, delta, A_log, B, C, D, state)
     _ssd(*given, held, y)
     return y, buffers.give_back(state, held)
 
 
 def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
-    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    # -> (b n h p), (b h p s)
-    """Return the same as `ssd`, `chunk` tokens at a time."""
+    """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    -> (b n h p), (b h p s)
+
+    Return the same as `ssd`, `chunk` tokens at a time.
+    """
     given, y, held = _prepare(x, delta, A_log, B, C, D, state)
     _ssd_chunked(*given, chunk, held, y)
     return y, buffers.give_back(state, held)

@@ -81,20 +81,17 @@ def _ssd(x, delta, A_log, B, C, D, f, state, y):
 
 
 def ssd(device, x, delta, A_log, B, C, D, state):
-    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    # -> (b n h p), (b h p s)
-    """Return y of every token, one after the other, and the state, moved on in place.
-
-    delta: step sizes, not negative. Each of the r groups of consecutive heads shares
-    its B and C.
-    """
+    """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    -> (b n h p), (b h p s)"""
     return _walk(device, _ssd, LANES, x, delta, A_log, B, C, D, state)
 
 
 def ssd_naive(device, x, delta, A_log, B, C, D, state):
-    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    # -> (b n h p), (b h p s)
-    """Return the same from a kernel that gives a channel a single thread: to read."""
+    """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    -> (b n h p), (b h p s)
+
+    Return the same from a kernel that gives a channel a single thread: to read.
+    """
     return _walk(device, _ssd_naive, 1, x, delta, A_log, B, C, D, state)
 
 
@@ -109,9 +106,11 @@ def _walk(device, kernel, lanes, x, delta, A_log, B, C, D, state):
 
 
 def ssd_chunked(device, x, delta, A_log, B, C, D, state, chunk):
-    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    # -> (b n h p), (b h p s)
-    """Return the same as `ssd`, `chunk` tokens at a time."""
+    """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    -> (b n h p), (b h p s)
+
+    Return the same as `ssd`, `chunk` tokens at a time.
+    """
     b, n, h, p = x.shape
     r, s = B.shape[2:]
     y = device.empty(x.shape)

@@ -16,10 +16,11 @@ import numpy as np
 
 
 def ssd(x, delta, A_log, B, C, D, state):
-    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    # -> (b n h p), (b h p s)
-    # where A_log and D are weights, state is changed, r divides h
-    """Return y of every token, one after the other, and the state, moved on in place.
+    """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    -> (b n h p), (b h p s)
+    where A_log and D are weights, state is changed, r divides h
+
+    Return y of every token, one after the other, and the state, moved on in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive heads shares
     its B and C. A sequence may be cut anywhere if the state is handed over; a step is a
@@ -43,11 +44,12 @@ def ssd(x, delta, A_log, B, C, D, state):
 
 
 def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
-    # (b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    # -> (b n h p), (b h p s)
-    # where A_log and D are weights, state is changed, r divides h,
-    # 1 <= chunk < 2147483648
-    """Return the same as `ssd`, `chunk` tokens at a time, the last chunk maybe fewer.
+    """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
+    -> (b n h p), (b h p s)
+    where A_log and D are weights, state is changed, r divides h,
+    1 <= chunk < 2147483648
+
+    Return the same as `ssd`, `chunk` tokens at a time, the last chunk maybe fewer.
 
     Inside a chunk it is attention; the state alone goes from one to the next.
 
@@ -75,8 +77,9 @@ def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
 
 
 def segment_sums(exponents):
-    # (b h n) -> (b h n n)
-    """Return [l, m] = the sum of exponents m+1 .. l, and -inf where m > l.
+    """(b h n) -> (b h n n)
+
+    Return [l, m] = the sum of exponents m+1 .. l, and -inf where m > l.
 
     Each segment is added up by itself: a difference of two running sums would lose the
     digits that the sums have in common.

@@ -13,9 +13,10 @@ import numpy as np
 
 
 def step_size(x, bias, lowest, highest):
-    # (b n h), (h) -> (b n h)
-    # where bias is a weight
-    """Return softplus(x + bias) within lowest .. highest; softplus(v) = log(1 + e^v).
+    """(b n h), (h) -> (b n h)
+    where bias is a weight
+
+    Return softplus(x + bias) within lowest .. highest; softplus(v) = log(1 + e^v).
 
     Above 20 softplus(v) is v in float32, and here in float64 too.
 

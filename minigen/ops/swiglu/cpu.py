@@ -20,8 +20,7 @@ def _swiglu(gate, up, y):
 
 
 def swiglu(gate, up):
-    # (b n f), (b n f) -> (b n f)
-    """Return silu(gate) * up, where silu(g) = g / (1 + exp(-g))."""
+    """(b n f), (b n f) -> (b n f)"""
     y = buffers.empty(gate.shape)
     _swiglu(
         buffers.floats(gate).reshape(-1), buffers.floats(up).reshape(-1), y.reshape(-1)

@@ -21,8 +21,7 @@ def _swiglu(gate, up, y):
 
 
 def swiglu(device, gate, up):
-    # (b n f), (b n f) -> (b n f)
-    """Return silu(gate) * up, where silu(g) = g / (1 + exp(-g))."""
+    """(b n f), (b n f) -> (b n f)"""
     y = device.empty(gate.shape)
     blocks = -(-gate.size // THREADS)
     arguments = gate.reshape(-1), up.reshape(-1), y.reshape(-1)

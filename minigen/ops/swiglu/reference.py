@@ -9,8 +9,9 @@ import numpy as np
 
 
 def swiglu(gate, up):
-    # (b n f), (b n f) -> (b n f)
-    """Return silu(gate) * up, where silu(g) = g / (1 + exp(-g)).
+    """(b n f), (b n f) -> (b n f)
+
+    Return silu(gate) * up, where silu(g) = g / (1 + exp(-g)).
 
     >>> swiglu(np.array([[[0.0, 1.0]]]), np.array([[[5.0, 2.0]]])).round(4).tolist()
     [[[0.0, 1.4621]]]

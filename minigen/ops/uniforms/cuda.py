@@ -33,8 +33,9 @@ def _uniforms(key, images, positions, step, index, u):
 
 
 def uniforms(device, key, images, positions, step, index):
-    # (2), (b), (m) -> (b m)
-    """Return one float32 number for each image and position: the reference's bits.
+    """(2), (b), (m) -> (b m)
+
+    Return one float32 number for each image and position: the reference's bits.
 
     key (2) uint32; images, positions int64; step, index: modulo 2**32.
     """

@@ -18,8 +18,9 @@ TOP = np.float32(2**24 - 1)
 
 
 def philox(counter, key):
-    # (4), (2) -> (), (), (), ()
-    """Return the four 32-bit words that ten rounds of Philox make of a counter.
+    """(4), (2) -> (), (), (), ()
+
+    Return the four 32-bit words that ten rounds of Philox make of a counter.
 
     counter: four integers or integer arrays that broadcast together; key: two integers.
     All are taken modulo 2**32. Returns four uint64 arrays whose values are below 2**32.
@@ -34,9 +35,10 @@ def philox(counter, key):
 
 
 def uniforms(key, images, positions, step, index):
-    # (2), (b), (m) -> (b m)
-    # where key and images and positions are integers, step and index are integers
-    """Return one float32 number for each image and position of a decoding step.
+    """(2), (b), (m) -> (b m)
+    where key and images and positions are integers, step and index are integers
+
+    Return one float32 number for each image and position of a decoding step.
 
     key: the two words of the seed, as from `rng.split_seed`; images, positions, step
     and index are integers: the four counters. Each number is the centre of one of 2**24

@@ -6,8 +6,9 @@ from minigen.ops import buffers
 
 
 def upsample(x):
-    # (b y x c) -> (b 2y 2x c)
-    """Repeat every row and every column once.
+    """(b y x c) -> (b 2y 2x c)
+
+    Repeat every row and every column once.
 
     Copying is all there is to do, and NumPy copies as fast as memory goes.
     """

@@ -25,8 +25,7 @@ def _upsample(x, y):
 
 
 def upsample(device, x):
-    # (b y x c) -> (b 2y 2x c)
-    """Repeat every row and every column once."""
+    """(b y x c) -> (b 2y 2x c)"""
     b, rows, columns, c = x.shape
     y = device.empty((b, 2 * rows, 2 * columns, c))
     # rows of all images in a column: row 2i belongs to the image that row i does

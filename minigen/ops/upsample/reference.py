@@ -2,8 +2,9 @@
 
 
 def upsample(x):
-    # (b y x c) -> (b 2y 2x c)
-    """Repeat every row and every column once.
+    """(b y x c) -> (b 2y 2x c)
+
+    Repeat every row and every column once.
 
     >>> import numpy as np
     >>> upsample(np.array([[[[1], [2]]]]))[0, :, :, 0]
