@@ -296,6 +296,7 @@ ARINAR = Family(
     twin="minigen.training.arinar:Arinar",
     rows=rows,
     guess=guess,
+    # there are two versions of the code
     unsure=("inner_schedule", "behaviour"),
     # a triangle of ones that is stored beside the weights of the flow
     dropped=("arhead.nf.blocks.*.attn_mask",),

@@ -206,6 +206,7 @@ LLAMAGEN = Family(
     twin="minigen.training.llamagen:Gpt",
     rows=rows,
     guess=guess,
+    # the same shapes were released for grids of 16 x 16 and of 24 x 24
     unsure=("tokens",),
     # the rotary table, and what a model saved after it generated still holds
     dropped=("freqs_cis", "layers.*.attention.kv_cache.*_cache"),

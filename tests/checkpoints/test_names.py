@@ -20,6 +20,7 @@ from minigen.families import (
     JudgeConfig,
     KlConfig,
     VqConfig,
+    family_of,
 )
 
 PARAMETERS = {
@@ -65,10 +66,7 @@ def test_the_manifest_counts_what_the_original_has(preset):
 def test_every_preset_is_recognised_exactly(preset):
     config, unseen = names.recognise_with_unseen(shaped(PRESETS[preset]))
     assert config == PRESETS[preset]
-    # LlamaGen released the same shapes for grids of 16 x 16 and of 24 x 24; of ARINAR
-    # there are two versions of the code
-    unsure = {"gpt": ("tokens",), "arinar": ("inner_schedule", "behaviour")}
-    assert unseen == unsure.get(preset.split("-")[0], ())
+    assert unseen == family_of(config).unsure
 
 
 @pytest.mark.parametrize(
