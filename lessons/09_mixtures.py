@@ -153,7 +153,9 @@ show.save(
 
 # %%
 weight, place, blank = 3.0, np.array([[37]]), np.zeros((1, 64, 4), np.float32)
-z_both = masked.said(*model, [0], blank, np.empty((1, 0), int), place, guided=True)
+z_both = masked.conditions(
+    *model, [0], blank, np.empty((1, 0), int), place, guided=True
+)
 made = mixture_head.forward(*inner, np.zeros((2, 4, 1), np.float32), z_both)
 made = [part[:, 1] for part in made]
 x, dx = np.linspace(-8, 8, 8001, retstep=True)
@@ -233,7 +235,9 @@ order = np.random.default_rng(1).permuted(order, axis=1)
 def bits(labels, known):
     """Return the bits of each feature of the tokens that are not told: (20 n 4)."""
     told, asked = np.split(order, [known], axis=1)
-    z = masked.said(*model, labels, latents, told, asked).reshape(-1, 1, config.width)
+    z = masked.conditions(*model, labels, latents, told, asked).reshape(
+        -1, 1, config.width
+    )
     fed = np.take_along_axis(latents, asked[..., None], axis=1).reshape(-1, 4, 1)
     found = mixture_head.likelihoods(*inner, fed, z).reshape(20, -1, 4)
     return (np.log(2 * np.pi) / 2 - found) / np.log(2)

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 10 · Two heads on one outer model
 #
-# What the outer model of lesson 09 says of a token is a vector: somebody has to draw
-# the token from it. ARINAR's head does so feature by feature. In MAR, which it descends
+# The outer model of lesson 09 gives a vector for a token: somebody has to draw the
+# token from it. ARINAR's head does so feature by feature. In MAR, which it descends
 # from, the head begins with noise, and takes it out of all features together, a little
 # at a time: diffusion. Here both do the same work, side by side.
 #
@@ -86,7 +86,7 @@ show.save("10_two_heads.png", show.board(rows, captions, list(pipes)))
 # %% [markdown]
 # ## Noise, pass by pass
 #
-# A pass of MAR's network foresees the noise in x. To take all of it out at once would
+# A pass of MAR's network predicts the noise in x. To take all of it out at once would
 # leave the average of all that is possible. So a little is taken out, less is put back
 # in, and the network looks again.
 #
@@ -98,11 +98,11 @@ show.source(diffusion_head.sample)
 n, clouds = 1500, {}
 key, place = np.uint32(rng.split_seed(0)), np.array([[20]])
 draws = masked.Draws(key, np.arange(n), place[0].repeat(n), 0)
-told = [1], np.zeros((1, 64, 4), np.float32), np.empty((1, 0), int), place
+given = [1], np.zeros((1, 64, 4), np.float32), np.empty((1, 0), int), place
 for name, pipe in pipes.items():
     heard.clear()
     model = pipe.ops, pipe.generator.weights, pipe.config
-    z = masked.said(*model, *told).repeat(n, axis=1)
+    z = masked.conditions(*model, *given).repeat(n, axis=1)
     table = heads[name].table(pipe.config)
     drawn = heads[name].draw(*model, z, draws, 1.0, 1.0, table, watch=watch)
     clouds[name] = [x.reshape(n, -1) for x in (*heard, drawn)]
@@ -112,7 +112,7 @@ for name, pipe in pipes.items():
 # ARINAR draws. Both clouds end bent: no bell does that, nor do two. ARINAR can since
 # each mixture moves with the features before it (lesson 09), MAR since each pass may
 # push every point another way. ARINAR's is the sharper one here, after about as many
-# updates. What MAR's network foresees wrongly in the first pass, where x is all noise,
+# updates. An error of MAR's network in the first pass, where x is all noise,
 # counts some hundred times (printed below).
 
 # %%
@@ -128,7 +128,7 @@ for name, cloud in shown.items():
 show.save("10_clouds.png", show.board([tiles], list(shown)))
 print({name: round(float(bend), 2) for name, bend in bent.items()})
 of_x, of_noise, *_ = diffusion_head.schedule(50).step(49)
-print(f"the first pass: {of_x:.0f} x {of_noise:+.0f} times the noise foreseen")
+print(f"the first pass: {of_x:.0f} x {of_noise:+.0f} times the predicted noise")
 
 # %% [markdown]
 # ## Counting
@@ -155,7 +155,7 @@ def noted(ops, op, tally):
 
 # %% [markdown]
 # The same from the sizes alone, for each pass, so that it can be had for models that do
-# not fit into a lesson. Both networks are told what the outer model says by shifts and
+# not fit into a lesson. Both networks are conditioned on the outer model by shifts and
 # scales in every layer (*modulations*). In ARINAR's head these are the same in all
 # passes. The original makes them anew each time (`again`), minigen once. In MAR's they
 # depend on how noisy x is; only what goes into them can be had in advance.
@@ -177,9 +177,9 @@ def mar_passes(c, again=False):
     """Return the same, with all that tells of the steps in the first pass, or again."""
     w, i = c.head_width, np.arange(c.noise_steps)
     each = 0 * i + 3 * c.features * w + (5 * c.head_layers + 2) * w * w
-    told, times = w * c.width, diffusion_head.WAVES * w + w * w
-    once = told + len(i) * times
-    return each + (told + times if again else np.where(i == 0, once, 0))
+    condition, times = w * c.width, diffusion_head.FREQUENCIES * w + w * w
+    once = condition + len(i) * times
+    return each + (condition + times if again else np.where(i == 0, once, 0))
 
 
 costs, counted = {"arinar": arinar_passes, "mar": mar_passes}, {}
@@ -252,8 +252,8 @@ assert abs(large["mar"].sum() / 1e6 - 3570) < 0.5, "and as its forerunner does"
 # ## Exercises
 #
 # 1. Draw MAR's cloud in 10 and in 250 noise steps (`dataclasses.replace` the
-#    configuration, and make the table anew). What does the first pass do to noise that
-#    is foreseen a hundredth wrongly?
+#    configuration, and make the table anew). What does the first pass do to an error
+#    of a hundredth in the predicted noise?
 # 2. ARINAR may draw groups of features that share a component (`group` of its
 #    configuration). What do `arinar_passes` of `group=4` cost at full size, and which
 #    clouds can such a head no longer draw?

@@ -153,11 +153,11 @@ def diffusion_rows(features, condition, width, layers, ours="", upstream=""):
 
     Source: LTH14/mar models/diffloss.py::SimpleMLPAdaLN.
     """
-    from minigen.models.diffusion_head import WAVES
+    from minigen.models.diffusion_head import FREQUENCIES
 
     inside, modulation = (width, width), "adaLN_modulation.1"
     table = [
-        ("time1", "time_embed.mlp.0", (width, WAVES)),
+        ("time1", "time_embed.mlp.0", (width, FREQUENCIES)),
         ("time2", "time_embed.mlp.2", inside),
         ("condition", "cond_embed", (width, condition)),
         ("features", "input_proj", (width, features)),
@@ -179,7 +179,7 @@ def diffusion_rows(features, condition, width, layers, ours="", upstream=""):
 
 
 def guess(shapes: Mapping) -> tuple[MarConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
+    """Return the configuration that follows from shapes, and the fields that do not."""
     head_width, channels = shapes["diffloss.net.input_proj.weight"]
     config = MarConfig(
         **mae.outer_sizes(shapes),
@@ -191,19 +191,19 @@ def guess(shapes: Mapping) -> tuple[MarConfig, tuple[str, ...]]:
 
 
 def head_cost(config: MarConfig, tokens: int, size: int) -> Cost:
-    """Return what a guided call of the head needs, which draws some tokens.
+    """Return the least work of a guided call of the head that draws `tokens` tokens.
 
     size: bytes of a stored weight.
     """
-    from minigen.models.diffusion_head import WAVES
+    from minigen.models.diffusion_head import FREQUENCIES
 
     w, c, steps = config.head_width, config.features, config.noise_steps
-    # the steps are told of by vectors that all tokens share, made in one pass
-    once, told = w * config.width, WAVES * w + w * w
+    # all tokens share the timestep embeddings, made in one pass
+    once, embedding = w * config.width, FREQUENCIES * w + w * w
     each = 3 * c * w + (5 * config.head_layers + 2) * w * w
     return Cost(
-        bytes=(once + told + steps * each) * size,
-        products=2 * tokens * (once + steps * each) + steps * told,
+        bytes=(once + embedding + steps * each) * size,
+        products=2 * tokens * (once + steps * each) + steps * embedding,
         numbers=tokens * steps * c,
         passes=steps,
     )

@@ -72,7 +72,7 @@ def loss(ops, weights, config, tokens, labels, masked, watch=None):
     np.put_along_axis(rest, masked, False, axis=1)
     known = np.nonzero(rest)[1].reshape(b, -1)
     told = labels, tokens, known, masked
-    z = run.said(ops, weights, config, *told, watch=watch)
+    z = run.conditions(ops, weights, config, *told, watch=watch)
     x = ops.put(np.take_along_axis(tokens, masked[..., None], axis=1))
     x = x.reshape(b * m, config.groups, config.group)
     rows = z.reshape(b * m, 1, z.shape[-1])

@@ -1,6 +1,6 @@
 """MAR: the outer model that ARINAR has too, and a diffusion head that draws its tokens.
 
-It is what ARINAR is measured against: all of a token's features at once, but in a
+It is the baseline of ARINAR: the head draws all features of a token at once, but in a
 hundred passes of a network, where ARINAR takes one pass for each feature.
 
 Source: arXiv 2406.11838; LTH14/mar models/mar.py::MAR.
@@ -27,13 +27,14 @@ def draw(
     way="candidates",
     watch=None,
 ):
-    """Draw the tokens (b m f) of which the outer model said z (w m d).
+    """Draw tokens (b m f), conditioned on the output z (w m d) of the outer model.
 
-    draws: of b m rows, those of an image together; guidance 1 where w is b; table: of
-    `diffusion_head.table`, where arrays live; way: of ARINAR alone.
+    w is 2b with guidance, and b if guidance is 1. draws: a `masked.Draws` of b m rows,
+    those of an image together; table: from `diffusion_head.table`, on the device; way:
+    not used, it is ARINAR's.
     """
     w, m, d = z.shape
-    rows = z.reshape(w * m, 1, d)
+    rows = z.reshape(w * m, 1, d)  # (w m) tokens
     call = rows, draws, table, guidance, temperature, watch
     x = diffusion_head.sample(ops, weights["head"], config, *call)
     return x.reshape(-1, m, config.features)

@@ -196,11 +196,13 @@ def show(canvas, grid, known):
     return shown.reshape(len(canvas), *grid, -1)
 
 
-def said(ops, weights, config, labels, tokens, known, asked, guided=False, watch=None):
-    """Return what the outer model says of positions: (w m d). No run is needed.
+def conditions(
+    ops, weights, config, labels, tokens, known, asked, guided=False, watch=None
+):
+    """Return the outer model's output at positions, outside the loop: (w m d).
 
     On the host: labels (b), -1 for no class; tokens (b n f): all of them; known (b k),
-    asked (b m): positions.
+    asked (b m): positions. w is 2b if guided.
     """
     times = 2 if guided else 1
     ids, everywhere = (ops.put(each) for each in _prompt(config, labels, guided))
@@ -209,10 +211,10 @@ def said(ops, weights, config, labels, tokens, known, asked, guided=False, watch
     query = mae.Query(*parts, everywhere)
     if known.shape[1]:
         rows = ops.put(np.tile(known + config.buffer, (times, 1)))
-        kept = np.take_along_axis(tokens, known[..., None], axis=1)
-        kept = ops.put(np.tile(kept, (times, 1, 1)))
-        told = mae.Query(None, rows, None, None)
-        memory = feed(ops, weights, config, memory, kept, told)
+        given = np.take_along_axis(tokens, known[..., None], axis=1)
+        given = ops.put(np.tile(given, (times, 1, 1)))
+        places = mae.Query(None, rows, None, None)
+        memory = feed(ops, weights, config, memory, given, places)
     return ask(ops, weights, config, memory, query, watch=watch)
 
 

@@ -1,11 +1,11 @@
 """`python -m minigen.training.head`: train MAR's head on, alone, for its first step.
 
-A draw begins where hardly any signal is left: at step 999 of training a token makes up
-1 in 20,000 of what the network sees, and whatever it foresees wrongly there is
-multiplied by as much. The loss of the joint training cares for that step as for any
-other, and for a small head that is not enough: tokens of the hundredfold size come out.
-So here the outer model stands still, many tokens are seen at every update, every fourth
-of them in the last steps, and what counts is how wrong the token foreseen is.
+A draw begins with almost no signal: at timestep 999 of training a token makes up 1 in
+20,000 of what the network sees, and any error of its prediction there is multiplied by
+as much. The loss of the joint training weighs that timestep like any other, and for a
+small head that is not enough: it draws tokens a hundred times too large. So here the
+outer model is frozen, every update sees many tokens, every fourth of them in the last
+timesteps, and the loss is the error of the predicted token.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from minigen.words import say
 from minigen.writing import check_place
 
 MOST = 1e4
-"""How much more than the noise's the error of a token counts, at most."""
+"""The largest weight of the loss of a timestep, 1 / alphas_cumprod."""
 
 
 @torch.no_grad()
-def said(model: Mar, moments: Tensor, labels: Tensor, hidden: float, g) -> tuple:
-    """Masked tokens (r c) of images, and what the outer model says of them (r d).
+def examples(model: Mar, moments: Tensor, labels: Tensor, hidden: float, g) -> tuple:
+    """Masked tokens (r c) of images, and their conditioning vectors (r d).
 
-    hidden: the share of the class that is hidden.
+    hidden: the share of images whose class is hidden.
     """
-    n, tokens, told = model.config.tokens, [], []
+    n, tokens, conditions = model.config.tokens, [], []
     for part, label in zip(moments.split(50), labels.split(50), strict=True):
         x = draw_latents(part, g)
         order = torch.rand(x.shape[:2], generator=g).argsort(1)
@@ -46,13 +46,13 @@ def said(model: Mar, moments: Tensor, labels: Tensor, hidden: float, g) -> tuple
         known, asked = order[:, :k].sort(1).values, order[:, k:][:, :8]
         hide = torch.rand(len(label), generator=g) < hidden
         label = torch.where(hide, -1, label)
-        told.append(mae.conditions(model, x, label, known, asked).flatten(0, 1))
+        conditions.append(mae.conditions(model, x, label, known, asked).flatten(0, 1))
         tokens.append(mae.take(x, asked).flatten(0, 1))
-    return torch.cat(tokens), torch.cat(told)
+    return torch.cat(tokens), torch.cat(conditions)
 
 
 def draw_numbers(count: int, g: torch.Generator) -> Tensor:
-    """Steps (r): an eighth of them the last, an eighth among the last tenth."""
+    """Timesteps (r): an eighth is the last, an eighth lies in the last tenth."""
     numbers = torch.randint(STEPS, (count,), generator=g)
     late = torch.randint(STEPS - STEPS // 10, STEPS, (count,), generator=g)
     chance = torch.rand(count, generator=g)
@@ -61,10 +61,11 @@ def draw_numbers(count: int, g: torch.Generator) -> Tensor:
 
 
 def tune(model: Mar, x: Tensor, z: Tensor, args: argparse.Namespace):
-    """Train the head of a model on tokens x (r c), of which was said z (r d)."""
+    """Train the head of a model on tokens x (r c), conditioned on z (r d)."""
     head = model.diffloss
     optimizer = trainer.make_optimizer(head, args.rate, 0.0)
-    kept = torch.as_tensor(schedule(STEPS).kept, dtype=torch.float32)
+    plan = schedule(STEPS)
+    alphas_cumprod = torch.as_tensor(plan.alphas_cumprod, dtype=torch.float32)
     shown = time.monotonic()
     for step in range(args.steps):
         g = trainer.generator_at(args.seed, step)
@@ -72,7 +73,7 @@ def tune(model: Mar, x: Tensor, z: Tensor, args: argparse.Namespace):
         numbers = draw_numbers(args.batch, g)
         noise = torch.randn(args.batch, x.shape[1], generator=g)
         wrong, bound = head.losses(x[rows], z[rows], numbers, noise)
-        weights = (1 / kept[numbers]).clamp(max=MOST)
+        weights = (1 / alphas_cumprod[numbers]).clamp(max=MOST)
         losses = {"token": (weights * wrong).mean(), "bound": bound.mean()}
         rate = trainer.rate_at(step, args.steps, args.rate, 50)
         trainer.take_step(head, optimizer, losses, rate)
@@ -105,7 +106,7 @@ def main(arguments: list[str]) -> int:
     g = torch.Generator().manual_seed(args.seed)
     _, labels = read_mnist(args.data, "train")
     moments = trainer.read(args.moments)["moments"][0, : args.digits]
-    tune(model, *said(model, moments, labels[: args.digits], 0.2, g), args)
+    tune(model, *examples(model, moments, labels[: args.digits], 0.2, g), args)
     return 0
 
 

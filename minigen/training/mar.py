@@ -1,7 +1,7 @@
 """MAR in PyTorch, for training and as the speed baseline: the original's names.
 
-The outer model is ARINAR's (`mae`). The head takes noise out of a token, step by step:
-it is trained to foresee the noise, and how sure a step can be of the one before.
+The outer model is ARINAR's (`mae`). The head removes noise from a token, step by step:
+it is trained to predict the noise, and the variance of each step.
 
 Source: arXiv 2406.11838; LTH14/mar models/{mar,diffloss}.py, diffusion/
 gaussian_diffusion.py; arXiv 2102.09672 (the variational bound that teaches variances).
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minigen.families import MarConfig
-from minigen.models.diffusion_head import EPS, SLOWEST, STEPS, WAVES, schedule
+from minigen.models.diffusion_head import EPS, FREQUENCIES, MAX_PERIOD, STEPS, schedule
 from minigen.training import mae, trainer
 from minigen.training.layers import Dropouts, modulation, widen
 from minigen.training.masked import loss_on_test, train_masked
@@ -37,27 +37,27 @@ def normal(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
 
 
 class TimeEmbed(nn.Module):
-    """Numbers of steps (r) -> (r w), by way of cosines and sines."""
+    """Timesteps (r) to conditioning vectors (r w): cosines, sines, two layers."""
 
     def __init__(self, width: int):
         super().__init__()
         self.mlp = nn.Sequential(
-            nn.Linear(WAVES, width), nn.SiLU(), nn.Linear(width, width)
+            nn.Linear(FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
         for layer in (self.mlp[0], self.mlp[2]):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
     def forward(self, numbers: Tensor) -> Tensor:
-        half = WAVES // 2
-        places = torch.arange(half, dtype=torch.float32, device=numbers.device)
-        angles = numbers[:, None] * torch.exp(-math.log(SLOWEST) * places / half)
-        waves = torch.cat([angles.cos(), angles.sin()], -1)
-        return self.mlp(waves.to(self.mlp[0].weight.dtype))
+        half = FREQUENCIES // 2
+        index = torch.arange(half, dtype=torch.float32, device=numbers.device)
+        angles = numbers[:, None] * torch.exp(-math.log(MAX_PERIOD) * index / half)
+        embedding = torch.cat([angles.cos(), angles.sin()], -1)
+        return self.mlp(embedding.to(self.mlp[0].weight.dtype))
 
 
 class Block(nn.Module):
-    """A feed-forward layer, shifted, scaled and gated by what the head is told."""
+    """A feed-forward layer, shifted, scaled and gated by the conditioning."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -67,13 +67,13 @@ class Block(nn.Module):
         )
         self.adaLN_modulation = modulation(width, width, 3)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        shift, scale, gate = self.adaLN_modulation(told).chunk(3, -1)
+    def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
+        shift, scale, gate = self.adaLN_modulation(conditioning).chunk(3, -1)
         return x + gate * self.mlp(self.in_ln(x) * (1 + scale) + shift)
 
 
 class FinalLayer(nn.Module):
-    """(r w) -> (r 2c): the noise, and how sure the step is. At first all zeros."""
+    """(r w) to (r 2c): the noise, and the variance. At first all zeros."""
 
     def __init__(self, width: int, features: int):
         super().__init__()
@@ -82,8 +82,8 @@ class FinalLayer(nn.Module):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        shift, scale = self.adaLN_modulation(told).chunk(2, -1)
+    def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
+        shift, scale = self.adaLN_modulation(conditioning).chunk(2, -1)
         x = F.layer_norm(x, x.shape[-1:], eps=EPS)
         return self.linear(x * (1 + scale) + shift)
 
@@ -101,17 +101,17 @@ class Denoiser(nn.Module):
         self.final_layer = FinalLayer(w, c.features)
 
     def forward(self, x: Tensor, numbers: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The noise foreseen in x (r c), and how sure the step is: (r c), (r c).
+        """The noise predicted in x (r c), and the variance of the step: (r c), (r c).
 
-        numbers (r): of the step, among those of training; z (r d): what the outer model
-        says. The second is -1 where the step is as sure as can be, 1 where it is least.
+        numbers (r): timesteps; z (r d): the output of the outer model. The second is an
+        interpolation of the variance, from -1 (smallest) to 1.
         """
-        told = self.time_embed(numbers) + self.cond_embed(z)
+        conditioning = self.time_embed(numbers) + self.cond_embed(z)
         x = self.input_proj(x)
         for block in self.res_blocks:
-            x = block(x, told)
+            x = block(x, conditioning)
         # exponentials follow: in float32, whatever autocast is on
-        noise, between = widen(self.final_layer(x, told)).chunk(2, -1)
+        noise, between = widen(self.final_layer(x, conditioning)).chunk(2, -1)
         return noise, between
 
 
@@ -123,27 +123,28 @@ class DiffLoss(nn.Module):
         self.config, self.net = config, Denoiser(config)
 
     def losses(self, x: Tensor, z: Tensor, numbers: Tensor, noise: Tensor):
-        """How wrong the noise foreseen is, and what the variances cost: (r), (r).
+        """The losses of predicted noise and of predicted variance: (r), (r).
 
-        x (r c): tokens without noise; z (r d); numbers (r): steps at which they get
-        noise (r c). The first is a mean square; the second the part of the variational
-        bound of these steps, in bits a feature, which teaches variances alone.
+        x (r c): tokens without noise; z (r d): the output of the outer model; numbers
+        (r): timesteps; noise (r c): what is added to x there. The first loss is a mean
+        square; the second is the term of the variational bound, in bits a feature, and
+        its gradient reaches the variances only.
         """
         plan = schedule(STEPS)
 
         def at(table: np.ndarray) -> Tensor:
             return torch.as_tensor(table).type_as(x).to(x.device)[numbers][:, None]
 
-        kept = at(plan.kept)
-        noisy = kept.sqrt() * x + (1 - kept).sqrt() * noise
-        foreseen, between = self.net(noisy, numbers, z)
-        wrong = foreseen - noise
-        share, low = (between + 1) / 2, at(plan.low)
-        log_variance = share * at(np.log(plan.betas)) + (1 - share) * low
-        # what foreseeing noise wrongly does to the mean of the step before
-        spread = at(plan.of_token * np.sqrt(1 / plan.kept - 1))
+        alphas_cumprod = at(plan.alphas_cumprod)
+        noisy = alphas_cumprod.sqrt() * x + (1 - alphas_cumprod).sqrt() * noise
+        predicted, between = self.net(noisy, numbers, z)
+        wrong = predicted - noise
+        share, lowest = (between + 1) / 2, at(plan.posterior_log_variance)
+        log_variance = share * at(np.log(plan.betas)) + (1 - share) * lowest
+        # what an error of the noise does to the mean of the step before
+        spread = at(plan.posterior_mean_coef1 * np.sqrt(1 / plan.alphas_cumprod - 1))
         off = spread * wrong.detach()
-        bound = divergence(off, low, log_variance)
+        bound = divergence(off, lowest, log_variance)
         # the last step does not draw: its mean is the token
         bound = torch.where(
             numbers[:, None] == 0, code_length(x, off, log_variance), bound
@@ -158,19 +159,19 @@ class DiffLoss(nn.Module):
         generator: torch.Generator | None = None,
         watch=None,
     ) -> Tensor:
-        """Draw tokens (r c), of which the outer model said z (r d).
+        """Draw tokens (r c), conditioned on the output z (r d) of the outer model.
 
-        z is (2r d) where guidance is not 1: first the rows with a condition, then the
-        same without; the variance is that of the first. temperature: times the noise
-        that the steps add, not that which they begin with. watch: called with the
-        number of every step, x before it, mean and log-variance.
+        If guidance is not 1, z is (2r d): r rows with a condition, then the same
+        without; the variance is that of the first. temperature: a factor of the noise
+        that the steps add, not of the noise they begin with. watch: called at every
+        step as watch(i, x, mean, log_variance).
         """
         c, two = self.config, guidance != 1
         plan, rows = schedule(c.noise_steps), len(z)
         shape = rows // (2 if two else 1), c.features
         x = normal(shape, generator)
         for i in reversed(range(c.noise_steps)):
-            numbers = torch.full((rows,), int(plan.numbers[i]))
+            numbers = torch.full((rows,), int(plan.timesteps[i]))
             both = torch.cat([x, x]) if two else x
             noise, between = self.net(both, numbers, z)
             if two:
@@ -179,10 +180,10 @@ class DiffLoss(nn.Module):
                     without + guidance * (noise - without),
                     between[: len(x)],
                 )
-            of_x, of_noise, low, high = plan.step(i)
+            of_x, of_noise, lowest, highest = plan.step(i)
             mean = of_x * x + of_noise * noise
             share = (between + 1) / 2
-            log_variance = share * high + (1 - share) * low
+            log_variance = share * highest + (1 - share) * lowest
             if watch is not None:
                 watch(i, x, mean, log_variance)
             x = mean
@@ -193,17 +194,19 @@ class DiffLoss(nn.Module):
 
 
 def divergence(off: Tensor, true: Tensor, log_variance: Tensor) -> Tensor:
-    """The divergence between two normal distributions, in nats: of the first from the
-    second, whose means are `off` apart, and whose log-variances are the others."""
+    """The KL divergence of two normal distributions, in nats.
+
+    off: the difference of their means; true, log_variance: their log-variances.
+    """
     ratio = true - log_variance
     return 0.5 * (ratio.exp() - ratio - 1 + off.square() * torch.exp(-log_variance))
 
 
 def code_length(x: Tensor, off: Tensor, log_variance: Tensor) -> Tensor:
-    """What x costs, in nats, under a normal distribution around x - off.
+    """The negative log-likelihood of x, in nats, under a normal distribution.
 
-    As the original has it, which was made for pixels: for a 255th to both sides of x,
-    and for all that is beyond it where x is at an end of [-1, 1].
+    Its mean is x - off. As in the original, made for pixels: the probability of the
+    interval of 1/255 to both sides of x, open where x is at an end of [-1, 1].
     """
     scale = torch.exp(-log_variance / 2)
     above, below = (roughly_below(scale * (off + side / 255)) for side in (1, -1))
@@ -213,7 +216,7 @@ def code_length(x: Tensor, off: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def roughly_below(x: Tensor) -> Tensor:
-    """The share of a standard normal distribution below x, as the original nears it."""
+    """The standard normal distribution function at x, approximated as upstream."""
     return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
@@ -248,7 +251,7 @@ class Mar(nn.Module):
         return sum(self.diffloss.losses(*call)).view(numbers.shape)
 
     def draw(self, z: Tensor, guidance: float, temperature: float, generator=None):
-        """Draw tokens (r c) of which was said z (r d), or (2r d): `DiffLoss.sample`."""
+        """Draw tokens (r c) given z (r d), or (2r d) with guidance. See `DiffLoss`."""
         return self.diffloss.sample(z, guidance, temperature, generator)
 
 

@@ -218,17 +218,17 @@ def test_a_step_may_ask_for_any_positions(backend, model):
     tokens, known = normals(0, 2, 9, config.features), np.array([[1, 4], [0, 8]])
     call, labels = (ops, weights, config), np.array([1, -1])
     everywhere = np.tile(np.arange(9), (2, 1))
-    expected = masked.said(*call, labels, tokens, known, everywhere)
+    expected = masked.conditions(*call, labels, tokens, known, everywhere)
     asked = np.array([[8, 2, 5], [3, 1, 2]])
     said = np.take_along_axis(np.asarray(expected), asked[..., None], axis=1)
-    close(masked.said(*call, labels, tokens, known, asked), said)
+    close(masked.conditions(*call, labels, tokens, known, asked), said)
     # what is not known yet has no say, and the order of what is has none either
     changed = tokens + 1
     np.put_along_axis(
         changed, known[..., None], np.take_along_axis(tokens, known[..., None], 1), 1
     )
     turned = known[:, ::-1]
-    assert_same(masked.said(*call, labels, changed, turned, everywhere), expected)
+    assert_same(masked.conditions(*call, labels, changed, turned, everywhere), expected)
 
 
 def test_no_class_is_a_class_of_its_own(backend, model):
@@ -401,7 +401,7 @@ def test_the_loss_is_the_mean_of_the_masked_tokens(backend, model):
         known = np.setdiff1d(np.arange(9), hidden[b])[None]
         one = slice(b, b + 1)
         told = labels[one], tokens[one], known, hidden[one]
-        z = np.asarray(masked.said(*call, *told))
+        z = np.asarray(masked.conditions(*call, *told))
         x = tokens[b, hidden[b]].reshape(3, config.groups, config.group)
         rows = np.ascontiguousarray(z[0][:, None])
         total -= mixture_head.likelihoods(ops, weights["head"], config, x, rows).sum()

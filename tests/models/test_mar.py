@@ -1,4 +1,4 @@
-"""MAR: its diffusion draws what it was told to; its tokens know only what they may."""
+"""MAR: a diffusion that knows the density draws from it; tokens ignore each other."""
 
 import numpy as np
 import pytest
@@ -32,14 +32,14 @@ SMALL = MarConfig(
     noise_steps=10,
 )
 KEY = np.array([7, 0], np.uint32)
-WAVES = diffusion_head.table(SMALL)
+TABLE = diffusion_head.table(SMALL)
 
 
 @pytest.fixture(scope="module")
 def weights():
     state = stand_in_state(SMALL)
     for name in state:
-        # a head fitted to nothing foresees noise that is not there; so it foresees less
+        # a head fitted to nothing predicts noise that is not there; so it predicts less
         if name.startswith("diffloss.net.final_layer.linear") or "embed" in name:
             state[name] = state[name] * np.float32(0.1)
     return names.to_tree(SMALL, state)
@@ -67,44 +67,48 @@ counts = st.sampled_from((2, 3, 7, 10, 25, 50, 100, 250, 999, 1000))
 @given(counts)
 def test_a_schedule_goes_from_the_first_step_to_the_last(count):
     made = diffusion_head.schedule(count)
-    assert len(made.numbers) == count
-    assert (made.numbers[0], made.numbers[-1]) == (0, 999)
-    assert (np.diff(made.numbers) > 0).all() and np.diff(made.numbers).max() < 1000
+    assert len(made.timesteps) == count
+    assert (made.timesteps[0], made.timesteps[-1]) == (0, 999)
+    assert (np.diff(made.timesteps) > 0).all() and np.diff(made.timesteps).max() < 1000
     # even: no stride is a step longer than another, but for rounding
-    assert np.ptp(np.diff(made.numbers)) <= 1
-    assert (np.diff(made.kept) < 0).all()
-    assert 0 < made.kept[-1] < 1e-8 and made.kept[0] > 0.9999
+    assert np.ptp(np.diff(made.timesteps)) <= 1
+    assert (np.diff(made.alphas_cumprod) < 0).all()
+    assert 0 < made.alphas_cumprod[-1] < 1e-8 and made.alphas_cumprod[0] > 0.9999
     assert (made.betas > 0).all() and (made.betas < 1).all()
     # the variance of a step back is less than that of the step forth
-    assert (made.low <= np.log(made.betas) + 1e-12).all()
+    assert (made.posterior_log_variance <= np.log(made.betas) + 1e-12).all()
 
 
 @given(counts, counts)
 def test_what_is_left_at_a_step_does_not_depend_on_how_many_are_taken(one, other):
     one, other = map(diffusion_head.schedule, (one, other))
-    _, here, there = np.intersect1d(one.numbers, other.numbers, return_indices=True)
+    _, here, there = np.intersect1d(one.timesteps, other.timesteps, return_indices=True)
     # a beta near 1 loses digits: what is left after it is its distance from 1
-    assert np.allclose(one.kept[here], other.kept[there], rtol=1e-9, atol=1e-13)
+    assert np.allclose(
+        one.alphas_cumprod[here], other.alphas_cumprod[there], rtol=1e-9, atol=1e-13
+    )
 
 
 @given(counts)
 def test_a_step_back_undoes_a_step_forth_on_average(count):
-    # of x0 and x = sqrt(kept) x0, without noise, the mean of the step before is what it
-    # was: sqrt(kept before) x0
+    # of x = sqrt(alphas_cumprod) x_0, without noise, the mean of the step before is
+    # what it was: sqrt(alphas_cumprod before) x_0
     made = diffusion_head.schedule(count)
-    before = np.sqrt(np.append(1.0, made.kept[:-1]))
-    assert np.allclose(made.of_token + made.of_x * np.sqrt(made.kept), before)
+    before = np.sqrt(np.append(1.0, made.alphas_cumprod[:-1]))
+    signal, noise = np.sqrt(made.alphas_cumprod), np.sqrt(1 - made.alphas_cumprod)
+    coef1, coef2 = made.posterior_mean_coef1, made.posterior_mean_coef2
+    assert np.allclose(coef1 + coef2 * signal, before)
     for i in range(count):
-        of_x, of_noise, low, high = made.step(i)
-        # and if all the noise is foreseen, it is the same with noise in x
-        x = np.sqrt(made.kept[i]) * 3.0 + np.sqrt(1 - made.kept[i]) * 0.5
-        mean = made.of_token[i] * 3.0 + made.of_x[i] * x
+        of_x, of_noise, lowest, highest = made.step(i)
+        # and if all the noise is predicted, it is the same with noise in x
+        x = signal[i] * 3.0 + noise[i] * 0.5
+        mean = coef1[i] * 3.0 + coef2[i] * x
         assert abs(of_x * x + of_noise * 0.5 - mean) < 1e-9
-        assert low <= high + 1e-12
+        assert lowest <= highest + 1e-12
 
 
-def test_steps_are_told_apart():
-    seen = diffusion_head.waves(np.arange(1000), 256)
+def test_timesteps_are_told_apart():
+    seen = diffusion_head.timestep_embedding(np.arange(1000), 256)
     assert seen.shape == (1000, 256) and seen.dtype == np.float32
     # a point on 128 circles
     assert np.allclose(seen[:, :128] ** 2 + seen[:, 128:] ** 2, 1, atol=1e-6)
@@ -128,26 +132,28 @@ def test_a_head_that_knows_the_density_draws_from_it(monkeypatch, ops, guidance)
     }
     seen = iter(reversed(range(count)))
 
-    def denoise(ops, w, x, told, watch=None):
+    def denoise(ops, w, x, conditioning, watch=None):
         i = next(seen)
-        signal, noise = np.sqrt(made.kept[i]), np.sqrt(1 - made.kept[i])
+        signal = np.sqrt(made.alphas_cumprod[i])
+        noise = np.sqrt(1 - made.alphas_cumprod[i])
+        lowest = made.posterior_log_variance[i]
         mean = np.where(np.arange(len(x)) < n, 3.0, 2.0)[:, None, None]
         together = 0.25 * signal**2 + noise**2
-        foreseen = noise * (x - signal * mean) / together
+        predicted = noise * (x - signal * mean) / together
         # what is not known of the token adds to the variance of the step
-        variance = np.exp(made.low[i])
-        variance += made.of_token[i] ** 2 * 0.25 * noise**2 / together
-        reach = np.log(made.betas[i]) - made.low[i]
-        between = 2 * (np.log(variance) - made.low[i]) / max(reach, 1e-9) - 1
-        return foreseen.astype(np.float32), np.full_like(x, between)
+        variance = np.exp(lowest)
+        variance += made.posterior_mean_coef1[i] ** 2 * 0.25 * noise**2 / together
+        reach = np.log(made.betas[i]) - lowest
+        between = 2 * (np.log(variance) - lowest) / max(reach, 1e-9) - 1
+        return predicted.astype(np.float32), np.full_like(x, between)
 
     monkeypatch.setattr(diffusion_head, "denoise", denoise)
     monkeypatch.setattr(
-        diffusion_head, "embed_steps", lambda *_: np.zeros((count, 4), np.float32)
+        diffusion_head, "embed_timesteps", lambda *_: np.zeros((count, 4), np.float32)
     )
     z = np.zeros((n if guidance == 1 else 2 * n, 1, 4), np.float32)
-    call, waves = (ops, weights, config, z), ops.put(diffusion_head.table(config))
-    x = np.asarray(diffusion_head.sample(*call, draws(n), waves, guidance))
+    call, table = (ops, weights, config, z), ops.put(diffusion_head.table(config))
+    x = np.asarray(diffusion_head.sample(*call, draws(n), table, guidance))
     # guided, the noise of mean 2 m_c - m_u: both densities have the same deviation
     expected = 3.0 if guidance == 1 else 4.0
     # within four deviations of a mean, and of a deviation, of so many
@@ -161,50 +167,50 @@ def test_a_token_ignores_the_others_drawn_with_it(weights):
     for guidance, whole in ((1, z[:3]), (2.5, z)):
         call = ops, w, SMALL
         together = np.asarray(
-            diffusion_head.sample(*call, whole, draws(3), WAVES, guidance)
+            diffusion_head.sample(*call, whole, draws(3), TABLE, guidance)
         )
         for i in range(3):
             alone = diffusion_head.sample(
-                *call, np.ascontiguousarray(whole[i::3]), draws(1, i), WAVES, guidance
+                *call, np.ascontiguousarray(whole[i::3]), draws(1, i), TABLE, guidance
             )
             assert_same(np.asarray(alone), together[i : i + 1])
 
 
 def test_guidance_away_from_the_same_changes_nothing(ops, weights):
     z, w = conditions(3), weights["head"]
-    plain = diffusion_head.sample(ops, w, SMALL, z, draws(3), WAVES)
+    plain = diffusion_head.sample(ops, w, SMALL, z, draws(3), TABLE)
     twice = np.concatenate([z, z])
-    close(diffusion_head.sample(ops, w, SMALL, twice, draws(3), WAVES, 3.0), plain)
+    close(diffusion_head.sample(ops, w, SMALL, twice, draws(3), TABLE, 3.0), plain)
     # and with other conditions it changes something
     other = np.concatenate([z, -z])
-    guided = diffusion_head.sample(ops, w, SMALL, other, draws(3), WAVES, 3.0)
+    guided = diffusion_head.sample(ops, w, SMALL, other, draws(3), TABLE, 3.0)
     assert abs(np.asarray(guided) - plain).max() > 0.01
 
 
 def test_guidance_near_one_is_near_none(ops, weights):
     z, w = conditions(6), weights["head"]
-    plain = diffusion_head.sample(ops, w, SMALL, z[:3], draws(3), WAVES)
-    close(diffusion_head.sample(ops, w, SMALL, z, draws(3), WAVES, 1 + 2 * EPS), plain)
+    plain = diffusion_head.sample(ops, w, SMALL, z[:3], draws(3), TABLE)
+    close(diffusion_head.sample(ops, w, SMALL, z, draws(3), TABLE, 1 + 2 * EPS), plain)
 
 
 def test_temperature_is_that_of_the_noise_added(ops, weights):
-    call = ops, weights["head"], SMALL, conditions(2), draws(2), WAVES
+    call = ops, weights["head"], SMALL, conditions(2), draws(2), TABLE
     seen = {}
 
     def watch(name, step):
         i, x, mean, log_variance = (np.array(each) for each in step)
         seen[int(i)] = x, mean, log_variance
 
-    for heat in (0.0, 0.5, 1.0):
+    for temperature in (0.0, 0.5, 1.0):
         seen.clear()
-        last = np.asarray(diffusion_head.sample(*call, 1, heat, watch))
+        last = np.asarray(diffusion_head.sample(*call, 1, temperature, watch))
         assert sorted(seen) == list(range(SMALL.noise_steps))
         noise = [
             (seen[i - 1][0] - seen[i][1]) / np.exp(seen[i][2] / 2)
             for i in range(1, SMALL.noise_steps)
         ]
         # of 72 normal numbers times the temperature
-        assert heat * 0.7 <= np.std(noise) <= heat * 1.3
+        assert temperature * 0.7 <= np.std(noise) <= temperature * 1.3
         # the last step adds none
         assert_same(last, seen[0][1])
 
@@ -248,7 +254,7 @@ def test_an_image_of_a_run_ignores_the_others(weights):
     st.integers(1, 5),
     st.integers(1, 40),
 )
-def test_sizes_are_told_from_shapes(width, layers, head_layers, channels, tokens):
+def test_sizes_follow_from_shapes(width, layers, head_layers, channels, tokens):
     config = MarConfig(
         width=width,
         encoder_width=2 * width,

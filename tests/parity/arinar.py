@@ -97,7 +97,7 @@ def replay_outer(case: Case, ops) -> None:
         seen[name] = np.array(array)
 
     told = labels, tokens, known, everywhere
-    compare(case, "z", masked.said(*call, *told, watch=watch))
+    compare(case, "z", masked.conditions(*call, *told, watch=watch))
     read, _, _ = masked.indices(config, known, everywhere)
     query = mae.Query(read, rows, None, rows)
     mae.decode(*call, seen["enc_out"], query, watch)
@@ -135,7 +135,7 @@ def replay_file(case: Case, ops, config, path, told) -> None:
     kind = path.stem.removeprefix("weights_")
     if f"z_{kind}w" in case.arrays:
         within = FACTOR * recorded_error(case, "z")
-        z = masked.said(ops, weights, config, *told)
+        z = masked.conditions(ops, weights, config, *told)
         compare(case, f"z_{kind}w", z, within)
 
 
@@ -160,7 +160,7 @@ def replay_loss(case: Case, ops) -> None:
     call = ops, weights, config
     known = np.nonzero(mask == 0)[1].reshape(len(labels), -1)
     everywhere = np.tile(np.arange(config.tokens), (len(labels), 1))
-    z = masked.said(*call, labels, tokens, known, everywhere)
+    z = masked.conditions(*call, labels, tokens, known, everywhere)
     compare(case, "z", z)
     loss = arinar.loss(*call, tokens, labels, hidden)
     compare(case, "loss", np.float64(loss))

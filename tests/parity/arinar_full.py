@@ -74,7 +74,7 @@ def replay_outer(case: Case, ops, config, weights) -> np.ndarray:
 
     everywhere = np.arange(config.tokens)[None]
     told = labels, tokens, known, everywhere
-    z = np.asarray(masked.said(*call, *told, guided=True, watch=watch))
+    z = np.asarray(masked.conditions(*call, *told, guided=True, watch=watch))
     channels = np.arange(0, config.width, 12)
     ours = seen["enc_out"][:, [0, 63, 64, -1]]
     compare(case, "enc_out", ours[..., channels])

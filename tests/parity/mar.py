@@ -1,7 +1,7 @@
 """MAR: the network of its diffusion head, its schedule, draws of tokens, and a run.
 
 The original carries a second half of tokens through a draw with guidance, those without
-a condition: they get the same noise foreseen, but their own variance and random
+a condition: they get the same predicted noise, but their own variance and random
 numbers, and nobody ever reads them. `Half` follows them beside what we compute.
 """
 
@@ -37,15 +37,15 @@ def is_schedule(case: Case) -> bool:
 def replay_schedule(case: Case, ops) -> None:
     for count in case.about["config"]["respacings"]:
         made = diffusion_head.schedule(int(count))
-        equal(case, f"map_{count}", made.numbers)
+        equal(case, f"map_{count}", made.timesteps)
         for name, ours in (
             ("betas", made.betas),
-            ("alphas_cumprod", made.kept),
-            ("posterior_log_variance_clipped", made.low),
-            ("posterior_mean_coef1", made.of_token),
-            ("posterior_mean_coef2", made.of_x),
-            ("sqrt_recip_alphas_cumprod", np.sqrt(1 / made.kept)),
-            ("sqrt_recipm1_alphas_cumprod", np.sqrt(1 / made.kept - 1)),
+            ("alphas_cumprod", made.alphas_cumprod),
+            ("posterior_log_variance_clipped", made.posterior_log_variance),
+            ("posterior_mean_coef1", made.posterior_mean_coef1),
+            ("posterior_mean_coef2", made.posterior_mean_coef2),
+            ("sqrt_recip_alphas_cumprod", np.sqrt(1 / made.alphas_cumprod)),
+            ("sqrt_recipm1_alphas_cumprod", np.sqrt(1 / made.alphas_cumprod - 1)),
         ):
             within = TABLE_ERROR * np.abs(case.arrays[f"{name}_{count}"])
             compare(case, f"{name}_{count}", ours, within)
@@ -68,20 +68,20 @@ def replay_network(case: Case, ops) -> None:
         seen[name] = np.array(array)
 
     x, numbers, z = (take(case, name) for name in ("x", "t", "c"))
-    seen["t_freq"] = diffusion_head.waves(numbers)
-    times = diffusion_head.embed_steps(ops, w, ops.put(seen["t_freq"]), watch)
+    seen["t_freq"] = diffusion_head.timestep_embedding(numbers)
+    times = diffusion_head.embed_timesteps(ops, w, ops.put(seen["t_freq"]), watch)
     condition = ops.linear(z[:, None], **w["condition"])
     seen["c_emb"] = np.array(condition)
-    told = ops.add(condition, times[:, None])
-    parts = diffusion_head.denoise(ops, w, x[:, None], told, watch)
+    conditioning = ops.add(condition, times[:, None])
+    parts = diffusion_head.denoise(ops, w, x[:, None], conditioning, watch)
     seen["out"] = np.concatenate(parts, -1)
     for name, ours in seen.items():
         if name in case.arrays:
             compare(case, name, thinned(ours.reshape(len(x), -1), case.arrays[name]))
     # with guidance: the first half of x twice, at one step, with the second half's z
     half, one = x[: len(x) // 2, None], times[:1].repeat(len(x), 0)
-    told = ops.add(condition, one[:, None])
-    noise, between = diffusion_head.denoise(ops, w, ops.twice(half), told)
+    conditioning = ops.add(condition, one[:, None])
+    noise, between = diffusion_head.denoise(ops, w, ops.twice(half), conditioning)
     guided, first = diffusion_head.guided(ops, noise, between, case.about["cfg_scale"])
     assert np.array_equal(first, between[: len(first)])
     ours = np.concatenate([ops.twice(guided), between], -1)[:, 0]
@@ -99,10 +99,10 @@ def replay_draw(case: Case, ops) -> None:
     config = MarConfig(channels=sizes[0], noise_steps=steps)
     w = to_tree(read_head(case, "net."), *sizes)
     z = take(case, "z")[:, None]
-    guidance, heat = case.about["cfg"], case.about["temperature"]
+    guidance, temperature = case.about["cfg"], case.about["temperature"]
     b = len(z) // (1 if guidance == 1 else 2)
     rule = Rule(case.about["noise"]["salt"], steps, guidance != 1)
-    half = Half(ops, w, z, config, guidance, heat, rule)
+    half = Half(ops, w, z, config, guidance, temperature, rule)
     trace = {}
 
     def watch(name, seen):
@@ -118,8 +118,8 @@ def replay_draw(case: Case, ops) -> None:
     table = SimpleNamespace(**{**vars(ops), "normals_at": rule.normals_at})
     rows = np.zeros(b, np.int64)
     draws = Draws(np.zeros(2, np.uint32), rows, rows, 0)
-    waves = ops.put(diffusion_head.table(config))
-    call = table, w, config, z, draws, waves, guidance, heat, watch
+    steps = ops.put(diffusion_head.table(config))
+    call = table, w, config, z, draws, steps, guidance, temperature, watch
     x = np.asarray(diffusion_head.sample(*call))[:, 0]
     note(case, "the last mean is drawn", np.abs(x - trace[0][1][:b]), 0.0)
     compare(case, "sample", trace[0][1])
@@ -153,8 +153,9 @@ class Rule:
 class Half:
     """The second half of a guided draw, which the original computes and throws away."""
 
-    def __init__(self, ops, w, z, config, guidance, heat, rule):
-        self.ops, self.w, self.guidance, self.heat = ops, w, guidance, heat
+    def __init__(self, ops, w, z, config, guidance, temperature, rule):
+        self.ops, self.w = ops, w
+        self.guidance, self.temperature = guidance, temperature
         self.rule, self.plan = rule, diffusion_head.schedule(config.noise_steps)
         self.table = ops.put(diffusion_head.table(config))
         self.condition = ops.linear(z, **w["condition"])
@@ -164,13 +165,14 @@ class Half:
     def step(self, i, first):
         """Return x, mean and log-variance at step i, given x of the first half."""
         ops, b, x = self.ops, len(first), self.x
-        times = diffusion_head.embed_steps(ops, self.w, self.table[i : i + 1])
-        told = ops.add(self.condition, times.repeat(2 * b, 0)[:, None])
-        noise, between = diffusion_head.denoise(ops, self.w, ops.twice(first), told)
+        times = diffusion_head.embed_timesteps(ops, self.w, self.table[i : i + 1])
+        conditioning = ops.add(self.condition, times.repeat(2 * b, 0)[:, None])
+        call = ops, self.w, ops.twice(first), conditioning
+        noise, between = diffusion_head.denoise(*call)
         noise = ops.guide(noise, self.guidance)
         mean, log_variance = ops.reverse_step(x, noise, between[b:], *self.plan.step(i))
         added = self.rule.normals(0, i, self.shape)[b:, None]
-        scaled = np.float32(self.heat) * added
+        scaled = np.float32(self.temperature) * added
         self.x = ops.sample_normal(mean, log_variance, scaled)
         return x, mean, log_variance
 
@@ -252,5 +254,5 @@ def to_tree(state, features, condition, width, layers) -> dict:
 
 
 def thinned(whole, recorded):
-    """Return every so manyth channel, as many as were recorded."""
+    """Return every N-th channel, as many as were recorded."""
     return whole[:, :: whole.shape[1] // recorded.shape[1]]

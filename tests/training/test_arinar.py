@@ -12,7 +12,7 @@ from minigen.errors import InputError
 from minigen.families import PRESETS, ArinarConfig
 from minigen.families.arinar import head_rows, rows
 from minigen.models import arinar as own
-from minigen.models.masked import said
+from minigen.models.masked import conditions
 from minigen.training import mae
 from minigen.training.arinar import (
     Arinar,
@@ -178,7 +178,7 @@ def test_the_twin_and_minigen_are_one_model(form):
     ours = own.loss(ops, tree, config, *call)
     assert abs(ours - theirs) <= 4e-5 * abs(theirs)
     call = (each.numpy() for each in (labels, tokens, known, masked))
-    ours = said(ops, tree, config, *call)
+    ours = conditions(ops, tree, config, *call)
     with torch.no_grad():
         theirs = mae.conditions(model, tokens, labels, known, masked).numpy()
     assert abs(ours - theirs).max() <= 4e-5 * abs(theirs).max()
@@ -268,7 +268,7 @@ def test_the_share_of_hidden_tokens_is_a_cut_normal_number():
 
 
 def test_it_learns():
-    """Two digits by heart: what is foreseen of them is soon much nearer."""
+    """Two digits by heart: its predictions are soon much nearer."""
     torch.manual_seed(0)
     model, tokens = Arinar(small(), Dropouts(0.0, 0.0, 0.0, 0.0)), torch.randn(2, 9, 4)
     optimizer, losses = torch.optim.Adam(model.parameters(), 1e-2), []

@@ -7,7 +7,7 @@ import torch
 
 from minigen.families import PRESETS
 from minigen.models.diffusion_head import STEPS
-from minigen.training.head import draw_numbers, said, tune
+from minigen.training.head import draw_numbers, examples, tune
 from minigen.training.mae import to_tokens
 from minigen.training.trainer import read
 
@@ -52,8 +52,8 @@ def test_what_is_said_is_of_hidden_tokens():
     model = random_twin(small())
     moments = torch.cat([torch.randn(4, 4, 3, 3), torch.full((4, 4, 3, 3), -40.0)], 1)
     g = torch.Generator().manual_seed(0)
-    tokens, told = said(model, moments, torch.tensor([0, 1, 2, 0]), 0.0, g)
-    assert len(tokens) == len(told) and tokens.shape[1:] == (4,)
+    tokens, conditions = examples(model, moments, torch.tensor([0, 1, 2, 0]), 0.0, g)
+    assert len(tokens) == len(conditions) and tokens.shape[1:] == (4,)
     # a variance of nearly nothing: each token is one of the images', times the scale
     whole = to_tokens(PRESETS["kl-mnist"].scale * moments[:, :4]).flatten(0, 1)
     apart = (tokens[:, None] - whole).abs().amax(-1)

@@ -12,7 +12,7 @@ from minigen.checkpoints import names
 from minigen.families import PRESETS, MarConfig
 from minigen.families.mar import diffusion_rows
 from minigen.models import diffusion_head
-from minigen.models.masked import Draws, said
+from minigen.models.masked import Draws, conditions
 from minigen.training import mae, mar
 from minigen.training.layers import Dropouts
 from minigen.training.mar import Denoiser, DiffLoss, Mar, training_loss
@@ -159,18 +159,18 @@ def test_the_twin_and_minigen_are_one_model(form):
     order = torch.stack([torch.randperm(9), torch.randperm(9)])
     known, masked = order[:, :3].sort(1).values, order[:, 3:].sort(1).values
     call = (each.numpy() for each in (labels, tokens, known, masked))
-    ours = said(ops, tree, config, *call)
+    ours = conditions(ops, tree, config, *call)
     theirs = mae.conditions(model, tokens, labels, known, masked).numpy()
     assert abs(ours - theirs).max() <= 4e-5 * abs(theirs).max()
     # one step of the head, at every strength of noise
     plan = diffusion_head.schedule(config.noise_steps)
-    numbers = torch.from_numpy(plan.numbers)
+    numbers = torch.from_numpy(plan.timesteps)
     x, z = torch.randn(10, 1, config.features), torch.randn(10, 1, config.width)
     w = tree["head"]
-    waves = ops.put(diffusion_head.waves(plan.numbers))
-    told = ops.linear(z.numpy(), **w["condition"])
-    told = ops.add(told, diffusion_head.embed_steps(ops, w, waves)[:, None])
-    ours = diffusion_head.denoise(ops, w, x.numpy(), told)
+    table = ops.put(diffusion_head.timestep_embedding(plan.timesteps))
+    times = diffusion_head.embed_timesteps(ops, w, table)[:, None]
+    conditioning = ops.add(ops.linear(z.numpy(), **w["condition"]), times)
+    ours = diffusion_head.denoise(ops, w, x.numpy(), conditioning)
     theirs = model.diffloss.net(x[:, 0], numbers, z[:, 0])
     for one, other in zip(ours, theirs, strict=True):
         assert abs(one[:, 0] - other.numpy()).max() <= 4e-5 * other.abs().max()
@@ -179,7 +179,7 @@ def test_the_twin_and_minigen_are_one_model(form):
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @torch.no_grad()
 def test_the_twin_draws_what_minigen_draws(guidance, monkeypatch):
-    """From the same noise, with a head that hardly foresees any."""
+    """From the same noise, with a head that predicts hardly any."""
     config = small()
     model = random_twin(config)
     model.diffloss.net.final_layer.linear.weight *= 0.1
@@ -209,22 +209,29 @@ def test_the_bound_is_the_divergence_of_two_steps():
     with torch.no_grad():
         wrong, bound = head.losses(x, z, numbers, noise)
         plan = diffusion_head.schedule(1000)
-        kept, betas, of_token, of_x, low = (
+        alphas_cumprod, betas, coef1, coef2, lowest = (
             torch.from_numpy(table)[numbers][:, None]
-            for table in (plan.kept, plan.betas, plan.of_token, plan.of_x, plan.low)
+            for table in (
+                plan.alphas_cumprod,
+                plan.betas,
+                plan.posterior_mean_coef1,
+                plan.posterior_mean_coef2,
+                plan.posterior_log_variance,
+            )
         )
-        noisy = kept.sqrt() * x + (1 - kept).sqrt() * noise
-        foreseen, between = head.net(noisy, numbers, z)
-    token = (noisy - (1 - kept).sqrt() * foreseen) / kept.sqrt()
+        signal, spread = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()
+        noisy = signal * x + spread * noise
+        predicted, between = head.net(noisy, numbers, z)
+    token = (noisy - spread * predicted) / signal
     high = betas.log()
-    log_variance = low + (between + 1) / 2 * (high - low)
+    log_variance = lowest + (between + 1) / 2 * (high - lowest)
     one, two = (
-        torch.distributions.Normal(of_token * t + of_x * noisy, (lv / 2).exp())
-        for t, lv in ((x, low), (token, log_variance))
+        torch.distributions.Normal(coef1 * t + coef2 * noisy, (lv / 2).exp())
+        for t, lv in ((x, lowest), (token, log_variance))
     )
     expected = torch.distributions.kl_divergence(one, two).mean(1) / math.log(2)
     assert torch.allclose(bound, expected, rtol=1e-6)
-    assert torch.allclose(wrong, (noise - foreseen).square().mean(1))
+    assert torch.allclose(wrong, (noise - predicted).square().mean(1))
 
 
 def test_the_last_step_costs_what_a_pixel_costs():
@@ -256,15 +263,16 @@ def test_means_learn_from_the_square_and_variances_from_the_bound():
 
 
 def test_a_head_that_knows_the_distribution_draws_from_it():
-    """Tokens of variance 4 and no condition: the noise in x foreseen is linear in x."""
+    """Tokens of variance 4 and no condition: the predicted noise is linear in x."""
     config = small(noise_steps=250)
     head, variance = DiffLoss(config).double(), 4.0
     plan = diffusion_head.schedule(1000)
 
     def net(x, numbers, z):
-        kept = torch.from_numpy(plan.kept)[numbers][:, None]
-        foreseen = x * (1 - kept).sqrt() / (kept * variance + 1 - kept)
-        return foreseen, torch.zeros_like(x)
+        alphas_cumprod = torch.from_numpy(plan.alphas_cumprod)[numbers][:, None]
+        spread = 1 - alphas_cumprod
+        predicted = x * spread.sqrt() / (alphas_cumprod * variance + spread)
+        return predicted, torch.zeros_like(x)
 
     head.net.forward = net
     z = torch.zeros(4000, 32, dtype=torch.float64)
@@ -294,7 +302,7 @@ def test_a_token_is_noised_four_times():
 
 
 def test_a_new_head_says_nothing():
-    """It foresees no noise: the square of it is 1, whatever is asked."""
+    """It predicts no noise: the loss is the square of the noise itself."""
     torch.manual_seed(0)
     model = Mar(small())
     x, z, noise = torch.randn(5000, 4), torch.randn(5000, 32), torch.randn(5000, 4)
@@ -303,7 +311,7 @@ def test_a_new_head_says_nothing():
 
 
 def test_it_learns():
-    """Two digits by heart: what is foreseen of them is soon much nearer."""
+    """Two digits by heart: its predictions are soon much nearer."""
     torch.manual_seed(0)
     model, tokens = Mar(small(), Dropouts(0.0, 0.0, 0.0, 0.0)), torch.randn(2, 9, 4)
     optimizer, losses = torch.optim.Adam(model.parameters(), 1e-2), []
