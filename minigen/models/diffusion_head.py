@@ -159,8 +159,8 @@ def sample(ops, w, config, z, draws, table, guidance=1.0, temperature=1.0, watch
 
     z (b 1 d): conditioning vectors from the outer model; if guidance is not 1, (2b 1
     d): b rows with a condition, then the same without. draws: a `masked.Draws`; table:
-    from `table`, on the device; temperature: a factor of the noise that the steps add,
-    not of the noise they begin with. watch: called as watch("step", (i, x, mean,
+    from `table`, where arrays live; temperature: a factor of the noise that the steps
+    add, not of the noise they begin with. watch: called as watch("step", (i, x, mean,
     log_variance)) at every step.
     """
     c, rows, steps = config.features, z.shape[0], config.noise_steps

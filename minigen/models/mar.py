@@ -30,8 +30,8 @@ def draw(
     """Draw tokens (b m f), conditioned on the output z (w m d) of the outer model.
 
     w is 2b with guidance, and b if guidance is 1. draws: a `masked.Draws` of b m rows,
-    those of an image together; table: from `diffusion_head.table`, on the device; way:
-    not used, it is ARINAR's.
+    those of an image together; table: from `diffusion_head.table`, where arrays live;
+    way: not used, it is ARINAR's.
     """
     w, m, d = z.shape
     rows = z.reshape(w * m, 1, d)  # (w m) tokens
