@@ -54,7 +54,7 @@ print("row 0, the class's:", np.unique(table[0]), "no angle, but nothing at all"
 #
 # This is the half of the model that answers. `u` starts as the same learned vector for
 # every question; `rows`, the places, enter through `rope2d` only. What is known enters
-# through `attend`. Nothing is written.
+# where the shared cache is `read`. Nothing is written.
 
 # %%
 show.source(arpg.ask, arpg.answer)
@@ -139,12 +139,13 @@ print("the class is heard by", *(f"{layer.p[:, 0].mean():.0%}" for layer in seen
 # no question knows of the others. What differs is rounding.
 
 # %%
-filled = np.s_[:, : half.length]  # the rest of the cache is room, not memory
-before = half.shared_keys[filled].copy(), half.shared_values[filled].copy()
+shared = half.shared
+filled = np.s_[:, : shared.length]  # the rest of the cache is room, not memory
+before = shared.keys[filled].copy(), shared.values[filled].copy()
 apart = [
     arpg.ask(ops, weights, config, half, np.array([[1 + p]]), table) for p in asked
 ]
-after = half.shared_keys[filled], half.shared_values[filled]
+after = shared.keys[filled], shared.values[filled]
 untouched = np.array_equal(before, after)
 company = np.abs(np.concatenate(apart, axis=1) - together).max()
 print(f"cache untouched: {untouched}; together or apart: {company:.1e} difference")

@@ -59,7 +59,7 @@ show.save("08_growing_cache.png", show.board([frames, painted], captions))
 # %% [markdown]
 # ## One token a step, and a row for it
 #
-# The loop is that of lesson 00. What the model does with a token: `_decode` makes a
+# The loop is that of lesson 00. What the model does with a token: it makes a
 # query, a key and a value of it in every layer; key and value are appended to the
 # cache, and the query looks at all that is there.
 #
@@ -69,7 +69,7 @@ show.save("08_growing_cache.png", show.board([frames, painted], captions))
 # gave one by one.
 
 # %%
-show.source(llamagen.feed, llamagen._read)
+show.source(llamagen.feed, llamagen._decode)
 config, how = pipe.config, pipe.options()
 kept = [np.array_equal(b[: len(a)], a) for a, b in zip(keys, keys[1:], strict=False)]
 tokens = steps[-1].canvas.reshape(1, -1)
@@ -156,9 +156,9 @@ def held(state):
     """Return the bytes that a model keeps of the first image between two steps."""
     if hasattr(state, "states"):
         return sum(s.conv[0].nbytes + s.scan[0].nbytes for s in state.states)
-    shared = [a for name, a in vars(state).items() if name.startswith("shared")]
-    arrays = (*state.keys, *state.values, *shared)
-    return sum(a[0, : state.length].nbytes for a in arrays)
+    caches = (*state.layers, *([state.shared] if hasattr(state, "shared") else []))
+    arrays = [a[0, : c.length] for c in caches for a in (c.keys, c.values)]
+    return sum(a.nbytes for a in arrays)
 
 
 # %%

@@ -40,6 +40,23 @@ def cells(path):
     return found
 
 
+def functions_of_the_package():
+    names = set()
+    for file in Path(plans.__file__).parent.rglob("*.py"):
+        tree = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        names |= {node.name for node in tree if isinstance(node, ast.FunctionDef)}
+    return names
+
+
+def named_before_sources(path):
+    """Return the functions in code font in the paragraphs before what is printed."""
+    found, names = cells(path), set()
+    for prose, code in zip(found, found[1:], strict=False):
+        if prose.markdown and any("show.source(" in line for line in code.lines):
+            names |= set(re.findall(r"`([A-Za-z_]\w*)(?:\(\))?`", "\n".join(prose.lines)))
+    return names & functions_of_the_package()
+
+
 def statements(cell):
     return ast.parse("\n".join(cell.lines)).body
 
@@ -75,6 +92,9 @@ def test_a_lesson_runs_and_draws(path, tmp_path):
         text=True,
     )
     assert out.returncode == 0, out.stderr
+    # a paragraph before a source speaks of nothing that is not printed
+    for name in named_before_sources(path):
+        assert re.search(rf"\b{name}\b", out.stdout), f"`{name}` is not printed"
     drawn = {picture.name for picture in tmp_path.glob("*.png")}
     assert f"{path.stem}.png" in drawn
     assert all(name.startswith(path.stem[:3]) for name in drawn)
