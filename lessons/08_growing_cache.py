@@ -40,20 +40,13 @@ def draw(pipe, label, watch=None):
 
 
 pipe, keys, chosen = minigen.load("gpt-mnist", backend="numpy"), [], (15, 31, 47, 63)
-
-
-def note(_, cache):
-    layer = cache.layers[3]
-    keys.append(layer.keys[0, : layer.length].copy())
-
-
-steps = list(draw(pipe, 6, note))
+steps = list(draw(pipe, 6, lambda _, c: keys.append(c.layers[3].keys[0].copy())))
 lines = np.full((64, 65, 128), np.nan)
-for line, written in zip(lines, keys, strict=True):
-    line[: len(written)] = written.reshape(len(written), -1)
+for i, written in enumerate(keys):
+    lines[i, : i + 1] = written[: i + 1].reshape(i + 1, -1)
 frames = [show.canvas(pipe, steps[i]) for i in chosen]
 painted = [show.colours(lines[i].repeat(2, axis=0), 1, -3, 3) for i in chosen]
-captions = [f"{len(keys[i])} tokens" for i in chosen]
+captions = [f"{i + 1} tokens" for i in chosen]
 show.save("08_growing_cache.png", show.board([frames, painted], captions))
 
 # %% [markdown]
@@ -71,7 +64,7 @@ show.save("08_growing_cache.png", show.board([frames, painted], captions))
 # %%
 show.source(llamagen.feed, llamagen._decode)
 config, how = pipe.config, pipe.options()
-kept = [np.array_equal(b[: len(a)], a) for a, b in zip(keys, keys[1:], strict=False)]
+kept = [np.array_equal(keys[i][:i], keys[i - 1][:i]) for i in range(1, len(keys))]
 tokens = steps[-1].canvas.reshape(1, -1)
 halves, labels = tokens[:, :-1].repeat(2, axis=0), [6, config.no_class_id]
 table = llamagen.rotary_table(pipe.ops, config)

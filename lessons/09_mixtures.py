@@ -235,12 +235,10 @@ order = np.random.default_rng(1).permuted(order, axis=1)
 def bits(labels, known):
     """Return the bits of each feature of the tokens that are not told: (20 n 4)."""
     told, asked = np.split(order, [known], axis=1)
-    z = masked.conditions(*model, labels, latents, told, asked).reshape(
-        -1, 1, config.width
-    )
+    z = masked.conditions(*model, labels, latents, told, asked)
     fed = np.take_along_axis(latents, asked[..., None], axis=1).reshape(-1, 4, 1)
-    found = mixture_head.likelihoods(*inner, fed, z).reshape(20, -1, 4)
-    return (np.log(2 * np.pi) / 2 - found) / np.log(2)
+    found = mixture_head.likelihoods(*inner, fed, z.reshape(-1, 1, config.width))
+    return (np.log(2 * np.pi) / 2 - found.reshape(20, -1, 4)) / np.log(2)
 
 
 # %% [markdown]

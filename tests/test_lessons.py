@@ -53,7 +53,8 @@ def named_before_sources(path):
     found, names = cells(path), set()
     for prose, code in zip(found, found[1:], strict=False):
         if prose.markdown and any("show.source(" in line for line in code.lines):
-            names |= set(re.findall(r"`([A-Za-z_]\w*)(?:\(\))?`", "\n".join(prose.lines)))
+            named = re.findall(r"`([A-Za-z_]\w*)(?:\(\))?`", "\n".join(prose.lines))
+            names |= set(named)
     return names & functions_of_the_package()
 
 
