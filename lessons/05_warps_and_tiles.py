@@ -13,9 +13,9 @@ import numpy as np
 from numba import cuda
 
 from minigen import simt
-from minigen.ops import warps
+from minigen.gpu import warps
+from minigen.gpu.warps import warp_sum
 from minigen.ops.linear import cuda as ours
-from minigen.ops.warps import warp_sum
 from minigen.show import lesson as show
 
 rows, width, features = 8, 64, 32

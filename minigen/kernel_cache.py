@@ -32,6 +32,9 @@ from minigen.writing import make_folder, write_file
 FOLDER = re.compile(r"kernels-[0-9a-f]{12}")
 """The name of a folder of kernels: it ends in the hash of their sources."""
 
+ROOMS = ("cpu", "gpu", "ops")
+"""Folders of the package that hold kernels, and what kernels call."""
+
 MONTH = 30 * 24 * 3600
 """Seconds after which a folder that no process has used is removed."""
 
@@ -40,10 +43,11 @@ DIGEST = hashlib.sha256().digest_size
 
 @functools.cache
 def source_hash() -> str:
-    """Return a hash over every source file of the package (twelve hex digits)."""
+    """Return a hash over all source that a kernel is made of (twelve hex digits)."""
     digest = hashlib.sha256()
     root = Path(__file__).parent
-    for path in sorted([*root.glob("*.py"), *root.glob("ops/**/*.py")]):
+    paths = [path for room in ROOMS for path in root.glob(f"{room}/**/*.py")]
+    for path in sorted([*root.glob("*.py"), *paths]):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

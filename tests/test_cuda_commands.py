@@ -10,7 +10,7 @@ from minigen import extras, target
 from minigen.cli import app
 from minigen.commands import machine
 from minigen.commands.terminal import is_kernel
-from minigen.ops import warps
+from minigen.gpu import warps
 from minigen.ops.rms_norm import cpu, cuda
 from minigen.pipeline import load
 from minigen.show.files import write_png

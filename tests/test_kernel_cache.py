@@ -19,6 +19,11 @@ numba = pytest.importorskip("numba")
 from minigen import target  # noqa: E402
 
 
+SOURCES = (
+    "cpu/scalar.py", "gpu/warps.py", "ops/gelu/cpu.py", "ops/linear/cuda_tensor.py",
+)  # fmt: skip
+
+
 def add_one(x):
     return x + 1
 
@@ -484,6 +489,25 @@ def test_a_cuda_kernel_is_kept_and_restored_alike(base, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("path", (*SOURCES, "checks.py", "ops/intrinsics.py"))
+def test_an_edit_of_what_kernels_are_made_of_names_another_folder(
+    tmp_path, monkeypatch, path
+):
+    copied = tmp_path / "minigen" / path
+    before = hash_of_copy(tmp_path, monkeypatch)
+    copied.write_text(copied.read_text() + "# edited\n")
+    assert hash_of_copy(tmp_path, monkeypatch) != before
+
+
+def hash_of_copy(tmp_path, monkeypatch):
+    package = tmp_path / "minigen"
+    if not package.exists():
+        ignored = shutil.ignore_patterns("weights", "__pycache__")
+        shutil.copytree(Path(target.__file__).parent, package, ignore=ignored)
+    monkeypatch.setattr(kernel_cache, "__file__", str(package / "kernel_cache.py"))
+    return kernel_cache.source_hash.__wrapped__()
+
+
 def test_an_edit_of_a_helper_is_seen_whatever_is_set(tmp_path):
     import shutil
 
@@ -506,7 +530,7 @@ def test_an_edit_of_a_helper_is_seen_whatever_is_set(tmp_path):
         return float(done.stdout)
 
     before = draw()
-    helper = package / "ops" / "scalar.py"
+    helper = package / "cpu" / "scalar.py"
     text = helper.read_text()
     line = "return x * (above / (np.float32(1) + small))"
     assert line in text

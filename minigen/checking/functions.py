@@ -15,7 +15,7 @@ from minigen.checking.report import Finding
 from minigen.checking.specs import Spec
 from minigen.checking.specs.spec import each
 from minigen.checking.verdict import in_place, judge, same_bits
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.simt.pattern import poison
 
 LAYOUTS = ("gaps", "columns first", "read-only")

@@ -16,7 +16,7 @@ kernel's scalar arguments, and constants of its module in capitals; with + - * /
 min and max. Where not all cells are alike, `0..n` gives the least and the most.
 
 An argument `flag` is not counted: a kernel sets it where its arguments are wrong, and
-else never touches it (`minigen/ops/flag.py`).
+else never touches it (`minigen/gpu/flag.py`).
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def made(seed, index):
 def work(seed, first, count, names, place) -> None:
     """Make calls from case `first` on, and print a line of JSON for each case."""
     from minigen import backends
-    from minigen.ops import buffers
+    from minigen.cpu import buffers
     from tests.fuzz.pages import guarded
     from tests.fuzz.wrong import is_large
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.threads import all_of_them
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 
 # the function itself, for which tests of ops put a stand-in
-from minigen.ops.buffers import empty
+from minigen.cpu.buffers import empty
 
 
 def address(array):

@@ -10,7 +10,7 @@ import pytest
 import minigen
 from minigen.bench import rungs
 from minigen.checking.specs import SPECS
-from minigen.ops import panels, products
+from minigen.cpu import panels, products
 from minigen.ops.attention import cpu as attention
 from minigen.ops.attention import many
 from minigen.ops.conv2d import cpu as conv2d

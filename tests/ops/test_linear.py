@@ -43,7 +43,7 @@ def test_a_row_has_the_same_bits_alone_and_in_a_batch(n, d, f, dtype, seed):
 
 
 many = sampled_from((48, 49, 60, 71))
-"""Rows of an image that go to `ops/panels.py`."""
+"""Rows of an image that go to `cpu/panels.py`."""
 
 
 @given(st.b, many, st.d, st.f, st.weight_dtypes, st.seeds)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 
 from minigen.checking.specs.tokens import swiglu_magnitude
-from minigen.ops.scalar import exp
+from minigen.cpu.scalar import exp
 from minigen.ops.swiglu import cpu, reference
 from tests import strategies as st
 from tests.tolerance import EPS, assert_close, assert_same

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
+from minigen.cpu.scalar import exp
+from minigen.cpu.tile import LANES, blend, tile
 from minigen.ops.attention import many
-from minigen.ops.scalar import exp
-from minigen.ops.tile import LANES, blend, tile
 from minigen.target import exact, kernel, prange, serial
 
 _WIDTH = 2 * LANES

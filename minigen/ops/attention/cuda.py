@@ -38,8 +38,8 @@ import math
 
 import numpy as np
 
+from minigen.gpu.warps import warp_max, warp_sum
 from minigen.ops.intrinsics import load16
-from minigen.ops.warps import warp_max, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 KEYS = 64

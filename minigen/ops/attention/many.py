@@ -4,15 +4,15 @@ A thread takes a head of an image and lays out its keys eight by eight, and its 
 eight features by eight. Then it takes 32 queries at a time, side by side in a panel.
 Each key meets all of them at once, so a score of every query lies side by side too, and
 softmax goes down the keys; and in the same way these weights meet the values. Nothing
-has to be added up across a vector: see `ops/panels.py`.
+has to be added up across a vector: see `cpu/panels.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops.scalar import exp
-from minigen.ops.tile import LANES, pour, turn
+from minigen.cpu.scalar import exp
+from minigen.cpu.tile import LANES, pour, turn
 from minigen.target import exact, kernel, prange
 
 _TOGETHER, _QUERIES = 8, 2 * LANES

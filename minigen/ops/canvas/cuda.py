@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops.flag import inside
+from minigen.gpu.flag import inside
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 128

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minigen.ops import buffers
-from minigen.ops.scalar import silu
+from minigen.cpu import buffers
+from minigen.cpu.scalar import silu
 from minigen.target import inline, serial
 
 

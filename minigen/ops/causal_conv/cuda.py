@@ -13,7 +13,7 @@ at a barrier, then they write. Blocks of later tokens read x alone.
 from __future__ import annotations
 
 from minigen.errors import ShapeError
-from minigen.ops.activations import silu
+from minigen.gpu.activations import silu
 from minigen.ops.intrinsics import widen
 from minigen.target import cuda, gpu_inline, gpu_kernel
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
+from minigen.cpu.tile import LANES, tile
 from minigen.ops.conv2d import winograd
-from minigen.ops.tile import LANES, tile
 from minigen.target import inline, kernel, prange, serial
 
 _PIXELS = 32  # pixels whose patches are gathered together

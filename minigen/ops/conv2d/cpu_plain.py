@@ -8,7 +8,7 @@ patches, and `winograd.py`, which multiplies less, gain over it.
 
 from __future__ import annotations
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.target import kernel, prange
 
 

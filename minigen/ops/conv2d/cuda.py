@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigen.gpu.warps import warp_sum
 from minigen.ops.intrinsics import widen
-from minigen.ops.warps import warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 128

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from minigen.ops import buffers
-from minigen.ops.scalar import exp
+from minigen.cpu import buffers
+from minigen.cpu.scalar import exp
 from minigen.target import serial
 
 

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from minigen.ops.flag import inside
-from minigen.ops.warps import warp_max, warp_sum
+from minigen.gpu.flag import inside
+from minigen.gpu.warps import warp_max, warp_sum
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 128

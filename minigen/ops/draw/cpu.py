@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
+from minigen.cpu.scalar import exp
 from minigen.ops.draw.reference import COLDEST, _expect_shares, _expect_weights
-from minigen.ops.scalar import exp
 from minigen.target import exact, serial
 
 

@@ -36,9 +36,9 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
+from minigen.gpu.flag import inside_unit, refuse
+from minigen.gpu.warps import ALL, NOTHING, block_max, block_sum, warp_sum
 from minigen.ops.draw.reference import COLDEST
-from minigen.ops.flag import inside_unit, refuse
-from minigen.ops.warps import ALL, NOTHING, block_max, block_sum, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 512

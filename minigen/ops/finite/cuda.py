@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.ops import flag as flags
+from minigen.gpu import flag as flags
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 256

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from minigen.ops.activations import silu
+from minigen.gpu.activations import silu
+from minigen.gpu.warps import block_sum
 from minigen.ops.intrinsics import widen
-from minigen.ops.warps import block_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.ops import buffers, scalar
+from minigen.cpu import buffers, scalar
 from minigen.target import exact, kernel, prange
 
 _of, _of_tanh = scalar.gelu, scalar.gelu_tanh

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.ops.draw.reference import _expect_shares
 from minigen.ops.guided_mixture.reference import (
     COLDEST,

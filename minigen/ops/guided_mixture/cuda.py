@@ -34,7 +34,8 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
-from minigen.ops.flag import inside_unit, refuse
+from minigen.gpu.flag import inside_unit, refuse
+from minigen.gpu.warps import ALL, NOTHING, block_max, block_sum
 from minigen.ops.guided_mixture.reference import (
     COLDEST,
     FARTHEST,
@@ -43,7 +44,6 @@ from minigen.ops.guided_mixture.reference import (
     REACH,
     WIDEST,
 )
-from minigen.ops.warps import ALL, NOTHING, block_max, block_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 256

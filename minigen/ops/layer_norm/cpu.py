@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.target import exact, kernel, prange, serial
 
 _ROWS = 32

@@ -1,8 +1,8 @@
-"""y = x W^T + bias: see `ops/products.py`, and as loops `cpu_plain.py`."""
+"""y = x W^T + bias: see `cpu/products.py`, and as loops `cpu_plain.py`."""
 
 from __future__ import annotations
 
-from minigen.ops.products import product
+from minigen.cpu.products import product
 
 
 def linear(x, w, bias=None, residual=None):

@@ -1,4 +1,4 @@
-"""y = x W^T + bias with its loops spelled out: to read before `ops/products.py`.
+"""y = x W^T + bias with its loops spelled out: to read before `cpu/products.py`.
 
 A thread takes a feature of every row, so that it reads a row of w once.
 `python -m minigen bench rungs` prints what tiles and panels gain over that.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.target import kernel, prange
 
 

@@ -36,10 +36,10 @@ import math
 
 import numpy as np
 
+from minigen.gpu.warps import ALL
 from minigen.ops.intrinsics import load16, widen
 from minigen.ops.linear.cuda_tensor import _linear_tensor
 from minigen.ops.linear.ending import finish
-from minigen.ops.warps import ALL
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 128

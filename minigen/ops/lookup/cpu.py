@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.ops.lookup.reference import unit
 from minigen.target import serial
 

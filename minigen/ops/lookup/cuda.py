@@ -18,8 +18,8 @@ import math
 
 import numpy as np
 
+from minigen.gpu.warps import ALL, warp_sum
 from minigen.ops.intrinsics import widen
-from minigen.ops.warps import ALL, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 128

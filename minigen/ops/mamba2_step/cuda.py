@@ -33,9 +33,9 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
-from minigen.ops.activations import silu, softplus
+from minigen.gpu.activations import silu, softplus
+from minigen.gpu.warps import block_sum, warp_sum
 from minigen.ops.intrinsics import widen
-from minigen.ops.warps import block_sum, warp_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 512

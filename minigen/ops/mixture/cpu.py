@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
+from minigen.cpu.scalar import exp
 from minigen.ops.draw.reference import _expect_shares, _expect_weights
-from minigen.ops.scalar import exp
 from minigen.target import exact, kernel, prange
 
 

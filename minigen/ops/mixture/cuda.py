@@ -15,8 +15,8 @@ import math
 
 import numpy as np
 
-from minigen.ops.flag import inside, inside_unit, refuse
-from minigen.ops.warps import NOTHING, block_max, block_sum
+from minigen.gpu.flag import inside, inside_unit, refuse
+from minigen.gpu.warps import NOTHING, block_max, block_sum
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 THREADS = 256

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.ops.uniforms import reference
 from minigen.target import exact, kernel, prange
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
+from minigen.cpu.scalar import exp
 from minigen.ops.normal.reference import HIGHEST, LOWEST
-from minigen.ops.scalar import exp
 from minigen.target import serial
 
 _LOWEST, _HIGHEST = np.float32(LOWEST), np.float32(HIGHEST)

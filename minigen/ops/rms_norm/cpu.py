@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 from minigen.target import serial
 
 

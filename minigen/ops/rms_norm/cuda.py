@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from minigen.gpu.warps import block_sum
 from minigen.ops.intrinsics import widen
-from minigen.ops.warps import block_sum
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 128

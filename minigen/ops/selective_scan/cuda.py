@@ -39,6 +39,7 @@ import math
 
 import numpy as np
 
+from minigen.gpu.warps import ALL
 from minigen.ops.intrinsics import widen
 from minigen.ops.selective_scan.cuda_scan import (
     OWN,
@@ -55,7 +56,6 @@ from minigen.ops.selective_scan.cuda_scan import (
     unstage,
     warp_scan,
 )
-from minigen.ops.warps import ALL
 from minigen.target import cuda, gpu_inline, gpu_kernel
 
 WARPS = THREADS // 32

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops.warps import ALL
+from minigen.gpu.warps import ALL
 from minigen.target import cuda, gpu_inline
 
 THREADS = 128

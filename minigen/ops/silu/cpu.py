@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.ops import buffers, scalar
+from minigen.cpu import buffers, scalar
 from minigen.target import serial
 
 _of = scalar.silu

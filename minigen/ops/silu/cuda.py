@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.ops.activations import silu as _of
+from minigen.gpu.activations import silu as _of
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 256

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from minigen.gpu.warps import warp_sum
 from minigen.ops.intrinsics import widen
 from minigen.ops.ssd import cuda_chunked as chunked
 from minigen.ops.ssd.cuda_chunked import (
@@ -23,7 +24,6 @@ from minigen.ops.ssd.cuda_chunked import (
     _ssd_chunked_scores,
     _ssd_chunked_states,
 )
-from minigen.ops.warps import warp_sum
 from minigen.target import cuda, gpu_kernel
 
 THREADS, LANES = 128, 32

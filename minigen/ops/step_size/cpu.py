@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
-from minigen.ops.scalar import softplus
+from minigen.cpu import buffers
+from minigen.cpu.scalar import softplus
 from minigen.target import serial
 
 

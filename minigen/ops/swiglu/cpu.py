@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
-from minigen.ops.scalar import exp
+from minigen.cpu import buffers
+from minigen.cpu.scalar import exp
 from minigen.target import serial
 
 

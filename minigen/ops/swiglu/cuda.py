@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.ops.activations import silu
+from minigen.gpu.activations import silu
 from minigen.target import cuda, gpu_kernel
 
 THREADS = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.ops import buffers
+from minigen.cpu import buffers
 
 
 def upsample(x):

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.ops import buffers
-from minigen.ops.tile import LANES, add_three, pour, turn
+from minigen.cpu import buffers
+from minigen.cpu.tile import LANES, add_three, pour, turn
 from minigen.target import exact, kernel, prange
 
 _INPUTS, _OUTPUTS, _ROWS = 128, 2 * LANES, 12

@@ -92,7 +92,7 @@ def weight(array):
     """Return a weight as kernels read it: float32, or the bits of its two bytes.
 
     Numba knows neither bfloat16 nor (on CPUs) float16; a bfloat16 arrives as uint16,
-    a float16 as int16, and `ops/tile.py` widens them. The result is read-only, as in a
+    a float16 as int16, and `cpu/tile.py` widens them. The result is read-only, as in a
     mapped file.
     """
     kind = _KINDS.get(array.dtype.name)

@@ -23,8 +23,8 @@ import math
 
 import numpy as np
 
-from minigen.ops import buffers, panels
-from minigen.ops.tile import LANES, tile
+from minigen.cpu import buffers, panels
+from minigen.cpu.tile import LANES, tile
 from minigen.target import exact, kernel, prange
 
 _MANY = 48

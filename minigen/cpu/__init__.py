@@ -1,0 +1,1 @@
+"""What the CPU kernels of several ops share."""
