@@ -87,5 +87,5 @@ def test_warmup_knows_the_kernels_of_both(minigen):
 
 def test_a_kernel_is_told_from_a_helper():
     assert is_kernel(cuda._rms_norm) and not is_kernel(warps.warp_sum)
-    assert is_kernel(next(k for k in machine.kernels("cpu")
+    assert is_kernel(next(k for k in machine.kernels("numba")
                           if k.py_func.__module__ == cpu.__name__))  # fmt: skip

@@ -79,10 +79,10 @@ def warmup(
     """Compile the kernels, so that the first image comes at once."""
     from minigen import backends
 
-    if backend not in FILES:
+    if backend not in COMPILING:
         raise InputError(
             f"--backend {backend} has no kernels to compile; "
-            f"{near(backend, FILES)}choose {', '.join(FILES)}"
+            f"{near(backend, COMPILING)}choose {', '.join(COMPILING)}"
         )
     # modules of kernels are imported with the table
     backends.pick(backend)
@@ -123,24 +123,25 @@ def _kept():
     return "all is ready"
 
 
-FILES = {"numba": "cpu", "cuda": "cuda"}
-"""The backends that compile, and the file of an op's folder that holds their kernels.
-"""
+COMPILING = ("numba", "cuda")
+"""The backends that compile."""
 
 
 def kernel_names(backend: str = "numba") -> list[str]:
     """Return the names of the compiled functions of the op table."""
-    return [kernel_name(kernel) for kernel in kernels(FILES[backend])]
+    return [kernel_name(kernel) for kernel in kernels(backend)]
 
 
-def kernels(file: str) -> list:
-    """Return what Numba compiles, or has compiled, for the op table: cpu or cuda."""
+def kernels(backend: str) -> list:
+    """Return what Numba compiles, or has compiled, for an op table: numba or cuda."""
     found = {
         id(value): value
         for path, module in sorted(sys.modules.items())
-        if path.startswith("minigen.ops.") and path.endswith(f".{file}")
+        if path.startswith(("minigen.ops.", "minigen.cpu."))
         for value in vars(module).values()
         if hasattr(value, "targetoptions") and is_kernel(value)
+        # what CUDA compiles says whether it is a helper
+        if ("device" in value.targetoptions) == (backend == "cuda")
     }
     return list(found.values())
 
