@@ -1,27 +1,26 @@
 """Forward passes, written once, over a table of ops.
 
-A generator's module has functions of the same names and meaning, which the loop in
-`minigen.sample` calls and nothing else:
+The module of a generator has these functions. The loop in `minigen.sample` calls them,
+and no others:
 
     guides(guidance)         is the unconditional half needed at all?
     check_plan(config, plan) InputError for an order or a grid it cannot draw in
-    begin(...)               a state that has read the prompt
-    ask(...)                 what it says of positions: logits, or what its head is told
-    feed(...)                the state, once it has read the tokens drawn there
+    begin(...)               the state after it has read the first of the prompt
+    ask(...)                 logits at positions, or conditioning vectors for its head
+    feed(...)                the state after it has read tokens
 
-What a run reads and how its tokens are drawn depends on what a token is: the number of
-a code (`codes`), or a vector of features (`masked`). A module of the first kind also
-has
+A token is either the number of a code (`codes`) or a vector of features (`masked`). For
+tokens of the first kind a module also has
 
-    table_rows(...)          on the host: the rows of the table that positions have
-    prompt(...)              on the host: what it is told first, class and known tokens
-    rotary_table(...)        on the host: how positions turn, or None
+    table_rows(...)          on the host: the row of a position in the position table
+    prompt(...)              on the host: what it reads first, class and known tokens
+    rotary_table(...)        on the host: the rotary table of positions, or None
 
-and one of the second kind a head, which draws:
+and for tokens of the second kind a head, which draws them:
 
     table(config)            on the host: what the head reads at every step, or None
     draw(...)                the tokens at positions
 
-The state is a frozen dataclass of the module's own, such as its cache; the loop hands
-it on and never looks into it.
+The state is a frozen dataclass of the module, such as its KV cache. The loop passes it
+on and never looks into it.
 """

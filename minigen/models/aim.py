@@ -1,11 +1,11 @@
 """AiM: a language model of image tokens in raster order, made of Mamba mixers.
 
-The class comes first, as a token without a position, and again in every layer, where it
-shifts, scales and gates (adaLN). It never changes while an image is made, so all that
-follows from it is computed once. What a layer knows of the tokens before is a state
-whose size does not grow.
+The class comes first, as a token without a position. It also conditions every layer by
+shift, scale and gate (adaLN). It never changes while an image is drawn, so these are
+computed once. Each layer keeps a state of the tokens before; its size does not grow.
 
-One function reads tokens, whether all of a sequence or one at a time.
+One function, `read`, reads a whole sequence (training, prefill) or one token (a decode
+step).
 
 Source: arXiv 2408.12245; hp-l33/AiM models/aim.py, models/stage2/mixer_seq_simple.py,
 block.py, generation.py.
@@ -48,10 +48,10 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What the model knows while it draws; nothing of it grows.
+    """The state of the model while it draws. Its size does not grow.
 
-    condition: of the classes; states: of each layer, moved on in place; last (b 1 d):
-    what the last layer gave for the token read last.
+    condition: what follows from the classes; states: one of each layer, updated in
+    place; last (b 1 d): the output of the last layer for the last token.
     """
 
     condition: Condition
@@ -60,7 +60,7 @@ class Memory:
 
 
 def guides(guidance):
-    """Say whether there is any guidance: always, at 1 too, as in the original."""
+    """Return True: both halves are computed at any guidance, as in the original."""
     return True
 
 
@@ -81,9 +81,9 @@ def table_rows(positions, options):
 def prompt(config, labels, rows, known, guided=True):
     """Return what the model reads first: 1+k pairs of ids and rows (w 1), in turn.
 
-    labels: b classes; known (b k): the tokens at rows (k) of the position table. The
-    first b of the w rows are told the class, the next b that there is no condition.
-    The class itself has no position: its row is never looked at.
+    labels: b classes; known (b k): the tokens at rows (k) of the position table. w is
+    2b: the first b get the class, the next b the id of "no class". The class has no
+    position: its row is not used.
     """
     return one_by_one([*labels, *[config.no_class_id] * len(labels)], rows, known)
 
@@ -91,7 +91,7 @@ def prompt(config, labels, rows, known, guided=True):
 def begin(ops, weights, config, ids, rows, table, capacity):
     """Return the memory of a model that has read the class: ids (b 1) int64.
 
-    Nothing else is needed: no position, no table, no room.
+    rows, table and capacity are not used: a class has no position, a state no capacity.
     """
     given = condition(ops, weights, config, ids)
     states = new_states(ops, config, ids.shape[0])
@@ -100,38 +100,39 @@ def begin(ops, weights, config, ids, rows, table, capacity):
 
 
 def feed(ops, weights, config, memory, ids, rows, table):
-    """Let the model read one token of each image; return the memory moved on.
+    """Read one token of each image (a decode step) and return the new memory.
 
-    ids, rows (b 1) int64: rows of the table of tokens and of that of positions.
+    ids, rows (b 1) int64: rows of the token table and of the position table.
     """
-    x = place(ops, weights, ids, rows)
+    x = embed(ops, weights, ids, rows)
     last = read(ops, weights, config, x, memory.condition, memory.states)
     return replace(memory, last=last)
 
 
 def ask(ops, weights, config, memory, rows, table):
-    """Return the logits (b 1 v) of the token that follows those read.
+    """Return the logits (b 1 v) of the next token in raster order.
 
-    Which one that is lies in the order alone: rows and table are not looked at.
+    rows and table are not used: the order alone says which token is next.
     """
     return answer(ops, weights, memory.last)
 
 
 def rotary_table(ops, config, grid=None):
-    """Return None: positions are a table of weights, and nothing is rotated."""
+    """Return None: positions are learned vectors, and nothing is rotated."""
 
 
 def condition(ops, weights, config, labels):
     """Return the `Condition` of labels (b 1) int64; no_class_id stands for none."""
-    first = ops.embed(weights["classes"], labels)
+    first = ops.embed(weights["classes"], labels)  # (b 1 d)
     signal = ops.silu(first)
     if config.condition_groups:
         together = ops.linear(signal, **weights["modulation"])
         made = _of_groups(ops, weights, config, together)
     else:
         made = [ops.linear(signal, **w["modulation"]) for w in weights["layers"]]
+    # of each layer three or six arrays (b 1 d)
     parts = [split_columns(ops, a, a.shape[-1] // config.width) for a in made]
-    # with a feed-forward layer both branches take turns: shift, shift, scale, ...
+    # six: those of mixer and feed-forward layer alternate: shift, shift, scale, ...
     layers = [(*each[::2], *each[1::2]) if len(each) == 6 else each for each in parts]
     last = split_columns(ops, ops.linear(signal, **weights["out_modulation"]), 2)
     return Condition(first, tuple(layers), last)
@@ -154,7 +155,7 @@ def forward(ops, weights, config, tokens, labels, positions="trained", watch=Non
     tell(watch, "cond_embed", given.first)
     rows = np.tile(np.arange(n - 1) + POSITIONS[positions], (b, 1))
     ids = ops.put(np.ascontiguousarray(tokens[:, :-1]))
-    x = ops.concat(given.first, place(ops, weights, ids, ops.put(rows)))
+    x = ops.concat(given.first, embed(ops, weights, ids, ops.put(rows)))  # (b n d)
     states = new_states(ops, config, b)
     h = read(ops, weights, config, x, given, states, watch)
     return answer(ops, weights, h)
@@ -166,18 +167,22 @@ def loss(ops, weights, config, tokens, labels, positions="trained"):
     return ops.cross_entropy(logits, ops.put(tokens))
 
 
-def place(ops, weights, ids, rows):
-    """Return tokens (b n) as vectors at rows (b n) of the position table: (b n d)."""
+def embed(ops, weights, ids, rows):
+    """Return the vectors (b n d) of tokens (b n) plus those of their positions.
+
+    ids, rows (b n): rows of the token table and of the position table.
+    """
     return ops.add(
         ops.embed(weights["words"], ids), ops.embed(weights["positions"], rows)
     )
 
 
 def read(ops, weights, config, x, given: Condition, states, watch=None):
-    """Read tokens x (b n d), move the states on, and return what `answer` takes.
+    """Run all layers over tokens x (b n d) and return the input of `answer` (b n d).
 
-    Each branch leaves the residual stream normalised and modulated, and what it makes
-    is gated before it is added; that is done with the norm of the next branch.
+    The states are updated in place. Each branch reads the residual stream after a norm
+    and a modulation; its output is gated, then added. The sum is computed together with
+    the norm of the next branch, in one op.
     """
     total, branch, mixing = x, None, config.mixing
     for i, w in enumerate(weights["layers"]):
@@ -204,8 +209,8 @@ def read(ops, weights, config, x, given: Condition, states, watch=None):
 
 
 def answer(ops, weights, h):
-    """Return the logits (b n v) of the tokens that follow those read: the table of
-    tokens is the head too."""
+    """Return the logits (b n v) of h (b n d). The token table is also the output layer
+    (tied weights)."""
     return ops.linear(h, weights["words"])
 
 
@@ -217,7 +222,7 @@ def _norm(ops, branch, total, w):
 
 
 def _of_groups(ops, weights, config, together):
-    # layers take turns with the groups, and each adds a table of its own
+    # together (b 1 r*width): layer i takes group i mod r, and adds a table of its own
     width = config.factor * config.width
     for i, w in enumerate(weights["layers"]):
         g = i % config.condition_groups

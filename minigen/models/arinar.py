@@ -1,8 +1,9 @@
 """ARINAR: an autoregressive model inside each token of an autoregressive model.
 
-The outer model (`mae`) reads the latent tokens known so far and says something of each
-of the others; the inner one (`mixture_head`) draws the features of a token from that,
-one after the other, each from a mixture of Gaussians. How a run goes is in `masked`.
+The outer model (`mae`) reads the latent tokens known so far, and gives a conditioning
+vector for each position asked for. The inner model (`mixture_head`) draws the features
+of the token there one after the other, each from a mixture of Gaussians. `masked` has
+what the sampling loop calls.
 
 Source: arXiv 2503.02883; Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR.
 """
@@ -29,11 +30,11 @@ __all__ = [
 ]
 
 GUIDED = {"candidates": mixture_head.choose, "grid": mixture_head.draw_on_grid}
-"""How a guided feature is drawn: as the original does, or from the exact density."""
+"""How a guided feature is drawn: as in the original, or from the exact density."""
 
 
 def table(config):
-    """Return what the head reads at every step beside its weights: nothing."""
+    """Return None: the head reads nothing but its weights."""
 
 
 def draw(
@@ -48,14 +49,14 @@ def draw(
     way="candidates",
     watch=None,
 ):
-    """Draw the tokens (b m f) of which the outer model said z (w m d).
+    """Draw tokens (b m f), conditioned on the output z (w m d) of the outer model.
 
-    draws: of b m rows, those of an image together; guidance 1 where w is b;
-    temperature: see `mixture_head.stretches`; way: a name of GUIDED; watch: told of
-    what `mixture_head.sample` tells.
+    w is 2b with guidance, and b if guidance is 1. draws: a `masked.Draws` of b m rows,
+    those of an image together; temperature: see `mixture_head.stretches`; way: a name
+    of GUIDED; watch: see `mixture_head.sample`.
     """
     w, m, d = z.shape
-    rows = z.reshape(w * m, 1, d)
+    rows = z.reshape(w * m, 1, d)  # (w m) tokens
     call = rows, draws, guidance, temperature, watch, GUIDED[way]
     x = mixture_head.sample(ops, weights["head"], config, *call)
     return x.reshape(-1, m, config.features)
@@ -64,17 +65,17 @@ def draw(
 def loss(ops, weights, config, tokens, labels, masked, watch=None):
     """Return the mean negative log-likelihood of the masked tokens, less a constant.
 
-    On the host: tokens (b n f), all of them; labels (b); masked (b m): positions to be
-    told from the others. The mean is over tokens; features of a token are added up.
+    On the host: tokens (b n f), all of them; labels (b); masked (b m): the positions to
+    predict from the others. Features of a token are summed; the mean is over tokens.
     """
     b, m = masked.shape
     rest = np.ones((b, config.tokens), bool)
     np.put_along_axis(rest, masked, False, axis=1)
     known = np.nonzero(rest)[1].reshape(b, -1)
-    told = labels, tokens, known, masked
-    z = run.conditions(ops, weights, config, *told, watch=watch)
+    call = labels, tokens, known, masked
+    z = run.conditions(ops, weights, config, *call, watch=watch)  # (b m d)
     x = ops.put(np.take_along_axis(tokens, masked[..., None], axis=1))
-    x = x.reshape(b * m, config.groups, config.group)
+    x = x.reshape(b * m, config.groups, config.group)  # a row is a token
     rows = z.reshape(b * m, 1, z.shape[-1])
     of_groups = mixture_head.likelihoods(ops, weights["head"], config, x, rows)
     return -float(np.asarray(ops.get(of_groups), np.float64).sum(axis=1).mean())

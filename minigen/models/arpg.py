@@ -1,9 +1,9 @@
 """ARPG: decode any set of positions at any step, from one shared cache.
 
 The self-decoder reads *content*: the class, then every token known so far, in any
-order. What it has read is projected once to keys and values. The cross-decoder asks for
-*positions*: each query is the same learned vector, and knows its place only through the
-rotation of its q. So what is asked never touches what is known.
+order. Its output is projected once to keys and values. The cross-decoder asks for
+*positions*: all queries are the same learned vector, and only the rotation of q says
+which position one asks for. So a query never changes what is known.
 
 Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py.
 """
@@ -20,7 +20,7 @@ from minigen.models.watching import tell, tell_linear
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """What the self-decoder has read so far.
+    """The keys and values of all tokens that the self-decoder has read.
 
     layers: a KVCache of each of its layers; shared: the one that all layers of the
     cross-decoder read.
@@ -31,14 +31,14 @@ class Cache:
 
 
 def guides(guidance):
-    """Say whether there is any guidance: always, at 1 too, as in the original."""
+    """Return True: both halves are computed at any guidance, as in the original."""
     return True
 
 
 def check_plan(config, plan):
-    """Raise InputError unless the model can draw in that way: it can in any.
+    """Accept any plan: the model draws in any order, on any grid.
 
-    On a grid it was not trained for too: positions are rotations, and go on beyond it.
+    Positions are rotations, so a grid may be larger than that of training.
     """
 
 
@@ -53,9 +53,8 @@ def table_rows(positions, options=None):
 def prompt(config, labels, rows, known, guided=True):
     """Return what the model reads first: one pair of ids and rows (w 1+k).
 
-    labels: b classes; known (b k): the tokens at rows (k) of the rotary table. The
-    first b of the w rows are told the class, and the next b, if guided, that there is
-    no condition.
+    labels: b classes; known (b k): the tokens at rows (k) of the rotary table. w is 2b
+    if guided, else b: the first b get the class, the next b the id of "no class".
     """
     first = [config.class_id(label) for label in labels]
     if guided:
@@ -73,7 +72,7 @@ def new_cache(ops, config, batch, capacity):
 
 
 def begin(ops, weights, config, ids, rows, table, capacity):
-    """Return a cache that holds the class and what is known: ids, rows of `prompt`."""
+    """Return the cache after prefill: class and known tokens, ids and rows (w n)."""
     cache = new_cache(ops, config, ids.shape[0], capacity)
     return feed(ops, weights, config, cache, ids, rows, table)
 
@@ -92,13 +91,13 @@ def feed(ops, weights, config, cache, ids, rows, table, watch=None):
 def ask(ops, weights, config, cache, rows, table, watch=None):
     """Return the logits (b m v) of the positions at `rows` (b m) of the rotary table.
 
-    Queries see everything the cache holds and never each other.
+    A query reads all that the cache holds, and no other query.
     """
     return answer(ops, weights, config, rows, table, cache.shared, watch)
 
 
 def forward(ops, weights, config, tokens, labels, order, table, watch=None):
-    """Return the logits (b n v) of the training form: query t sees what came before t.
+    """Return the logits (b n v) of the training form: query t reads what is before t.
 
     tokens (b n) in raster order, labels (b), order (b n) raster positions: all int64.
     Row t of the logits predicts the token at position order[:, t].
@@ -146,12 +145,12 @@ def rotary_table(ops, config, grid=None):
 def read(ops, weights, config, ids, rows, table, caches, watch=None):
     """Run the self-decoder over tokens: ids, rows (b n).
 
-    caches: of each layer a `KVCache` or a `Causal`. Returns these, once they hold the
-    tokens too, and the shared keys and values (b n h e).
+    caches: of each layer a `KVCache` or a `Causal`. Returns the caches that hold these
+    tokens too, and their shared keys and values (b n h e).
     """
     heads = *ids.shape, config.heads, config.head_size
     grown = []
-    x = ops.embed(weights["embeddings"], ids)
+    x = ops.embed(weights["embeddings"], ids)  # (b n d)
     tell(watch, "embed", x)
     for i, w in enumerate(weights["self"]):
         a = ops.rms_norm(x, w["attn_norm"], config.norm_eps)
@@ -159,7 +158,7 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
         k = ops.rope2d(ops.linear(a, w["to_k"]).reshape(heads), table, rows)
         v = ops.linear(a, w["to_v"]).reshape(heads)
         grown.append(caches[i].append(ops, k, v))
-        o = grown[i].read(ops, q).reshape(x.shape)
+        o = grown[i].read(ops, q).reshape(x.shape)  # (b n h e) -> (b n d)
         tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)
         x = feed_forward(ops, config, x, w)
@@ -170,7 +169,7 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
     tell(watch, "mid_norm", m)
     tell(watch, "shared_k_prerope", k)
     tell(watch, "shared_v", v)
-    k = ops.rope2d(k.reshape(heads), table, rows)
+    k = ops.rope2d(k.reshape(heads), table, rows)  # (b n d) -> (b n h e)
     return tuple(grown), k, v.reshape(heads)
 
 
@@ -180,11 +179,12 @@ def answer(ops, weights, config, rows, table, shared, watch=None):
     shared: the `KVCache` or `Causal` of the shared keys and values.
     """
     heads = *rows.shape, config.heads, config.head_size
+    # the mask vector for every query: (b m d)
     u = ops.embed(weights["embeddings"], ops.full(rows.shape, config.mask_id))
     for i, w in enumerate(weights["cross"]):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(ops.linear(a, w["to_q"]).reshape(heads), table, rows)
-        o = shared.read(ops, q).reshape(u.shape)
+        o = shared.read(ops, q).reshape(u.shape)  # (b m h e) -> (b m d)
         tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
         u = ops.linear(o, w["proj"], residual=u)
         u = feed_forward(ops, config, u, w)

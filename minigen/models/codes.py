@@ -1,7 +1,7 @@
-"""Tokens that are numbers of a codebook: those of ARPG, LlamaGen and AiM.
+"""Tokens that are numbers of codes: those of ARPG, LlamaGen and AiM.
 
-What a run reads, and how its canvas looks. `minigen.models.masked` has functions of the
-same names for models whose tokens are vectors.
+Here is what a run reads, and what its canvas holds. `minigen.models.masked` has
+functions of the same names for models whose tokens are vectors.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def prompt(model, config, labels, plan, known, options):
 
 
 def one_by_one(classes, rows, known):
-    """Return pairs of ids and rows (w 1): the classes (w) at row 0, then what is known.
+    """Return pairs of ids and rows (w 1): the classes at row 0, then the known tokens.
 
-    known (b k): tokens at rows (k) of the model's table; w is a multiple of b. On the
-    host, int64.
+    classes (w); known (b k): tokens at rows (k) of the position table; w is b or 2b. On
+    the host, int64.
 
     >>> [(i.tolist(), r.tolist()) for i, r in one_by_one([7, 9], [4], [[1]])]
     [([[7], [9]], [[0], [0]]), ([[1], [1]], [[4], [4]])]
@@ -59,7 +59,7 @@ def one_by_one(classes, rows, known):
 
 
 def queries(model, config, plan, images, options):
-    """Return a `Query` for each step: every half of guidance asks for the same rows."""
+    """Return a `Query` for each step. Both halves of guidance ask for the same rows."""
     w = len(images) * (2 if model.guides(options.guidance) else 1)
     return tuple(
         Query(
@@ -70,9 +70,9 @@ def queries(model, config, plan, images, options):
 
 
 def guidance(options, known, counts):
-    """Return the guidance of steps that draw `counts` tokens: of each a number.
+    """Return the guidance weight of each step; step i draws counts[i] tokens.
 
-    known: how many tokens are known from the first, which changes nothing.
+    known: how many tokens are given; not used.
     """
     schedule, value, n = options.guidance_schedule, options.guidance, sum(counts)
     decoded = np.cumsum(counts).tolist()
@@ -80,12 +80,12 @@ def guidance(options, known, counts):
 
 
 def table(model, ops, config, grid):
-    """Return what the model reads at every step beside its weights: how it turns."""
+    """Return the rotary table that the model reads at every step, or None."""
     return model.rotary_table(ops, config, grid)
 
 
 def canvas(config, plan, b, known):
-    """Return the canvas (b n) of b images: UNKNOWN, but for what is known."""
+    """Return the canvas (b n) of b images: UNKNOWN except at known positions."""
     rows, columns = plan.grid
     made = np.full((b, rows * columns), UNKNOWN, np.int64)
     made[:, list(plan.known)] = known
@@ -93,15 +93,15 @@ def canvas(config, plan, b, known):
 
 
 def positions(group):
-    """Return the positions of a step, as its tokens lie: in the order of the plan."""
+    """Return the positions of a step in the order of its tokens: that of the plan."""
     return np.array(group, np.int64)
 
 
 def is_known(canvas):
-    """Return where something stands on a canvas."""
+    """Return a mask of the known tokens of a canvas."""
     return canvas != UNKNOWN
 
 
 def show(canvas, grid, known):
-    """Return a canvas of the host as (b y x). known: the positions it knows."""
+    """Return a canvas of the host as (b y x). known: its known positions; not used."""
     return canvas.reshape(-1, *grid)

@@ -1,8 +1,8 @@
-"""The KL tokenizer: images to a grid of Gaussians, and back from what is drawn of them.
+"""The KL tokenizer: images to a grid of Gaussians, and back from samples of them.
 
-The encoder gives a mean and a log-variance for each number of the grid, its moments;
-samples of these are what the decoder makes the image of. A generator works on samples
-times a scale, which brings their deviation to about 1: its latents.
+The encoder gives moments: a mean and a log-variance for each number of the grid. The
+decoder makes an image of samples. A generator works on latents: samples times a scale,
+which makes their standard deviation about 1.
 
 Source: arXiv 2112.10752 (latent diffusion), section 3.1; LTH14/mar models/vae.py;
 Qinyu-Allen-Zhao/Arinar backbone/vae.py. Images and activations are (b y x c), float32.
@@ -20,10 +20,9 @@ from minigen.models.watching import tell
 
 
 def encode(ops, weights, config, x, watch=None):
-    """Return the moments of an image, as the encoder gives them.
+    """Return the moments of images: (b y x 2c), or (b y x c) if not variational.
 
-    x: image in [-1, 1], (b Y X 3), any size the levels can halve; the result is
-    (b y x 2c), or (b y x c) where the tokenizer is not variational.
+    x (b Y X 3): images in [-1, 1], of any size that the levels can halve.
     """
     x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
     x = ops.linear(x, **weights["quant_conv"])
@@ -35,22 +34,22 @@ def posterior(ops, config, moments):
     """Return mean and log-variance (b y x c) of every number of the grid."""
     if config.variational:
         return ops.split_moments(moments)
-    # the original says so: not 0, the logarithm of 1
+    # a log-variance of 1, as in the original, though that of variance 1 is 0
     return moments, ops.put(np.ones(moments.shape, np.float32))
 
 
 def sample(ops, mean, log_variance, noise):
-    """Return what noise (b y x c), standard normal, draws of the posterior."""
+    """Return a sample of the posterior, from standard normal noise (b y x c)."""
     return ops.sample_normal(mean, log_variance, noise)
 
 
 def to_latents(ops, config, samples):
-    """Return what a generator learns: samples (b y x c) times the scale."""
+    """Return the latents of samples (b y x c): these times the scale."""
     return ops.scale(samples, config.scale)
 
 
 def from_latents(ops, config, latents):
-    """Return what `decode` takes: latents (b y x c) over the scale."""
+    """Return samples, the input of `decode`: latents (b y x c) divided by the scale."""
     return ops.scale(latents, 1 / config.scale)
 
 
@@ -64,7 +63,7 @@ def decode(ops, weights, config, samples, watch=None):
 def check_tokens(config, tokens, canvas=False):
     """Return latents of the host (b y x c) as a new array of float32.
 
-    canvas: whether NaN may stand where none is known. Raises ShapeError, InputError.
+    canvas: whether NaN is allowed, for unknown tokens. Raises ShapeError, InputError.
     """
     tokens = checks.number_array("latents", tokens, finite=not canvas)
     if tokens.ndim != 4 or not tokens.size or tokens.shape[-1] != config.channels:

@@ -1,8 +1,8 @@
-"""Keys and values that a layer of attention has read, and how it reads new ones.
+"""The keys and values of an attention layer: cached, or of one whole sequence.
 
-`KVCache` grows while an image is drawn. `Causal` stands in its place where a whole
-sequence is read at once, as in training: both have the same two functions, so the
-layers of a model are written once.
+`KVCache` grows while an image is drawn. In training a whole sequence is read at once:
+then `Causal` takes its place. Both have the same two functions, so the layers of a
+model are written once.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, eq=False)
 class KVCache:
-    """Arrays (b n h e) with room for n tokens, of which the first `length` are valid.
+    """Arrays (b n h e) with room for n tokens; the first `length` tokens are valid.
 
-    Keys are kept as attention reads them: already rotated to their positions.
+    Keys are stored after their rotation by position.
     """
 
     keys: object
@@ -22,32 +22,32 @@ class KVCache:
     length: int = 0
 
     def append(self, ops, k, v) -> KVCache:
-        """Return the cache that holds keys and values (b m h e) of m tokens more.
+        """Return the cache with keys and values (b m h e) of m more tokens.
 
-        They are written in place: an older cache of the same arrays stays valid.
+        They are written in place. An older cache of the same arrays stays valid.
         """
         keys = ops.append(self.keys, k, self.length)
         values = ops.append(self.values, v, self.length)
         return KVCache(keys, values, self.length + k.shape[1])
 
     def read(self, ops, q):
-        """Return what queries (b m h e) read of all that the cache holds: q's shape."""
+        """Return the attention of queries (b m h e) to all cached tokens: (b m h e)."""
         return ops.attention(q, self.keys, self.values, self.length)
 
 
 @dataclass(frozen=True, eq=False)
 class Causal:
-    """The keys and values (b n h e) of a whole sequence: query t reads t+1."""
+    """Keys and values (b n h e) of a whole sequence: query t reads the first t+1."""
 
     keys: object = None
     values: object = None
 
     def append(self, ops, k, v) -> Causal:
-        """Return what holds the keys and values of the sequence: nothing is kept."""
+        """Return the keys and values of the sequence k, v; earlier ones are dropped."""
         return Causal(k, v)
 
     def read(self, ops, q):
-        """Return what queries (b n h e) read of those not after them: q's shape."""
+        """Return the causal attention of queries (b n h e): (b n h e)."""
         return ops.attention_causal(q, self.keys, self.values)
 
 

@@ -1,8 +1,8 @@
 """LlamaGen: one causal decoder that draws one token a step, row by row.
 
 The class is the first token of the sequence; each row of the sequence predicts the
-token that follows it. While an image is drawn, keys and values of all that was read
-stay in a cache, which grows by a row a step: the baseline of ARPG and AiM.
+token that follows it. While an image is drawn, the keys and values of all tokens stay
+in a KV cache, which grows by one token a step. It is the baseline of ARPG and AiM.
 
 Source: arXiv 2406.06525, section 2.2; FoundationVision/LlamaGen
 autoregressive/models/gpt.py and generate.py.
@@ -23,10 +23,10 @@ from minigen.plans import check_raster
 
 @dataclass(frozen=True, eq=False)
 class Cache:
-    """What the decoder has read so far, and what it makes of the last token.
+    """The keys and values of all tokens read, and the output for the last one.
 
-    layers: a KVCache of each layer; last (b 1 d): what the last layer gave for the
-    token read last.
+    layers: a KVCache of each layer; last (b 1 d): the output of the last layer for the
+    last token.
     """
 
     layers: tuple[KVCache, ...]
@@ -34,10 +34,10 @@ class Cache:
 
 
 def guides(guidance):
-    """Say whether there is any guidance: not at 1.
+    """Return whether the unconditional half is needed: not at guidance 1.
 
-    Below 1 the formula holds as in the other models; the original, which knows guidance
-    above 1 only, draws as at 1.
+    Below 1 the formula is the same as in the other models; the original has no guidance
+    below 1, and draws as at 1 there.
     """
     return guidance != 1
 
@@ -45,7 +45,7 @@ def guides(guidance):
 def check_plan(config, plan):
     """Raise InputError unless `plan` is one token a step in raster order.
 
-    What is known must come first in that order too.
+    Known tokens must come first in that order.
     """
     check_raster(plan)
 
@@ -61,9 +61,8 @@ def table_rows(positions, options=None):
 def prompt(config, labels, rows, known, guided=True):
     """Return what the model reads first: 1+k pairs of ids and rows (w 1), in turn.
 
-    labels: b classes; known (b k): the tokens at rows (k) of the rotary table. The
-    first b of the w rows are told the class, and the next b, if guided, that there is
-    no condition.
+    labels: b classes; known (b k): the tokens at rows (k) of the rotary table. w is 2b
+    if guided, else b: the first b get the class, the next b the id of "no class".
     """
     if guided and not config.no_class:
         raise InputError(
@@ -91,18 +90,18 @@ def begin(ops, weights, config, ids, rows, table, capacity):
 
 
 def feed(ops, weights, config, cache, ids, rows, table):
-    """Let the decoder read one token of each image; return the cache that holds it too.
+    """Read one token of each image (a decode step); return the cache that holds it too.
 
-    ids, rows (b 1) int64: rows of the table of tokens and of the rotary table.
+    ids, rows (b 1) int64: rows of the token table and of the rotary table.
     """
     x = ops.embed(weights["embeddings"], ids)
     return _read(ops, weights, config, cache, x, rows, table)
 
 
 def ask(ops, weights, config, cache, rows, table):
-    """Return the logits (b 1 v) of the token that follows those read.
+    """Return the logits (b 1 v) of the next token in raster order.
 
-    Which one that is lies in the order alone: rows and table are not looked at.
+    rows and table are not used: the order alone says which token is next.
     """
     return _answer(ops, weights, config, cache.last)
 
@@ -143,15 +142,15 @@ def rotary_table(ops, config, grid=None):
 
 
 def _read(ops, weights, config, cache, x, rows, table):
-    # x (b 1 d), rows (b 1): keys and values of all layers get a row more
+    # x (b 1 d), rows (b 1): one token more in the cache of every layer
     return Cache(*_decode(ops, weights, config, x, rows, table, cache.layers))
 
 
 def _decode(ops, weights, config, x, rows, table, caches, watch=None):
-    # all layers: (b n d) to (b n d); of each a `KVCache` or a `Causal`, which grow
+    # all layers: (b n d) to (b n d); caches: of each a `KVCache` or a `Causal`
     b, n, d = x.shape
     grown = []
-    queries = (b, n, config.heads, config.head_size)
+    queries = (b, n, config.heads, config.head_size)  # (b n h e)
     keys = (b, n, config.key_heads, config.head_size)
     for i, w in enumerate(weights["layers"]):
         a = ops.rms_norm(x, w["attn_norm"], config.norm_eps)
@@ -160,7 +159,7 @@ def _decode(ops, weights, config, x, rows, table, caches, watch=None):
         k = ops.rope2d(ops.linear(a, to_k).reshape(keys), table, rows)
         v = ops.linear(a, to_v).reshape(keys)
         grown.append(caches[i].append(ops, k, v))
-        o = grown[i].read(ops, q).reshape(b, n, d)
+        o = grown[i].read(ops, q).reshape(b, n, d)  # (b n h e) -> (b n d)
         tell_linear(watch, f"layer{i}_qkv", ops, a, w["qkv"])
         tell_linear(watch, f"layer{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)
@@ -173,7 +172,7 @@ def _decode(ops, weights, config, x, rows, table, caches, watch=None):
 
 
 def _parts(config, qkv):
-    # the rows of one matrix that make queries, keys and values
+    # one matrix holds the projections of queries, keys and values, one below the other
     d, r = config.width, config.key_width
     return qkv[:d], qkv[d : d + r], qkv[d + r :]
 

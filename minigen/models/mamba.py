@@ -1,9 +1,9 @@
-"""The two Mamba mixers: what a token takes from all before it, through a state.
+"""The two Mamba mixers: a token reads all tokens before it, through a state.
 
-Both project a token to a signal and its gate, let each channel see its last few inputs,
-scan, gate and project back. A state is two arrays whose size no sequence changes. A
-mixer moves them on in place: so a sequence may be fed whole, in parts or token by
-token, and a step is a sequence of one.
+Both project a token to a signal and its gate, convolve each channel with its last few
+inputs, scan, gate and project back. A state is two arrays of a fixed size, updated in
+place. So a sequence may be read whole, in parts or token by token: a decode step is a
+sequence of one token.
 
 Source: Gu and Dao, arXiv 2312.00752, figure 3; Dao and Gu, arXiv 2405.21060, section 7;
 state-spaces/mamba modules/mamba_simple.py, modules/mamba2.py.
@@ -19,13 +19,13 @@ from minigen.models.watching import tell
 EPS = 1e-5
 
 CHUNK = 64
-"""Tokens of a sequence that Mamba-2 handles at a time."""
+"""Tokens in a chunk of Mamba-2's scan."""
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a mixer knows of the tokens before: conv (b w c), its last raw inputs,
-    newest last; scan (b c s) for Mamba-1, (b h p s) for Mamba-2."""
+    """The state of a mixer: conv (b w c), the last inputs of the convolution, newest
+    last; scan, (b c s) for Mamba-1 and (b h p s) for Mamba-2."""
 
     conv: object
     scan: object
@@ -42,33 +42,33 @@ def new_state(ops, config, batch):
 
 
 def mix(ops, w, config, u, state, watch=None):
-    """Return what a mixer makes of tokens u (b n d), and move its state on."""
+    """Return the output (b n d) of the mixer for tokens u (b n d); update its state."""
     mixer = mamba2 if hasattr(config, "heads") else mamba1
     return mixer(ops, w, config, u, state, watch)
 
 
 def mamba1(ops, w, config, u, state, watch=None):
-    """Mamba-1: the step size, B and C are read off the convolved signal."""
+    """Mamba-1: step size, B and C are computed from the convolved signal."""
     inner, rank, s = config.inner, config.rank, config.state_size
-    projected = ops.linear(u, **w["in_proj"])
+    projected = ops.linear(u, **w["in_proj"])  # (b n d) -> (b n 2c): signal, gate
     x = ops.columns(projected, 0, inner)
     z = ops.columns(projected, inner, 2 * inner)
     x, _ = ops.causal_conv_silu(x, *_conv(ops, w, config), state.conv)
     tell(watch, "conv_out", x)
 
-    chosen = ops.linear(x, w["x_proj"])
-    delta = ops.linear(ops.columns(chosen, 0, rank), w["dt_proj"]["w"])
+    chosen = ops.linear(x, w["x_proj"])  # step size of low rank, B (s), C (s)
+    delta = ops.linear(ops.columns(chosen, 0, rank), w["dt_proj"]["w"])  # (b n c)
     delta = ops.step_size(delta, w["dt_proj"]["bias"], 0.0, math.inf)
-    B = _split(ops.columns(chosen, rank, rank + s), 1)
+    B = _split(ops.columns(chosen, rank, rank + s), 1)  # (b n 1 s)
     C = _split(ops.columns(chosen, rank + s, rank + 2 * s), 1)
     y, _ = ops.selective_scan(x, delta, w["A_log"], B, C, w["D"], state.scan)
     return ops.linear(ops.swiglu(z, y), **w["out_proj"])
 
 
 def mamba2(ops, w, config, u, state, watch=None):
-    """Mamba-2: one projection makes gate, signal, B, C and the step of each head.
+    """Mamba-2: one projection gives gate, signal, B, C and the step size of each head.
 
-    A single token takes the same way in one op.
+    For a single token one op computes all that follows.
     """
     inner, r, s = config.inner, config.groups, config.state_size
     projected = ops.linear(u, **w["in_proj"])
@@ -84,15 +84,15 @@ def mamba2(ops, w, config, u, state, watch=None):
 
     xBC, _ = ops.causal_conv_silu(xBC, *_conv(ops, w, config), state.conv)
     tell(watch, "conv_out", xBC)
-    x = _split(ops.columns(xBC, 0, inner), config.heads)
-    B = _split(ops.columns(xBC, inner, inner + r * s), r)
+    x = _split(ops.columns(xBC, 0, inner), config.heads)  # (b n h p)
+    B = _split(ops.columns(xBC, inner, inner + r * s), r)  # (b n r s)
     C = _split(ops.columns(xBC, inner + r * s, config.channels), r)
     delta = ops.step_size(delta, w["dt_bias"], 0.0, math.inf)
 
     given = x, delta, w["A_log"], B, C, w["D"], state.scan
     y, _ = ops.ssd(*given) if u.shape[1] == 1 else ops.ssd_chunked(*given, CHUNK)
     tell(watch, "scan_y", y)
-    y = _gated(ops, w, config, y.reshape(*z.shape), z)
+    y = _gated(ops, w, config, y.reshape(*z.shape), z)  # (b n h p) -> (b n c)
     tell(watch, "gated_norm", y)
     return ops.linear(y, **w["out_proj"])
 

@@ -1,9 +1,9 @@
-"""A run of a masked model: a step asks for a set of positions, and draws their tokens.
+"""Masked models: a step asks for a set of positions, and draws their tokens.
 
-Tokens are vectors of features here, not numbers of a codebook. ARINAR and MAR have all
-of this in common, and each a head of its own that draws: `draw` of their modules. The
-run itself is `minigen.sample`; `minigen.models.codes` has functions of the same names
-for the other models.
+A token is a vector of features here, not the number of a code. ARINAR and MAR share all
+of this; each has a head of its own, `draw` of its module. The sampling loop is
+`minigen.sample`; `minigen.models.codes` has functions of the same names for the other
+models.
 
 Source: arXiv 2406.11838 (MAR), section 3.4; Qinyu-Allen-Zhao/Arinar backbone/mar.py
 ::sample_tokens.
@@ -24,10 +24,9 @@ from minigen.plans import check_trained
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Where b rows, each a position of an image, take their random numbers from.
+    """The counters of the random numbers of b rows, each a position of an image.
 
-    key (2) uint32: the words of the seed; images, positions (b) int64; step: of the
-    run.
+    key (2) uint32: the words of the seed; images, positions (b) int64; step: its index.
     """
 
     key: object
@@ -38,18 +37,18 @@ class Draws:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """What a run knows: rows (w n d), all that the encoder may read, once it is known.
+    """The state of a run: rows (w n d), the input of the encoder at every position.
 
-    w is 2b, or b without guidance.
+    A row is read only once its token is known. w is 2b, or b without guidance.
     """
 
     rows: object
 
 
 def check_plan(config, plan):
-    """Raise InputError unless the grid is that of the positions the model has learned.
+    """Raise InputError unless the grid is the one whose positions the model learned.
 
-    It can draw them in any order, any number of them a step.
+    It draws in any order, and any number of tokens a step.
     """
     check_trained(plan, config.side)
 
@@ -70,15 +69,15 @@ def check_known(config, plan, b, known):
 
 
 def guides(guidance):
-    """Say whether there is any guidance: not at 1, as in the original."""
+    """Return whether the unconditional half is needed: not at 1, as in the original."""
     return guidance != 1
 
 
 def prompt(model, config, labels, plan, known, options):
-    """Return what the model reads first, on the host, in turn.
+    """Return what the model reads first, on the host: one or two pairs, in turn.
 
-    The classes (w 1) with all rows (w n), then, if anything is known, those tokens
-    (w k f) with a `mae.Query` of their rows.
+    The first is the classes (w 1) with all rows (w n). If tokens are known, the second
+    is these tokens (w k f) with a `mae.Query` of their rows.
     """
     guided = model.guides(options.guidance)
     first = _prompt(config, labels, guided)
@@ -99,10 +98,10 @@ def queries(model, config, plan, images, options):
 
 
 def queries_of(config, groups, known, images, guided):
-    """Return a `Query` for each step of a run whose images may each ask for others.
+    """Return a `Query` for each step; here each image may ask for other positions.
 
-    groups: of each step the positions (b m); known (b k), images (b). All on the host,
-    int64.
+    groups: of each step the positions (b m); known (b k): positions; images (b): their
+    numbers. All on the host, int64.
     """
     times, made = 2 if guided else 1, []
     everywhere = _everywhere(config, times * len(images))
@@ -116,9 +115,9 @@ def queries_of(config, groups, known, images, guided):
 
 
 def indices(config, known, positions, times=1):
-    """Return the rows that are read, asked for, and their positions: of `mae.Query`.
+    """Return known, rows and positions of a `mae.Query`, on the host.
 
-    known (b k), positions (b m), on the host; times: 2 for both halves of guidance.
+    known (b k), positions (b m): of the grid; times: 2 for both halves of guidance.
     """
     buffer = np.tile(np.arange(config.buffer), (len(known), 1))
     known = np.sort(known, axis=1) + config.buffer
@@ -133,35 +132,35 @@ def table(model, ops, config, grid):
 
 
 def begin(ops, weights, config, ids, rows, table=None, capacity=None):
-    """Return the memory of a run that knows nothing but classes: of `prompt`.
+    """Return the memory of a run that knows the classes only.
 
-    table, capacity: what other models need; this one needs neither.
+    ids (w 1), rows (w n): from `prompt`; table and capacity are not used.
     """
     return Memory(mae.begin(ops, weights, config, ids, rows))
 
 
 def ask(ops, weights, config, memory, query, table=None, watch=None):
-    """Return what the outer model says of the positions asked for: (w m d).
+    """Return the outer model's output at the positions asked for: (w m d).
 
     query: a `mae.Query`.
     """
-    x = ops.gather(memory.rows, query.known)
+    x = ops.gather(memory.rows, query.known)  # all rows -> known rows
     x = mae.encode(ops, weights, config, x, watch)
     return mae.conditions(ops, weights, config, x, query, watch)
 
 
 def feed(ops, weights, config, memory, tokens, query, table=None):
-    """Return the memory once it holds tokens (w m f) at the rows asked for."""
+    """Return the memory with tokens (w m f) written at query.rows."""
     new = mae.embed(ops, weights, tokens, query.rows)
     return Memory(ops.scatter(memory.rows, new, query.rows))
 
 
 def guidance(options, known, counts):
-    """Return the guidance of steps that draw `counts` tokens: of each a number.
+    """Return the guidance weight of each step; step i draws counts[i] tokens.
 
-    known: how many were known from the first. linear rises, and would be the full
-    guidance one token after the last: in the original one token is always counted as
-    left. In float32, as there.
+    known: how many tokens are given. The linear schedule rises with the tokens drawn,
+    but stops one token before the full guidance: the original never counts the last
+    token. In float32, as there.
     """
     value, n = np.float32(options.guidance), known + sum(counts)
     if options.guidance_schedule == "constant":
@@ -172,7 +171,7 @@ def guidance(options, known, counts):
 
 
 def canvas(config, plan, b, known):
-    """Return the canvas (b n f) of b images: zeros, but for what is known."""
+    """Return the canvas (b n f) of b images: zeros except at known positions."""
     rows, columns = plan.grid
     made = np.zeros((b, rows * columns, config.features), np.float32)
     made[:, list(plan.known)] = known
@@ -180,17 +179,17 @@ def canvas(config, plan, b, known):
 
 
 def positions(group):
-    """Return the positions of a step, as its tokens lie: rising."""
+    """Return the positions of a step in the order of its tokens: rising."""
     return np.array(sorted(group), np.int64)
 
 
 def is_known(canvas):
-    """Return where something stands on a canvas (.. f) that `show` gave."""
+    """Return a mask (..) of the known tokens of a canvas (.. f) from `show`."""
     return ~np.isnan(canvas[..., 0])
 
 
 def show(canvas, grid, known):
-    """Return a canvas of the host as (b y x f), NaN but at the positions `known`."""
+    """Return a canvas of the host as (b y x f): NaN except at positions `known`."""
     shown = np.full_like(canvas, np.nan)
     shown[:, known] = canvas[:, known]
     return shown.reshape(len(canvas), *grid, -1)
@@ -213,13 +212,15 @@ def conditions(
         rows = ops.put(np.tile(known + config.buffer, (times, 1)))
         given = np.take_along_axis(tokens, known[..., None], axis=1)
         given = ops.put(np.tile(given, (times, 1, 1)))
-        places = mae.Query(None, rows, None, None)
-        memory = feed(ops, weights, config, memory, given, places)
+        written = mae.Query(None, rows, None, None)
+        memory = feed(ops, weights, config, memory, given, written)
     return ask(ops, weights, config, memory, query, watch=watch)
 
 
 def to_tokens(latent, patch):
-    """Return latents (b c y x) as tokens (b n f), on the host: features by channel.
+    """Return latents (b c y x) as tokens (b n f), on the host.
+
+    A token is a patch of patch x patch latents, its features sorted by channel.
 
     >>> to_tokens(np.arange(8.0).reshape(1, 2, 2, 2), 2).tolist()
     [[[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]]

@@ -1,11 +1,12 @@
 """The inner model of ARINAR: the features of a token, one after the other.
 
-A small causal transformer reads the features drawn so far; what the outer model says of
-the token comes first, and again in every layer, where it shifts, scales and gates. The
-output is a mixture of Gaussians for the next feature, or group of features.
+A small causal transformer reads the features drawn so far. The conditioning vector of
+the outer model comes first in its sequence, and conditions every layer by shift, scale
+and gate (adaLN). The output is a mixture of Gaussians for the next feature, or group of
+features.
 
-Rows are tokens: b of them, whatever image they belong to. The features of a row are its
-sequence, n groups of f. Nothing else in this file knows of images.
+A row is a token; b rows may belong to any images. The features of a row are a sequence
+of n groups of f.
 
 Source: arXiv 2503.02883, section 3.2; Qinyu-Allen-Zhao/Arinar model_head/arhead_gmm.py
 ::ARHead_gmm, module/adaln.py.
@@ -26,18 +27,19 @@ from minigen.models.watching import tell
 EPS = 1e-6
 
 SHARE = 0.25
-"""What attention's scores are multiplied by, beside the usual scale."""
+"""Factor of the attention scores, in addition to the usual scale."""
 
 CANDIDATES = 1000
-"""Values that a guided draw chooses among."""
+"""Candidates of a guided draw, of which one is chosen."""
 
 NARROW = 0.05
-"""The stretch of deviations below which the grid of a guided draw is none: between
-components that narrow, its straight lines hold more than a hundredth of the area."""
+"""Below this factor of the deviations a guided draw uses candidates, not the grid:
+components are then so narrow that linear interpolation on the grid misplaces more than
+a hundredth of the probability."""
 
 NUMBERS = 4096
-"""Random numbers that are set apart for each group of features: the first chooses a
-candidate, the others make them."""
+"""Random numbers reserved for each group of features: the first chooses a candidate,
+the others draw the candidates."""
 
 BEHAVIOURS = {"v1": -1, "head": 1}
 """The power of the temperature that a standard deviation is multiplied by.
@@ -49,10 +51,10 @@ attention, 4 and 16, differ too: `ArinarConfig.inner_heads`.
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """All that follows from what the outer model says of b tokens, in arrays (b 1 d).
+    """All that follows from the conditioning vectors of b tokens, in arrays (b 1 d).
 
-    first: what stands before the first feature; layers: for each layer two gates, two
-    scales, two shifts; last: scale, shift.
+    first: the first vector of the sequence; layers: for each layer two gates, two
+    scales, two shifts; last: scale and shift before the output.
     """
 
     first: object
@@ -61,7 +63,7 @@ class Condition:
 
 
 def condition(ops, w, config, z):
-    """Return the `Condition` of z (b 1 d), which is the same for all features."""
+    """Return the `Condition` of z (b 1 d). It is the same for all features."""
     first = ops.linear(z, **w["condition"])
     first = ops.add(first, ops.repeat(w["start"], z.shape[0]).reshape(first.shape))
     signal = ops.silu(z)
@@ -79,7 +81,7 @@ def new_caches(ops, config, b):
 
 
 def forward(ops, w, config, x, z, watch=None):
-    """Return the mixtures of the training form: those of group i have seen x < i.
+    """Return the mixtures of the training form: group i is predicted from those before.
 
     x (b n f): the features of b rows in groups; z (b 1 d). Returns weights (b n g),
     means and log-variances (b n g f).
@@ -90,31 +92,31 @@ def forward(ops, w, config, x, z, watch=None):
     if n > 1:
         before = ops.gather(x, ops.put(_every(b, n - 1)))
         h = ops.concat(h, ops.linear(before, **w["features"]))
-    h = _placed(ops, w, h, ops.put(_every(b, n)))
+    h = _with_positions(ops, w, h, ops.put(_every(b, n)))
     causal = (Causal(),) * config.inner_layers
     h, _ = read(ops, w, config, h, given, causal, watch)
     return answer(ops, w, config, h)
 
 
 def step(ops, w, config, x, i, given, caches):
-    """Return the mixtures (b 1 ..) of group i, and the caches that hold what it read.
+    """Return the mixtures (b 1 ..) of group i, and the new KV caches (a decode step).
 
-    x (b 1 f): the group before it, None where i is 0; caches: of each layer a KVCache.
+    x (b 1 f): the group before it, None if i is 0; caches: a KVCache of each layer.
     """
     h = given.first if i == 0 else ops.linear(x, **w["features"])
-    h = _placed(ops, w, h, ops.full((h.shape[0], 1), i))
+    h = _with_positions(ops, w, h, ops.full((h.shape[0], 1), i))
     h, caches = read(ops, w, config, h, given, caches)
     return answer(ops, w, config, h), caches
 
 
 def read(ops, w, config, h, given, caches, watch=None):
-    """Run all layers: (b n d) to (b n d); return the caches that hold it too.
+    """Run all layers: (b n d) to (b n d); return also the caches with these tokens.
 
     caches: of each layer a `KVCache` or a `Causal`.
     """
     b, n, d = h.shape
     grown = []
-    heads = b, n, config.inner_heads, d // config.inner_heads
+    heads = b, n, config.inner_heads, d // config.inner_heads  # (b n h e)
     for i, (layer, parts) in enumerate(zip(w["layers"], given.layers, strict=True)):
         gate1, gate2, scale1, scale2, shift1, shift2 = parts
         a = ops.modulate(ops.standardise(h, EPS), shift1, scale1)
@@ -123,7 +125,8 @@ def read(ops, w, config, h, given, caches, watch=None):
         k = ops.linear(a, **to_k).reshape(heads)
         v = ops.linear(a, **to_v).reshape(heads)
         grown.append(caches[i].append(ops, k, v))
-        o = ops.linear(grown[i].read(ops, q).reshape(b, n, d), **layer["proj"])
+        o = grown[i].read(ops, q).reshape(b, n, d)  # (b n h e) -> (b n d)
+        o = ops.linear(o, **layer["proj"])
         h = ops.add(h, ops.gate(o, gate1))
         a = ops.modulate(ops.standardise(h, EPS), shift2, scale2)
         o = ops.linear(ops.gelu_tanh(ops.linear(a, **layer["fc1"])), **layer["fc2"])
@@ -136,15 +139,16 @@ def read(ops, w, config, h, given, caches, watch=None):
 
 
 def answer(ops, w, config, h):
-    """Return weights (b n g), means and log-variances (b n g f) of what was read."""
+    """Return the mixtures of h (b n d): weights (b n g), means and log-variances (b n g
+    f)."""
     return ops.mixture(ops.linear(h, **w["out"]), config.mixtures)
 
 
 def likelihoods(ops, w, config, x, z, watch=None):
     """Return the log-likelihood (b n) of each group of features, less its constant.
 
-    x (b n f), z (b 1 d), as for `forward`. With a flow, it is the flow's result that is
-    modelled; the flow keeps all volumes, so nothing else changes.
+    x (b n f), z (b 1 d): as for `forward`. With a flow, its output is modelled. The
+    flow is volume-preserving (its log-determinant is 0), so no term is added.
     """
     if config.flow:
         x = token_flow.forward(ops, w["flow"], x)
@@ -152,7 +156,7 @@ def likelihoods(ops, w, config, x, z, watch=None):
     g = config.mixtures
     weights, means, log_variances = forward(ops, w, config, x, z, watch)
     tell(watch, "mixtures", (weights, means, log_variances))
-    sizes = (b * n, g, f)
+    sizes = (b * n, g, f)  # a row for each group of each token
     density = ops.log_likelihood(
         x.reshape(b * n, 1, f),
         weights.reshape(b * n, g),
@@ -167,10 +171,11 @@ def sample(
 ):
     """Draw all features of b rows: (b n f).
 
-    z (b 1 d), or (2b 1 d) where guidance is not 1: first the rows with a condition,
-    then the same without. draws: a `masked.Draws`. watch: told "mixtures" and the drawn
-    "group" of every group, and the "candidates" of a guided one. guided: how a guided
-    one is drawn, by default `choose`, as the original does; `draw_on_grid` is exact.
+    z (b 1 d): conditioning vectors; if guidance is not 1, (2b 1 d): b rows with a
+    condition, then the same without. draws: a `masked.Draws`. watch: called with
+    "mixtures" and "group" for every group, and with "candidates" if it is guided.
+    guided: how a guided group is drawn, by default `choose`, as in the original;
+    `draw_on_grid` is exact.
     """
     rows = z.shape[0]
     b = rows if guidance == 1 else rows // 2
@@ -182,6 +187,7 @@ def sample(
     for i in range(n):
         mixtures, caches = step(ops, w, config, x, i, given, caches)
         tell(watch, "mixtures", mixtures)
+        # (b 1 g ..) -> (b g ..)
         made = [each.reshape(rows, *each.shape[2:]) for each in mixtures]
         stretch, weight = factors[i], weights[i]
         if rows == b:
@@ -190,7 +196,7 @@ def sample(
             group = (guided or choose)(ops, made, i, draws, stretch, weight, watch)
         tell(watch, "group", group)
         features = ops.append(features, group, i)
-        # both halves go on from what was drawn
+        # both halves read the same group
         x = group if rows == b else ops.twice(group)
     return token_flow.reverse(ops, w["flow"], features) if config.flow else features
 
@@ -208,8 +214,8 @@ def draw(ops, made, i, draws, stretch):
 def choose(ops, made, i, draws, stretch, weight, watch=None):
     """Draw group i, a single feature, of b rows from mixtures (2b g ..): (b 1 1).
 
-    Candidates are drawn from the conditional mixture, and one of them is chosen by how
-    much likelier it is under that than under the unconditional one.
+    Candidates are drawn from the conditional mixture. One of them is chosen; its
+    probability grows with the ratio of its conditional and unconditional densities.
     """
     b = made[0].shape[0] // 2
     weights, means, log_variances = made
@@ -229,10 +235,11 @@ def choose(ops, made, i, draws, stretch, weight, watch=None):
 
 
 def draw_on_grid(ops, made, i, draws, stretch, weight, watch=None):
-    """Draw as `choose` does, but from the density that candidates only come near to.
+    """Draw like `choose`, but from the guided density itself, which candidates
+    approximate.
 
-    It takes one uniform, and half the evaluations. Below NARROW candidates are drawn,
-    which at temperature 0 are the means.
+    This needs one uniform, and half as many evaluations of densities. If `stretch` is
+    below NARROW, `choose` draws instead; at temperature 0 its candidates are the means.
     """
     if stretch < NARROW:
         return choose(ops, made, i, draws, stretch, weight, watch)
@@ -245,14 +252,14 @@ def draw_on_grid(ops, made, i, draws, stretch, weight, watch=None):
 
 
 def stretches(config, temperature):
-    """Return what the standard deviations of each group are multiplied by: (n) numbers.
+    """Return the factor of the standard deviations of each group: (n) numbers.
 
-    That is the group's temperature, or in version 1 one over it: there a temperature
-    above 1 narrows, and at 0 all would be infinite. In the later code 0 draws the mean
-    of a component. The linear schedule goes on beyond a temperature T, up to 1.5 T -
-    0.5: below 1/3 that is less than 0. The paper knows no schedule; the original
-    multiplies all the same, so the noise is mirrored and grows again as T falls. No
-    temperature means that. Raises InputError for both.
+    It is the temperature of the group, or in version 1 one over it: there a temperature
+    above 1 makes deviations smaller, and 0 would make them infinite. In the later code
+    0 draws the mean of a component. The linear schedule ends at 1.5 T - 0.5 for a
+    temperature T, which is negative if T is below 1/3; in the original noise is then
+    mirrored, and grows again as T falls. Raises InputError for a negative temperature,
+    and for 0 in version 1.
     """
     n, inverse = config.groups, BEHAVIOURS[config.behaviour] < 0
     temperatures = within_token(config.inner_schedule, temperature, n)
@@ -270,7 +277,7 @@ def stretches(config, temperature):
 
 
 def within_token(schedule, value, n):
-    """Return temperature or guidance at each of n groups: it may rise or fall.
+    """Return the temperature or guidance of each of n groups, by a schedule.
 
     >>> within_token("linear", 3.0, 2)
     [3.5, 4.0]
@@ -292,7 +299,7 @@ def _queries_keys_values(layer, d):
     )
 
 
-def _placed(ops, w, h, rows):
+def _with_positions(ops, w, h, rows):
     return ops.add(h, ops.embed(w["positions"], rows))
 
 

@@ -1,8 +1,8 @@
 """The convolutional halves of an image tokenizer: from an image to a grid, and back.
 
 The encoder halves the sides after every level but the last; the decoder mirrors it.
-Both have residual blocks at every level, and where the weights hold attention, it
-follows each of a level's blocks. VQ and KL differ in what stands between the halves.
+Both have residual blocks at every level. If the weights of a level hold attention, it
+follows each of the level's blocks. VQ and KL differ in what is between the halves.
 
 Source: CompVis/latent-diffusion ldm/modules/diffusionmodules/model.py. Images and
 activations are (b y x c), float32. `watch(name, array)` is called with the output of
@@ -21,11 +21,11 @@ EPS = 1e-6
 
 @dataclass(frozen=True)
 class Names:
-    """How an original calls the parts of its halves, for those who watch.
+    """The names that the original gives to the blocks, for watchers.
 
-    down, up: the names of the levels of the encoder and of the decoder, in the order
-    they run in; block: of a level's residual blocks, followed by a number; mid: of the
-    three blocks in the middle.
+    down, up: of the levels of encoder and decoder, in the order in which they run;
+    block: of the residual blocks of a level, followed by a number; mid: of the three
+    blocks in the middle.
     """
 
     down: tuple[str, ...]
@@ -35,9 +35,9 @@ class Names:
 
 
 def encode(ops, w, names, x, watch=None):
-    """Return the features of an image: (b Y X 3) to (b y x c).
+    """Return the features of images: (b Y X 3) to (b y x c).
 
-    Sides that cannot be halved lose a row or column on the way.
+    A level whose side is odd drops the last row or column.
     """
     x = _conv3x3(ops, x, w["conv_in"], watch, "encoder.conv_in")
     for name, level in zip(names.down, w["levels"], strict=True):
@@ -51,7 +51,7 @@ def encode(ops, w, names, x, watch=None):
 
 
 def decode(ops, w, names, x, watch=None):
-    """Return the image of features: (b y x c) to (b Y X 3)."""
+    """Return the images of features: (b y x c) to (b Y X 3)."""
     x = _conv3x3(ops, x, w["conv_in"], watch, "decoder.conv_in")
     x = _middle(ops, x, w["mid"], names, watch, "decoder.mid")
     for name, level in zip(names.up, w["levels"], strict=True):
@@ -64,7 +64,7 @@ def decode(ops, w, names, x, watch=None):
 
 
 def residual(ops, x, norm1, conv1, norm2, conv2, shortcut=None):
-    """Norm, swish, convolution, twice, beside an identity: (b y x c) to (b y x f)."""
+    """Twice norm, swish and convolution, added to x: (b y x c) to (b y x f)."""
     h = ops.conv3x3(ops.group_norm_swish(x, **norm1, r=GROUPS, eps=EPS), **conv1)
     h = ops.group_norm_swish(h, **norm2, r=GROUPS, eps=EPS)
     if shortcut is not None:
@@ -73,8 +73,9 @@ def residual(ops, x, norm1, conv1, norm2, conv2, shortcut=None):
 
 
 def attend(ops, x, norm, q, k, v, proj):
-    """One head over all positions, beside an identity: (b y x c) to the same."""
+    """Attention over all positions with one head, added to x: (b y x c)."""
     b, y, columns, c = x.shape
+    # n = y x positions, one head: (b y x c) <-> (b n 1 c)
     heads, grid = (b, y * columns, 1, c), (b, y, columns, c)
     a = ops.group_norm(x, **norm, r=GROUPS, eps=EPS)
     q, k, v = (ops.linear(a, **w).reshape(heads) for w in (q, k, v))

@@ -1,4 +1,4 @@
-"""What a step of a run asks: indices, made on the host before the run begins."""
+"""The question of a step: indices, made on the host before the run begins."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """The question of one step, and where its draws take their random numbers from.
+    """The question of one step, and the counters of its random numbers. All int64.
 
-    asked: what `ask` and `feed` of the model take: rows (w m) of its table, or of a
-    masked model a `mae.Query`; positions: of the raster, (m), or (b m) where every
-    image may ask for others; images: the numbers of the images (b), or (b m) of each
-    of the positions. All int64.
+    asked: for `ask` and `feed` of the model: rows (w m) of its position table, or a
+    `mae.Query`; positions: in raster order, (m), or (b m) if each image may ask for
+    others; images: the numbers of the images (b), or (b m) of each position.
     """
 
     asked: object

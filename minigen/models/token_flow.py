@@ -1,8 +1,9 @@
-"""A flow within a token: an invertible map of its features that keeps all volumes.
+"""A flow within a token: an invertible map of its features.
 
-Each block is a small causal transformer that says by how much every group of features
-is moved, from the groups before it; every second block reads them from the last to the
-first. So the way there takes one pass, and the way back one group after the other.
+It is volume-preserving: its log-determinant is 0. Each block is a small causal
+transformer: from the groups of features before a group it predicts what is subtracted
+from that group. Every second block reads the groups from the last to the first.
+`forward` is one pass; `reverse` takes one group after the other.
 
 Source: arXiv 2412.06329 (TarFlow); Qinyu-Allen-Zhao/Arinar module/nf.py::TokenNF.
 """
@@ -22,7 +23,7 @@ EPS = 1e-5
 
 
 def forward(ops, w, x):
-    """Return what the head models of features x (b n f): the same shape."""
+    """Map features x (b n f) to those that the head models: (b n f)."""
     b, n, f = x.shape
     for i, block in enumerate(w["blocks"]):
         # every second block reads from the last to the first
@@ -39,7 +40,8 @@ def forward(ops, w, x):
 def reverse(ops, w, x, watch=None):
     """Return the features that `forward` maps to x (b n f).
 
-    watch: told "sequence" of what goes in, and of what each block gave, the last first.
+    watch: called with "sequence" for the input and the output of each block, the last
+    block first.
     """
     x = _spread(ops, w["variance"], x)
     tell(watch, "sequence", x)
@@ -53,11 +55,11 @@ def _reverse_block(ops, w, x, turned):
     b, n, _ = x.shape
     shape = b, n, WIDTH // HEAD_SIZE, HEAD_SIZE
     cache = KVCache(ops.empty(shape), ops.empty(shape))
-    places = [ops.full((b, 1), t) for t in range(n)]
-    groups = [ops.gather(x, place) for place in places]
+    rows = [ops.full((b, 1), t) for t in range(n)]
+    groups = [ops.gather(x, row) for row in rows]  # n arrays (b 1 f)
     order = list(reversed(range(n))) if turned else list(range(n))
     for one, following in pairwise(order):
-        h, cache = _read(ops, w, groups[one], places[one], cache)
+        h, cache = _read(ops, w, groups[one], rows[one], cache)
         groups[following] = ops.add(groups[following], ops.linear(h, **w["out"]))
     x = ops.empty(x.shape)
     for t, group in enumerate(groups):
@@ -66,17 +68,17 @@ def _reverse_block(ops, w, x, turned):
 
 
 def _read(ops, w, x, rows, cache):
-    # (b m f) of groups (b m) to (b m d), and the cache that holds them too
+    # groups x (b m f) at rows (b m): returns (b m d), and the cache with these groups
     b, m, _ = x.shape
     h = ops.add(ops.linear(x, **w["features"]), ops.embed(w["positions"], rows))
     a = ops.layer_norm(h, **w["norm1"], eps=EPS)
-    shape = b, m, WIDTH // HEAD_SIZE, HEAD_SIZE
+    shape = b, m, WIDTH // HEAD_SIZE, HEAD_SIZE  # (b m h e)
     to_q, to_k, to_v = thirds(w["qkv"], WIDTH)
     q = ops.linear(a, **to_q).reshape(shape)
     k = ops.linear(a, **to_k).reshape(shape)
     v = ops.linear(a, **to_v).reshape(shape)
     cache = cache.append(ops, k, v)
-    o = cache.read(ops, q).reshape(b, m, WIDTH)
+    o = cache.read(ops, q).reshape(b, m, WIDTH)  # (b m h e) -> (b m d)
     h = ops.linear(o, **w["proj"], residual=h)
     a = ops.layer_norm(h, **w["norm2"], eps=EPS)
     h = ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=h)
@@ -84,7 +86,7 @@ def _read(ops, w, x, rows, cache):
 
 
 def _spread(ops, variance, x):
-    # x times deviations: they are one in all that was trained
+    # x times deviations, which are 1 in all trained models
     b, n, f = x.shape
     deviations = ops.sqrt(ops.repeat(variance.reshape(1, n * f), b))
     return ops.multiply(x, deviations.reshape(b, n, f))

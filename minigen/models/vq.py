@@ -18,9 +18,9 @@ from minigen.models.watching import tell
 
 
 def encode(ops, weights, config, x, watch=None):
-    """Return what the quantiser compares with the codes: (b y x c) with c = code_size.
+    """Return the vectors that are to be quantised: (b y x c), where c is code_size.
 
-    x: image in [-1, 1], (b Y X 3), any size the levels can halve.
+    x (b Y X 3): images in [-1, 1], of any size that the levels can halve.
     """
     x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
     x = ops.linear(x, **weights["quant_conv"])
@@ -30,14 +30,14 @@ def encode(ops, weights, config, x, watch=None):
 
 def quantise(ops, weights, config, h):
     """Return the number of the nearest code at every position: (b y x c) to (b y x)."""
-    z = h.reshape(-1, config.code_size)
+    z = h.reshape(-1, config.code_size)  # (n c)
     if config.unit_codes:
         z = ops.unit(z)
     return ops.lookup(z, codes(ops, weights, config)).reshape(h.shape[:3])
 
 
 def codes(ops, weights, config):
-    """Return the codebook (k c) as it is compared and looked up."""
+    """Return the codebook (k c), its codes of length 1 if the configuration says so."""
     rows = weights["codebook"]
     return ops.unit(rows) if config.unit_codes else rows
 
@@ -45,7 +45,7 @@ def codes(ops, weights, config):
 def decode(ops, weights, config, tokens, watch=None):
     """Return the image of a grid of codes: (b y x) to (b Y X 3), about [-1, 1]."""
     b, y, x = tokens.shape
-    z = ops.embed(codes(ops, weights, config), tokens.reshape(b, y * x))
+    z = ops.embed(codes(ops, weights, config), tokens.reshape(b, y * x))  # (b n c)
     z = z.reshape(b, y, x, config.code_size)
     return decode_latent(ops, weights, config, z, watch)
 
@@ -60,7 +60,7 @@ def decode_latent(ops, weights, config, z, watch=None):
 def check_tokens(config, tokens, canvas=False):
     """Return tokens of the host (b y x) as a new array of int64.
 
-    canvas: whether -1 may stand where none is known. Raises ShapeError, InputError.
+    canvas: whether -1 is allowed, for unknown tokens. Raises ShapeError, InputError.
     """
     tokens = checks.whole_array("tokens", tokens)
     if tokens.ndim != 3 or not tokens.size:
@@ -81,7 +81,7 @@ def to_images(ops, weights, config, tokens):
 def from_images(ops, weights, config, images):
     """Return the tokens (b y x) of images, uint8 (b Y X 3)."""
     h = ops.check_finite(encode(ops, weights, config, ops.from_pixels(images)))
-    # a code that is none is near to nothing, and would hide those behind it
+    # a code of NaN is nearest to nothing, and would hide the codes after it
     ops.check_finite(ops.unit(weights["codebook"]))
     return quantise(ops, weights, config, h)
 

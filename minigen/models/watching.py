@@ -1,21 +1,22 @@
-"""How a model tells what it computes on its way: tests and lessons look inside so.
+"""How tests and lessons see what a model computes inside: by a watcher.
 
-A watcher is a function of a name and an array, or None for nobody.
+A watcher is a function watch(name, array), or None.
 """
 
 from __future__ import annotations
 
 
 def tell(watch, name, array):
-    """Tell a watcher, if there is one, what was computed."""
+    """Call the watcher, if there is one."""
     if watch is not None:
         watch(name, array)
 
 
 def tell_linear(watch, name, ops, x, w):
-    """Tell of linear(x, w), which an op has computed together with something else.
+    """Call the watcher, if there is one, with linear(x, w), computed for it alone.
 
-    The originals' hooks see a projection before it is rotated, or added to the rest.
+    The hooks of the originals see a projection alone; here an op adds it to the
+    residual stream at once, or it is split first.
     """
     if watch is not None:
         watch(name, ops.linear(x, w))

@@ -58,7 +58,7 @@ def sequence(ops, weights, config, tokens, labels):
     b, n = tokens.shape
     given = aim.condition(ops, weights, config, labels[:, None])
     rows = np.broadcast_to(np.arange(n - 1), (b, n - 1))
-    rest = aim.place(ops, weights, tokens[:, :-1], np.ascontiguousarray(rows))
+    rest = aim.embed(ops, weights, tokens[:, :-1], np.ascontiguousarray(rows))
     return np.concatenate([given.first, rest], axis=1), given
 
 
