@@ -25,7 +25,7 @@ EPS = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """The question of one step: arrays of int64, on the device.
+    """The question of one step: arrays of int64, where the others live.
 
     known (w n): the rows that the encoder reads, in rising order, those of the buffer
     among them; rows (w m): those asked for; positions (w m): the same, counted from the
