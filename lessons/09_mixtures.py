@@ -18,6 +18,7 @@ import numpy as np
 import minigen
 from minigen import rng, sample
 from minigen.models import kl, masked, mixture_head
+from minigen.models.query import Draws
 from minigen.show import lesson as show
 
 pipe = minigen.load("arinar-mnist", backend="numpy")
@@ -179,7 +180,7 @@ show.save("09_guidance.png", show.board([tiles], captions))
 # %%
 show.source(mixture_head.choose, mixture_head.draw_on_grid)
 n, many, key = 2000, mixture_head.CANDIDATES, np.uint32(rng.split_seed(0))
-draws = masked.Draws(key, np.arange(n), place[0].repeat(n), 0)
+draws = Draws(key, np.arange(n), place[0].repeat(n), 0)
 
 
 def drawn(way, count=many):

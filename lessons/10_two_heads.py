@@ -20,6 +20,7 @@ import numpy as np
 import minigen
 from minigen import families, rng, sample
 from minigen.models import arinar, diffusion_head, mar, masked
+from minigen.models.query import Draws
 from minigen.show import lesson as show
 
 heads = {"arinar": arinar, "mar": mar}
@@ -97,7 +98,7 @@ show.save("10_two_heads.png", show.board(rows, captions, list(pipes)))
 show.source(diffusion_head.sample)
 n, clouds = 1500, {}
 key, place = np.uint32(rng.split_seed(0)), np.array([[20]])
-draws = masked.Draws(key, np.arange(n), place[0].repeat(n), 0)
+draws = Draws(key, np.arange(n), place[0].repeat(n), 0)
 given = [1], np.zeros((1, 64, 4), np.float32), np.empty((1, 0), int), place
 for name, pipe in pipes.items():
     heard.clear()
@@ -143,7 +144,7 @@ COSTS["linear"] = lambda x, w, **bias: x.size * len(w)
 
 def tokens(name, m, ops):
     """Draw m tokens, of which the outer model says nothing but zeros."""
-    c, where = pipes[name].config, masked.Draws(key, np.arange(m), np.zeros(m, int), 0)
+    c, where = pipes[name].config, Draws(key, np.arange(m), np.zeros(m, int), 0)
     z, table = np.zeros((1, m, c.width), np.float32), heads[name].table(c)
     heads[name].draw(ops, pipes[name].generator.weights, c, z, where, 1.0, 1.0, table)
 

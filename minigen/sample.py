@@ -20,7 +20,7 @@ from minigen.equality import digest, same
 from minigen.families import family_of, module_of
 from minigen.models import codes, masked
 from minigen.models.codes import UNKNOWN
-from minigen.models.masked import Draws
+from minigen.models.query import Draws
 from minigen.models.watching import tell
 from minigen.options import Options, check_model
 

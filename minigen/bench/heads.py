@@ -23,8 +23,8 @@ from minigen.checks import MOST_STEPS, choice, number, whole
 from minigen.errors import InputError
 from minigen.families import PRESETS, arinar, family_of, mar, module_of
 from minigen.families.work import Cost
-from minigen.models.masked import Draws
 from minigen.models.mixture_head import CANDIDATES
+from minigen.models.query import Draws
 
 TOKENS = 4
 """Tokens of a call: what a step draws on average, of 64 that draw 256."""

@@ -158,7 +158,7 @@ def sample(ops, w, config, z, draws, table, guidance=1.0, temperature=1.0, watch
     """Draw the features of b tokens: (b 1 c).
 
     z (b 1 d): conditioning vectors from the outer model; if guidance is not 1, (2b 1
-    d): b rows with a condition, then the same without. draws: a `masked.Draws`; table:
+    d): b rows with a condition, then the same without. draws: a `query.Draws`; table:
     from `table`, where arrays live; temperature: a factor of the noise that the steps
     add, not of the noise they begin with. watch: called as watch("step", (i, x, mean,
     log_variance)) at every step.

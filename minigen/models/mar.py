@@ -29,7 +29,7 @@ def draw(
 ):
     """Draw tokens (b m f), conditioned on the output z (w m d) of the outer model.
 
-    w is 2b with guidance, and b if guidance is 1. draws: a `masked.Draws` of b m rows,
+    w is 2b with guidance, and b if guidance is 1. draws: a `query.Draws` of b m rows,
     those of an image together; table: from `diffusion_head.table`, where arrays live;
     way: not used, it is ARINAR's.
     """

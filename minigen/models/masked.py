@@ -23,19 +23,6 @@ from minigen.plans import check_trained
 
 
 @dataclass(frozen=True, eq=False)
-class Draws:
-    """The counters of the random numbers of b rows, each a position of an image.
-
-    key (2) uint32: the words of the seed; images, positions (b) int64; step: its index.
-    """
-
-    key: object
-    images: object
-    positions: object
-    step: int
-
-
-@dataclass(frozen=True, eq=False)
 class Memory:
     """The state of a run: rows (w n d), the input of the encoder at every position.
 

@@ -172,7 +172,7 @@ def sample(
     """Draw all features of b rows: (b n f).
 
     z (b 1 d): conditioning vectors; if guidance is not 1, (2b 1 d): b rows with a
-    condition, then the same without. draws: a `masked.Draws`. watch: called with
+    condition, then the same without. draws: a `query.Draws`. watch: called with
     "mixtures" and "group" for every group, and with "candidates" if it is guided.
     guided: how a guided group is drawn, by default `choose`, as in the original;
     `draw_on_grid` is exact.

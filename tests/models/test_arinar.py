@@ -11,6 +11,7 @@ from minigen.checkpoints.values import DTYPES
 from minigen.errors import ConfigError, InputError
 from minigen.families import PRESETS, ArinarConfig
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
+from minigen.models.query import Draws
 from minigen.sample import Options
 from tests import masked_runs
 from tests.models.stand_in import stand_in
@@ -68,7 +69,7 @@ def normals(seed, *shape):
 
 def draws_of(b, seed=0, step=0):
     key = np.array(rng.split_seed(seed), np.uint32)
-    return masked.Draws(key, np.arange(b), 7 * np.arange(b) % 9, step)
+    return Draws(key, np.arange(b), 7 * np.arange(b) % 9, step)
 
 
 def run(ops, model, labels, options, steps=4, seed=0, images=None, orders=None):
@@ -327,7 +328,7 @@ def test_draws_have_the_density_of_their_mixture(backend, i):
     one = parameters(11, 1, 4, 1)
     made = [np.repeat(part, rows, axis=0) for part in one]
     key = np.array(rng.split_seed(5), np.uint32)
-    draws = masked.Draws(key, np.arange(rows) // 64, np.arange(rows) % 64, 2)
+    draws = Draws(key, np.arange(rows) // 64, np.arange(rows) % 64, 2)
     x = mixture_head.draw(ops, made, i, draws, heat)
     weights, means, log_variances = (part.astype(float).ravel() for part in one)
     spread = np.exp(0.5 * log_variances)
@@ -343,7 +344,7 @@ def test_the_grid_draws_what_candidates_come_near_to():
     halves = zip(*(parameters(seed, 1, 3, 1) for seed in (21, 22)), strict=True)
     mixtures = [np.repeat(np.concatenate(half), rows, axis=0) for half in halves]
     key = np.array(rng.split_seed(5), np.uint32)
-    draws = masked.Draws(key, np.arange(rows), np.zeros(rows, np.int64), 0)
+    draws = Draws(key, np.arange(rows), np.zeros(rows, np.int64), 0)
     call = ops, mixtures, 0, draws, 1.0, 2.5
     one, other = (
         np.sort(np.asarray(how(*call)).ravel())

@@ -10,7 +10,7 @@ from minigen.checkpoints import names
 from minigen.errors import ConfigError
 from minigen.families import PRESETS, MarConfig, from_dict, to_dict
 from minigen.models import diffusion_head
-from minigen.models.masked import Draws
+from minigen.models.query import Draws
 from minigen.sample import Options
 from tests import masked_runs
 from tests.models.stand_in import stand_in_state

@@ -10,6 +10,7 @@ from minigen import plans
 from minigen.checkpoints import names
 from minigen.families import KlConfig
 from minigen.models import kl, masked, mixture_head
+from minigen.models.query import Draws
 from minigen.sample import Options
 from tests.parity import arinar as outer
 from tests.parity.arinar_head import force
@@ -96,7 +97,7 @@ def replay_draw(case: Case, ops, config, weights, rows, name, step, chosen) -> N
     table, watch = wrap(ops, config, tape)
     b = len(rows) // (1 if guidance == 1 else 2)
     numbers = np.arange(b)
-    draws = masked.Draws(np.zeros(2, np.uint32), numbers, numbers, 0)
+    draws = Draws(np.zeros(2, np.uint32), numbers, numbers, 0)
     call = table, weights["head"], config, rows, draws, guidance, heat, watch
     x = np.asarray(mixture_head.sample(*call))
     compare(case, name, x.reshape(b, -1))

@@ -9,7 +9,8 @@ import numpy as np
 from minigen.checkpoints import names
 from minigen.families import ArinarConfig
 from minigen.families.arinar import head_rows
-from minigen.models import masked, mixture_head, token_flow
+from minigen.models import mixture_head, token_flow
+from minigen.models.query import Draws
 from tests.parity.arinar import draw_state
 from tests.parity.case import Case, compare, note, take
 
@@ -91,7 +92,7 @@ def force(ops, w, config, x, z):
 
     table = SimpleNamespace(**{**vars(ops), "draw_value": draw_value})
     count = np.arange(len(z))
-    draws = masked.Draws(np.zeros(2, np.uint32), count, count, 0)
+    draws = Draws(np.zeros(2, np.uint32), count, count, 0)
     out = mixture_head.sample(table, w, config, z, draws, watch=watch)
     return out, [np.concatenate(parts, axis=1) for parts in zip(*steps, strict=True)]
 

@@ -20,7 +20,7 @@ from minigen.checkpoints import read_checkpoint
 from minigen.families import MarConfig
 from minigen.families.mar import diffusion_rows
 from minigen.models import diffusion_head, masked
-from minigen.models.masked import Draws
+from minigen.models.query import Draws
 from minigen.sample import Options
 from tests import masked_runs
 from tests.parity.case import EPS, Case, compare, equal, note, take

@@ -12,7 +12,8 @@ from minigen.checkpoints import names
 from minigen.families import PRESETS, MarConfig
 from minigen.families.mar import diffusion_rows
 from minigen.models import diffusion_head
-from minigen.models.masked import Draws, conditions
+from minigen.models.masked import conditions
+from minigen.models.query import Draws
 from minigen.training import mae, mar
 from minigen.training.layers import Dropouts
 from minigen.training.mar import Denoiser, DiffLoss, Mar, training_loss
