@@ -175,5 +175,5 @@ assert np.ptp(totals) < 0.3 * np.mean(totals), "no order is much harder than ano
 #    corners?
 # 2. Draw in two steps of 32 tokens: `schedule=[32, 32]`, with `order="raster"` and with
 #    `order="halton"`. Which order survives, and why?
-# 3. `minigen evaluate arpg-mnist --order raster` lets a judge look at many images. Rank
-#    the orders by what it says, at 8 steps and at 64. Does it agree with your eye?
+# 3. `minigen evaluate arpg-mnist --order raster` classifies many images. Rank the
+#    orders by its agreement, at 8 steps and at 64. Does it agree with your eye?

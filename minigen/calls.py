@@ -192,7 +192,7 @@ def _expect_number(signature, argument, value):
         right = right and all(isinstance(n, numbers.Integral) and n >= 0 for n in value)
     elif argument.kind == "integer":
         expected, right = (
-            "a whole number",
+            "an integer",
             right and isinstance(value, numbers.Integral),
         )
     if not right:

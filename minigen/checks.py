@@ -1,9 +1,9 @@
-"""What a value that a user gives may be: each kind of check once.
+"""Checks of the values that a user gives, each kind once.
 
 Python calls, the command line and the recipes in pictures all go through these. A check
 is a function of the name and the value of an option. It returns the value in the type
 that is used from there on, or raises an InputError that names the value, what was
-expected, and what to do about it. It runs before anything is loaded or expanded.
+expected, and the remedy. It runs before anything is loaded or expanded.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ LARGEST = (2 - 2**-23) * 2.0**127
 """The largest float32."""
 
 
-def whole(name: str, value, least: int = 0, most: int | None = None, hint="") -> int:
-    """Return a whole number of `least` .. `most` as an int; NumPy's integers are some.
+def integer(name: str, value, least: int = 0, most: int | None = None, hint="") -> int:
+    """Return an integer of `least` .. `most` as an int; NumPy's integers are allowed.
 
-    >>> whole("steps", 16, least=1)
+    >>> integer("steps", 16, least=1)
     16
     """
-    if not _is_whole(value) or value < least or (most is not None and value > most):
+    if not _is_integer(value) or value < least or (most is not None and value > most):
         span = f"of at least {least}" if most is None else f"of {least} .. {most}"
-        raise InputError(f"{name} {shown(value)} is not a whole number {span}{hint}")
+        raise InputError(f"{name} {shown(value)} is not an integer {span}{hint}")
     return int(value)
 
 
@@ -105,12 +105,14 @@ def path(name: str, value, error=InputError) -> str:
 
 
 def optional(check: Callable, name: str, value):
-    """Return None where nothing is given, else what the check returns."""
+    """Return None if the value is None, else the result of the check."""
     return None if value is None else check(name, value)
 
 
-def wholes(name: str, value, least=0, most=None, longest=LAST_IMAGE, hint="") -> tuple:
-    """Return a tuple of whole numbers, given as a sequence or an array of one axis.
+def integers(
+    name: str, value, least=0, most=None, longest=LAST_IMAGE, hint=""
+) -> tuple:
+    """Return a tuple of integers, given as a sequence or an array of one axis.
 
     longest: how many there may be.
     """
@@ -121,14 +123,14 @@ def wholes(name: str, value, least=0, most=None, longest=LAST_IMAGE, hint="") ->
         value = value.tolist() if value.ndim == 1 and value.size <= longest else value
     if not isinstance(value, Sequence) or isinstance(value, str | bytes | bytearray):
         raise InputError(
-            f"{name} {shown(value)} is not a list of whole numbers{hint}; give a list, "
+            f"{name} {shown(value)} is not a list of integers{hint}; give a list, "
             "a tuple or an array of one axis"
         )
     if len(value) > longest:
         raise InputError(
             f"{name} has {len(value)} numbers; there may be {longest} at most{hint}"
         )
-    return tuple(whole(name, x, least, most, hint) for x in value)
+    return tuple(integer(name, x, least, most, hint) for x in value)
 
 
 def labels(given, classes: int) -> tuple[int, ...]:
@@ -146,7 +148,7 @@ def labels(given, classes: int) -> tuple[int, ...]:
         given = (given[0], given[-1]) if outside(given, classes) else given
     hint = f"; this model's classes are 0 .. {classes - 1}"
     given = [given] if isinstance(given, numbers.Number | str) else given
-    found = wholes("class", given, hint=hint)
+    found = integers("class", given, hint=hint)
     if not found:
         raise InputError("no labels were given; give at least one class")
     for label in found:
@@ -159,13 +161,13 @@ def labels(given, classes: int) -> tuple[int, ...]:
 
 
 def outside(given: range, classes: int) -> bool:
-    """Say whether a range, by its ends, holds what is not one of 0 .. classes - 1."""
+    """Return whether a range contains a number outside 0 .. classes - 1."""
     return any(not 0 <= end < classes for end in (*given[:1], *given[-1:]))
 
 
 def images(first, count: int) -> int:
     """Return the number of the first of `count` images, all of 0 .. LAST_IMAGE."""
-    first = whole("first", first, 0, LAST_IMAGE)
+    first = integer("first", first, 0, LAST_IMAGE)
     if first + count - 1 > LAST_IMAGE:
         raise InputError(
             f"first {first} and {count} images reach image {first + count - 1}; the "
@@ -175,7 +177,7 @@ def images(first, count: int) -> int:
 
 
 def picture(pixels: int, remedy: str) -> None:
-    """Raise InputError where a picture, or several kept together, is too large."""
+    """Raise InputError if a picture, or several kept together, have too many pixels."""
     if pixels > MOST_PIXELS:
         raise InputError(
             f"{shown(pixels)} pixels are more than the {MOST_PIXELS} that one picture, "
@@ -183,12 +185,12 @@ def picture(pixels: int, remedy: str) -> None:
         )
 
 
-def whole_array(name: str, value):
-    """Return an array of whole numbers as a new one of int64, or raise ShapeError."""
+def integer_array(name: str, value):
+    """Return an array of integers as a new one of int64, or raise ShapeError."""
     array = _array(name, value)
     if array.dtype.kind not in "iu" and array.size:
         raise ShapeError(
-            f"{name} of dtype {array.dtype}; expected whole numbers, such as int64"
+            f"{name} of dtype {array.dtype}; expected integers, such as int64"
         )
     if array.size and not -(2**63) <= int(array.max()) < 2**63:
         raise InputError(f"{name} reach {array.max()}; expected int64")
@@ -227,9 +229,9 @@ def shown(value, most: int = 60) -> str:
     return said if len(said) <= most else f"{said[: most - 4]} ..."
 
 
-def _is_whole(value):
-    whole = type(value) is int or isinstance(value, numbers.Integral)
-    return whole and not isinstance(value, bool)
+def _is_integer(value):
+    integer = type(value) is int or isinstance(value, numbers.Integral)
+    return integer and not isinstance(value, bool)
 
 
 def _array(name, value):

@@ -1,9 +1,9 @@
-"""How good a model of ours is, measured by a judge that ships with it.
+"""Measure a small model with the digit classifier that ships: `judge-mnist`.
 
-The judge is a digit classifier. A generator is measured by how often the judge sees the
-class that was asked for, and by the Frechet distance between the judge's 64 features of
-its images and those of MNIST's test set; a tokenizer by what the judge sees in digits
-that went through it.
+The agreement of a generator is the share of its images that the classifier sees as the
+class that was asked for; its distance is the Frechet distance between the 64 features
+of its images and those of MNIST's test set. A tokenizer is measured by the classes of
+digits before and after it.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ if TYPE_CHECKING:
     )
 
 BATCH = 64
-"""Images judged together."""
+"""Images classified together."""
 
 STATISTICS = WEIGHTS / "judge-mnist.npz"
-"""Mean and covariance of the judge's features of MNIST's test set."""
+"""Mean and covariance of the classifier's features of MNIST's test set."""
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -90,32 +90,32 @@ class Judge:
 
 
 def load_judge(model: str = "judge-mnist", backend: str = "auto") -> Judge:
-    """Return the judge of that name or file."""
+    """Return the classifier of that name or file, on a backend."""
     _, ops = backends.pick(backend)
     loaded = load_model(find(model))
     return Judge(replace(loaded, weights=backends.move(ops, loaded.weights)), ops)
 
 
 def look(
-    judge_: Judge,
+    classifier: Judge,
     images: NDArray[np.uint8],
     watch: Callable[[int], object] = lambda n: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the features (b f) of images, uint8 (b y x 3), and their classes (b).
 
-    watch(n) hears how many images each batch had. Raises ShapeError for images that
-    are none, or of another size than the judge's.
+    watch(n) is called with the number of images of each batch. Raises ShapeError for
+    arrays that are no images, or not of the classifier's size.
     """
-    images = check_images(images, side=judge_.model.config.side)
+    images = check_images(images, side=classifier.model.config.side)
     features, classes = [], []
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
-        x = judge_.ops.from_pixels(judge_.ops.put(part))
+        x = classifier.ops.from_pixels(classifier.ops.put(part))
         seen, logits = judge.forward(
-            judge_.ops, judge_.model.weights, judge_.model.config, x
+            classifier.ops, classifier.model.weights, classifier.model.config, x
         )
-        features.append(judge_.ops.get(seen))
-        classes.append(judge_.ops.get(logits).argmax(-1))
+        features.append(classifier.ops.get(seen))
+        classes.append(classifier.ops.get(logits).argmax(-1))
         watch(len(part))
     return np.concatenate(features), np.concatenate(classes)
 
@@ -148,7 +148,7 @@ def frechet(a: Statistics, b: Statistics) -> float:
 
 
 def read_statistics(path: Path = STATISTICS) -> Statistics:
-    """Return the test set's statistics that ship beside the judge."""
+    """Return the test set's statistics that ship beside the classifier."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return Statistics(
@@ -171,26 +171,26 @@ def write_statistics(found: Statistics, path: Path = STATISTICS) -> Path:
 
 def evaluate_generator(
     pipe: Pipeline,
-    judge_: Judge,
+    classifier: Judge,
     count: int,
     first: int = 0,
     batch: int = BATCH,
     watch: Callable[[int], object] = lambda n: None,
     **options: Unpack[Draw],
 ) -> dict[str, Any]:
-    """Draw `count` images, every class in turn, and let the judge look at them.
+    """Draw `count` images, every class in turn, and classify them.
 
     Returns agreement (share seen as the class asked for), distance (Frechet, to the
-    test set), images, seconds (to draw, not to judge) and images_per_second.
+    test set), images, seconds (to draw, not to classify) and images_per_second.
     options: keywords of `Pipeline.sample`, from seed to guided_draw.
     """
-    count, batch = checks.whole("count", count, least=2), check("batch", batch)
+    count, batch = checks.integer("count", count, least=2), check("batch", batch)
     first, side = checks.images(first, count), pipe.config.side
     pixels = count * (side * pipe.tokenizer_config.factor) ** 2
     checks.picture(pixels, "evaluate fewer images: all are kept until the end")
     labels = [(first + i) % pipe.config.classes for i in range(count)]
-    # kernels are compiled before the clock starts, and images fit the judge
-    look(judge_, pipe.sample(labels[:1], **options))
+    # kernels are compiled before the clock starts, and images fit the classifier
+    look(classifier, pipe.sample(labels[:1], **options))
     images = []
     start = time.perf_counter()
     for at in range(0, count, batch):
@@ -198,7 +198,7 @@ def evaluate_generator(
         images.append(pipe.sample(part, first=first + at, batch=batch, **options))
         watch(len(part))
     seconds = time.perf_counter() - start
-    features, classes = look(judge_, np.concatenate(images))
+    features, classes = look(classifier, np.concatenate(images))
     return {
         "agreement": share(classes, labels),
         "distance": frechet(statistics(features), read_statistics()),
@@ -211,12 +211,12 @@ def evaluate_generator(
 def evaluate_tokenizer(
     model: Model,
     ops: SimpleNamespace,
-    judge_: Judge,
+    classifier: Judge,
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
     watch: Callable[[int], object] = lambda n: None,
 ) -> dict[str, Any]:
-    """Encode and decode digits; compare what the judge sees before and after.
+    """Encode and decode digits; compare their classes before and after.
 
     Returns accuracy_originals and accuracy_reconstructions (share seen as the true
     class), distance (Frechet, originals to reconstructions), images, and for a VQ
@@ -237,8 +237,8 @@ def evaluate_tokenizer(
         if codes:
             used.update(np.unique(ops.get(tokens)).tolist())
         watch(len(part))
-    before, seen = look(judge_, images)
-    after, seen_again = look(judge_, np.concatenate(rebuilt))
+    before, seen = look(classifier, images)
+    after, seen_again = look(classifier, np.concatenate(rebuilt))
     found = {
         "accuracy_originals": share(seen, labels),
         "accuracy_reconstructions": share(seen_again, labels),
@@ -249,7 +249,7 @@ def evaluate_tokenizer(
 
 
 def share(seen: ArrayLike, asked: ArrayLike) -> float:
-    """Return the share of images seen as what they should be."""
+    """Return the share of images whose class is the one asked for."""
     return float(np.mean(np.asarray(seen) == np.asarray(asked)))
 
 

@@ -209,7 +209,7 @@ def check_images(images, factor=1, side=None) -> np.ndarray:
     if images.dtype != np.uint8:
         raise ShapeError(
             f"{given}; expected uint8, 0 .. 255: of numbers from 0 to 1 make "
-            "(255 * images).round().astype('uint8'), of whole numbers from 0 to 255 "
+            "(255 * images).round().astype('uint8'), of integers from 0 to 255 "
             "images.astype('uint8')"
         )
     if images.ndim != 4 or images.shape[-1] != 3:
@@ -256,7 +256,7 @@ def center_crop(image, size) -> np.ndarray:
     if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
         raise InputError(
             f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be cropped "
-            f"to {size!r}; give a whole number of pixels, 1 or more"
+            f"to {size!r}; give an integer number of pixels, 1 or more"
         )
     if size * size * long > MOST_PIXELS * short:
         raise InputError(

@@ -13,10 +13,10 @@ from minigen.checks import (
     LAST_IMAGE,
     MOST_STEPS,
     choice,
+    integer,
     number,
     optional,
     shown,
-    whole,
 )
 from minigen.errors import BackendError, InputError
 from minigen.models import aim, arinar
@@ -27,29 +27,26 @@ GUIDED_DRAWS = tuple(arinar.GUIDED)
 STRONGEST = 1e30
 """The largest guidance: times a difference of logits it must be a float32 still."""
 
+STEPS = partial(integer, least=1, most=MOST_STEPS)
+
 CHECKS = {
-    "seed": partial(whole, most=2**64 - 1),
-    "first": partial(whole, most=LAST_IMAGE),
-    "batch": partial(whole, least=1),
-    "steps": partial(
-        optional,
-        partial(whole, least=1, most=MOST_STEPS, hint=" (leave it out for the usual)"),
-    ),
+    "seed": partial(integer, most=2**64 - 1),
+    "first": partial(integer, most=LAST_IMAGE),
+    "batch": partial(integer, least=1),
+    "steps": partial(optional, partial(STEPS, hint=" (leave it out for the usual)")),
     "order": partial(optional, plans.check_order),
     "schedule": partial(optional, plans.check_schedule),
     "guidance": partial(number, least=-STRONGEST, most=STRONGEST, hint=" (1 is none)"),
     "guidance_schedule": partial(choice, known=plans.GUIDANCE_SCHEDULES),
-    "guided_steps": partial(
-        optional, partial(whole, least=1, most=MOST_STEPS, hint=" (None is all steps)")
-    ),
+    "guided_steps": partial(optional, partial(STEPS, hint=" (None is all steps)")),
     "temperature": partial(number, least=0, hint=" (0 takes the likeliest)"),
-    "top_k": partial(whole, most=2**31 - 1, hint=" (0 keeps all)"),
+    "top_k": partial(integer, most=2**31 - 1, hint=" (0 keeps all)"),
     "top_p": partial(number, least=0, most=1, hint=" (1 keeps all)"),
     "positions": partial(choice, known=aim.POSITIONS),
     "guided_draw": partial(choice, known=GUIDED_DRAWS),
     "backend": partial(choice, known=("auto", *backends.BACKENDS), error=BackendError),
 }
-"""What each option may be: functions of its name and its value, of `minigen.checks`."""
+"""The check of each option: a function of its name and value (`minigen.checks`)."""
 
 
 def check(name: str, value):

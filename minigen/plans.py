@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen import rng
-from minigen.checks import MOST_STEPS, choice, shown, whole, wholes
+from minigen.checks import MOST_STEPS, choice, integer, integers, shown
 from minigen.errors import InputError
 from minigen.orders import ORDERS
 
@@ -90,7 +90,7 @@ def plan(
     rows, columns = check_grid(grid)
     rng.split_seed(seed)
     known = _positions(known, rows * columns, "known")
-    taken, steps = set(known), whole("steps", steps, 1, MOST_STEPS)
+    taken, steps = set(known), integer("steps", steps, 1, MOST_STEPS)
     unknown = [p for p in _order(order, rows, columns, seed) if p not in taken]
     if len(unknown) + len(known) != rows * columns:
         raise InputError(
@@ -114,19 +114,19 @@ def check_order(name: str, order):
     """Return an order, a name or a tuple of positions, or raise InputError."""
     if isinstance(order, str):
         return choice(name, order, ORDERS, ", or give the positions themselves")
-    return wholes(f"{name}: position", order, longest=MOST_STEPS)
+    return integers(f"{name}: position", order, longest=MOST_STEPS)
 
 
 def check_schedule(name: str, schedule):
     """Return a schedule, a name or a tuple of counts, or raise InputError."""
     if isinstance(schedule, str):
         return choice(name, schedule, SCHEDULES, ", or give the counts themselves")
-    return wholes(f"{name}: count", schedule, least=1, longest=MOST_STEPS)
+    return integers(f"{name}: count", schedule, least=1, longest=MOST_STEPS)
 
 
 def check_grid(grid) -> tuple[int, int]:
     """Return rows and columns of a grid, or raise InputError."""
-    grid = wholes("grid", grid, most=MOST_STEPS)
+    grid = integers("grid", grid, most=MOST_STEPS)
     if len(grid) != 2:
         raise InputError(f"grid {shown(grid)} has not two sizes; give (rows, columns)")
     rows, columns = grid
@@ -180,7 +180,7 @@ def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]
     """Return how many of `n` tokens each step decodes.
 
     The arithmetic of arccos and cosine is the original's to the last bit, in float64:
-    after step s a share of the tokens is left, truncated to a whole number, and at
+    after step s a share of the tokens is left, truncated to an integer, and at
     least one is left for the last step. Source: hp-l33/ARPG models/arpg.py::generate.
 
     >>> counts("arccos", 256, 8)
@@ -193,7 +193,7 @@ def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]
         return _explicit_counts(schedule, n)
     if check_schedule("schedule", schedule) == "one":
         return (1,) * n
-    steps = whole("steps", steps, 1, MOST_STEPS)
+    steps = integer("steps", steps, 1, MOST_STEPS)
     sizes = []
     decoded = 0
     for s in range(steps - 1):
@@ -241,7 +241,7 @@ def _explicit_counts(sizes, n):
 
 
 def _positions(positions, n, name):
-    positions = wholes(f"{name}: position", positions, most=n - 1, longest=n)
+    positions = integers(f"{name}: position", positions, most=n - 1, longest=n)
     seen = set()
     for p in positions:
         if p in seen:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigen.checks import LAST_IMAGE, whole
+from minigen.checks import LAST_IMAGE, integer
 from minigen.ops.uniforms import reference
 from minigen.ops.uniforms.reference import philox
 
@@ -46,5 +46,5 @@ def permutation(seed: int, n: int) -> NDArray[np.int64]:
 
 def split_seed(seed: int) -> tuple[int, int]:
     """Return the two 32-bit key words of a seed, or raise InputError."""
-    seed = whole("seed", seed, most=2**64 - 1)
+    seed = integer("seed", seed, most=2**64 - 1)
     return seed & 0xFFFFFFFF, seed >> 32

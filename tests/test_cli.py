@@ -426,8 +426,8 @@ def test_evaluate_reads_a_sweep(minigen):
 def test_evaluate_draws_every_class_in_turn(minigen, models, monkeypatch, tmp_path):
     asked = []
 
-    def look(judge, images, watch=None):
-        # a judge that sees threes only
+    def look(classifier, images, watch=None):
+        # a classifier that sees threes only
         rng = np.random.default_rng(len(images))
         return rng.standard_normal((len(images), 4)), np.full(len(images), 3)
 

@@ -1,4 +1,4 @@
-"""Images for tokenizers and the judge: what cannot be encoded whole is refused."""
+"""Images for tokenizers and the classifier: what cannot be encoded whole is refused."""
 
 import importlib.util
 
@@ -83,10 +83,10 @@ def test_strides_change_no_token(model):
 @pytest.mark.parametrize("images", [GOOD[:0], GOOD[:, :16], GOOD / 255, GOOD[0]],
                          ids=["none", "half", "floats", "single"])  # fmt: skip
 def test_the_judge_looks_at_images_of_its_size_only(images):
-    judge = evaluate.load_judge(backend="numpy")
+    classifier = evaluate.load_judge(backend="numpy")
     with pytest.raises(ShapeError):
-        evaluate.look(judge, images)
-    assert evaluate.look(judge, GOOD)[0].shape == (1, 64)
+        evaluate.look(classifier, images)
+    assert evaluate.look(classifier, GOOD)[0].shape == (1, 64)
 
 
 def test_images_of_another_size_are_refused_before_all_are_drawn():
@@ -100,9 +100,9 @@ def test_images_of_another_size_are_refused_before_all_are_drawn():
             drawn.append(len(labels))
             return np.zeros((len(labels), 64, 64, 3), np.uint8)
 
-    judge = evaluate.load_judge(backend="numpy")
+    classifier = evaluate.load_judge(backend="numpy")
     with pytest.raises(ShapeError, match=r"64 x 64 pixels; expected 32 x 32"):
-        evaluate.evaluate_generator(Larger(), judge, 1000)
+        evaluate.evaluate_generator(Larger(), classifier, 1000)
     assert drawn == [1]
 
 

@@ -115,32 +115,32 @@ def test_a_file_that_is_no_idx_file_says_so(folder, content, message):
 
 
 def test_the_judge_sees_an_image_alike_alone_or_among_others():
-    judge = evaluate.Judge(
+    classifier = evaluate.Judge(
         weights.model(PRESETS["judge-mnist"]), backends.table("numpy")
     )
     rng = np.random.default_rng(6)
     images = rng.integers(0, 255, (evaluate.BATCH + 1, 32, 32, 3)).astype(np.uint8)
     heard = []
-    features, classes = evaluate.look(judge, images, heard.append)
+    features, classes = evaluate.look(classifier, images, heard.append)
     assert features.shape == (evaluate.BATCH + 1, 64) and heard == [evaluate.BATCH, 1]
-    alone, class_alone = evaluate.look(judge, images[-1:])
+    alone, class_alone = evaluate.look(classifier, images[-1:])
     assert class_alone == classes[-1]
     assert np.allclose(alone[0], features[-1], rtol=1e-4, atol=1e-5)
 
 
 def test_a_tokenizer_is_judged_on_what_comes_back():
     ops = backends.table("numpy")
-    judge = evaluate.Judge(weights.model(PRESETS["judge-mnist"]), ops)
+    classifier = evaluate.Judge(weights.model(PRESETS["judge-mnist"]), ops)
     rng = np.random.default_rng(7)
     images = rng.integers(0, 255, (6, 32, 32, 3)).astype(np.uint8)
-    _, seen = evaluate.look(judge, images)
+    _, seen = evaluate.look(classifier, images)
     model = weights.model(PRESETS["vq-mnist"])
-    found = evaluate.evaluate_tokenizer(model, ops, judge, images, seen)
+    found = evaluate.evaluate_tokenizer(model, ops, classifier, images, seen)
     assert found["accuracy_originals"] == 1.0
     assert 0 <= found["accuracy_reconstructions"] <= 1
     assert 1 <= found["codes_used"] <= found["codes"] == model.config.codes
     assert found["distance"] > 0 and found["images"] == 6
     model = weights.model(PRESETS["kl-mnist"])
-    found = evaluate.evaluate_tokenizer(model, ops, judge, images, seen)
+    found = evaluate.evaluate_tokenizer(model, ops, classifier, images, seen)
     assert 0 <= found["accuracy_reconstructions"] <= 1 and found["distance"] > 0
     assert not {"codes", "codes_used"} & set(found)

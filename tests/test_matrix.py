@@ -18,7 +18,7 @@ from minigen.show import files
 MODELS = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 OTHERS = sorted(set(MODELS) - set(TOKENIZERS))
-"""Tokenizers and the judge."""
+"""Tokenizers and the classifier."""
 
 QUICK = ("--backend", "numpy", "--guidance", "1")
 DRAW = (*QUICK, "-c", "3")

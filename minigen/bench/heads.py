@@ -19,7 +19,7 @@ import numpy as np
 
 from minigen import backends, rng
 from minigen.bench import weights
-from minigen.checks import MOST_STEPS, choice, number, whole
+from minigen.checks import MOST_STEPS, choice, integer, number
 from minigen.errors import InputError
 from minigen.families import PRESETS, arinar, family_of, mar, module_of
 from minigen.families.work import Cost
@@ -98,7 +98,7 @@ def measure(
     """
     check(names)
     size = weights.pick(dtype).itemsize
-    tokens = whole("tokens", tokens, least=1, most=MOST_STEPS)
+    tokens = integer("tokens", tokens, least=1, most=MOST_STEPS)
     if number("guidance", guidance) == 1:
         raise InputError(
             f"guidance {guidance} leaves nothing to choose among; give another, such "

@@ -11,7 +11,7 @@ says how often each cell of an array is read and written, line 4 how many bytes 
 shared memory a block has (`none` for none). A fifth line, if there is one, gives the
 reason why a thread keeps registers in memory.
 
-A number may be an expression of whole numbers and names: those of line 1, those of the
+A number may be an expression of integers and names: those of line 1, those of the
 kernel's scalar arguments, and constants of its module in capitals; with + - * // % ( )
 min and max. Where not all cells are alike, `0..n` gives the least and the most.
 
@@ -175,7 +175,7 @@ def bounds(expression, names) -> tuple[int, int]:
 
 
 def evaluate(expression, names) -> int:
-    """Return the value of an expression of whole numbers and names.
+    """Return the value of an expression of integers and names.
 
     Raises KernelError of kind "header" for anything else.
 
@@ -200,7 +200,7 @@ def _tree(expression):
     if tree is None or not _understood(tree):
         raise KernelError(
             "header",
-            f"{expression!r} cannot be worked out; use whole numbers, names, "
+            f"{expression!r} cannot be worked out; use integers, names, "
             "+ - * // % ( ), min and max",
         )
     return tree

@@ -14,7 +14,7 @@ from minigen.checking.specs import SPECS, Spec
 from minigen.checking.specs.spec import reference
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checking.trials import check_function, check_kernels
-from minigen.checks import choice, optional, text, whole
+from minigen.checks import choice, integer, optional, text
 from minigen.errors import InputError
 from minigen.extras import install
 
@@ -35,13 +35,13 @@ def run(
     specs = _specs(op)
     dtypes = _dtypes(weights)
     for name, value, check in (
-        ("examples", examples, partial(whole, least=1)),
-        ("block", block, partial(whole, least=1, most=1024)),
+        ("examples", examples, partial(integer, least=1)),
+        ("block", block, partial(integer, least=1, most=1024)),
         ("backend", backend, partial(choice, known=EXAMPLES)),
         ("as", instead_of, text),
     ):
         optional(check, name, value)
-    seed = whole("seed", seed, most=2**64 - 1)
+    seed = integer("seed", seed, most=2**64 - 1)
     if kernel is not None:
         plans, notes = _given(specs, kernel, backend, instead_of, block), []
     elif instead_of or block:

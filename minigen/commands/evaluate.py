@@ -1,4 +1,4 @@
-"""evaluate: measure a generator, a tokenizer or the judge itself."""
+"""evaluate: measure a generator, a tokenizer or the classifier itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def evaluate(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="MNIST's files, for a tokenizer or a judge."),
+        typer.Option(
+            metavar="DIR", help="MNIST's files, for a tokenizer or a classifier."
+        ),
     ] = None,
     steps: o.Steps = None,
     seed: o.Seed = 0,
@@ -57,15 +59,15 @@ def evaluate(
         bool,
         typer.Option(
             "--write-statistics",
-            help="Of a judge: what distances are measured to.",
+            help="Of a classifier: what distances are measured to.",
         ),
     ] = False,
     as_json: o.Json = False,
 ):
-    """Measure a model: what the judge sees in its images, and how fast they come.
+    """Measure a model: how its images are classified, and how fast they come.
 
-    A generator is asked for every class in turn. A tokenizer and a judge are given the
-    test digits of --data.
+    A generator is asked for every class in turn. A tokenizer and a classifier are
+    given the test digits of --data.
     """
     from minigen import backends
     from minigen.checkpoints import load_model
@@ -115,16 +117,16 @@ def evaluate(
             )
         # a row for each of its values
         runs = [{**options, swept: value} for value in values]
-        judge = load_judge(backend=name)
+        classifier = load_judge(backend=name)
         rows = _generator(
-            model, tokenizer, judge, name, count, first, batch, swept, runs
+            model, tokenizer, classifier, name, count, first, batch, swept, runs
         )
     elif data is None:
         raise InputError(f"{model} is measured on digits; give --data DIR with MNIST's")
     elif loaded.family in ("vq", "kl"):
         rows = [_tokenizer(loaded, ops, name, data, count)]
     else:
-        rows = [_judge(model, name, data, count, write_statistics)]
+        rows = [_classifier(model, name, data, count, write_statistics)]
     if as_json:
         say_json({"model": model, "backend": name, "results": rows})
         return
@@ -139,7 +141,7 @@ def evaluate(
         say("", f"with fewer than {FEW} images all distances come out too large")
 
 
-def _generator(model, tokenizer, judge, backend, count, first, batch, swept, runs):
+def _generator(model, tokenizer, classifier, backend, count, first, batch, swept, runs):
     from minigen.evaluate import BATCH, evaluate_generator
     from minigen.pipeline import load
 
@@ -153,7 +155,7 @@ def _generator(model, tokenizer, judge, backend, count, first, batch, swept, run
     with progress(count * len(runs), "drawing", pipe.backend) as advance:
         for now, plan in zip(runs, taken, strict=True):
             found = evaluate_generator(
-                pipe, judge, count, first, batch or BATCH, advance, **now
+                pipe, classifier, count, first, batch or BATCH, advance, **now
             )
             # one token a step takes as many as there are, whatever was asked for
             shown = len(plan.groups) if swept == "steps" else now[swept]
@@ -165,12 +167,12 @@ def _tokenizer(model, ops, backend, data, count):
     from minigen.evaluate import evaluate_tokenizer, load_judge, read_digits
 
     images, labels = read_digits(data, count=count)
-    judge = load_judge(backend=backend)
+    classifier = load_judge(backend=backend)
     with progress(len(images), "encoding and decoding", backend) as advance:
-        return evaluate_tokenizer(model, ops, judge, images, labels, advance)
+        return evaluate_tokenizer(model, ops, classifier, images, labels, advance)
 
 
-def _judge(model, backend, data, count, write_statistics):
+def _classifier(model, backend, data, count, write_statistics):
     from minigen.evaluate import (
         STATISTICS,
         load_judge,
@@ -187,7 +189,7 @@ def _judge(model, backend, data, count, write_statistics):
     if write_statistics:
         check_place(STATISTICS)
     images, labels = read_digits(data, count=None if write_statistics else count)
-    with progress(len(images), "judging", backend) as advance:
+    with progress(len(images), "classifying", backend) as advance:
         features, seen = look(load_judge(model, backend), images, advance)
     if write_statistics:
         say(write(statistics(features)))

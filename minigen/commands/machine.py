@@ -167,7 +167,7 @@ draw codes of a VQ tokenizer, and of a family."""
 
 
 def exercise(model, tokenizer=None, backend="numba") -> None:
-    """Use every kernel that a model takes: to draw, to encode and decode, to judge.
+    """Use every kernel that a model takes: to draw, to encode and decode, to classify.
 
     Raises InputError.
     """
@@ -189,17 +189,17 @@ def exercise(model, tokenizer=None, backend="numba") -> None:
         for options in ({}, *others):
             images = pipe.sample([0], **few, **options)
         pipe.encode(images)
-        judge = load_judge(backend=backend)
-        if images.shape[1] == judge.model.config.side:
-            look(judge, images.repeat(2, axis=0))
+        classifier = load_judge(backend=backend)
+        if images.shape[1] == classifier.model.config.side:
+            look(classifier, images.repeat(2, axis=0))
     elif family.name != "judge":
         _, ops = backends.pick(backend)
         w, config = backends.move(ops, loaded.weights), loaded.config
         images, module = ops.put(blank(TOKENS * config.factor)), module_of(config)
         module.to_images(ops, w, config, module.from_images(ops, w, config, images))
     else:
-        judge = load_judge(model, backend)
-        look(judge, blank(judge.model.config.side))
+        classifier = load_judge(model, backend)
+        look(classifier, blank(classifier.model.config.side))
 
 
 TOKENS = 8

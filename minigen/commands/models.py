@@ -188,11 +188,11 @@ def with_tokens(source, key, tokens):
 
     from minigen.checkpoints.load import identify
     from minigen.checkpoints.reader import open_checkpoint
-    from minigen.checks import MOST_STEPS, whole
+    from minigen.checks import MOST_STEPS, integer
     from minigen.errors import InputError
     from minigen.families import family_of
 
-    tokens = whole("--tokens", tokens, least=1, most=MOST_STEPS)
+    tokens = integer("--tokens", tokens, least=1, most=MOST_STEPS)
     config, unseen, _ = identify(open_checkpoint(source, key))
     if not hasattr(config, "tokens") or "behaviour" in unseen:
         raise InputError(

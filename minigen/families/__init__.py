@@ -74,7 +74,7 @@ PRESETS: dict[str, Config] = {
 """Every named configuration, by the name `minigen models` prints."""
 
 MOST = 2**20
-"""The largest whole number in a configuration; the released ones have 50 thousand."""
+"""The largest integer in a configuration; the released ones have 50 thousand."""
 
 DEEPEST = 2**10
 """The most layers or blocks."""
@@ -125,13 +125,13 @@ def _check(family, name, kind, value):
     fits, expected = {
         "bool": (isinstance(value, bool), "true or false"),
         "str": (isinstance(value, str), "a text"),
-        "int": (_is_whole(value, most), f"a whole number of 0 .. {most}"),
+        "int": (_is_integer(value, most), f"an integer of 0 .. {most}"),
         "float": (_is_positive(value), "a finite number above 0"),
         "tuple[int, ...]": (
             isinstance(value, list | tuple)
             and len(value) < DEEPEST
-            and all(_is_whole(one, MOST) for one in value),
-            f"whole numbers of 0 .. {MOST}",
+            and all(_is_integer(one, MOST) for one in value),
+            f"integers of 0 .. {MOST}",
         ),
     }[kind.removesuffix(" | None")]
     if not fits:
@@ -141,7 +141,7 @@ def _check(family, name, kind, value):
         )
 
 
-def _is_whole(value, most):
+def _is_integer(value, most):
     return isinstance(value, int) and type(value) is not bool and 0 <= value <= most
 
 

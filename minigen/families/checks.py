@@ -14,9 +14,7 @@ Kind = TypeVar("Kind")
 def positive(where: str, name: str, value: object) -> None:
     """Raise ConfigError unless the field `name` of class `where` is a count."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(
-            f"{where}.{name} is {value!r}; expected a whole number above 0"
-        )
+        raise ConfigError(f"{where}.{name} is {value!r}; expected an integer above 0")
 
 
 def check_heads(config: Any) -> None:

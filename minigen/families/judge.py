@@ -11,7 +11,7 @@ from minigen.families.rows import conv, count, pair
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """The classifier that judges the small models: widths at 32, 16, 8, 4 pixels."""
+    """The classifier that evaluates the small models: widths at 32, 16, 8, 4 pixels."""
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
     features: int = 64

@@ -20,7 +20,7 @@ def check_known(config, plan, b, known):
     """Return the known tokens as (b k) int64, or raise InputError."""
     k = len(plan.known)
     known = np.empty((b, 0), np.int64) if known is None else known
-    known = checks.whole_array("known tokens", known)
+    known = checks.integer_array("known tokens", known)
     if known.shape != (b, k):
         raise InputError(
             f"known tokens of shape {known.shape} were given; the plan knows {k} "

@@ -62,7 +62,7 @@ def check_tokens(config, tokens, canvas=False):
 
     canvas: whether -1 is allowed, for unknown tokens. Raises ShapeError, InputError.
     """
-    tokens = checks.whole_array("tokens", tokens)
+    tokens = checks.integer_array("tokens", tokens)
     if tokens.ndim != 3 or not tokens.size:
         raise ShapeError(f"tokens of shape {tokens.shape}; expected (b, y, x)")
     if tokens.min() < -canvas or tokens.max() >= config.codes:

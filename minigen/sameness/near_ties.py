@@ -28,7 +28,7 @@ EPS, FACTOR = 2.0**-23, 4.0
 OPS = 10
 
 SUMS = 2.0**-46
-"""What a weight may lose where sums are those of whole numbers: `ops/draw/cuda.py`."""
+"""What a weight may lose where sums are those of integers: `ops/draw/cuda.py`."""
 
 MOST = 300.0
 """The largest error of a logarithm that is told from an infinite one."""

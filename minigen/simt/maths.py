@@ -17,7 +17,7 @@ _NUMPY |= {"atan": "arctan", "acosh": "arccosh", "asinh": "arcsinh"}
 _NUMPY |= {"atanh": "arctanh"}
 _SPECIAL = {"gamma": math.inf, "lgamma": math.inf}
 _SAME = {"isnan", "isinf", "isfinite", "pi", "e", "inf", "nan", "tau", "gcd"}
-# a GPU rounds to a whole number, but does not turn it into an integer
+# a GPU rounds to an integral number, but keeps it a float
 _WHOLE = {"ceil": np.ceil, "floor": np.floor, "trunc": np.trunc}
 
 

@@ -2,7 +2,7 @@
 
 On a GPU fresh memory holds whatever was there before, often zeros, and a kernel that
 forgets to write may pass its tests for years. Here it holds bits that no computation
-makes by chance: a NaN with a payload of its own, or an odd whole number.
+makes by chance: a NaN with a payload of its own, or an odd integer.
 """
 
 from __future__ import annotations

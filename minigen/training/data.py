@@ -36,7 +36,7 @@ def shift(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def to_input(grey: Tensor) -> Tensor:
-    """(b y x) uint8 -> (b 3 y x) in [-1, 1], as the tokenizer and the judge take it."""
+    """(b y x) uint8 -> (b 3 y x) in [-1, 1], as tokenizer and classifier take it."""
     return (grey.float() / 127.5 - 1)[:, None].repeat(1, 3, 1, 1)
 
 

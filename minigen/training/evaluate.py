@@ -1,4 +1,4 @@
-"""`python -m minigen.training.evaluate`: what the judge sees before anything ships.
+"""`python -m minigen.training.evaluate`: measure checkpoints in training.
 
 The twins do the work, so a checkpoint can be looked at while its training goes on; the
 models that ship are measured by `minigen evaluate`.
@@ -47,11 +47,11 @@ def draw(vq: Vq, tokens: Tensor, batch: int = 50) -> Tensor:
     return to_grey(torch.cat(parts))
 
 
-def report_tokenizer(vq: Vq, judge: Judge, grey: Tensor, labels: Tensor) -> dict:
+def report_tokenizer(vq: Vq, classifier: Judge, grey: Tensor, labels: Tensor) -> dict:
     """How digits come back from tokens: errors, agreement, and what the codes carry."""
     tokens = tokenize(vq, grey)
     drawn = draw(vq, tokens)
-    before, after = classify(judge, grey), classify(judge, drawn)
+    before, after = classify(classifier, grey), classify(classifier, drawn)
     counts = torch.bincount(tokens.flatten(), minlength=vq.config.codes).double()
     p = counts[counts > 0] / counts.sum()
     return {
@@ -100,8 +100,8 @@ def sample_raster(
     return labels, torch.cat(drawn)
 
 
-def sweep(args: argparse.Namespace, vq: Vq, judge: Judge):
-    """Print the share of digits in which the judge sees the class asked for."""
+def sweep(args: argparse.Namespace, vq: Vq, classifier: Judge):
+    """Print the share of digits in which the classifier sees the class asked for."""
     model, names = load(args.what, args.train), ("guidance", "temperature", "top_k")
     draw_tokens = sample_raster
     if args.what == "arpg":
@@ -110,7 +110,8 @@ def sweep(args: argparse.Namespace, vq: Vq, judge: Judge):
     for values in itertools.product(*(getattr(args, name) for name in names)):
         setting, started = dict(zip(names, values, strict=True)), time.monotonic()
         labels, tokens = draw_tokens(model, args.count, seed=args.seed, **setting)
-        share = (classify(judge, draw(vq, tokens)) == labels).double().mean().item()
+        right = classify(classifier, draw(vq, tokens)) == labels
+        share = right.double().mean().item()
         shown = " ".join(f"{name} {value}" for name, value in setting.items())
         seconds = time.monotonic() - started
         say(f"{shown}: agreement {share:.3f} ({seconds:.0f} s)")
@@ -141,11 +142,11 @@ def main(arguments: list[str]) -> int:
     args = parse(arguments)
     torch.set_num_threads(args.threads)
     try:
-        vq, judge = load("vq", args.train), load("judge", args.train)
+        vq, classifier = load("vq", args.train), load("judge", args.train)
         if args.what != "vq":
-            sweep(args, vq, judge)
+            sweep(args, vq, classifier)
         else:
-            report = report_tokenizer(vq, judge, *read_mnist(args.data, "test"))
+            report = report_tokenizer(vq, classifier, *read_mnist(args.data, "test"))
             for name, value in report.items():
                 say(f"{name} {round(value, 4)}")
     except MinigenError as error:

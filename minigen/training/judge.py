@@ -1,4 +1,4 @@
-"""The digit classifier that judges the small models.
+"""The digit classifier that evaluates the small models.
 
 Names, for widths (w0, w1, w2, w3) at 32, 16, 8 and 4 pixels; swish(x) = x sigmoid(x):
 
@@ -87,7 +87,9 @@ def train(args: argparse.Namespace) -> nn.Module:
 
 
 @torch.no_grad()
-def classify(judge: nn.Module, grey: Tensor, batch: int = 250) -> Tensor:
-    """(b y x) uint8 digits -> the classes (b) that the judge sees in them."""
-    judge.eval()
-    return torch.cat([judge(to_input(part))[1].argmax(1) for part in grey.split(batch)])
+def classify(classifier: nn.Module, grey: Tensor, batch: int = 250) -> Tensor:
+    """(b y x) uint8 digits -> the classes (b) that the classifier sees in them."""
+    classifier.eval()
+    return torch.cat(
+        [classifier(to_input(part))[1].argmax(1) for part in grey.split(batch)]
+    )

@@ -51,7 +51,7 @@ def test_images_equal_numba_s_but_for_rounding():
     tokens = np.random.default_rng(0).integers(0, 64, (4, 8, 8))
     numba, cuda = (load("arpg-mnist", backend=b).decode(tokens)
                    for b in ("numba", "cuda"))  # fmt: skip
-    # a grey value near a whole number may be truncated the other way, by one; an error
+    # a grey value near an integer may be truncated the other way, by one; an error
     # of 1e-5 in -1 .. 1, and no more is to be expected, does that to one in 800
     apart = np.abs(numba.astype(int) - cuda)
     assert apart.max() <= 1 and (apart > 0).mean() < 1 / 800

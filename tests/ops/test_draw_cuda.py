@@ -1,6 +1,6 @@
 """draw on a GPU: the reference's entries and tokens, but for near-ties that are stated.
 
-The kernels compare sums of whole numbers where the reference compares float64 ones. So
+The kernels compare sums of integers where the reference compares float64 ones. So
 an entry, or a token, may differ only where the reference's own comparison is a
 near-tie, by the bounds in `minigen/ops/draw/cuda.py`. That is asserted of every entry
 and token here, and, where numbers are ordinary ones, that no near-tie came up at all.
@@ -260,7 +260,7 @@ def test_tokens_come_as_often_as_their_probability_says():
 
 @pytest.mark.parametrize("kind", ["normal", "wide", "ties", "holes"])
 def test_the_number_of_threads_changes_nothing(kind):
-    """Sums of whole numbers: any block comes to the same tokens, and keeps the same."""
+    """Sums of integers: any block comes to the same tokens, and keeps the same."""
     z = logits_of(kind, 4, 2, 100)
     p = reference.probabilities(z, 1.0, 0, 1.0)
     u = np.float32([0.25, 0.875])

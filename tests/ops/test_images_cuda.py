@@ -83,7 +83,7 @@ def test_no_code_is_nearer_than_the_one_found(n, k, c, dtype, seed, schedule):
 @settings(max_examples=10)
 @given(n, k, given_by.sampled_from((1, 2)), st.seeds, schedules)
 def test_ties_go_to_the_lowest_index(n, k, c, seed, schedule):
-    # whole numbers have exact distances, and few of them many ties
+    # integers have exact distances, and few of them many ties
     z = st.integers(seed, 3, n, c).astype(np.float32)
     codes = st.integers(seed + 1, 3, k, c).astype(np.float32)
     exact = ((z[:, None] - codes) ** 2).sum(-1)

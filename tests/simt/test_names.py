@@ -30,7 +30,7 @@ def single(*values):
     return [np.float32(v) for v in values]
 
 
-# name, arguments, what float64 or whole numbers make of it
+# name, arguments, what float64 or integers make of it
 CASES = [
     ("fast_expf", single(1.5), math.exp(1.5)),
     ("expf", single(-200), 0.0),

@@ -1,4 +1,4 @@
-"""Looking at checkpoints: the twins sample, and the judge counts."""
+"""Looking at checkpoints: the twins sample, and the classifier counts."""
 
 import pytest
 import torch
@@ -44,14 +44,14 @@ def test_samples_take_turns_and_depend_on_the_seed_alone(trained):
 
 
 def test_a_tokenizer_that_blurs_everything_is_found_out(trained):
-    vq, judge = load("vq", trained), load("judge", trained)
+    vq, classifier = load("vq", trained), load("judge", trained)
     with torch.no_grad():
         vq.decoder.conv_out.weight.zero_()
-        judge.head.weight.zero_()
-        judge.head.bias.copy_(torch.arange(10.0))
+        classifier.head.weight.zero_()
+        classifier.head.bias.copy_(torch.arange(10.0))
     grey = torch.randint(0, 256, (12, 32, 32), dtype=torch.uint8)
-    report = report_tokenizer(vq, judge, grey, torch.tensor([9] * 3 + [0] * 9))
-    # this judge sees a nine in everything
+    report = report_tokenizer(vq, classifier, grey, torch.tensor([9] * 3 + [0] * 9))
+    # this classifier sees a nine in everything
     assert report["judge_accuracy"] == report["accuracy_after"] == 0.25
     assert report["agreement"] == 1.0
     assert report["l2"] > 0.1

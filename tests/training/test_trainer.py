@@ -1,4 +1,4 @@
-"""Runs that were stopped and continued, the data, and the judge."""
+"""Runs that were stopped and continued, the data, and the classifier."""
 
 import gzip
 import struct

@@ -3,8 +3,8 @@
 The reference sorts a row, and adds up in float64. Here nothing is sorted and nothing is
 float64. Two ideas do instead.
 
-Weights are whole numbers. A weight w of at most 1 becomes floor(w 2**46), and a float32
-of at least 2**-23 loses nothing by it. Sums of whole numbers are exact, so they do not
+Weights are integers. A weight w of at most 1 becomes floor(w 2**46), and a float32
+of at least 2**-23 loses nothing by it. Sums of integers are exact, so they do not
 depend on who adds up what, and when: any number of threads comes to the same bits, and
 two sums can be compared without a doubt. An int64 has room for 2**16 weights.
 

@@ -12,7 +12,7 @@ The reference sorts the points, works in float64 and adds up areas one by one. H
   by e X times half of what the density changes between its neighbours; and the result
   by e X itself.
 - Sums are exact. An area, divided by about the sum of all, is at most 1, and becomes a
-  whole number of 2**-46 (as in `ops/draw/cuda.py`): none is off by more than 5 e of
+  integer multiple of 2**-46 (as in `ops/draw/cuda.py`): none is off by more than 5 e of
   itself and 2**-46. Any order of adding up comes to the same bits, and a larger uniform
   never falls into an earlier stretch.
 
@@ -211,7 +211,7 @@ def _draw_guided(w, mu, v, w0, mu0, v0, u, weight, stretch, spread, y, flag):
         q[j] = math.exp(q[j] - highest)
     cuda.syncthreads()
 
-    # what areas are divided by: so that the whole numbers have room, and lose little
+    # what areas are divided by: so that the integers have room, and lose little
     near = np.float32(0)
     for j in range(t, n - 1, THREADS):
         near += _area(x, q, j)

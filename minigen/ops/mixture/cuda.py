@@ -4,7 +4,7 @@ A mixture has a handful of components, so a thread goes over them itself, one af
 other as `cpu.py` does, and nobody waits for anybody. Only the probabilities of a row of
 candidates, a thousand of them, are made by a block together.
 
-A component is drawn by whole numbers, as tokens are (`ops/draw/cuda.py`): a weight w
+A component is drawn by integers, as tokens are (`ops/draw/cuda.py`): a weight w
 becomes floor(w 2**46), and loses nothing by it from 2**-23 on. So the component is the
 reference's, unless u is within g 2**-46 above a sum of weights.
 """
@@ -85,7 +85,7 @@ def _log_likelihood(x, weights, means, log_variances, constant, y):
 @gpu_kernel
 def _draw_component(weights, uniforms, y, flag):
     """One block per THREADS cells of uniforms (b m).
-    A thread counts the sums of weights, in whole numbers, that its uniform reaches.
+    A thread counts the sums of weights, in integers, that its uniform reaches.
     Reads weights m, uniforms 1; writes y 1.
     Shared memory: none.
     """
