@@ -30,27 +30,11 @@ from minigen.families.mar import MAR, MarConfig
 from minigen.families.vq import VQ, VqConfig
 
 __all__ = [
-    "AimConfig",
-    "ArinarConfig",
-    "ArpgConfig",
-    "Config",
-    "FAMILIES",
-    "Family",
-    "GeneratorConfig",
-    "GptConfig",
-    "JudgeConfig",
-    "KlConfig",
-    "Mamba1Config",
-    "Mamba2Config",
-    "MarConfig",
-    "PRESETS",
-    "TokenizerConfig",
-    "VqConfig",
-    "family_of",
-    "from_dict",
-    "module_of",
-    "to_dict",
-]
+    "AimConfig", "ArinarConfig", "ArpgConfig", "Config", "FAMILIES", "Family",
+    "GeneratorConfig", "GptConfig", "JudgeConfig", "KlConfig", "Mamba1Config",
+    "Mamba2Config", "MarConfig", "PRESETS", "TokenizerConfig", "VqConfig",
+    "family_of", "from_dict", "module_of", "to_dict",
+]  # fmt: skip
 
 GeneratorConfig: TypeAlias = (
     ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig

@@ -136,15 +136,10 @@ PRESETS = {
     # inferred: announced with 1.3 billion parameters, never released
     "aim-1b": AimConfig(width=2048, condition_groups=4),
     "aim-mnist": AimConfig(
-        width=128,
-        layers=7,
-        vocabulary=64,
-        classes=10,
-        tokens=64,
-        state_size=32,
+        width=128, layers=7, vocabulary=64, classes=10, tokens=64, state_size=32,
         head_size=32,
     ),
-}
+}  # fmt: skip
 
 
 def rows(c: AimConfig):
@@ -232,35 +227,20 @@ def _token(config, size, rows):
 
 
 AIM = Family(
-    name="aim",
-    config=AimConfig,
-    presets=PRESETS,
-    repository="hp-l33/AiM",
-    licence="MIT",
+    name="aim", config=AimConfig, presets=PRESETS,
+    model="minigen.models.aim", twin="minigen.training.aim:Aim",
+    repository="hp-l33/AiM", licence="MIT",
     released={
-        "aim-b": " aim-base",
-        "aim-l": "",
-        "aim-xl": " aim-xlarge",
+        "aim-b": " aim-base", "aim-l": "", "aim-xl": " aim-xlarge",
         "aim-1b": "; announced, never released; its sizes are inferred",
     },
-    model="minigen.models.aim",
-    twin="minigen.training.aim:Aim",
-    rows=rows,
-    guess=guess,
+    rows=rows, guess=guess, work=work, tokenizer="vq",
     # the head is the token table: files hold it twice, or once
-    tied={"lm_head.weight": WORDS},
-    part="mamba.",
-    work=work,
-    tokenizer="vq",
+    tied={"lm_head.weight": WORDS}, part="mamba.",
     # those of models/aim.py::generate
     settings={
-        "order": "raster",
-        "schedule": "one",
-        "guidance": 5.0,
-        "guidance_schedule": "constant",
-        "temperature": 1.0,
+        "order": "raster", "schedule": "one", "guidance": 5.0,
+        "guidance_schedule": "constant", "temperature": 1.0,
     },
-    own={
-        "aim-mnist": {"guidance": 2.0, "temperature": 1.0},
-    },
-)
+    own={"aim-mnist": {"guidance": 2.0, "temperature": 1.0}},
+)  # fmt: skip

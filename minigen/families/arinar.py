@@ -81,16 +81,7 @@ class ArinarConfig:
                     f"ArinarConfig.{name} is {getattr(self, name)!r}; expected "
                     + " or ".join(known)
                 )
-        for width, heads in (
-            ("width", "decoder_heads"),
-            ("encoder_width", "encoder_heads"),
-            ("inner_width", "inner_heads"),
-        ):
-            if getattr(self, width) % getattr(self, heads):
-                raise ConfigError(
-                    f"ArinarConfig.{width} {getattr(self, width)} does not divide into "
-                    f"{getattr(self, heads)} heads ({heads})"
-                )
+        mae.check_heads(self, ("inner_width", "inner_heads"))
         if self.features % self.group:
             raise ConfigError(
                 f"ArinarConfig.group is {self.group}; it must divide the "
@@ -139,9 +130,7 @@ class ArinarConfig:
         heads, rule = INNER_HEADS.get(version), TEMPERATURE_RULES.get(version)
         expect_fixed(arguments, {"inner_num_heads": heads, "temperature_rule": rule})
         arguments = mae.sizes(arguments)
-        patch = arguments.get("patch_size", 1)
-        side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
-        arguments |= {"tokens": (side // patch) ** 2}
+        arguments |= mae.grid(arguments)
         names = mae.NAMES | {
             "num_gaussians": "mixtures", "inner_ar_width": "inner_width",
             "inner_ar_depth": "inner_layers", "bilevel_schedule": "inner_schedule",
@@ -153,37 +142,21 @@ class ArinarConfig:
 PRESETS = {
     "arinar-b": ArinarConfig(),
     "arinar-l": ArinarConfig(
-        width=1024,
-        encoder_width=1024,
-        encoder_layers=18,
-        decoder_layers=18,
-        encoder_heads=16,
-        decoder_heads=16,
+        width=1024, encoder_width=1024, encoder_layers=18, decoder_layers=18,
+        encoder_heads=16, decoder_heads=16,
     ),
     "arinar-h": ArinarConfig(
-        width=1280,
-        encoder_width=1280,
-        encoder_layers=22,
-        decoder_layers=22,
-        encoder_heads=16,
-        decoder_heads=16,
+        width=1280, encoder_width=1280, encoder_layers=22, decoder_layers=22,
+        encoder_heads=16, decoder_heads=16,
     ),
     "arinar-mnist": ArinarConfig(
-        width=128,
-        encoder_width=128,
-        encoder_layers=3,
-        decoder_layers=3,
-        encoder_heads=4,
-        decoder_heads=4,
-        buffer=8,
-        classes=10,
-        tokens=64,
-        channels=4,
+        width=128, encoder_width=128, encoder_layers=3, decoder_layers=3,
+        encoder_heads=4, decoder_heads=4, buffer=8, classes=10, tokens=64, channels=4,
         inner_width=128,
         # here a temperature does what it does in all other models
         behaviour="head",
     ),
-}
+}  # fmt: skip
 
 
 def rows(c: ArinarConfig):
@@ -283,39 +256,27 @@ def head_cost(
 
 
 ARINAR = Family(
-    name="arinar",
-    config=ArinarConfig,
-    presets=PRESETS,
+    name="arinar", config=ArinarConfig, presets=PRESETS,
+    model="minigen.models.arinar", twin="minigen.training.arinar:Arinar",
     repository="Qinyu-Allen-Zhao/Arinar",
     released={
-        "arinar-b": " checkpoint-last.pth",
-        "arinar-l": "; never released",
+        "arinar-b": " checkpoint-last.pth", "arinar-l": "; never released",
         "arinar-h": "; never released",
     },
-    model="minigen.models.arinar",
-    twin="minigen.training.arinar:Arinar",
-    rows=rows,
-    guess=guess,
+    rows=rows, guess=guess, work=partial(mae.work, head_cost), tokenizer="kl",
     # there are two versions of the code
     unsure=("inner_schedule", "behaviour"),
     # a triangle of ones that is stored beside the weights of the flow
     dropped=("arhead.nf.blocks.*.attn_mask",),
-    work=partial(mae.work, head_cost),
-    tokenizer="kl",
     # of the two of its README that at temperature 1, which means the same in both of
     # its behaviours
     settings={
-        "order": "random",
-        "schedule": "cosine",
-        "guidance": 4.5,
-        "guidance_schedule": "linear",
-        "temperature": 1.0,
+        "order": "random", "schedule": "cosine", "guidance": 4.5,
+        "guidance_schedule": "linear", "temperature": 1.0,
     },
     own={
         "arinar-mnist": {
-            "guidance": 4.0,
-            "guidance_schedule": "constant",
-            "temperature": 1.0,
+            "guidance": 4.0, "guidance_schedule": "constant", "temperature": 1.0,
         },
     },
-)
+)  # fmt: skip

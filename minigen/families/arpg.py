@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigen.errors import ConfigError
-from minigen.families.checks import check_heads, from_upstream, hidden_width, positive
+from minigen.families.checks import (
+    TRANSFORMER,
+    check_heads,
+    from_upstream,
+    hidden_width,
+    positive,
+)
 from minigen.families.family import Family
 from minigen.families.rows import count, rounding
 from minigen.families.work import FLOAT, Work
@@ -89,14 +95,7 @@ class ArpgConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> ArpgConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
-        names = {
-            "dim": "width", "n_layer": "layers", "n_head": "heads",
-            "vocab_size": "vocabulary", "num_classes": "classes",
-            "block_size": "tokens", "multiple_of": "multiple_of",
-            "ffn_dim_multiplier": "hidden_multiplier",
-            "rope_base": "rope_base", "norm_eps": "norm_eps",
-        }  # fmt: skip
-        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+        return from_upstream(cls, arguments, TRANSFORMER, TRAINING, PRESETS)
 
 
 PRESETS = {
@@ -104,15 +103,10 @@ PRESETS = {
     "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
     "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
     "arpg-mnist": ArpgConfig(
-        width=128,
-        layers=6,
-        heads=4,
-        vocabulary=64,
-        classes=10,
-        tokens=64,
+        width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64,
         multiple_of=32,
     ),
-}
+}  # fmt: skip
 
 
 def rows(c: ArpgConfig):
@@ -179,35 +173,22 @@ def work(config, counts, size, batch):
 
 
 ARPG = Family(
-    name="arpg",
-    config=ArpgConfig,
-    presets=PRESETS,
-    repository="hp-l33/ARPG",
-    licence="MIT",
+    name="arpg", config=ArpgConfig, presets=PRESETS,
+    model="minigen.models.arpg", twin="minigen.training.arpg:Arpg",
+    repository="hp-l33/ARPG", licence="MIT",
     released={
-        "arpg-l": " arpg_300m.pt",
-        "arpg-xl": " arpg_700m.pt",
+        "arpg-l": " arpg_300m.pt", "arpg-xl": " arpg_700m.pt",
         "arpg-xxl": " arpg_1b.pt",
     },
-    model="minigen.models.arpg",
-    twin="minigen.training.arpg:Arpg",
-    rows=rows,
-    guess=guess,
-    work=work,
-    tokenizer="vq",
+    rows=rows, guess=guess, work=work, tokenizer="vq",
     settings={
-        "order": "random",
-        "schedule": "arccos",
-        "guidance": 4.0,
-        "guidance_schedule": "linear",
-        "temperature": 1.0,
+        "order": "random", "schedule": "arccos", "guidance": 4.0,
+        "guidance_schedule": "linear", "temperature": 1.0,
     },
     own={
         "arpg-mnist": {
-            "order": "halton",
-            "schedule": "linear",
-            "guidance": 6.0,
+            "order": "halton", "schedule": "linear", "guidance": 6.0,
             "temperature": 0.8,
         },
     },
-)
+)  # fmt: skip

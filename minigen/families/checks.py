@@ -10,6 +10,14 @@ from minigen.errors import ConfigError
 
 Kind = TypeVar("Kind")
 
+TRANSFORMER = {
+    "dim": "width", "n_layer": "layers", "n_head": "heads", "vocab_size": "vocabulary",
+    "num_classes": "classes", "block_size": "tokens", "multiple_of": "multiple_of",
+    "ffn_dim_multiplier": "hidden_multiplier", "rope_base": "rope_base",
+    "norm_eps": "norm_eps",
+}  # fmt: skip
+"""Our fields for the arguments that the originals of ARPG and LlamaGen share."""
+
 
 def positive(where: str, name: str, value: object) -> None:
     """Raise ConfigError unless the field `name` of class `where` is a count."""

@@ -53,11 +53,6 @@ def guess(shapes: Mapping) -> tuple[JudgeConfig, tuple[str, ...]]:
 
 
 JUDGE = Family(
-    name="judge",
-    config=JudgeConfig,
-    presets=PRESETS,
-    model="minigen.models.judge",
-    twin="minigen.training.judge:Judge",
-    rows=rows,
-    guess=guess,
-)
+    name="judge", config=JudgeConfig, presets=PRESETS, rows=rows, guess=guess,
+    model="minigen.models.judge", twin="minigen.training.judge:Judge",
+)  # fmt: skip

@@ -49,13 +49,7 @@ class KlConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("base", "blocks", "channels"):
             positive("KlConfig", name, getattr(self, name))
-        for m in self.multipliers:
-            positive("KlConfig", "multipliers", m)
-        if not self.multipliers or self.base % 32:
-            raise ConfigError(
-                f"KlConfig.base is {self.base} with multipliers {self.multipliers}; "
-                "widths must be multiples of 32, the number of groups in a group norm"
-            )
+        pyramid.check_widths(self)
         if not {*self.attention, *self.decoder_attention} <= set(range(self.levels)):
             raise ConfigError(
                 f"KlConfig has attention at the levels {self.attention} and "
@@ -150,19 +144,10 @@ def work(config, grid, size, batch):
 
 
 KL = Family(
-    name="kl",
-    config=KlConfig,
-    presets=PRESETS,
-    repository="LTH14/mar",
-    licence="MIT",
-    released={
-        "kl-16": " kl16.ckpt",
-    },
-    model="minigen.models.kl",
-    twin="minigen.training.kl:Kl",
-    rows=rows,
-    guess=guess,
+    name="kl", config=KlConfig, presets=PRESETS,
+    model="minigen.models.kl", twin="minigen.training.kl:Kl",
+    repository="LTH14/mar", licence="MIT", released={"kl-16": " kl16.ckpt"},
+    rows=rows, guess=guess, work=work,
     # what training alone needs, in files of latent diffusion's kind
     dropped=("loss.*", "foundation_model.*", "linear_proj.weight"),
-    work=work,
-)
+)  # fmt: skip

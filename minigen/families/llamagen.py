@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minigen.errors import ConfigError
-from minigen.families.checks import check_heads, from_upstream, hidden_width, positive
+from minigen.families.checks import (
+    TRANSFORMER,
+    check_heads,
+    from_upstream,
+    hidden_width,
+    positive,
+)
 from minigen.families.family import Family
 from minigen.families.rows import count, rounding
 from minigen.families.work import FLOAT, Work
@@ -102,13 +108,7 @@ class GptConfig:
         dropped = arguments.pop("class_dropout_prob", 0.1)
         if arguments.pop("cls_token_num", 1) != 1:
             raise ConfigError("cls_token_num is not 1; a class is one token")
-        names = {
-            "dim": "width", "n_layer": "layers", "n_head": "heads",
-            "n_kv_head": "key_heads", "vocab_size": "vocabulary",
-            "num_classes": "classes", "block_size": "tokens",
-            "multiple_of": "multiple_of", "ffn_dim_multiplier": "hidden_multiplier",
-            "rope_base": "rope_base", "norm_eps": "norm_eps",
-        }  # fmt: skip
+        names = TRANSFORMER | {"n_kv_head": "key_heads"}
         config = from_upstream(cls, arguments, names, TRAINING, PRESETS)
         return replace(config, no_class=dropped > 0)
 
@@ -119,15 +119,10 @@ PRESETS = {
     "gpt-xl": GptConfig(width=1280, layers=36, heads=20),
     "gpt-xxl": GptConfig(width=1536, layers=48, heads=24),
     "gpt-mnist": GptConfig(
-        width=128,
-        layers=6,
-        heads=4,
-        vocabulary=64,
-        classes=10,
-        tokens=64,
+        width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64,
         multiple_of=32,
     ),
-}
+}  # fmt: skip
 
 
 def rows(c: GptConfig):
@@ -191,36 +186,22 @@ def _token(config, known, size, rows):
 
 
 LLAMAGEN = Family(
-    name="llamagen",
-    config=GptConfig,
-    presets=PRESETS,
-    repository="FoundationVision/LlamaGen",
-    licence="MIT",
+    name="llamagen", config=GptConfig, presets=PRESETS,
+    model="minigen.models.llamagen", twin="minigen.training.llamagen:Gpt",
+    repository="FoundationVision/LlamaGen", licence="MIT",
     released={
-        "gpt-b": " c2i_B_256.pt",
-        "gpt-l": " c2i_L_256.pt",
-        "gpt-xl": " c2i_XL_384.pt",
+        "gpt-b": " c2i_B_256.pt", "gpt-l": " c2i_L_256.pt", "gpt-xl": " c2i_XL_384.pt",
         "gpt-xxl": " c2i_XXL_384.pt",
     },
-    model="minigen.models.llamagen",
-    twin="minigen.training.llamagen:Gpt",
-    rows=rows,
-    guess=guess,
+    rows=rows, guess=guess, work=work, tokenizer="vq",
     # the same shapes were released for grids of 16 x 16 and of 24 x 24
     unsure=("tokens",),
     # the rotary table, and what a model saved after it generated still holds
     dropped=("freqs_cis", "layers.*.attention.kv_cache.*_cache"),
-    work=work,
-    tokenizer="vq",
     # those of sample_c2i.py
     settings={
-        "order": "raster",
-        "schedule": "one",
-        "guidance": 4.0,
-        "guidance_schedule": "constant",
-        "temperature": 1.0,
+        "order": "raster", "schedule": "one", "guidance": 4.0,
+        "guidance_schedule": "constant", "temperature": 1.0,
     },
-    own={
-        "gpt-mnist": {"guidance": 2.0, "temperature": 1.0},
-    },
-)
+    own={"gpt-mnist": {"guidance": 2.0, "temperature": 1.0}},
+)  # fmt: skip

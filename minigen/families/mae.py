@@ -28,6 +28,24 @@ FACTORIES = {
 }  # fmt: skip
 
 
+def check_heads(config, *more) -> None:
+    """Raise ConfigError unless widths divide into heads; more: names of such fields."""
+    pairs = ("width", "decoder_heads"), ("encoder_width", "encoder_heads"), *more
+    for width, heads in pairs:
+        if getattr(config, width) % getattr(config, heads):
+            raise ConfigError(
+                f"{type(config).__name__}.{width} {getattr(config, width)} does not "
+                f"divide into {getattr(config, heads)} heads ({heads})"
+            )
+
+
+def grid(arguments) -> dict[str, int]:
+    """Return the tokens of an image, in place of its size, which is taken out."""
+    patch = arguments.get("patch_size", 1)
+    side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
+    return {"tokens": (side // patch) ** 2}
+
+
 def sizes(arguments):
     """Return the arguments, with those that a factory of MAR's would set."""
     factory = arguments.pop("factory", None)

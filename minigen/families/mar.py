@@ -53,15 +53,7 @@ class MarConfig:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             positive("MarConfig", name, value)
-        for width, heads in (
-            ("width", "decoder_heads"),
-            ("encoder_width", "encoder_heads"),
-        ):
-            if getattr(self, width) % getattr(self, heads):
-                raise ConfigError(
-                    f"MarConfig.{width} {getattr(self, width)} does not divide into "
-                    f"{getattr(self, heads)} heads ({heads})"
-                )
+        mae.check_heads(self)
         if not 2 <= self.noise_steps <= 1000:
             raise ConfigError(
                 f"MarConfig.noise_steps is {self.noise_steps}; the head was trained on "
@@ -89,9 +81,7 @@ class MarConfig:
         """Build from the original's constructor arguments (`img_size`, ...)."""
         arguments = dict(arguments)
         expect_fixed(arguments, {"norm_eps": 1e-6})
-        patch = arguments.get("patch_size", 1)
-        side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
-        arguments |= {"tokens": (side // patch) ** 2}
+        arguments |= mae.grid(arguments)
         # a text there: it may also ask for other ways to take fewer steps
         arguments |= {"noise_steps": int(arguments.pop("num_sampling_steps", 100))}
         names = mae.NAMES | {
@@ -104,41 +94,19 @@ class MarConfig:
 PRESETS = {
     "mar-b": MarConfig(),
     "mar-l": MarConfig(
-        width=1024,
-        encoder_width=1024,
-        encoder_layers=16,
-        decoder_layers=16,
-        encoder_heads=16,
-        decoder_heads=16,
-        head_width=1280,
-        head_layers=8,
+        width=1024, encoder_width=1024, encoder_layers=16, decoder_layers=16,
+        encoder_heads=16, decoder_heads=16, head_width=1280, head_layers=8,
     ),
     "mar-h": MarConfig(
-        width=1280,
-        encoder_width=1280,
-        encoder_layers=20,
-        decoder_layers=20,
-        encoder_heads=16,
-        decoder_heads=16,
-        head_width=1536,
-        head_layers=12,
+        width=1280, encoder_width=1280, encoder_layers=20, decoder_layers=20,
+        encoder_heads=16, decoder_heads=16, head_width=1536, head_layers=12,
     ),
     "mar-mnist": MarConfig(
-        width=128,
-        encoder_width=128,
-        encoder_layers=3,
-        decoder_layers=3,
-        encoder_heads=4,
-        decoder_heads=4,
-        buffer=8,
-        classes=10,
-        tokens=64,
-        channels=4,
-        head_width=128,
-        head_layers=3,
-        noise_steps=50,
+        width=128, encoder_width=128, encoder_layers=3, decoder_layers=3,
+        encoder_heads=4, decoder_heads=4, buffer=8, classes=10, tokens=64, channels=4,
+        head_width=128, head_layers=3, noise_steps=50,
     ),
-}
+}  # fmt: skip
 
 
 def rows(c: MarConfig):
@@ -210,35 +178,19 @@ def head_cost(config: MarConfig, tokens: int, size: int) -> Cost:
 
 
 MAR = Family(
-    name="mar",
-    config=MarConfig,
-    presets=PRESETS,
-    repository="LTH14/mar",
-    licence="MIT",
-    released={
-        "mar-b": " mar_base",
-        "mar-l": " mar_large",
-        "mar-h": " mar_huge",
-    },
-    model="minigen.models.mar",
-    twin="minigen.training.mar:Mar",
-    rows=rows,
-    guess=guess,
-    work=partial(mae.work, head_cost),
-    tokenizer="kl",
+    name="mar", config=MarConfig, presets=PRESETS,
+    model="minigen.models.mar", twin="minigen.training.mar:Mar",
+    repository="LTH14/mar", licence="MIT",
+    released={"mar-b": " mar_base", "mar-l": " mar_large", "mar-h": " mar_huge"},
+    rows=rows, guess=guess, work=partial(mae.work, head_cost), tokenizer="kl",
     # those of its README
     settings={
-        "order": "random",
-        "schedule": "cosine",
-        "guidance": 2.9,
-        "guidance_schedule": "linear",
-        "temperature": 1.0,
+        "order": "random", "schedule": "cosine", "guidance": 2.9,
+        "guidance_schedule": "linear", "temperature": 1.0,
     },
     own={
         "mar-mnist": {
-            "guidance": 3.0,
-            "guidance_schedule": "constant",
-            "temperature": 1.0,
+            "guidance": 3.0, "guidance_schedule": "constant", "temperature": 1.0,
         },
     },
-)
+)  # fmt: skip

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from minigen.errors import ConfigError
+from minigen.families.checks import positive
 from minigen.families.rows import conv, count, pair
 from minigen.families.work import Work
+
+
+def check_widths(config) -> None:
+    """Raise ConfigError unless all widths of a tokenizer can be normed in groups."""
+    kind = type(config).__name__
+    for m in config.multipliers:
+        positive(kind, "multipliers", m)
+    if not config.multipliers or config.base % 32:
+        raise ConfigError(
+            f"{kind}.base is {config.base} with multipliers {config.multipliers}; "
+            "widths must be multiples of 32, the number of groups in a group norm"
+        )
 
 
 def encoder(c, blocks, attention, f, levels, block, mid):

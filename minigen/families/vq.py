@@ -38,13 +38,7 @@ class VqConfig:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))
         for name in ("base", "latent", "codes", "code_size"):
             positive("VqConfig", name, getattr(self, name))
-        for m in self.multipliers:
-            positive("VqConfig", "multipliers", m)
-        if not self.multipliers or self.base % 32:
-            raise ConfigError(
-                f"VqConfig.base is {self.base} with multipliers {self.multipliers}; "
-                "widths must be multiples of 32, the number of groups in a group norm"
-            )
+        pyramid.check_widths(self)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -120,20 +114,10 @@ def work(config, grid, size, batch):
 
 
 VQ = Family(
-    name="vq",
-    config=VqConfig,
-    presets=PRESETS,
-    repository="FoundationVision/LlamaGen",
-    licence="MIT",
-    released={
-        "vq-16": " vq_ds16_c2i.pt",
-        "vq-8": " vq_ds8_c2i.pt",
-    },
-    model="minigen.models.vq",
-    twin="minigen.training.vq:Vq",
-    rows=rows,
-    guess=guess,
-    dropped=("quantize.codebook_used",),
-    part="vqvae.",
-    work=work,
-)
+    name="vq", config=VqConfig, presets=PRESETS,
+    model="minigen.models.vq", twin="minigen.training.vq:Vq",
+    repository="FoundationVision/LlamaGen", licence="MIT",
+    released={"vq-16": " vq_ds16_c2i.pt", "vq-8": " vq_ds8_c2i.pt"},
+    rows=rows, guess=guess, work=work,
+    dropped=("quantize.codebook_used",), part="vqvae.",
+)  # fmt: skip

@@ -29,7 +29,7 @@ TASKS = {
     "mar": mar,
     "judge": judge,
 }
-"""Who trains each small model: the module of its twin."""
+"""The module of each twin: its `train`, and the `DEFAULTS` of its options."""
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -23,7 +23,6 @@ from minigen.training.llamagen import Classes, Step, train_raster
 from minigen.training.mamba import Mamba1, Mamba2, RmsNorm, State
 
 DEFAULTS = {"steps": 4000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0}
-"""Of the options of its training."""
 
 
 class GatedMlp(nn.Module):

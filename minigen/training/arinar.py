@@ -28,7 +28,6 @@ from minigen.training.masked import loss_on_test, train_masked
 from minigen.words import say
 
 DEFAULTS = {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0}
-"""Of the options of its training."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +87,6 @@ class Attention(nn.Module):
         return self.proj(o.transpose(1, 2).flatten(2))
 
 
-class FeedForward(nn.Module):
-    """fc2(gelu(fc1 x)), with the gelu that is made of tanh."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.fc1 = mae.linear(width, 4 * width)
-        self.fc2 = mae.linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
-
-
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """The standardised x, times 1 + scale, plus shift."""
     return F.layer_norm(x, x.shape[-1:], eps=EPS) * (1 + scale) + shift
@@ -111,7 +98,8 @@ class Layer(nn.Module):
     def __init__(self, config: ArinarConfig):
         super().__init__()
         w = config.inner_width
-        self.attn, self.ffn = Attention(w, config.inner_heads), FeedForward(w)
+        self.attn = Attention(w, config.inner_heads)
+        self.ffn = mae.Mlp(w, 4 * w, 0.0, "tanh")
         self.ada_lin = modulation(config.width, w, 6)
 
     def forward(self, h: Tensor, z: Tensor, cache: Cache | None = None) -> Tensor:

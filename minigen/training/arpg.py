@@ -32,7 +32,6 @@ from minigen.training.layers import (
 )
 
 DEFAULTS = {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0}
-"""Of the options of its training."""
 
 
 class Attention(nn.Module):

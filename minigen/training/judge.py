@@ -31,7 +31,6 @@ from minigen.words import say
 
 SMALLEST = 4  # rows and columns of the deepest level
 DEFAULTS = {"steps": 3000, "batch": 64, "rate": 2e-3, "warm": 100, "shift": 2}
-"""Of the options of its training."""
 
 
 class Level(nn.Module):

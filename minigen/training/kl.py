@@ -25,7 +25,6 @@ LOG_VARIANCES = -30.0, 20.0
 """What the encoder says of a variance is cut to this."""
 
 DEFAULTS = {"steps": 6000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1}
-"""Of the options of its training."""
 
 
 @dataclass(frozen=True)

@@ -40,15 +40,18 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """fc2(gelu(fc1 x))."""
+    """fc2(gelu(fc1 x)); approximate: how gelu is computed, as `F.gelu` has it."""
 
-    def __init__(self, width: int, hidden: int, dropout: float):
+    def __init__(self, width: int, hidden: int, dropout: float, approximate="none"):
         super().__init__()
+        self.approximate = approximate
         self.fc1, self.fc2 = linear(width, hidden), linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.fc2(self.dropout(F.gelu(self.fc1(x)))))
+        return self.dropout(
+            self.fc2(self.dropout(F.gelu(self.fc1(x), approximate=self.approximate)))
+        )
 
 
 class Block(nn.Module):

@@ -26,7 +26,6 @@ from minigen.training.masked import loss_on_test, train_masked
 from minigen.words import say
 
 DEFAULTS = {"steps": 6000, "batch": 128, "rate": 2e-3, "warm": 200, "shift": 0}
-"""Of the options of its training."""
 
 REPEATS = 4
 """How often a token is noised in a training step: `diffusion_batch_mul`."""

@@ -22,7 +22,6 @@ RECENT = 65536  # codes remembered to measure how much of the codebook is in use
 RESTART = 100  # steps between the restarts of unused codes
 RARE = 16  # a code seen less often than this among the last 65536 is unused
 DEFAULTS = {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1}
-"""Of the options of its training."""
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
