@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families.checks import from_upstream, positive
+from minigen.families.rows import pair
 
 MIXER_NAMES = {
     "d_model": "width", "d_state": "state_size", "d_conv": "window",
@@ -149,14 +151,10 @@ def _mamba2_rows(c: Mamba2Config):
 
 
 def _conv(c):
-    yield "conv.w", "conv1d.weight", (c.channels, 1, c.window)
-    if c.conv_bias:
-        yield "conv.bias", "conv1d.bias", (c.channels,)
+    shape = c.channels, 1, c.window
+    yield from linear("conv", shape, c.conv_bias, "conv1d")
 
 
 def linear(name, shape, bias, upstream=None):
     """Yield the rows of a layer, whose bias has the first axis of its weight."""
-    upstream = upstream or name
-    yield f"{name}.w", f"{upstream}.weight", shape
-    if bias:
-        yield f"{name}.bias", f"{upstream}.bias", shape[:1]
+    yield from islice(pair(name, upstream or name, shape), 1 + bias)
