@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from functools import partial
 
 import torch
 
@@ -20,15 +21,9 @@ from minigen.training import aim, arinar, arpg, judge, kl, llamagen, mar, vq
 from minigen.words import complain
 
 TASKS = {
-    "vq": vq,
-    "kl": kl,
-    "arpg": arpg,
-    "gpt": llamagen,
-    "aim": aim,
-    "arinar": arinar,
-    "mar": mar,
-    "judge": judge,
-}
+    "vq": vq, "kl": kl, "arpg": arpg, "gpt": llamagen, "aim": aim, "arinar": arinar,
+    "mar": mar, "judge": judge,
+}  # fmt: skip
 """The module of each twin: its `train`, and the `DEFAULTS` of its options."""
 
 
@@ -42,18 +37,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             name, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         add = command.add_argument
+        real = partial(add, type=float)
         add("--data", required=True, help="folder of the four MNIST files")
         add("--out", required=True, help="folder for the checkpoint")
         add("--steps", type=int, help="updates in the whole schedule")
         add("--batch", type=int, help="digits per update and worker")
-        add("--rate", type=float, help="peak learning rate")
+        real("--rate", help="peak learning rate")
         add("--warm", type=int, help="updates until the peak rate")
         add("--shift", type=int, help="pixels to shift digits by, at most")
-        add("--decay", type=float, default=0.05, help="weight decay of matrices")
-        add(
-            "--average", type=float, default=0.999, help="decay of the averaged weights"
-        )
-        add("--minutes", type=float, help="pause after this time")
+        real("--decay", default=0.05, help="weight decay of matrices")
+        real("--average", default=0.999, help="decay of the averaged weights")
+        real("--minutes", help="pause after this time")
         add("--threads", type=int, default=2, help="of all workers together")
         add("--workers", type=int, default=1, help="processes that share each update")
         add("--seed", type=int, default=0)
@@ -62,30 +56,23 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             add("--start", help="begin with the averaged weights of this file")
         if name == "vq":
             add("--plain", type=int, default=300, help="first steps, without codes")
-            add(
-                "--blank",
-                type=float,
-                default=1.0,
-                help="pull of blank patches to code 0",
-            )
+            real("--blank", default=1.0, help="pull of blank patches to code 0")
         if name == "kl":
-            add("--kl", type=float, default=1e-3, help="weight of the divergence")
+            real("--kl", default=1e-3, help="weight of the divergence")
         kind = FAMILIES[task.__name__.rpartition(".")[2]].tokenizer
         if kind:
             given = f"OUT/{kind}.pt, or {kind}-mnist"
             add("--tokenizer", required=True, help=given)
             add("--versions", type=int, default=1, help="stored versions of each digit")
-            add(
-                "--dropout", type=float, default=0.0, help="of tokens, sums and hiddens"
-            )
+            real("--dropout", default=0.0, help="of tokens, sums and hiddens")
             add("--compile", action="store_true", help="let torch.compile fuse passes")
-            add("--label-dropout", type=float, default=0.1, help="hides the class")
+            real("--label-dropout", default=0.1, help="hides the class")
         if kind == "kl":
             share = "share of the tokens that a step hides"
-            add("--fewest", type=float, default=0.7, help=f"least {share}")
-            add("--spread", type=float, default=0.25, help=f"deviation of the {share}")
+            real("--fewest", default=0.7, help=f"least {share}")
+            real("--spread", default=0.25, help=f"deviation of the {share}")
         if name == "arpg":
-            add("--misplace", type=float, default=0.0, help="of early content tokens")
+            real("--misplace", default=0.0, help="of early content tokens")
         command.set_defaults(**task.DEFAULTS)
     return parser.parse_args(arguments)
 
