@@ -11,27 +11,28 @@ from typing import Any
 class Family:
     """What minigen knows of a family of models.
 
-    name: as messages and files have it; config: the class of its configurations;
-    presets: those that have a name, the one that ships last; model: the module of its
-    functions over an op table; twin: its class in PyTorch. These two are names, for
-    `pkgutil.resolve_name`, since neither is imported before it is used.
+    name: of the family, in files and messages. config: the class of its configurations.
+    presets: configurations that have a name; the one that is not in `released` ships.
+    model: the module of its forward pass; twin: its class in PyTorch. Both are dotted
+    names for `pkgutil.resolve_name`, so neither is imported before it is used.
 
-    repository: on GitHub, that released it; licence: of the code there, by its SPDX
-    name, "" where none was found; released: what of it, by preset: words that follow
-    the repository's name.
+    repository: on GitHub, of what was released; licence: of the code there, by its SPDX
+    name, "" where none was found; released: for each preset, the words that follow the
+    repository's name where its origin is printed.
 
-    rows: of a configuration: yields our dotted name of each array, the original's, and
-    the original's shape; guess: of the shapes in a file, by the original's names: the
-    configuration they tell of, and the fields they do not show; unsure: fields that the
-    shapes of a preset leave open, as models of those shapes were released with several
-    values; dropped: names that may stand in a file too, `*` in them for anything; tied:
-    names of arrays that stand in a file once more under others, or do not; part: what
-    precedes its names where a file holds several models.
+    rows(config) yields for each array our dotted name, the original's name and the
+    original's shape. guess(shapes) takes shapes by the original's names and returns a
+    configuration, and those of its fields that no shape shows; of shapes of another
+    family it raises KeyError, ValueError or ConfigError. unsure: fields that the shapes
+    of a preset leave open, because models of these shapes were released with several
+    values. dropped: names in a file that are no weights, `*` stands for anything. tied:
+    a file may store the same array under a second name; the first name, by the second.
+    part: the prefix of its names in a file that holds several models.
 
-    work: what it needs at least (`minigen.bench.limit`). Of generators alone:
-    tokenizer: the family of its tokenizer, which says what a token is, a code ("vq") or
-    a vector ("kl"); settings: how its authors sample; own: how that differs for what
-    ships, by preset.
+    work: the least work of a run (`minigen.bench.limit`). Generators alone have
+    tokenizer: the family of their tokenizer, "vq" if a token is a code, "kl" if it is a
+    vector; settings: how the authors sample; own: what differs for the preset that
+    ships, by its name.
     """
 
     name: str
