@@ -8,19 +8,18 @@ models/stage2/mixer_seq_simple.py, block.py. minigen's own forward pass is
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.errors import InputError
 from minigen.families import AimConfig, Mamba2Config
 from minigen.models.aim import POSITIONS
-from minigen.training.layers import Dropouts, draw_noise, keep_top, modulation, widen
-from minigen.training.llamagen import Classes, Step, train_raster
+from minigen.training.layers import Dropouts, modulation, widen
+from minigen.training.llamagen import Classes
 from minigen.training.mamba import Mamba1, Mamba2, RmsNorm, State
+from minigen.training.raster import train_raster
 
 DEFAULTS = {"steps": 4000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0}
 
@@ -186,9 +185,27 @@ class Aim(nn.Module):
         x = self.backbone.embeddings(tokens, rows + POSITIONS[positions])
         return self.answer(self.backbone(torch.cat([given[:, None], x], 1), given))
 
-    def read(self, x: Tensor, given: Tensor, states: list[State]) -> Tensor:
-        """Logits (b v) after one more embedded token x (b d), of classes (b d)."""
-        return self.answer(self.backbone(x, given, states))
+    def begin(self, labels: Tensor, count: int) -> tuple[Tensor, tuple]:
+        """The classes (b) as embedded tokens (b d), and what is kept: they, and states.
+
+        A state has one size, however many tokens there will be.
+        """
+        given = self.backbone.cls_embed(labels)
+        layers = self.backbone.layers
+        return given, (given, [e.mixer.new_state(len(labels)) for e in layers])
+
+    def read(self, x: Tensor, i: int, state: tuple) -> Tensor:
+        """Logits (b 1 v) of token i, from one more embedded token x (b d).
+
+        The modulations are computed anew in every step, as the original does.
+        """
+        given, states = state
+        return self.answer(self.backbone(x, given, states))[:, None]
+
+    def embed(self, tokens: Tensor, i: int, positions: str = "released") -> Tensor:
+        """Tokens (b 1), each token i of its image, as `read` takes them."""
+        rows = torch.full_like(tokens, i + POSITIONS[positions])
+        return self.backbone.embeddings(tokens, rows)[:, 0]
 
     def answer(self, x: Tensor) -> Tensor:
         return F.linear(x, self.backbone.embeddings.word_embeddings.weight).float()
@@ -210,60 +227,6 @@ def training_loss(
     classes = torch.where(hidden, model.config.no_class_id, labels)
     logits = model(classes, tokens[:, :-1], positions)
     return F.cross_entropy(logits.flatten(0, 1), tokens.flatten())
-
-
-@torch.no_grad()
-def decode(
-    model: Aim,
-    labels: Tensor,
-    count: int | None = None,
-    *,
-    guidance: float = 5.0,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    positions: str = "released",
-    noise: Tensor | None = None,
-    forced: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Iterator[Step]:
-    """Draw `count` tokens in raster order, by default an image, one a step.
-
-    guidance: of 1 is none. The modulations are computed anew in every step, as the
-    original does. A token is argmax(p / noise) with exponential noise: `noise`
-    (b n v), or fresh from `generator`. `forced` (b n) tokens stand in for drawn ones.
-    """
-    config, b = model.config, len(labels)
-    count = config.tokens if count is None else count
-    if not 1 <= count <= config.tokens:
-        raise InputError(f"{count} tokens were asked for; there are {config.tokens}")
-    two = guidance != 1
-    if two:
-        labels = torch.cat([labels, torch.full_like(labels, config.no_class_id)])
-    backbone = model.backbone
-    states = [layer.mixer.new_state(len(labels)) for layer in backbone.layers]
-    given = x = backbone.cls_embed(labels)
-    for i in range(count):
-        logits = model.read(x, given, states)[:, None]
-        conditional, unconditional = logits[:b], logits[b:] if two else None
-        guided = conditional
-        if two:
-            guided = unconditional + (conditional - unconditional) * guidance
-        part = slice(i, i + 1)
-        if forced is not None:
-            drawn = forced[:, part]
-        else:
-            p = keep_top(guided / max(temperature, 1e-5), top_k).softmax(-1)
-            drawn = (p / draw_noise(noise, part, p, generator)).argmax(-1)
-        yield Step(conditional, unconditional, guided, drawn)
-        ids = (torch.cat([drawn, drawn]) if two else drawn)[:, 0]
-        row = torch.full_like(ids, i + POSITIONS[positions])
-        x = backbone.embeddings(ids, row)
-
-
-def generate(model: Aim, labels: Tensor, count: int | None = None, **options) -> Tensor:
-    """Tokens (b n) in raster order, drawn by `decode` with its options."""
-    steps = decode(model, labels, count, **options)
-    return torch.cat([step.tokens for step in steps], 1)
 
 
 def train(args: argparse.Namespace) -> nn.Module:

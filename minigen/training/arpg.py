@@ -24,8 +24,7 @@ from minigen.training.layers import (
     RmsNorm,
     SwiGlu,
     attend,
-    draw_noise,
-    keep_top,
+    choose,
     linear,
     rotary_table,
     rotate,
@@ -227,8 +226,8 @@ def decode(
         if forced is not None:
             drawn = forced[:, queries]
         else:
-            p = keep_top(guided / max(temperature, 1e-5), top_k).softmax(-1)
-            drawn = (p / draw_noise(noise, queries, p, generator)).argmax(-1)
+            part = None if noise is None else noise[:, queries]
+            drawn = choose(guided, temperature, top_k, part, generator)
         yield Step(order[queries], weight, conditional, unconditional, guided, drawn)
         ids = torch.cat([drawn, drawn])
 

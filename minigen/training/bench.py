@@ -16,7 +16,7 @@ from minigen import plans
 from minigen.bench import weights
 from minigen.bench.worker import Job, latents, samples, serve, timed
 from minigen.families import PRESETS, family_of
-from minigen.training import mae, masked
+from minigen.training import mae, masked, raster
 from minigen.training.layers import rotary_table
 
 
@@ -42,17 +42,17 @@ def drawer(job: Job, model: torch.nn.Module):
     """
     config, family = model.config, family_of(model.config)
     labels = torch.arange(job.batch) % config.classes
-    twin = import_module(type(model).__module__)
     if family.settings["schedule"] == "one":
 
         def draw_first(count):
-            tokens = twin.generate(model, labels, count, guidance=job.guidance)
+            tokens = raster.generate(model, labels, count, guidance=job.guidance)
             return F.pad(tokens, (0, config.tokens - count))
 
         return draw_first
     grid = config.side, config.side
     if family.tokenizer == "vq":
         order = torch.tensor(plans.plan(grid, "random", "one").order)
+        twin = import_module(type(model).__module__)
 
         def draw_all(steps):
             counts = list(plans.counts(job.schedule, config.tokens, steps))

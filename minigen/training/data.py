@@ -58,25 +58,24 @@ def draw_images(grey: Tensor, args: argparse.Namespace, g: torch.Generator):
 
 
 @torch.no_grad()
-def tokenize(vq, grey: Tensor, batch: int = 50) -> Tensor:
+def in_parts(model, encode, grey: Tensor, batch: int = 50) -> Tensor:
+    """What `encode`, of the model, makes of digits (b y x) uint8, so many at a time."""
+    model.eval()
+    pieces = [
+        encode(to_input(part).contiguous(memory_format=torch.channels_last))
+        for part in grey.split(batch)
+    ]
+    return torch.cat(pieces)
+
+
+def tokenize(vq, grey: Tensor) -> Tensor:
     """(b y x) uint8 digits -> tokens (b n) in raster order."""
-    vq.eval()
-    pieces = [
-        vq.encode(to_input(part).contiguous(memory_format=torch.channels_last))[2]
-        for part in grey.split(batch)
-    ]
-    return torch.cat(pieces).view(len(grey), -1)
+    return in_parts(vq, lambda x: vq.encode(x)[2], grey).view(len(grey), -1)
 
 
-@torch.no_grad()
-def measure(kl, grey: Tensor, batch: int = 50) -> Tensor:
+def measure(kl, grey: Tensor) -> Tensor:
     """(b y x) uint8 digits -> the moments (b 2c y x) that the KL tokenizer gives."""
-    kl.eval()
-    pieces = [
-        kl.moments(to_input(part).contiguous(memory_format=torch.channels_last))
-        for part in grey.split(batch)
-    ]
-    return torch.cat(pieces).contiguous()
+    return in_parts(kl, kl.moments, grey).contiguous()
 
 
 def tokenize_versions(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from minigen import plans
 from minigen.errors import MinigenError
 from minigen.families import PRESETS
-from minigen.training import aim, llamagen
+from minigen.training import raster
 from minigen.training.aim import Aim
 from minigen.training.arpg import Arpg, generate
 from minigen.training.data import read_mnist, to_grey, to_input, tokenize
@@ -90,11 +90,10 @@ def sample_raster(
     model: Gpt | Aim, count: int, seed: int, **options
 ) -> tuple[Tensor, Tensor]:
     """Labels (b), taking turns, and tokens (b n), row by row."""
-    generate = aim.generate if isinstance(model, Aim) else llamagen.generate
     labels = torch.arange(count) % model.config.classes
     generator = torch.Generator().manual_seed(seed)
     drawn = [
-        generate(model, part, generator=generator, **options)
+        raster.generate(model, part, generator=generator, **options)
         for part in labels.split(100)
     ]
     return labels, torch.cat(drawn)

@@ -126,7 +126,12 @@ def keep_top(logits: Tensor, k: int) -> Tensor:
     return logits.masked_fill(logits < least, -torch.inf)
 
 
-def draw_noise(noise, queries: slice, p: Tensor, generator) -> Tensor:
-    if noise is not None:
-        return noise[:, queries]
-    return torch.empty_like(p).exponential_(generator=generator)
+def choose(logits: Tensor, temperature: float, top_k: int, noise, generator) -> Tensor:
+    """Draw tokens (b m) of logits (b m v): argmax(p / noise), the noise exponential.
+
+    noise (b m v), or None: fresh from the generator.
+    """
+    p = keep_top(logits / max(temperature, 1e-5), top_k).softmax(-1)
+    if noise is None:
+        noise = torch.empty_like(p).exponential_(generator=generator)
+    return (p / noise).argmax(-1)

@@ -8,29 +8,23 @@ generate.py. minigen's own forward pass is `minigen.models.llamagen`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigen.errors import InputError
 from minigen.families import GptConfig
-from minigen.training import trainer
-from minigen.training.generators import new_generator, tokens_of
 from minigen.training.layers import (
     Cache,
     Dropouts,
     RmsNorm,
     SwiGlu,
     attend,
-    draw_noise,
-    keep_top,
     linear,
     rotary_table,
     rotate,
 )
+from minigen.training.raster import train_raster
 
 DEFAULTS = {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0}
 
@@ -122,11 +116,25 @@ class Gpt(nn.Module):
             x = layer(x, self.table[None, : x.shape[1]])
         return self.answer(x)
 
-    def read(self, x: Tensor, row: int, caches: list[Cache]) -> Tensor:
-        """Logits (b 1 v) after one more embedded token x (b 1 d), of a rotary row."""
+    def begin(self, labels: Tensor, count: int) -> tuple[Tensor, list[Cache]]:
+        """The classes (b) as embedded tokens (b 1 d), and caches for `count` tokens."""
+        c, weights = self.config, self.output.weight
+        shape = len(labels), c.key_heads, count, c.head_size
+        caches = [
+            Cache(weights.new_empty(shape), weights.new_empty(shape))
+            for _ in self.layers
+        ]
+        return self.cls_embedding(labels)[:, None], caches
+
+    def read(self, x: Tensor, i: int, caches: list[Cache]) -> Tensor:
+        """Logits (b 1 v) of token i, from one more embedded token x (b 1 d)."""
         for layer, cache in zip(self.layers, caches, strict=True):
-            x = layer(x, self.table[None, row : row + 1], cache)
+            x = layer(x, self.table[None, i : i + 1], cache)
         return self.answer(x)
+
+    def embed(self, tokens: Tensor, i: int) -> Tensor:
+        """Tokens (b 1), each token i of its image, as `read` takes them."""
+        return self.tok_embeddings(tokens)
 
     def answer(self, x: Tensor) -> Tensor:
         return self.output(self.norm(x)).float()
@@ -156,87 +164,5 @@ def training_loss(
     return (losses * counted).sum() / counted.sum().clamp(min=1)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one decoding step did; unconditional is None where nothing is guided."""
-
-    conditional: Tensor  # (b 1 v) logits
-    unconditional: Tensor | None  # (b 1 v)
-    guided: Tensor  # (b 1 v), before temperature and top-k
-    tokens: Tensor  # (b 1)
-
-
-@torch.no_grad()
-def decode(
-    model: Gpt,
-    labels: Tensor,
-    count: int | None = None,
-    *,
-    guidance: float = 4.0,
-    guided_steps: int | None = None,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    noise: Tensor | None = None,
-    forced: Tensor | None = None,
-    generator: torch.Generator | None = None,
-) -> Iterator[Step]:
-    """Draw `count` tokens in raster order, by default an image, one a step.
-
-    guidance: of 1 is none; guided_steps: guide the first ones only. A token
-    is argmax(p / noise) with exponential noise: `noise` (b n v), or fresh from
-    `generator`. `forced` (b n) tokens stand in for drawn ones.
-    """
-    config, b = model.config, len(labels)
-    count = config.tokens if count is None else count
-    if not 1 <= count <= config.tokens:
-        raise InputError(f"{count} tokens were asked for; there are {config.tokens}")
-    two = guidance != 1
-    if two:
-        labels = torch.cat([labels, torch.full_like(labels, config.no_class_id)])
-    weights = model.output.weight
-    shape = len(labels), config.key_heads, count, config.head_size
-    caches = [
-        Cache(weights.new_empty(shape), weights.new_empty(shape)) for _ in model.layers
-    ]
-    x = model.cls_embedding(labels)[:, None]
-    for i in range(count):
-        logits = model.read(x, i, caches)
-        conditional, unconditional = logits[:b], logits[b:] if two else None
-        guided = conditional
-        if two and (guided_steps is None or i < guided_steps):
-            guided = unconditional + (conditional - unconditional) * guidance
-        part = slice(i, i + 1)
-        if forced is not None:
-            drawn = forced[:, part]
-        else:
-            p = keep_top(guided / max(temperature, 1e-5), top_k).softmax(-1)
-            drawn = (p / draw_noise(noise, part, p, generator)).argmax(-1)
-        yield Step(conditional, unconditional, guided, drawn)
-        x = model.tok_embeddings(torch.cat([drawn, drawn]) if two else drawn)
-
-
-def generate(model: Gpt, labels: Tensor, count: int | None = None, **options) -> Tensor:
-    """Tokens (b n) in raster order, drawn by `decode` with its options."""
-    steps = decode(model, labels, count, **options)
-    return torch.cat([step.tokens for step in steps], 1)
-
-
 def train(args: argparse.Namespace) -> nn.Module:
     return train_raster(Gpt, "gpt-mnist", training_loss, args)
-
-
-def train_raster(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Module:
-    """Train a generator that draws tokens row by row."""
-    tokens, labels = tokens_of(args)
-    model, compiled = new_generator(twin, preset, args)
-    versions, digits, _ = tokens.shape
-
-    def loss(step, g):
-        index = torch.randint(digits, (args.batch,), generator=g)
-        version = torch.randint(versions, (args.batch,), generator=g)
-        uniforms = torch.rand(args.batch, generator=g)
-        chosen = tokens[version, index].long()
-        with trainer.autocast(args):
-            return {"loss": loss_of(compiled, chosen, labels[index], uniforms)}
-
-    return trainer.train(model, loss, args)

@@ -12,6 +12,17 @@ from tests.synth import synth
 
 FACTOR = 20  # times the float32 error that the case recorded
 
+OUTER = {
+    "width": 32, "encoder_width": 32, "encoder_layers": 2, "decoder_layers": 2,
+    "encoder_heads": 2, "decoder_heads": 2, "buffer": 3, "classes": 3, "tokens": 9,
+    "channels": 4,
+}  # fmt: skip
+"""Of a small ARINAR or MAR: its outer model."""
+
+
+def as_tensors(state):
+    return {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+
 
 @dataclass(frozen=True)
 class Case:

@@ -8,13 +8,13 @@ import torch
 
 from minigen import backends
 from minigen.checkpoints import names
-from minigen.errors import InputError
 from minigen.families import AimConfig
 from minigen.models import aim as own
 from minigen.ops.ssd.reference import ssd as recurrence
 from minigen.training import mamba
-from minigen.training.aim import Aim, decode, generate, training_loss
+from minigen.training.aim import Aim, training_loss
 from minigen.training.layers import Dropouts
+from minigen.training.raster import decode, generate
 from minigen.training.trainer import make_optimizer
 from tests.parity.aim import draw_state
 
@@ -214,24 +214,6 @@ def test_guidance_of_one_needs_no_second_half():
     near = decode(model, labels, guidance=1.0 + 1e-6, forced=forced)
     for one, other in zip(steps, near, strict=True):
         assert (one.guided - other.guided).abs().max() < 1e-3
-
-
-def test_a_draw_depends_on_its_generator_alone():
-    model = random_twin(small())
-    drawn = [
-        generate(
-            model, torch.tensor([0, 1]), generator=torch.Generator().manual_seed(s)
-        )
-        for s in (4, 4, 5)
-    ]
-    assert drawn[0].shape == (2, 9) and torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])
-
-
-@pytest.mark.parametrize("count", [0, 10])
-def test_a_count_that_is_no_part_of_an_image_is_refused(count):
-    with pytest.raises(InputError, match=f"{count} tokens were asked for; there are 9"):
-        generate(random_twin(small()), torch.tensor([0]), count)
 
 
 def test_rates_are_not_pulled_to_zero():

@@ -7,11 +7,11 @@ import torch
 
 from minigen import backends
 from minigen.checkpoints import names
-from minigen.errors import InputError
 from minigen.families import GptConfig
 from minigen.models import llamagen
 from minigen.training.layers import Dropouts
-from minigen.training.llamagen import Gpt, decode, generate, training_loss
+from minigen.training.llamagen import Gpt, training_loss
+from minigen.training.raster import decode
 
 from .cases import load
 from .test_arpg import read_any
@@ -138,21 +138,3 @@ def test_one_token_a_step_equals_the_training_forward():
     cached = torch.cat([step.conditional for step in steps], 1)
     whole = model(labels, tokens[:, :-1])
     assert (whole - cached).abs().max() < 1e-5
-
-
-def test_a_draw_depends_on_its_generator_alone():
-    model = random_twin()
-    drawn = [
-        generate(
-            model, torch.tensor([0, 1]), generator=torch.Generator().manual_seed(s)
-        )
-        for s in (4, 4, 5)
-    ]
-    assert drawn[0].shape == (2, 9) and torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])
-
-
-@pytest.mark.parametrize("count", [0, 10])
-def test_a_count_that_is_no_part_of_an_image_is_refused(count):
-    with pytest.raises(InputError, match=f"{count} tokens were asked for; there are 9"):
-        generate(random_twin(), torch.tensor([0]), count)
