@@ -15,13 +15,12 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
 
 import numpy as np
 
-import minigen
-from minigen import rng, sample
+from minigen import load, rng, sample
 from minigen.models import kl, masked, mixture_head
 from minigen.models.query import Draws
 from minigen.show import lesson as show
 
-pipe = minigen.load("arinar-mnist", backend="numpy")
+pipe = load("arinar-mnist", backend="numpy")
 ops, config = pipe.ops, pipe.config
 model = ops, pipe.generator.weights, config
 inner = ops, pipe.generator.weights["head"], config

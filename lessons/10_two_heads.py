@@ -17,14 +17,13 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
 
 import numpy as np
 
-import minigen
-from minigen import families, rng, sample
+from minigen import families, load, rng, sample
 from minigen.models import arinar, diffusion_head, mar, masked
 from minigen.models.query import Draws
 from minigen.show import lesson as show
 
 heads = {"arinar": arinar, "mar": mar}
-pipes = {name: minigen.load(f"{name}-mnist", backend="numpy") for name in heads}
+pipes = {name: load(f"{name}-mnist", backend="numpy") for name in heads}
 
 # %% [markdown]
 # ## The same classes
