@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 
 from minigen.checkpoints import behaviour, names
 from minigen.checkpoints.hashing import hash_weights
-from minigen.checkpoints.reader import (
-    Checkpoint,
-    naming,
-    open_checkpoint,
-    release,
-)
+from minigen.checkpoints.reader import Checkpoint, naming, open_checkpoint, release
 from minigen.checkpoints.values import cast, weight_dtype
 from minigen.checks import choice
 from minigen.errors import CheckpointError, ConfigError

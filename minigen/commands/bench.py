@@ -37,32 +37,22 @@ def cpu(
         typer.Argument(metavar="TOKENIZER", help="Default: vq-16, kl-16, or its own."),
     ] = None,
     dtype: Dtype = "float32",
-    runs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Images drawn on each side.")
-    ] = 3,
+    runs: Annotated[int, o.count("Images drawn on each side.")] = 3,
     steps: o.Steps = None,
     schedule: o.Schedule = None,
     tokens: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Draw the first N of an image, where each is a step. Default: 64.",
-        ),
+        o.count("Draw the first N of an image, where each is a step. Default: 64."),
     ] = None,
     every: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Of ARINAR and MAR, which read all again in every step: run one step "
-            "in N, and estimate the others. 1 runs all. Default: 8.",
+        o.count(
+            "Of ARINAR and MAR, which read all again in every step: run one step "
+            "in N, and estimate the others. 1 runs all. Default: 8."
         ),
     ] = None,
     guidance: o.Guidance = 4.5,
-    batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Images drawn together.")
-    ] = 1,
+    batch: Annotated[int, o.count("Images drawn together.")] = 1,
     backend: o.Backend = "auto",
     threads: o.Threads = None,
     as_json: o.Json = False,
@@ -107,9 +97,7 @@ def growth(
         Path, typer.Option(metavar="FILE.png", help="Where the curves are drawn.")
     ] = Path("growth.png"),
     dtype: Dtype = "float32",
-    runs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Tokens at each position.")
-    ] = 50,
+    runs: Annotated[int, o.count("Tokens at each position.")] = 50,
     backend: o.Backend = "auto",
     threads: o.Threads = None,
     as_json: o.Json = False,
@@ -146,9 +134,7 @@ def growth(
 @app.command()
 @reported
 def threads(
-    runs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Calls for each number of threads.")
-    ] = 5,
+    runs: Annotated[int, o.count("Calls for each number of threads.")] = 5,
     as_json: o.Json = False,
 ):
     """Time one thread beside all, with no, one and two busy processes on the machine.
@@ -172,9 +158,7 @@ def threads(
 @app.command()
 @reported
 def rungs(
-    runs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Runs of each kernel.")
-    ] = 5,
+    runs: Annotated[int, o.count("Runs of each kernel.")] = 5,
     threads: o.Threads = None,
     as_json: o.Json = False,
 ):
@@ -205,13 +189,9 @@ def rungs(
 def heads(
     mixture: Annotated[str, typer.Argument(metavar="ARINAR")] = "arinar-b",
     diffusion: Annotated[str, typer.Argument(metavar="MAR")] = "mar-b",
-    tokens: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Tokens drawn in a call.")
-    ] = 4,
+    tokens: Annotated[int, o.count("Tokens drawn in a call.")] = 4,
     dtype: Dtype = "float32",
-    runs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Calls of each head.")
-    ] = 10,
+    runs: Annotated[int, o.count("Calls of each head.")] = 10,
     guidance: o.Guidance = 4.5,
     backend: o.Backend = "auto",
     threads: o.Threads = None,

@@ -44,9 +44,7 @@ def check(
             metavar="DTYPE", help="float32, float16 or bfloat16; all, if none."
         ),
     ] = None,
-    examples: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="How many cases to try.")
-    ] = None,
+    examples: Annotated[int | None, o.count("How many cases to try.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Which cases are tried.")] = 0,
     as_json: o.Json = False,
 ):

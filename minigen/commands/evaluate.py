@@ -25,10 +25,7 @@ def evaluate(
     ] = 1000,
     sweep: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME=V,V",
-            help="A row for each value, as steps=1,4,16.",
-        ),
+        typer.Option(metavar="NAME=V,V", help="A row for each value, as steps=1,4,16."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -181,9 +178,7 @@ def _classifier(model, backend, data, count, write_statistics):
         share,
         statistics,
     )
-    from minigen.evaluate import (
-        write_statistics as write,
-    )
+    from minigen.evaluate import write_statistics as write
     from minigen.writing import check_place
 
     if write_statistics:

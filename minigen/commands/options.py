@@ -50,7 +50,14 @@ Classes = Annotated[
         help="Class to draw: 7, or several: 3,7 or 0-9; may be repeated.",
     ),
 ]
-Count = Annotated[int, typer.Option(min=1, metavar="N", help="Images of each class.")]
+
+
+def count(said: str):
+    """Return an option that takes a number of at least 1; said: its help."""
+    return typer.Option(min=1, metavar="N", help=said)
+
+
+Count = Annotated[int, count("Images of each class.")]
 Seed = Annotated[
     int, typer.Option(metavar="N", help="The same seed draws the same images.")
 ]
@@ -137,24 +144,15 @@ Backend = Annotated[
         "a GPU, thousands of times slower); auto takes the fastest that is here.",
     ),
 ]
-Threads = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Threads of the numba backend."),
-]
-Batch = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Images drawn together; pixels stay equal."),
-]
+Threads = Annotated[int | None, count("Threads of the numba backend.")]
+Batch = Annotated[int | None, count("Images drawn together; pixels stay equal.")]
 StepsFolder = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Write the canvas after every step."),
+    Path | None, typer.Option(metavar="DIR", help="Write the canvas after every step.")
 ]
 Gif = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the steps as an animation.")
 ]
-Scale = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Show each pixel as N x N pixels.")
-]
+Scale = Annotated[int, count("Show each pixel as N x N pixels.")]
 Key = Annotated[
     str | None,
     typer.Option(

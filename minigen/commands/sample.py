@@ -42,9 +42,7 @@ def sample(
     guided_draw: o.GuidedDraw = "candidates",
     first: o.First = 0,
     batch: o.Batch = None,
-    columns: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Columns of the grid.")
-    ] = None,
+    columns: Annotated[int | None, o.count("Columns of the grid.")] = None,
     scale: o.Scale = 1,
     steps_dir: o.StepsFolder = None,
     gif: o.Gif = None,

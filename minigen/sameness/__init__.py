@@ -18,13 +18,7 @@ A picture's recipe records the tokens drawn, so a later run can tell which of th
 is: `minigen replay` does, for a picture, and `python -m tests.sameness` for backends.
 """
 
-from minigen.sameness.comparison import (
-    LEVELS,
-    Difference,
-    compare,
-    differences,
-    tokens,
-)
+from minigen.sameness.comparison import LEVELS, Difference, compare, differences, tokens
 from minigen.sameness.record import pack, unpack
 
 __all__ = ["LEVELS", "Difference", "compare", "differences", "pack", "tokens", "unpack"]

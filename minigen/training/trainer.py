@@ -217,7 +217,7 @@ class Progress:
             f"{time.strftime('%H:%M:%S')} step {step}/{args.steps} {values} "
             f"norm {norm.item():.2f} rate {rate:.2e} "
             f"{speed * args.batch * args.workers:.0f} images/s "
-            f"eta {(args.steps - step) / speed / 60:.1f} min",
+            f"eta {(args.steps - step) / speed / 60:.1f} min"
         )
         self.step, self.shown = step, now
 

@@ -20,10 +20,7 @@ from minigen.checkpoints import (
 from minigen.checkpoints.values import DTYPES
 from minigen.errors import CheckpointError, InputError
 from minigen.families import PRESETS, ArpgConfig, VqConfig
-from tests.checkpoints.writing import (
-    write_legacy,
-    write_zip,
-)
+from tests.checkpoints.writing import write_legacy, write_zip
 from tests.synth import synth
 
 ARPG, VQ = PRESETS["arpg-mnist"], PRESETS["vq-mnist"]

@@ -9,18 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigen.checkpoints import (
-    convert,
-    describe,
-    load_model,
-    names,
-)
+from minigen.checkpoints import convert, describe, load_model, names
 from minigen.checkpoints.values import DTYPES, cast
 from minigen.errors import CheckpointError
 from minigen.families import PRESETS
-from tests.checkpoints.writing import (
-    write_zip,
-)
+from tests.checkpoints.writing import write_zip
 from tests.synth import synth
 
 ARPG, VQ = PRESETS["arpg-mnist"], PRESETS["vq-mnist"]

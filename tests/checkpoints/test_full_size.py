@@ -7,15 +7,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from minigen.checkpoints import (
-    load_model,
-    names,
-)
+from minigen.checkpoints import load_model, names
 from minigen.families import PRESETS
-from tests.checkpoints.writing import (
-    pickle_of,
-    write_record,
-)
+from tests.checkpoints.writing import pickle_of, write_record
 from tests.synth import synth
 
 ARPG, VQ = PRESETS["arpg-mnist"], PRESETS["vq-mnist"]

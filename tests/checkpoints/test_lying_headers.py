@@ -12,9 +12,7 @@ import minigen
 from minigen.checkpoints import describe
 from minigen.errors import CheckpointError
 from tests.checkpoints.tripwire import refuse
-from tests.checkpoints.writing import (
-    safetensors,
-)
+from tests.checkpoints.writing import safetensors
 
 ENTRIES = {
     "w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},

@@ -16,11 +16,7 @@ SMALL = KlConfig(
     base=32, multipliers=(1, 2), blocks=1, channels=4, attention=(1,), scale=0.5
 )
 DEEP = KlConfig(
-    base=32,
-    multipliers=(1, 1, 2),
-    channels=3,
-    attention=(0, 2),
-    decoder_attention=(1,),
+    base=32, multipliers=(1, 1, 2), channels=3, attention=(0, 2), decoder_attention=(1,)
 )
 MEANS = KlConfig(base=32, multipliers=(1, 1), blocks=1, attention=(), variational=False)
 CONFIGS = pytest.mark.parametrize(

@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hs
 
-from minigen.checking.specs.states import conv_magnitude, conv_silu_magnitude
 from minigen.ops.causal_conv import cpu, reference
 from tests import strategies as st
-from tests.tolerance import assert_close, assert_same
+from tests.tolerance import assert_same
 
-MAGNITUDES = {"causal_conv": conv_magnitude, "causal_conv_silu": conv_silu_magnitude}
+NAMES = ("causal_conv", "causal_conv_silu")
 
 
 def case(seed, b, n, c, w):
@@ -34,18 +33,7 @@ def in_parts(function, x, w, bias, state, cuts):
     return np.concatenate(parts, axis=1), state
 
 
-@pytest.mark.parametrize("name", MAGNITUDES)
-@given(st.b, st.n, st.c, st.w, st.seeds)
-def test_close_to_the_reference(name, b, n, c, w, seed):
-    given = case(seed, b, n, c, w)
-    y, state = whole(getattr(cpu, name), *given)
-    wide = [each.astype(np.float64) for each in given]
-    expected, after = whole(getattr(reference, name), *wide)
-    assert_close(y, expected, MAGNITUDES[name](*given))
-    assert_same(state, after.astype(np.float32))
-
-
-@pytest.mark.parametrize("name", MAGNITUDES)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("module", [cpu, reference])
 @given(st.b, st.n, st.c, st.w, st.seeds, hs.data())
 def test_steps_are_the_sequence_wherever_it_is_cut(
@@ -71,16 +59,6 @@ def test_nothing_ahead_is_seen(module, n, c, w, seed):
         assert_same(
             whole(module.causal_conv, changed, *rest)[0][:, : t + 1], y[:, : t + 1]
         )
-
-
-@given(st.n, st.c, st.w, st.seeds)
-def test_images_in_another_order_give_the_same_bits(n, c, w, seed):
-    x, weight, bias, state = case(seed, 3, n, c, w)
-    y, after = whole(cpu.causal_conv_silu, x, weight, bias, state)
-    order = [2, 0, 1]
-    again = whole(cpu.causal_conv_silu, x[order], weight, bias, state[order])
-    assert_same(again[0], y[order])
-    assert_same(again[1], after[order])
 
 
 def test_a_state_that_is_a_view_is_written():

@@ -11,10 +11,9 @@ from minigen.errors import ShapeError
 from minigen.ops.causal_conv import cuda
 from tests import strategies as st
 from tests.kernels.collect import Recorder
-from tests.ops.test_causal_conv import case, in_parts, whole
+from tests.ops.test_causal_conv import NAMES, case, in_parts, whole
 from tests.tolerance import FACTOR, assert_same
 
-NAMES = ("causal_conv", "causal_conv_silu")
 n = hs.sampled_from((1, 2, 3, 5, 9, 17))
 c = hs.sampled_from((1, 3, 33))
 w = hs.sampled_from((1, 2, 4, 9))

@@ -7,27 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hs
 
-from minigen.checking.specs import mixtures
 from minigen.ops.gelu import cpu as gelu
-from minigen.ops.gelu import reference as gelu_reference
 from minigen.ops.layer_norm import cpu as layer_norm
 from minigen.ops.layer_norm import reference as layer_norm_reference
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
 
-scales = hs.sampled_from((1.0, 5.0, 100.0))
 
-
-@given(st.b, st.n, st.d, scales, st.seeds)
-def test_layer_norm(b, n, d, scale, seed):
-    x = st.floats(seed, b, n, d, scale=scale)
-    w, bias = st.floats(seed + 1, d), st.floats(seed + 2, d)
-    expected = layer_norm_reference.layer_norm(*mixtures.wide(x, w, bias), 1e-6)
-    magnitude = mixtures.layer_norm_magnitude(x, w, bias, 1e-6)
-    assert_close(layer_norm.layer_norm(x, w, bias, 1e-6), expected, magnitude)
-    expected = layer_norm_reference.standardise(*mixtures.wide(x), 1e-6)
+@given(st.b, st.n, st.d, st.seeds)
+def test_a_row_has_the_same_bits_alone(b, n, d, seed):
+    x = st.floats(seed, b, n, d)
     y = layer_norm.standardise(x, 1e-6)
-    assert_close(y, expected, mixtures.standardise_magnitude(x, 1e-6))
     for i in range(n):
         alone = layer_norm.standardise(x[:, i : i + 1], 1e-6)
         assert_same(alone, y[:, i : i + 1])
@@ -39,15 +29,6 @@ def test_neither_a_shift_nor_a_scale_is_seen(b, n, d, seed):
     y = layer_norm_reference.standardise(3 * x + 7, 0.0)
     assert np.allclose(y, layer_norm_reference.standardise(x, 0.0), atol=1e-12)
     assert np.allclose(y.mean(-1), 0) and np.allclose((y * y).mean(-1), 1)
-
-
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
-@given(st.b, st.n, st.f, scales, st.seeds)
-def test_gelu(name, b, n, f, scale, seed):
-    x = st.floats(seed, b, n, f, scale=scale)
-    expected = getattr(gelu_reference, name)(*mixtures.wide(x))
-    # two terms, x and x erf or x tanh, that cancel where x is below zero
-    assert_close(getattr(gelu, name)(x), expected, abs(x))
 
 
 @pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])

@@ -16,7 +16,6 @@ from minigen.errors import ShapeError
 from minigen.ops.mamba2_step import cuda, reference
 from tests import strategies as st
 from tests.kernels.collect import Recorder
-from tests.ops.test_mamba2_step import case
 from tests.tolerance import assert_close, assert_same
 
 choose = hypothesis_strategies.sampled_from
@@ -26,6 +25,12 @@ s = choose((1, 2, 3, 8, 33))
 w = choose((1, 2, 4))
 schedules = hypothesis_strategies.integers(0, 99)
 splits = hypothesis_strategies.booleans()
+
+
+def case(*sizes):
+    """Return the arguments of mamba2_step as a list."""
+    return [*steps.make_case(*sizes).values()]
+
 
 ONE, TWO = ["_mamba2_step"], ["_mamba2_step_head", "_mamba2_step_norm"]
 

@@ -3,22 +3,9 @@
 import numpy as np
 from hypothesis import given
 
-from minigen.checking.specs.tokens import rope2d_magnitude
 from minigen.ops.rope2d import cpu, reference
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
-
-
-@given(st.b, st.n, st.h, st.e, st.y, st.x, st.seeds)
-def test_close_to_the_reference(b, n, h, e, y, x, seed):
-    table = reference.table(y, x, e, 100.0)
-    rows = st.integers(seed, 1 + y * x, b, n)
-    values = st.floats(seed, b, n, h, e)
-    wide = values.astype(np.float64), table.astype(np.float64)
-    magnitude = rope2d_magnitude(values, table, rows)
-    assert_close(
-        cpu.rope2d(values, table, rows), reference.rope2d(*wide, rows), magnitude
-    )
 
 
 @given(st.n, st.h, st.e, st.seeds)

@@ -11,15 +11,7 @@ from minigen.checkpoints import names, read_checkpoint
 from minigen.families import ArinarConfig
 from minigen.families.arinar import rows
 from minigen.models import arinar, mae, masked
-from tests.parity.case import (
-    FACTOR,
-    Case,
-    compare,
-    equal,
-    note,
-    recorded_error,
-    take,
-)
+from tests.parity.case import FACTOR, Case, compare, equal, note, recorded_error, take
 from tests.synth import synth
 
 BUFFERS = {"zero_k_bias": 0.0, "var": 1.0}

@@ -56,10 +56,7 @@ FAMILIES = {
         (llamagen_training.has_gradients, llamagen_training.replay_gradients),
         (llamagen_forward.recognise, llamagen_forward.replay),
     ),
-    "aim": (
-        (aim.recognise, aim.replay),
-        (aim.is_filter, aim.replay_filter),
-    ),
+    "aim": ((aim.recognise, aim.replay), (aim.is_filter, aim.replay_filter)),
     "arinar": (
         (arinar_traces.recognise, arinar_traces.replay),
         (arinar_full.is_evaluation, arinar_full.replay_evaluation),

@@ -15,12 +15,7 @@ from tests.parity.case import (
     take,
 )
 from tests.parity.vq_loss import gradients, losses
-from tests.parity.vq_model import (
-    compare_nearest,
-    compare_straight_through,
-    first,
-    last,
-)
+from tests.parity.vq_model import compare_nearest, compare_straight_through, first, last
 
 
 def is_pixels(case: Case) -> bool:

@@ -15,12 +15,7 @@ from minigen.families import ArpgConfig, GptConfig, KlConfig, VqConfig
 from tests.parity.case import Case
 from tests.synth import synth
 
-FAMILIES = {
-    "arpg": ArpgConfig,
-    "llamagen": GptConfig,
-    "vq": VqConfig,
-    "kl": KlConfig,
-}
+FAMILIES = {"arpg": ArpgConfig, "llamagen": GptConfig, "vq": VqConfig, "kl": KlConfig}
 
 
 def configuration(case: Case):

@@ -22,11 +22,7 @@ touches = st.dictionaries(
     min_size=1,
     max_size=2,
 )
-steps = st.one_of(
-    touches,
-    touches,
-    st.sampled_from(["block", "grid", "warp", "part"]),
-)
+steps = st.one_of(touches, touches, st.sampled_from(["block", "grid", "warp", "part"]))
 
 
 def kernel_of(program):
