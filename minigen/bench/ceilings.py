@@ -70,19 +70,15 @@ def _multiply(a, b, sums, tiles):
 def measure(repeats: int = 25) -> Ceilings:
     """Return the best of `repeats` measurements of each ceiling, on all threads."""
     threads = count()
-    with all_of_them():
-        return _measure(threads, repeats)
-
-
-def _measure(threads, repeats):
     x = np.ones((64 * threads, READ // (64 * threads)), np.float32)
     sums = np.zeros(len(x), np.float32)
-    read = _best(lambda: _read(x, sums), repeats)
-    bandwidth = x.nbytes / read
     a = np.full((threads, 8, DEEP), 1e-3, np.float32)
     totals = np.zeros(threads, np.float32)
-    work = _best(lambda: _multiply(a, a[:, :4].copy(), totals, TILES), repeats)
-    return Ceilings(bandwidth, threads * TILES * 16 * DEEP * 2 / work, threads)
+    with all_of_them():
+        read = _best(lambda: _read(x, sums), repeats)
+        work = _best(lambda: _multiply(a, a[:, :4].copy(), totals, TILES), repeats)
+    operations = threads * TILES * 16 * DEEP * 2
+    return Ceilings(x.nbytes / read, operations / work, threads)
 
 
 def better(a: Ceilings, b: Ceilings) -> Ceilings:

@@ -258,9 +258,17 @@ class Arinar(nn.Module):
 
 
 def training_loss(
-    model: Arinar, tokens: Tensor, labels: Tensor, known: Tensor, masked: Tensor
+    model: Arinar,
+    tokens: Tensor,
+    labels: Tensor,
+    known: Tensor,
+    masked: Tensor,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The mean negative log-likelihood of the masked tokens, less its constant."""
+    """The mean negative log-likelihood of the masked tokens, less its constant.
+
+    No number is drawn: the generator is for models that draw some.
+    """
     return -model(tokens, labels, known, masked).mean()
 
 
@@ -273,11 +281,9 @@ def bits_per_feature(loss: float, features: int) -> float:
 
 
 def train(args: argparse.Namespace) -> nn.Module:
-    def loss(model, *given, generator):
-        return training_loss(model, *given)
-
-    average = train_masked(Arinar, "arinar-mnist", loss, args)
-    bits = bits_per_feature(loss_on_test(average, loss, args), average.config.features)
+    average = train_masked(Arinar, "arinar-mnist", training_loss, args)
+    loss = loss_on_test(average, training_loss, args)
+    bits = bits_per_feature(loss, average.config.features)
     if trainer.rank() == 0:
         say(f"{bits:.4f} bits a feature of the test digits, one token after the other")
     return average

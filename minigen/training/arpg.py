@@ -250,14 +250,10 @@ def train(args: argparse.Namespace) -> nn.Module:
         version = torch.randint(versions, (args.batch,), generator=g)
         order = torch.rand(args.batch, n, generator=g).argsort(1)
         uniforms = torch.rand(args.batch, generator=g)
-        chosen = tokens[version, index].long()
         places = misplace(order, args.misplace, g)
+        call = tokens[version, index].long(), labels[index], order, uniforms, places
         with trainer.autocast(args):
-            return {
-                "loss": training_loss(
-                    compiled, chosen, labels[index], order, uniforms, places
-                )
-            }
+            return {"loss": training_loss(compiled, *call)}
 
     return trainer.train(model, loss, args)
 

@@ -106,12 +106,8 @@ def main(job: Job) -> None:
     torch.set_num_threads(job.threads)
     config, decoding = PRESETS[job.generator], PRESETS[job.tokenizer]
     with torch.device("meta"):
-        generator, tokenizer = (
-            resolve_name(family_of(c).twin)(c) for c in (config, decoding)
-        )
-    generator, tokenizer = (
-        stand_in(model, job.dtype) for model in (generator, tokenizer)
-    )
+        twins = [resolve_name(family_of(c).twin)(c) for c in (config, decoding)]
+    generator, tokenizer = (stand_in(model, job.dtype) for model in twins)
     if hasattr(generator, "table"):
         generator.table = rotary_table(config)
     draw_tokens, grid = drawer(job, generator), (config.side, config.side)

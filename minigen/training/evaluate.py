@@ -73,16 +73,8 @@ def sample(
     drawn = []
     for i, part in enumerate(labels.split(100)):
         plan = plans.plan((side, side), order, schedule, steps, seed=seed + i)
-        drawn.append(
-            generate(
-                model,
-                part,
-                torch.tensor(plan.order),
-                list(plan.counts),
-                generator=generator,
-                **options,
-            )
-        )
+        call = model, part, torch.tensor(plan.order), list(plan.counts)
+        drawn.append(generate(*call, generator=generator, **options))
     return labels, torch.cat(drawn)
 
 

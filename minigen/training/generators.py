@@ -39,14 +39,11 @@ def new_generator(twin, preset: str, args: argparse.Namespace):
 def begin_with(model: nn.Module, state: dict[str, Tensor], path: str):
     """Give a generator the weights of another, of which only the head may differ."""
     own = model.state_dict()
-    odd = [
-        name
-        for name in own.keys() | state.keys()
-        if name.partition(".")[0] not in HEADS
-        and (
-            name not in own or name not in state or own[name].shape != state[name].shape
-        )
-    ]
+    one, other = (
+        {(n, p.shape) for n, p in each.items() if n.partition(".")[0] not in HEADS}
+        for each in (own, state)
+    )
+    odd = [name for name, _ in one ^ other]
     if odd:
         raise InputError(
             f"{path} is of another model: {min(odd)} is missing in one of them, or has "

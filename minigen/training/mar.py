@@ -175,10 +175,8 @@ class DiffLoss(nn.Module):
             noise, between = self.net(both, numbers, z)
             if two:
                 noise, without = noise.chunk(2)
-                noise, between = (
-                    without + guidance * (noise - without),
-                    between[: len(x)],
-                )
+                noise = without + guidance * (noise - without)
+                between = between[: len(x)]
             of_x, of_noise, lowest, highest = plan.step(i)
             mean = of_x * x + of_noise * noise
             share = (between + 1) / 2

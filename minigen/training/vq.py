@@ -82,14 +82,8 @@ class Up(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
-def middle(channels: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        [
-            Residual(channels, channels),
-            Attention(channels),
-            Residual(channels, channels),
-        ]
-    )
+def middle(c: int) -> nn.ModuleList:
+    return nn.ModuleList([Residual(c, c), Attention(c), Residual(c, c)])
 
 
 def level(source: int, target: int, count: int, attend: bool) -> nn.Module:
@@ -289,11 +283,8 @@ def train(args: argparse.Namespace) -> nn.Module:
         away = (vectors - model.quantize.codebook()[0].detach()).square().sum(-1)
         losses["blank"] = args.blank * (away * blank).mean()
         recent["vectors"] = vectors[~blank].detach()
-        return {
-            "l2": F.mse_loss(drawn, images),
-            "l1": F.l1_loss(drawn, images),
-            **losses,
-        }
+        near = {"l2": F.mse_loss(drawn, images), "l1": F.l1_loss(drawn, images)}
+        return near | losses
 
     def after(step):
         if step == args.plain:
@@ -325,9 +316,9 @@ def place_codes(quantizer: Quantizer, vectors: Tensor, rounds: int = 20):
         sums = torch.zeros_like(rows).index_add_(0, owner, vectors)
         counts = torch.bincount(owner, minlength=len(rows))
         means = sums / counts[:, None]
-        rows[counts > 0] = (F.normalize(means, dim=-1) if quantizer.unit else means)[
-            counts > 0
-        ]
+        if quantizer.unit:
+            means = F.normalize(means, dim=-1)
+        rows[counts > 0] = means[counts > 0]
 
 
 @torch.no_grad()

@@ -36,18 +36,14 @@ def test_it_learns(kind):
     torch.manual_seed(0)
     none, tokens = Dropouts(0.0, 0.0, 0.0, 0.0), torch.randn(2, 9, 4)
     if kind == "arinar":
-        model = arinar.Arinar(test_arinar.small(), none)
+        model, loss_of = arinar.Arinar(test_arinar.small(), none), arinar.training_loss
     else:
-        model = mar.Mar(test_mar.small(), none)
+        model, loss_of = mar.Mar(test_mar.small(), none), mar.training_loss
     optimizer, losses = torch.optim.Adam(model.parameters(), 1e-2), []
     for step in range(60):
         g = torch.Generator().manual_seed(step)
         places = mae.hide(torch.rand(2, 9, generator=g).argsort(1), torch.tensor(0.5))
-        call = model, tokens, torch.tensor([0, 1]), *places
-        if kind == "arinar":
-            loss = arinar.training_loss(*call)
-        else:
-            loss = mar.training_loss(*call, g)
+        loss = loss_of(model, tokens, torch.tensor([0, 1]), *places, g)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
