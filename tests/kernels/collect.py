@@ -257,3 +257,18 @@ def interpreted(name):
                 kinds.add(kind)
                 device = Recorder(seed=0)
                 yield case, run(name, case, device), device.launches
+
+
+def ran(launcher, *arguments, schedule=0):
+    """Return what a launcher makes of host arrays: its result, or a tuple of them.
+
+    Every launch is watched, and held against its header.
+    """
+    device = Recorder(seed=schedule)
+    moved = [device.put(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    results = launcher(device, *moved)
+    for launch in device.launches:
+        assert launch.findings() == [], launch.name
+    if isinstance(results, tuple):
+        return tuple(map(device.get, results))
+    return device.get(results)

@@ -6,6 +6,7 @@ import numpy as np
 
 from minigen.checking.specs.scans import step_sizes
 from tests import strategies as st
+from tests.kernels.collect import Recorder
 
 
 def scan_case(seed, b, n, c, r, s):
@@ -54,3 +55,22 @@ def of_images(case, order):
     """Return a case with its images in another order."""
     x, delta, A_log, B, C, D, state = case
     return [x[order], delta[order], A_log, B[order], C[order], D, state[order]]
+
+
+def on_device(launcher, schedule=0):
+    """Return a launcher as a function of host arrays that moves the state on.
+
+    Every launch is watched, and held against its header.
+    """
+
+    def run(*case):
+        device = Recorder(seed=schedule)
+        moved = [device.put(a) if isinstance(a, np.ndarray) else a for a in case]
+        y, state = launcher(device, *moved)
+        assert state is moved[6]
+        for launch in device.launches:
+            assert launch.findings() == [], launch.name
+        case[6][...] = device.get(state)
+        return device.get(y), case[6]
+
+    return run

@@ -17,6 +17,7 @@ from minigen.ops.rope2d.reference import table as rope_table
 from minigen.ops.swiglu import cuda as swiglu
 from tests import strategies as st
 from tests.kernels.collect import Recorder
+from tests.kernels.collect import ran as run
 from tests.tolerance import FACTOR, assert_close, assert_same
 
 choose = hypothesis_strategies.sampled_from
@@ -25,16 +26,6 @@ f = d = v = choose((1, 2, 31, 32, 33, 65, 129))
 h = choose((1, 2, 5))
 e = choose((4, 8, 12, 68))
 schedules = hypothesis_strategies.integers(0, 99)
-
-
-def run(launcher, *arguments, schedule=0):
-    """Return what a launcher makes of host arrays."""
-    device = Recorder(seed=schedule)
-    moved = [device.put(a) if isinstance(a, np.ndarray) else a for a in arguments]
-    y = launcher(device, *moved)
-    for launch in device.launches:
-        assert launch.findings() == [], launch.name
-    return device.get(y)
 
 
 def assert_right(name, result, **case):

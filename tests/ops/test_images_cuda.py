@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as given_by
 
-from minigen import arrays, target
+from minigen import target
 from minigen.checking.specs.images import distances_magnitude
 from minigen.ops.lookup import cuda as lookup_cuda
 from minigen.ops.lookup import reference as lookup
@@ -18,6 +18,7 @@ from minigen.ops.pixels import reference as pixels
 from minigen.ops.upsample import cuda as upsample_cuda
 from minigen.ops.upsample import reference as upsample
 from tests import strategies as st
+from tests.kernels.collect import ran as run
 from tests.ops.test_pixels import GREYS
 from tests.tolerance import EPS, FACTOR, assert_close, assert_same
 
@@ -30,23 +31,17 @@ width = given_by.sampled_from((1, 2, 8, 17))
 schedules = given_by.integers(0, 99)
 
 
-def run(function, *values, seed=0):
-    """Return what a launcher makes of arrays of the host."""
-    device = arrays.Interpreter(seed=seed, watch=True)
-    return device.get(function(device, *map(device.put, values)))
-
-
 @given(b, y, x, c, st.seeds, schedules)
 def test_each_position_becomes_four(b, y, x, c, seed, schedule):
     images = st.floats(seed, b, y, x, c)
-    out = run(upsample_cuda.upsample, images, seed=schedule)
+    out = run(upsample_cuda.upsample, images, schedule=schedule)
     assert_same(out, upsample.upsample(images))
 
 
 @given(n, c, st.weight_dtypes, st.seeds, schedules)
 def test_rows_get_length_one(n, c, dtype, seed, schedule):
     rows = st.floats(seed, n, c, dtype=dtype)
-    out = run(lookup_cuda.unit, rows, seed=schedule)
+    out = run(lookup_cuda.unit, rows, schedule=schedule)
     expected = lookup.unit(rows.astype(np.float64))
     assert out.dtype == np.float32
     assert_close(out, expected, abs(expected))
@@ -60,7 +55,7 @@ def test_a_row_of_zeros_stays_zero():
 def test_distances(n, k, c, dtype, seed, schedule):
     z, codes = st.floats(seed, n, c), st.floats(seed + 1, k, c, dtype=dtype)
     wide = z.astype(np.float64), codes.astype(np.float64)
-    out = run(lookup_cuda.distances, z, codes, seed=schedule)
+    out = run(lookup_cuda.distances, z, codes, schedule=schedule)
     assert_close(out, lookup.distances(*wide), distances_magnitude(*wide))
 
 
@@ -68,7 +63,7 @@ def test_distances(n, k, c, dtype, seed, schedule):
 @given(n, k, width, st.weight_dtypes, st.seeds, schedules)
 def test_no_code_is_nearer_than_the_one_found(n, k, c, dtype, seed, schedule):
     z, codes = st.floats(seed, n, c), st.floats(seed + 1, k, c, dtype=dtype)
-    found = run(lookup_cuda.lookup, z, codes, seed=schedule)
+    found = run(lookup_cuda.lookup, z, codes, schedule=schedule)
     assert found.dtype == np.int64
     # the same distances, looked through from the first on
     near = run(lookup_cuda.distances, z, codes)
@@ -87,7 +82,7 @@ def test_ties_go_to_the_lowest_index(n, k, c, seed, schedule):
     z = st.integers(seed, 3, n, c).astype(np.float32)
     codes = st.integers(seed + 1, 3, k, c).astype(np.float32)
     exact = ((z[:, None] - codes) ** 2).sum(-1)
-    found = run(lookup_cuda.lookup, z, codes, seed=schedule)
+    found = run(lookup_cuda.lookup, z, codes, schedule=schedule)
     assert_same(found, exact.argmin(-1))
 
 
@@ -110,7 +105,7 @@ def test_distances_beyond_float32_still_give_a_code():
 @given(b, y, x, given_by.sampled_from((1, 3)), st.seeds, schedules)
 def test_pixels_are_the_references(b, y, x, c, seed, schedule):
     images = st.floats(seed, b, y, x, c, scale=0.5)
-    out = run(pixels_cuda.to_pixels, images, seed=schedule)
+    out = run(pixels_cuda.to_pixels, images, schedule=schedule)
     assert_same(out, pixels.to_pixels(images))
 
 

@@ -9,29 +9,13 @@ from minigen.checking.specs.states import scan_magnitude
 from minigen.ops.selective_scan import cuda, reference
 from tests import strategies as st
 from tests.kernels.collect import Recorder
-from tests.ops.scans import in_parts, of_images, scan_case, whole, wide
+from tests.ops.scans import in_parts, of_images, on_device, scan_case, whole, wide
 from tests.tolerance import assert_close, assert_same
 
 choose = hs.sampled_from
 n = choose((1, 2, 3, 5))
 c, s, r = choose((1, 2, 3)), choose((1, 2, 3)), choose((1, 2))
 schedules = hs.integers(0, 99)
-
-
-def on_device(launcher, schedule=0):
-    """Return a launcher as a function of host arrays that moves the last one on."""
-
-    def run(*case):
-        device = Recorder(seed=schedule)
-        moved = [device.put(array) for array in case]
-        y, state = launcher(device, *moved)
-        assert state is moved[-1]
-        for launch in device.launches:
-            assert launch.findings() == [], launch.name
-        case[-1][...] = device.get(state)
-        return device.get(y), case[-1]
-
-    return run
 
 
 def assert_right(results, case):

@@ -9,7 +9,7 @@ from minigen.checking.specs.states import ssd_magnitude
 from minigen.ops.ssd import cuda, reference
 from tests import strategies as st
 from tests.kernels.collect import Recorder
-from tests.ops.scans import in_parts, of_images, ssd_case, whole, wide
+from tests.ops.scans import in_parts, of_images, on_device, ssd_case, whole, wide
 from tests.tolerance import assert_close, assert_same
 
 choose = hs.sampled_from
@@ -17,22 +17,6 @@ n = choose((1, 2, 3, 5))
 h, r, p, s = choose((1, 2)), choose((1, 2)), choose((1, 2, 3)), choose((1, 2, 3))
 chunks = choose((1, 2, 3, 64))
 schedules = hs.integers(0, 99)
-
-
-def on_device(launcher, schedule=0):
-    """Return a launcher as a function of host arrays that moves the state on."""
-
-    def run(*case):
-        device = Recorder(seed=schedule)
-        moved = [device.put(a) if isinstance(a, np.ndarray) else a for a in case]
-        y, state = launcher(device, *moved)
-        assert state is moved[6]
-        for launch in device.launches:
-            assert launch.findings() == [], launch.name
-        case[6][...] = device.get(state)
-        return device.get(y), case[6]
-
-    return run
 
 
 def assert_right(results, case):
