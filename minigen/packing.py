@@ -1,9 +1,9 @@
-"""A tree of host arrays, brought to where a backend's arrays live all at once.
+"""Move a tree of host arrays to the device of a backend, all at once.
 
-A run reads dozens of small arrays of indices. To move each by itself takes longer than
-to move all of them, so those of a dtype are laid one after the other in one array, and
-each is a view of that. The views stay where they are, so a recorded run can read other
-contents: written to the flat arrays, of another tree with the same shapes.
+A run reads dozens of small arrays of indices. One transfer of all is faster than a
+transfer of each. So all arrays of a dtype are concatenated in one flat array, and each
+is a view of it. The addresses of the views are fixed: a recorded run can read another
+tree of the same shapes, written to the same flat arrays.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A tree, and its arrays laid flat: {name of a dtype: array (n)}."""
+    """A tree, and its arrays in flat form: {name of a dtype: array (n)}."""
 
     tree: Any
     flats: dict[str, np.ndarray]
 
     def put(self, ops):
-        """Return the tree with its arrays where the backend's live."""
+        """Return the tree with its arrays on the device of the backend."""
         return self.views({name: ops.put(flat) for name, flat in self.flats.items()})
 
     def views(self, flats):
-        """Return the tree with views of `flats`, which lie as ours do, in its place."""
+        """Return the tree with views of `flats`, arrays of the same sizes as ours."""
         ends = dict.fromkeys(flats, 0)
 
         def view(array):
@@ -39,9 +39,9 @@ class Packed:
 
 
 def pack(tree) -> Packed:
-    """Lay the arrays of a tree (dataclasses, tuples) flat; all else stays as it is.
+    """Concatenate the arrays of a tree of dataclasses and tuples, by dtype.
 
-    An array that occurs twice is laid once.
+    All other values stay as they are. An array that occurs twice is stored once.
     """
     parts = {}
 
@@ -54,7 +54,7 @@ def pack(tree) -> Packed:
 
 
 def _with(tree, change, seen):
-    """Return a tree with every array changed, each of them once."""
+    """Return the tree with change(array) for every array, called once for each."""
     if isinstance(tree, np.ndarray):
         if id(tree) not in seen:
             seen[id(tree)] = change(tree)

@@ -28,27 +28,27 @@ from minigen.finding import File, check_generator, find, tokenizer_of
 from minigen.images import check_images
 
 GREY = 127
-"""The grey that a picture shows where no token is known yet."""
+"""The grey of a picture where the token is unknown."""
 
 BATCH = 8
-"""Images drawn together by default: enough to fill a kernel, little memory."""
+"""Images drawn together by default: enough to fill a kernel, with little memory."""
 
 TOGETHER = 8
 """Images decoded to pixels together on a device; on the CPU it is one at a time."""
 
 
 Labels: TypeAlias = int | Sequence[int] | NDArray[np.integer[Any]]
-"""Class numbers, one for each image; a number alone is one image."""
+"""Class numbers, one for each image. A single number is one image."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """A generator with the tokenizer that turns its tokens into pixels.
 
-    generator, tokenizer: Model (configuration, weights, hash), the weights where the
-    backend's arrays live; backend: the name of the op table in `ops`; recorded: runs
-    that a device has seen before (`minigen.recorded`). Made by `load` or `assemble`.
-    Pipelines are equal that have equal models and the same backend.
+    generator, tokenizer: a Model (configuration, weights, hash), the weights on the
+    device of the backend; backend: the name of the op table `ops`; recorded: runs that
+    a device replays (`minigen.recorded`). Made by `load` or `assemble`. Two pipelines
+    are equal if their models are equal and their backends are the same.
     """
 
     generator: Model
@@ -58,16 +58,16 @@ class Pipeline:
     recorded: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy the two models; the functions of the table are found again.
+        """Pickle and copy the two models; the op table is made again.
 
-        Raises BackendError where the weights lie on a device.
+        Raises BackendError if the weights are on a device.
         """
         if self.ops.device is not None:
             raise BackendError(
                 f"a pipeline on {self.backend} cannot be pickled or copied, since its "
                 "weights lie on a device; call minigen.load where it is needed"
             )
-        # what was put in the table instead of a function of ours comes along
+        # functions that somebody put into the table are kept
         ours = vars(backends.table(self.backend))
         own = {
             name: function
@@ -88,7 +88,7 @@ class Pipeline:
 
     @property
     def kind(self) -> ModuleType:
-        """What its tokens are: `models.codes`, numbers, or `models.masked`, vectors."""
+        """The module of its tokens: `models.codes` (numbers) or `models.masked`."""
         return loop.kind_of(self.config)
 
     @property
@@ -110,9 +110,9 @@ class Pipeline:
     ) -> plans.Plan:
         """Return the plan that `sample` and `steps` run. See `minigen.plan`.
 
-        steps: by default 16, or as many as the schedule takes: one takes a step for
-        each token, and fewer cannot be asked of it. Raises InputError, also for what
-        the model cannot draw in.
+        steps: by default 16. The schedule "one" needs a step for each token, and cannot
+        be asked for fewer. Raises InputError, also for an order, a schedule or a grid
+        that the model cannot draw in.
         """
         chosen = self.settle(order, schedule)
         order, schedule = chosen["order"], chosen["schedule"]
@@ -135,9 +135,9 @@ class Pipeline:
         guidance_schedule: str | None = None,
         temperature: float | None = None,
     ) -> dict[str, Any]:
-        """Return these settings by name, the model's own in place of None.
+        """Return these settings by name, with the model's defaults in place of None.
 
-        The model's own are those of its `minigen.defaults`.
+        The defaults are in `minigen.defaults`.
         """
         return settle(
             self.generator.family, self.generator.name, order=order, schedule=schedule,
@@ -156,7 +156,7 @@ class Pipeline:
         positions: str = "released",
         guided_draw: str = "candidates",
     ) -> loop.Options:
-        """Return how tokens are drawn, the model's own setting in place of None.
+        """Return the options of a draw, with the model's defaults in place of None.
 
         Arguments as for `minigen.Options`. Raises InputError.
         """
@@ -187,11 +187,11 @@ class Pipeline:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
         labels: b class numbers; seed: 0 .. 2**64 - 1; steps, order, schedule: which
-        positions are decoded when (`minigen.plan`); guidance and what follows: how a
-        token is drawn (`minigen.Options`). None is the model's own setting (`settle`).
-        first: the number of the first image. An image follows from the seed and its
-        own number: alone or among others, it is the same. The arrays of a Step are
-        yours: changing them changes nothing in the run. Raises InputError at once.
+        positions are decoded when (`minigen.plan`); guidance and the other options: how
+        a token is drawn (`minigen.Options`). None is the model's default (`settle`).
+        first: the number of the first image. An image is a function of the seed and its
+        number, alone or in any batch. The arrays of a Step are copies: you may change
+        them. Raises InputError at once.
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
@@ -222,10 +222,10 @@ class Pipeline:
     ) -> NDArray[np.uint8]:
         """Draw one image for each of b labels; return uint8 (b y x c), c is RGB.
 
-        Arguments as for `steps`. batch: how many images are drawn together, which
-        changes time and memory, never an image. Raises InputError.
+        Arguments as for `steps`. batch: how many images are drawn together; it changes
+        time and memory, never an image. Raises InputError.
 
-        On a device, whatever has the shape of a run before is replayed.
+        On a device, a run of the same shapes as one before is replayed.
         """
         labels = checks.labels(labels, self.config.classes)
         first, batch = checks.images(first, len(labels)), options.check("batch", batch)
@@ -253,9 +253,10 @@ class Pipeline:
         return self.download(images, noted)
 
     def images(self, tokens: Any) -> list[Any]:
-        """Return uint8 images (b y x c) where the backend's arrays live, some together.
+        """Return uint8 images (b y x c) on the device, in parts of a few images.
 
-        tokens (b y x), there too. Activations of a full-size decoder are large.
+        tokens (b y x): on the device. In parts, since the activations of a full-size
+        decoder are large.
         """
         together = 1 if self.ops.device is None else TOGETHER
         w, config = self.tokenizer.weights, self.tokenizer_config
@@ -264,9 +265,9 @@ class Pipeline:
         return [to_images(self.ops, w, config, part) for part in parts]
 
     def download(self, images: list[Any], noted: flags.Flags) -> NDArray[np.uint8]:
-        """Return what `images` gave as one array of the host.
+        """Return the parts from `images` as one array of the host.
 
-        Raises what was noted while they were made.
+        Raises the errors that were noted while they were made.
         """
         pixels = np.concatenate([self.ops.get(part) for part in images])
         noted.expect_clear()
@@ -275,8 +276,8 @@ class Pipeline:
     def encode(self, images: NDArray[np.uint8]) -> NDArray[Any]:
         """Turn images, uint8 (b y x c), into tokens (b y x), or latents (b y x f).
 
-        A token is made of a square of pixels: sides must be multiples of that square's.
-        Raises ShapeError.
+        A token stands for a square of pixels; the sides of an image must be multiples
+        of its side. Raises ShapeError.
         """
         w, config = self.tokenizer.weights, self.tokenizer_config
         images = check_images(images, config.factor)
@@ -289,11 +290,11 @@ class Pipeline:
         return tokens
 
     def picture(self, canvas: NDArray[Any]) -> NDArray[np.uint8]:
-        """Show a canvas of a `Step`, of which not all is known: uint8 (b y x c).
+        """Show the canvas of a `Step`, with its unknown tokens: uint8 (b y x c).
 
-        What is unknown is GREY: it is decoded as token 0, or as latents of 0, and then
-        painted over, so a known patch's rim is not yet what it will be. Raises
-        ShapeError, InputError, and NotFiniteError.
+        Unknown squares are GREY. They are decoded as token 0, or as latents of 0, which
+        the pixels at the border of a known square depend on. Raises ShapeError,
+        InputError, and NotFiniteError.
         """
         config = self.tokenizer_config
         canvas = module_of(config).check_tokens(config, canvas, canvas=True)
@@ -308,12 +309,12 @@ class Pipeline:
 def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> Pipeline:
     """Return the pipeline of a generator that ships (by name) or of a weight file.
 
-    model: a name (`minigen.known_models` lists them), a file, or a folder as Hugging
-    Face's hub has them; tokenizer: name or file; without it, the one the generator was
-    trained with if it ships, else the one in the generator's file, else a file beside
+    model: a name (`minigen.known_models` lists them), a file, or a folder of Hugging
+    Face's hub; tokenizer: a name or a file. Without it: the one the generator was
+    trained with, if it ships; else the one in the generator's file; else a file beside
     it (`minigen.finding.tokenizer_of`). backend: numpy, numba, cuda or interpreter;
-    auto is the fastest that is here. Weights are mapped from the file, so loading takes
-    milliseconds. Raises InputError, BackendError, CheckpointError.
+    auto is the fastest that is available. Weights are mapped from the file, so loading
+    takes milliseconds. Raises InputError, BackendError, CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)
@@ -330,9 +331,9 @@ def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> P
 
 
 def check_fit(generator: Model, tokenizer: Model, kind: Family) -> None:
-    """Raise InputError unless a generator's tokens are a tokenizer's.
+    """Raise InputError unless the tokenizer can decode the generator's tokens.
 
-    kind: the family of the tokenizers of such a generator.
+    kind: the family of tokenizers that the generator needs.
     """
     ours, theirs = generator.config, tokenizer.config
     if family_of(theirs) is not kind:
@@ -356,7 +357,7 @@ def check_fit(generator: Model, tokenizer: Model, kind: Family) -> None:
 
 
 def assemble(generator: Model, tokenizer: Model, backend: str = "auto") -> Pipeline:
-    """Return the pipeline of two models, their weights moved to where they are used.
+    """Return the pipeline of two models, their weights moved to the device.
 
     Raises BackendError.
     """
@@ -367,7 +368,7 @@ def assemble(generator: Model, tokenizer: Model, backend: str = "auto") -> Pipel
         replace(
             model,
             weights=backends.move(ops, model.weights),
-            # what it was made of cannot be read from there
+            # the hash cannot be computed from arrays on a device
             metadata={**model.metadata, "minigen.hash": model.hash},
         )
         for model in (generator, tokenizer)

@@ -1,8 +1,8 @@
 """Decoding plans as data: which positions are decoded at which step.
 
-A plan is made of an order (which position after which), a schedule (how many of them at
-each step) and the positions already known. It is a tuple of tuples of raster positions:
-print it, draw it, change it.
+A plan is made from an order (the sequence of positions), a schedule (the number of
+tokens at each step) and the positions already known. It is a tuple of tuples of raster
+positions: print it, draw it, change it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minigen.orders import ORDERS
 
 SCHEDULES = ("arccos", "cosine", "linear", "one")
 FREE = ("arccos", "cosine", "linear")
-"""The schedules that take as many steps as they are told."""
+"""The schedules for which the number of steps can be chosen."""
 
 GUIDANCE_SCHEDULES = ("linear", "constant")
 
@@ -30,7 +30,7 @@ class Plan:
     """Groups of raster positions of a (rows, columns) grid, one group a decoding step.
 
     Position p is row p // columns, column p % columns. `known` positions are given, not
-    decoded; their order is the order in which a model reads them.
+    decoded; a model reads them in this order.
     """
 
     grid: tuple[int, int]
@@ -71,16 +71,15 @@ def plan(
     """Return the plan that decodes every unknown position of `grid` exactly once.
 
     grid: (rows, columns); position p is row p // columns, column p % columns. order: a
-    name in ORDERS, or the positions themselves, the first to be decoded first. known:
-    positions whose tokens are given; the order leaves them out. seed: of the order
-    random, 0 .. 2**64 - 1.
+    name in ORDERS, or the positions themselves, in the order of decoding. known:
+    positions whose tokens are given; the order skips them. seed: of the random order, 0
+    .. 2**64 - 1.
 
-    schedule: a name in SCHEDULES, or how many tokens each step decodes; steps: into how
-    many steps arccos, cosine and linear divide the tokens, since one takes a step for
-    each token and counts are a step each. A schedule asked for more steps than there
-    are tokens has empty steps: they are merged away, or raise if `faithful`, as the
-    original fails there. A grid has at most MOST_STEPS positions, and a plan as many
-    steps. Raises InputError.
+    schedule: a name in SCHEDULES, or the number of tokens of each step; steps: the
+    number of steps of arccos, cosine and linear ("one" decodes one token a step). If
+    there are more steps than tokens, some are empty: they are removed, or raise if
+    `faithful`, since the original fails there. A grid has at most MOST_STEPS positions,
+    and a plan at most MOST_STEPS steps. Raises InputError.
 
     >>> print(plan((3, 3), order="spiral", schedule="linear", steps=3))
     2 2 2
@@ -139,7 +138,7 @@ def check_grid(grid) -> tuple[int, int]:
 
 
 def check_plan(plan: Plan) -> None:
-    """Raise InputError unless a plan names positions of its grid, each once at most."""
+    """Raise InputError unless a plan holds positions of its grid, each at most once."""
     if not isinstance(plan, Plan):
         raise InputError(f"plan {shown(plan)} is none; make one with minigen.plan")
     rows, columns = check_grid(plan.grid)
@@ -152,7 +151,7 @@ def check_plan(plan: Plan) -> None:
 def check_raster(plan: Plan) -> None:
     """Raise InputError unless `plan` is one token a step in raster order.
 
-    What is known must come first in that order too.
+    Known tokens must come first in that order.
     """
     order = (*plan.known, *plan.order)
     if order != tuple(range(len(order))) or any(n != 1 for n in plan.counts):
@@ -163,9 +162,9 @@ def check_raster(plan: Plan) -> None:
 
 
 def check_trained(plan: Plan, side: int) -> None:
-    """Raise InputError unless a plan's grid is the square one that a model knows.
+    """Raise InputError unless a plan's grid is the square one of training.
 
-    For models with a table of learned positions, which has no rows for others.
+    For models with learned positions: their table has no rows for other grids.
     """
     if tuple(plan.grid) != (side, side):
         rows, columns = plan.grid
@@ -179,9 +178,9 @@ def check_trained(plan: Plan, side: int) -> None:
 def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]:
     """Return how many of `n` tokens each step decodes.
 
-    The arithmetic of arccos and cosine is the original's to the last bit, in float64:
-    after step s a share of the tokens is left, truncated to an integer, and at
-    least one is left for the last step. Source: hp-l33/ARPG models/arpg.py::generate.
+    After step s a share of the tokens is left, truncated to an integer; at least one is
+    left for the last step. The arithmetic is the original's to the last bit, in
+    float64. Source: hp-l33/ARPG models/arpg.py::generate.
 
     >>> counts("arccos", 256, 8)
     (21, 21, 21, 23, 25, 28, 35, 82)
@@ -205,9 +204,10 @@ def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]
 
 
 def guidance_weight(schedule: str, guidance: float, decoded: int, n: int) -> float:
-    """Return the guidance weight of the step that brings `decoded` of `n` tokens.
+    """Return the guidance weight of the step that ends with `decoded` of n tokens.
 
-    linear rises from about 1 to `guidance`, reached at the last step; constant stays.
+    linear rises from about 1 to `guidance`, reached at the last step; constant does not
+    change.
     Source: hp-l33/ARPG models/arpg.py::generate.
     """
     if schedule == "linear":

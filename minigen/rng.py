@@ -1,9 +1,8 @@
-"""Philox4x32-10: a random number is a pure function of where it is used.
+"""Philox4x32-10: a random number is a pure function of five counters.
 
-There is no generator object and no hidden state. A draw is named by five counters
-(seed, image, step, position, index), and the same name gives the same number on every
-backend, in any batch, with any number of threads. (What follows from that for images:
-`minigen/sameness`.)
+They are seed, image, step, position and index. There is no generator object and no
+hidden state: the same counters give the same number on every backend, in any batch,
+with any number of threads. (What follows from that for images: `minigen/sameness`.)
 
 The rounds, and their source, are in `minigen/ops/uniforms/reference.py`.
 """
@@ -20,7 +19,7 @@ from minigen.ops.uniforms.reference import philox
 __all__ = ["ORDER_IMAGE", "permutation", "philox", "split_seed", "uniforms"]
 
 ORDER_IMAGE = LAST_IMAGE + 1
-"""The image number that no image has: its draws decide the order of a run."""
+"""An image number that no image has: its draws make the random order of a plan."""
 
 
 def uniforms(
@@ -28,9 +27,9 @@ def uniforms(
 ) -> NDArray[np.float32]:
     """Return one uniform for each image and position of a decoding step.
 
-    images (b), positions (m) integers; seed, step, index scalars. Returns float32 (b
-    m), each the centre of one of 2**24 equal parts of the unit interval, as near as
-    float32 comes to it: never 0, never 1.
+    images (b), positions (m): integers; seed, step, index: scalars. Returns float32 (b
+    m). The unit interval is divided into 2**24 equal parts; a number is the centre of
+    one of them, rounded to float32: never 0, never 1.
 
     >>> uniforms(seed=0, images=[0, 1], step=0, positions=[5, 6, 7]).shape
     (2, 3)
@@ -39,7 +38,7 @@ def uniforms(
 
 
 def permutation(seed: int, n: int) -> NDArray[np.int64]:
-    """Return a permutation of 0 .. n - 1 (int64) that depends on nothing but `seed`."""
+    """Return a random permutation of 0 .. n - 1 (int64), a function of `seed` alone."""
     high, low, _, _ = philox((ORDER_IMAGE, 0, np.arange(n), 0), split_seed(seed))
     return np.argsort((high << np.uint64(32)) | low, kind="stable")
 

@@ -1,8 +1,8 @@
-"""The one loop: at each step of a plan ask, guide, draw, write, and feed it back.
+"""The sampling loop: at each step of a plan ask, guide, draw, write and feed.
 
-It serves every generator: `minigen.models` says what a model's module gives it. Before
-it, `inputs` makes all that a run reads, on the host; `minigen.packing` brings that to
-where the backend's arrays live, at once.
+It serves every generator; `minigen.models` lists the functions that it calls. Before
+it, `inputs` makes all arrays that a run reads, on the host, and `minigen.packing` moves
+them to the device of the backend, all at once.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One decoding step of b images: m positions were asked for and drawn.
+    """One decoding step of b images, in which the tokens at m positions were drawn.
 
-    index: of this step, counted from 0; steps: how many there are; positions (m) int64,
-    in the order of the plan; tokens (b m) int64; probabilities (b m v) float32, after
-    guidance, temperature and filters: what the tokens were drawn from; weight: of
-    guidance, 1 where there was none; canvas (b y x) int64: every token so far, and
-    UNKNOWN (-1) elsewhere. Steps are equal that hold the same, to the last bit.
+    index: of this step, from 0; steps: their number; positions (m) int64, in the order
+    of the plan; tokens (b m) int64; probabilities (b m v) float32: what the tokens were
+    drawn from, after guidance, temperature and filters; weight: of guidance, 1 if there
+    was none; canvas (b y x) int64: every token so far, and UNKNOWN (-1) elsewhere.
 
-    Where tokens are vectors, they are (b m f) float32, their positions rise, there are
-    no probabilities, and the canvas is (b y x f), NaN where nothing is known.
+    If tokens are vectors, they are (b m f) float32, their positions rise, probabilities
+    are None, and the canvas is (b y x f), NaN where unknown. Two steps are equal if all
+    their arrays are, to the last bit.
     """
 
     index: int
@@ -68,15 +68,15 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """All that a run reads beside the weights.
+    """All arrays and numbers that a run reads beside the weights.
 
-    key (2) uint32: the words of the seed; prompt: what the model reads before the first
-    question, in turn: pairs of tokens and of what `feed` takes; queries: of each step a
-    `minigen.models.query.Query`; guidance: of each step its weight, None for none;
-    guided: whether the model reads everything twice, with the class and without; room:
-    for how many tokens, the class among them; canvas (b n ..): what is known, and what
-    is written; table: what the model reads at every step beside its weights, such as a
-    rotary table, or None.
+    key (2) uint32: the words of the seed; prompt: what `prefill` reads, in turn: pairs
+    of tokens and of what `feed` takes with them; queries: a `models.query.Query` for
+    each step; guidance: the weight of each step, None for none; guided: whether the
+    model reads everything twice, with the class and without; room: the capacity of the
+    KV cache in tokens, the class included; canvas (b n ..): known tokens; the loop
+    writes to it; table: what the model reads at every step, such as a rotary table, or
+    None.
     """
 
     key: np.ndarray
@@ -90,14 +90,14 @@ class Inputs:
 
 
 def kind_of(config) -> ModuleType:
-    """Return the module of what a generator's tokens are: `codes`, or `masked`."""
+    """Return the module of a generator's kind of tokens: `codes` or `masked`."""
     return {"vq": codes, "kl": masked}[family_of(config).tokenizer]
 
 
 def inputs(
     ops, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> Inputs:
-    """Return what a run reads, still on the host. Arguments as for `steps`."""
+    """Return the `Inputs` of a run, on the host. Arguments as for `steps`."""
     model, kind = module_of(config), kind_of(config)
     options = options or Options()
     labels = checks.labels(labels, config.classes)
@@ -124,15 +124,14 @@ def inputs(
 def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None):
     """Draw the tokens of each step, write them on the canvas, and yield them.
 
-    given: packed, where the backend's arrays live, and so is what is yielded: the
-    tokens (b m ..), the probabilities (b m v) that they were drawn from (None where
-    tokens are vectors); and guidance's weight. Nothing here looks into an array, so
-    nothing waits for one either; what is launched depends on the shapes alone. watch:
-    told of the model's "state" before each question, and of what a head that draws
-    tells.
+    given: packed and moved to the device. Yields for each step the tokens (b m ..), the
+    probabilities (b m v) that they were drawn from (None if tokens are vectors), both
+    on the device, and the weight of guidance. The loop never looks into an array, so it
+    never waits for the device; which kernels are launched depends on shapes alone.
 
-    noted: of `flags.of_run`: it knows afterwards what went wrong on a device. On the
-    host a step whose numbers are not finite raises NotFiniteError.
+    watch: called as watch("state", state) before each `ask`; a head that draws calls it
+    too. noted: from `flags.of_run`; it knows afterwards what went wrong on a device. On
+    the host a step whose numbers are not finite raises NotFiniteError.
     """
     model, table = module_of(config), given.table
     latents = kind_of(config) is masked
@@ -151,7 +150,7 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
                 watch("state", state)
             answer = model.ask(ops, weights, config, state, query.asked, table)
             guidance = given.guidance[index]
-            # without guidance the conditional half is all there is to know
+            # without guidance only the conditional half is used
             answer = answer[:b] if guidance is None else answer
             draws = Draws(given.key, query.images, query.positions, index)
             if latents:
@@ -166,7 +165,7 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
 
 
 def prefill(ops, weights, config, given: Inputs):
-    """Return the state of a model that has read the prompt."""
+    """Return the state of the model after it has read the prompt."""
     model, table = module_of(config), given.table
     (tokens, asked), *rest = given.prompt
     state = model.begin(ops, weights, config, tokens, asked, table, given.room)
@@ -178,12 +177,12 @@ def prefill(ops, weights, config, given: Inputs):
 def draw_codes(ops, logits, guidance, draws, options):
     """Draw tokens (b m) from logits; return them and the probabilities (b m v).
 
-    logits: (2b m v), with the class and then without; or (b m v), where guidance is
-    None. draws: `Draws` of images (b) and positions (m).
+    logits: (2b m v), first b rows with the class, then without; or (b m v), if guidance
+    is None. draws: `Draws` of images (b) and positions (m).
     """
     if guidance is not None:
         logits = ops.guide(logits, guidance)
-    # a logit of -inf would have no probability, and nobody would see it in them
+    # here, since a logit of -inf cannot be seen in probabilities
     logits = ops.check_finite(logits)
     p = ops.probabilities(logits, options.temperature, options.top_k, options.top_p)
     where = draws.key, draws.images, draws.positions, draws.step
@@ -191,15 +190,15 @@ def draw_codes(ops, logits, guidance, draws, options):
 
 
 def draw_latents(ops, z, guidance, draws, weights, config, options, table, watch=None):
-    """Draw tokens (b m f) by the model's head, from what the outer model said.
+    """Draw tokens (b m f) by the model's head, conditioned on the outer model.
 
-    z: (2b m d), with the class and then without; or (b m d), where guidance is None.
-    draws: `Draws` of images (b m) and positions (b m).
+    z: conditioning vectors (2b m d), first b rows with the class, then without; or (b m
+    d), if guidance is None. draws: `Draws` of images (b m) and positions (b m).
     """
     b, m = draws.positions.shape
     tell(watch, "conditions", (draws.step, z))
     if guidance is None or guidance == 1:
-        # the head takes both halves only if there is something to weigh
+        # guidance 1 needs the conditional half only
         z, guidance = z[:b], 1.0
     draws = replace(draws, positions=draws.positions.reshape(b * m))
     how = options.temperature, table, options.guided_draw, watch
@@ -222,13 +221,13 @@ def steps(
     """Decode `plan` for each of `labels` and yield every step.
 
     ops: a table of `minigen.backends`; labels: b class numbers; known (b k) or (b k f):
-    the tokens at plan.known; first: the number of the first image, which its draws
-    depend on; watch: as for `decode`. Raises InputError, and NotFiniteError for a step
-    that comes to numbers that are not finite.
+    the tokens at plan.known; first: the number of the first image, a counter of its
+    random numbers; watch: as for `decode`. Raises InputError, and NotFiniteError if the
+    numbers of a step are not finite.
 
-    Source: hp-l33/ARPG models/arpg.py::generate; with known tokens, its cache holds the
-    class and them before the first question. FoundationVision/LlamaGen
-    autoregressive/models/generate.py; hp-l33/AiM models/stage2/generation.py.
+    Source: hp-l33/ARPG models/arpg.py::generate; known tokens are read with the class,
+    before the first step. FoundationVision/LlamaGen autoregressive/models/generate.py;
+    hp-l33/AiM models/stage2/generation.py.
     """
     options = options or Options()
     given = inputs(ops, config, plan, labels, seed, options, known, first)
@@ -243,7 +242,7 @@ def _steps(ops, weights, config, plan, options, given, watch):
     for index, (tokens, p, weight) in enumerate(run):
         positions = kind.positions(plan.groups[index])
         known_now += plan.groups[index]
-        # the canvas will be written again, and the tokens are read by the model
+        # copies: the canvas is written again, and the model reads the tokens
         picture = kind.show(np.array(ops.get(given.canvas)), plan.grid, known_now)
         drawn = np.array(ops.get(tokens)), None if p is None else ops.get(p), weight
         noted.expect_clear()
@@ -253,10 +252,9 @@ def _steps(ops, weights, config, plan, options, given, watch):
 def sample(
     ops, weights, config, plan, labels, seed=0, options=None, known=None, first=0
 ) -> np.ndarray:
-    """Decode `plan` for each of `labels`; return tokens (b y x), or (b y x f). See
-    `steps`.
+    """Decode `plan` for each of `labels`; return tokens (b y x), or (b y x f).
 
-    Only the last canvas comes back from where the backend's arrays live.
+    Arguments as for `steps`. Only the last canvas is copied back from the device.
     """
     options = options or Options()
     given = inputs(ops, config, plan, labels, seed, options, known, first)

@@ -32,7 +32,7 @@ TOKENS = 64
 """Tokens that are drawn where each is a step: a quarter of an image of 256."""
 
 EVERY = 8
-"""Of the steps of a masked model, which take a minute or two, each so many-th is run.
+"""Of the steps of a masked model, which take a minute or two, every N-th step is run.
 """
 
 

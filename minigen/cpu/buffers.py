@@ -1,7 +1,7 @@
-"""What the wrappers of the CPU kernels do to arrays: flatten, pad, allocate.
+"""Arrays of the CPU kernels: their wrappers flatten, pad and allocate.
 
-A kernel is compiled once for one dtype and layout; the wrapper brings its arguments
-there and allocates the output. All of it costs microseconds.
+A kernel is compiled once for one dtype and layout. The wrapper converts its arguments
+to these, and allocates the output. All of it costs microseconds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from minigen.errors import ShapeError
 
 LARGE = 1 << 20
-"""Bytes from which on an array's memory is kept, and whole numbers of which it has."""
+"""Arrays of at least this many bytes come from a pool, in multiples of this size."""
 
 KEPT = 1 << 28
-"""Bytes that are kept at most."""
+"""The largest number of bytes in the pool."""
 
 LINE = 64
 """Bytes of a line of a cache."""

@@ -1,11 +1,10 @@
 """The families of models: one record each, their configurations, the named presets.
 
-A family's file holds all that minigen knows of it, but for its functions over an op
+The file of a family holds all that minigen knows of it except its functions over an op
 table (`minigen/models`) and its twin in PyTorch (`minigen/training`).
 
 `from_upstream` of a configuration takes the constructor arguments of the original
-PyTorch code, so that the `config` of a golden case or of a training script can be
-passed as it stands.
+PyTorch code: those of a golden case or of a training script.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ FAMILIES: dict[str, Family] = {
 
 PRESETS: dict[str, Config] = {
     name: config
-    # what ships, trained on MNIST padded to 32 x 32, follows what was released
+    # released models first, then those that ship, trained on MNIST padded to 32 x 32
     for ships in (False, True)
     for family in FAMILIES.values()
     for name, config in family.presets.items()
@@ -81,10 +80,10 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Rebuild a configuration from what `to_dict` returned, or stood in a file.
+    """Return the configuration of a dictionary from `to_dict`, or from a file.
 
-    Raises ConfigError unless every value is of its field's type, and none so large that
-    the names of its arrays would fill the memory.
+    Raises ConfigError unless every value has the type of its field, and none is so
+    large that the names of the arrays would fill the memory.
     """
     values = dict(values)
     family = values.pop("family", None)
@@ -102,7 +101,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def _check(family, name, kind, value):
-    """Raise ConfigError unless a value is of its field's type, written as in source."""
+    """Raise ConfigError unless a value has the type of its field, `kind`."""
     if kind.endswith(" | None") and value is None:
         return
     most = DEEPEST if name.endswith(("layers", "blocks")) else MOST

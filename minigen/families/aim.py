@@ -1,4 +1,4 @@
-"""AiM: what minigen knows of it but its forward pass."""
+"""AiM: its record, without the forward pass."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class AimConfig:
     """AiM: Mamba mixers over image tokens in raster order, each under adaLN.
 
     mixer: "mamba2", as released, or "mamba1"; state_size, head_size, groups, window,
-    expand: its sizes (head_size and groups are those of Mamba-2 alone). hidden: of the
-    feed-forward layers, 0 where there are none. condition_groups: projections of the
-    class that the layers share in turn, 0 where each has its own.
+    expand: its sizes (head_size and groups for Mamba-2 only). hidden: width of the
+    feed-forward layers, 0 for none. condition_groups: number of projections of the
+    class that layers share in turn, 0 if each layer has its own.
 
     Source: arXiv 2408.12245; hp-l33/AiM models/stage2/config_mamba.py::MambaConfig.
 
@@ -82,7 +82,7 @@ class AimConfig:
 
     @property
     def factor(self) -> int:
-        """Vectors a layer makes of the class: shift, scale, gate of each branch."""
+        """Conditioning vectors of a layer: shift, scale, gate of each branch."""
         return 6 if self.hidden else 3
 
     @property
@@ -173,7 +173,7 @@ def rows(c: AimConfig):
 
 
 def guess(shapes: Mapping) -> tuple[AimConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
+    """Return the configuration that follows from shapes, and the fields that do not."""
     vocabulary, d = shapes[WORDS]
     first = "backbone.layers.0."
     inner = shapes[f"{first}mixer.out_proj.weight"][1]

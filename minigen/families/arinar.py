@@ -1,4 +1,4 @@
-"""ARINAR: what minigen knows of it but its forward pass."""
+"""ARINAR: its record, without the forward pass."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ UNSEEN = (
     "encoder_heads", "decoder_heads", "channels", "patch", "inner_schedule",
     "behaviour",
 )  # fmt: skip
-"""Fields of the configuration that no shape shows."""
+"""Fields of the configuration that do not follow from shapes."""
 
 
 @dataclass(frozen=True)
 class ArinarConfig:
     """ARINAR: an outer masked model of tokens, an inner one of each token's features.
 
-    channels, patch: of the latents, and of the square of them that is a token; buffer:
-    positions that hold the class; width, encoder_width: of the decoder, of the encoder.
+    channels: of the latents; patch: a token is a square of patch x patch latents;
+    buffer: positions that hold the class; width, encoder_width: of decoder and encoder.
     mixtures: components for each group of features; group: features of a group;
     inner_schedule: how temperature and guidance change within a token (constant,
-    linear, cosine); flow: whether what the head models goes through a flow.
+    linear, cosine); flow: whether the features go through a flow before the head.
 
-    behaviour: "v1" for the released weights, "head" for what the code became later. No
-    weight tells them apart: it decides the heads of the inner attention, and whether a
-    temperature above 1 narrows ("v1") or widens. A wrong one gives wrong pictures.
+    behaviour: "v1" for the released weights, "head" for the later code. It does not
+    follow from the weights: it decides the number of heads of the inner attention, and
+    whether a temperature above 1 narrows ("v1") or widens. A wrong one gives wrong
+    pictures.
 
     Source: arXiv 2503.02883; Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR.
 
@@ -90,7 +91,7 @@ class ArinarConfig:
 
     @property
     def features(self) -> int:
-        """Numbers that a token consists of."""
+        """Numbers of a token."""
         return self.channels * self.patch**2
 
     @property
@@ -100,7 +101,7 @@ class ArinarConfig:
 
     @property
     def layers(self) -> int:
-        """Layers between what it reads and what it draws from."""
+        """Layers from input to output, for bounds of rounding."""
         return self.encoder_layers + self.decoder_layers + self.inner_layers
 
     @property
@@ -175,7 +176,7 @@ def head_rows(c: ArinarConfig, ours="", upstream=""):
 
 
 def guess(shapes: Mapping) -> tuple[ArinarConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
+    """Return the configuration that follows from shapes, and the fields that do not."""
     _, groups, inner = shapes["arhead.pos_embedding"]
     group = shapes["arhead.input_proj.weight"][1]
     config = ArinarConfig(
@@ -234,7 +235,7 @@ def _flow_rows(c):
 def head_cost(
     config: ArinarConfig, tokens: int, size: int, way: str = "candidates"
 ) -> Cost:
-    """Return what a guided call of the head needs, which draws some tokens.
+    """Return the least work of a guided call of the head that draws `tokens` tokens.
 
     size: bytes of a stored weight; way: how it draws, among candidates or on a grid.
     """

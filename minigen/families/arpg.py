@@ -1,4 +1,4 @@
-"""ARPG: what minigen knows of it but its forward pass."""
+"""ARPG: its record, without the forward pass."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def rows(c: ArpgConfig):
 
 
 def guess(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
+    """Return the configuration that follows from shapes, and the fields that do not."""
     vocabulary, d = shapes["head.weight"]
     f, _ = shapes["layers.self_dec.0.ffn.w1.weight"]
     entries, _ = shapes["embeddings.weight"]

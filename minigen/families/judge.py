@@ -1,4 +1,4 @@
-"""The digits' classifier: what minigen knows of it but its forward pass."""
+"""The digits' classifier: its record, without the forward pass."""
 
 from __future__ import annotations
 

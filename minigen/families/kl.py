@@ -1,4 +1,4 @@
-"""The KL tokenizer: what minigen knows of it but its forward pass."""
+"""The KL tokenizer: its record, without the forward pass."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def rows(c: KlConfig):
 
 
 def guess(shapes: Mapping) -> tuple[KlConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
+    """Return the configuration that follows from shapes, and the fields that do not."""
     base, multipliers = pyramid.widths(shapes, "encoder.down.{}.block.0.conv1.weight")
     levels = range(len(multipliers))
     channels = shapes["post_quant_conv.weight"][0]

@@ -1,4 +1,4 @@
-"""LlamaGen's transformer: what minigen knows of it but its forward pass."""
+"""LlamaGen's transformer: its record, without the forward pass."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def rows(c: GptConfig):
 
 
 def guess(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
+    """Return the configuration that follows from shapes, and the fields that do not."""
     vocabulary, d = shapes["output.weight"]
     f, _ = shapes["layers.0.feed_forward.w1.weight"]
     qkv, _ = shapes["layers.0.attention.wqkv.weight"]

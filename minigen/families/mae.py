@@ -1,4 +1,4 @@
-"""What ARINAR and MAR share: the outer model, its arguments, its weights, its work."""
+"""The outer model of ARINAR and MAR: its arguments, its weights, its work."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def grid(arguments) -> dict[str, int]:
 
 
 def sizes(arguments):
-    """Return the arguments, with those that a factory of MAR's would set."""
+    """Return the arguments, with those that a factory function of MAR sets."""
     factory = arguments.pop("factory", None)
     depth = arguments.pop("enc_dec_depth", -1)
     if factory is None:
@@ -104,16 +104,16 @@ def outer_sizes(shapes: Mapping) -> dict[str, int]:
 
 
 def work(head, config, counts, size, batch):
-    """Return the work of each step, of which head(config, tokens, size) is the head's:
-    see `minigen.bench.limit`."""
+    """Return the work of each step: see `minigen.bench.limit`. head(config, tokens,
+    size): the work of the head."""
     ends = accumulate(counts, initial=0)
     steps = zip(ends, (0, *counts), counts, strict=False)
     return [_step(head, config, *step, size, batch) for step in steps]
 
 
 def _step(head, config, known, fed, asked, size, batch):
-    # all is read again: the encoder's rows by each of them, the decoder's by each of
-    # all, but for its last layer, of which only those asked for are needed
+    # every step runs the encoder over its s rows and the decoder over all n rows; the
+    # last layer of the decoder only over the m rows asked for
     e, d, r = config.encoder_width, config.width, config.ratio
     s, n, m = config.buffer + known, config.buffer + config.tokens, asked
     encoder = config.encoder_layers * (4 + 2 * r) * e * e

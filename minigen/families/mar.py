@@ -1,4 +1,4 @@
-"""MAR: what minigen knows of it but its forward pass."""
+"""MAR: its record, without the forward pass."""
 
 from __future__ import annotations
 

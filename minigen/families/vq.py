@@ -1,4 +1,4 @@
-"""The VQ tokenizer: what minigen knows of it but its forward pass."""
+"""The VQ tokenizer: its record, without the forward pass."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def rows(c: VqConfig, blocks: int = 2):
 
 
 def guess(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of, and the fields they do not show."""
+    """Return the configuration that follows from shapes, and the fields that do not."""
     base, multipliers = pyramid.widths(
         shapes, "encoder.conv_blocks.{}.res.0.conv1.weight"
     )

@@ -1,10 +1,10 @@
-"""What a run cannot do without: bytes, operations, random numbers."""
+"""The least work of a run: bytes, operations, random numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-FLOAT = 4  # bytes of a number that is kept from token to token
+FLOAT = 4  # bytes of a number of a KV cache or a state
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a call needs: it draws some tokens, with both halves of guidance.
+    """The work of a guided call of a head, which draws some tokens.
 
-    bytes: of the matrices, each time that a pass reads them, and of the keys and values
-    it reads; products: multiplications, each with an addition; numbers: random ones;
-    passes: of a network, each of which must wait for the one before.
+    bytes: of the matrices, once for each pass, and of the keys and values; products:
+    multiplications, each with an addition; numbers: random numbers; passes: of a
+    network, one after the other.
     """
 
     bytes: int

@@ -64,7 +64,7 @@ FEW = 512
 """Blocks below which tiles are split. By the arithmetic above; not yet measured."""
 
 LOWEST = np.finfo(np.float32).min
-"""The highest score of no keys. Not -inf, which less itself is NaN."""
+"""The initial maximum: finite, because -inf - (-inf) is NaN."""
 
 THREADS = 32 * WARPS
 

@@ -18,7 +18,7 @@ THREADS = 128
 ROWS = THREADS // 32
 
 LOWEST = np.finfo(np.float32).min
-"""The highest of no logits. Not -inf, which less itself is NaN."""
+"""The initial maximum: finite, because -inf - (-inf) is NaN."""
 
 NONE = np.float32(np.nan)
 """The logit of a target that has none."""
