@@ -134,7 +134,7 @@ assert np.allclose(probabilities, first.probabilities, atol=1e-5), "feed, ask, g
 assert (tokens == first.tokens).all(), "and draw: that is a step"
 assert np.allclose(first.probabilities.sum(-1), 1), "each position draws from its own p"
 assert bits[0] > bits[-1], "what is known makes the rest less of a surprise"
-assert np.array_equal(together[7:8], alone), "an image does not depend on its company"
+assert np.array_equal(together[7:8], alone), "an image does not depend on its batch"
 
 # %% [markdown]
 # ## Exercises

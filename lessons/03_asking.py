@@ -147,8 +147,8 @@ apart = [
 ]
 after = shared.keys[filled], shared.values[filled]
 untouched = np.array_equal(before, after)
-company = np.abs(np.concatenate(apart, axis=1) - together).max()
-print(f"cache untouched: {untouched}; together or apart: {company:.1e} difference")
+difference = np.abs(np.concatenate(apart, axis=1) - together).max()
+print(f"cache untouched: {untouched}; together or apart: {difference:.1e} difference")
 
 # %% [markdown]
 # ## Reading has no order either
@@ -212,7 +212,7 @@ assert np.array_equal(blank_seen[0].q, seen[0].q), "a question holds no content"
 assert not table[0].any() and table[1:].any(-1).all(), "the class has no place"
 assert spread <= rounding, "the first step answers alike everywhere: one key, softmax 1"
 assert untouched, "asking does not change what is known"
-assert company <= rounding, "questions do not hear each other"
+assert difference <= rounding, "questions do not hear each other"
 assert order_of_reading <= rounding, "what is read has places, not an order"
 assert gap32 <= 2 * error + gap64, "one token a step is the training form"
 assert gap64 < 1e-6 * gap32, "what they differ by is rounding"

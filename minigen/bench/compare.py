@@ -32,8 +32,7 @@ TOKENS = 64
 """Tokens that are drawn where each is a step: a quarter of an image of 256."""
 
 EVERY = 8
-"""Of the steps of a masked model, which take a minute or two, every N-th step is run.
-"""
+"""A masked model takes a minute or two: every N-th step is run, and this is N."""
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ def try_function(
     if way == "one thread":
         with _one_thread():
             _, _, other = _try(spec, function, case, "plain")
-        place = same_bits(result, other)
+        cell = same_bits(result, other)
         said = "one thread and several give other bits"
-        return (place and Finding("threads", f"{said}, first at {list(place)}")), worst
+        return (cell and Finding("threads", f"{said}, first at {list(cell)}")), worst
     return _in_another_order(spec, function, case, result), worst
 
 
@@ -74,12 +74,12 @@ def other_order(spec: Spec, case):
     return changed, back
 
 
-def order_finding(place) -> Finding | None:
-    """Return the finding that rows depend on their company, first seen at `place`."""
-    if place is None:
+def order_finding(cell) -> Finding | None:
+    """Return the finding that a row depends on its batch, first seen at `cell`."""
+    if cell is None:
         return None
-    said = "rows in another order give other bits, so a row depends on its company"
-    return Finding("order", f"{said}; first at {list(place)}")
+    said = "rows in another order give other bits, so a row depends on its batch"
+    return Finding("order", f"{said}; first at {list(cell)}")
 
 
 def _in_another_order(spec, function, case, result):
@@ -130,9 +130,9 @@ def _raised(error, function, given, before):
 def raised(error, file=None) -> str:
     """Return an exception in words, with the last line of `file` that led to it."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = ([f for f in frames if f.filename == file] or frames)[-1]
+    last = ([f for f in frames if f.filename == file] or frames)[-1]
     text = " ".join(str(error).split())[:300]
-    where = f"at {os.path.basename(place.filename)}:{place.lineno}: {place.line}"
+    where = f"at {os.path.basename(last.filename)}:{last.lineno}: {last.line}"
     return f"{type(error).__name__}: {text}\n{where}"
 
 

@@ -142,7 +142,7 @@ def try_kernels(
 ) -> tuple[Finding | None, float, list[Launch]]:
     """Run an op on a device; return what is wrong or None, the largest error, launches.
 
-    It is run again with its rows in another order: they must not depend on company.
+    It is run again with its rows in another order: they must not depend on the batch.
     """
     finding, worst, result, launches = _try(spec, device, case, seed, stand_in)
     rows = case[spec.company[0]].shape[spec.axis] if spec.company else 1

@@ -169,7 +169,7 @@ KERNELS = (
            "        total += partial[j]\n"
            "    if i == 0:\n"
            "        total *= np.float32(1.0000005)",
-           "order", "a row depends on its company"),
+           "order", "a row depends on its batch"),
     kernel("Python that a GPU does not have", TREE,
            "mean = sums[0] / np.float32(d)", "mean = {0: sums[0]}[0] / np.float32(d)",
            "compile", "it does not compile"),
@@ -285,7 +285,7 @@ FUNCTIONS = (
              "                total += x[i, j, k] * x[i, j, k]",
              "                l = k if j == 0 else d - 1 - k\n"
              "                total += x[i, j, l] * x[i, j, l]",
-             "order", "a row depends on its company", name="rms_norm_njit"),
+             "order", "a row depends on its batch", name="rms_norm_njit"),
     function("one result of two", "add_rms_norm",
              "(total / np.sqrt(mean + np.float32(eps))), total",
              "(total / np.sqrt(mean + np.float32(eps)))",

@@ -58,7 +58,7 @@ def test_images_equal_numba_s_but_for_rounding():
 
 
 @pytest.mark.parametrize("model", MODELS + LATENTS)
-def test_an_image_does_not_depend_on_its_company(model):
+def test_an_image_does_not_depend_on_its_batch(model):
     pipe = load(model, backend="cuda")
     together = pipe.sample([3, 7, 1], seed=2, steps=4)
     alone = pipe.sample([7], seed=2, steps=4, first=1)

@@ -272,7 +272,7 @@ def test_tables_of_16_bits_are_read_on_a_device(dtype, hosted):
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_an_image_does_not_know_its_company(model, guidance):
+def test_an_image_does_not_know_its_batch(model, guidance):
     """Alone, among others, in another order: the same bits."""
     config, _ = model
     if config.group > 1:

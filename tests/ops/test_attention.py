@@ -86,7 +86,7 @@ def test_one_token_a_step_equals_causal(b, n, h, e, seed):
 
 
 @given(st.m, st.n, st.h, st.e, st.seeds)
-def test_a_query_has_the_same_bits_alone_and_in_company(m, n, h, e, seed):
+def test_a_query_has_the_same_bits_in_any_batch(m, n, h, e, seed):
     q, k, v = inputs(seed, 2, m, n, h, e)
     y = cpu.attention(q, k, v, n)
     order = np.random.default_rng(seed).permutation(m)

@@ -105,7 +105,7 @@ def test_one_token_a_step_has_the_same_bits_as_causal(n, h, e, seed):
 
 @example(m=5, n=65, e=4, seed=0, schedule=0)
 @given(m, few, choose((4, 12)), st.seeds, schedules)
-def test_a_query_has_the_same_bits_alone_and_in_company(m, n, e, seed, schedule):
+def test_a_query_has_the_same_bits_in_any_batch(m, n, e, seed, schedule):
     q, k, v = inputs(seed, 2, m, n, 1, e)
     y = attention(q, k, v, n, schedule=schedule, split=True)
     order = np.random.default_rng(seed).permutation(m)

@@ -1,4 +1,4 @@
-"""conv2d: values, edges, and that an image has the same bits in whatever company.
+"""conv2d: values, edges, and that an image has the same bits in any batch.
 
 Every function is held against its reference. Large 3x3 convolutions go another way
 (Winograd), which rounds sums of inputs and of weights: their magnitude is what those
@@ -120,7 +120,7 @@ def test_winograd_with_inputs_of_all_sizes():
     assert_close(cpu.conv3x3(*arrays), expected, winograd_magnitude(*arrays))
 
 
-def test_winograd_has_the_same_bits_in_any_company(threads):
+def test_winograd_has_the_same_bits_in_any_batch(threads):
     images, w, bias, residual = inputs("conv3x3_add", 0, 3, 31, 35, 128, 128)
     with threads(2):
         together = cpu.conv3x3_add(images, w, bias, residual)

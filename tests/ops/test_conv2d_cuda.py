@@ -1,4 +1,4 @@
-"""conv2d on a GPU, interpreted: values, edges, and the same bits in any company.
+"""conv2d on a GPU, interpreted: values, edges, and the same bits in any batch.
 
 As in test_conv2d.py, with sides, channels and features that fill no tile of a kernel.
 Every launch is watched: races, stray indices, and reads of what was never written.

@@ -168,7 +168,7 @@ def test_a_part_of_a_sum_is_exact(total, shares):
 
 @settings(max_examples=5)
 @given(kinds, v, top_k, top_p, st.seeds, schedules)
-def test_a_row_has_the_same_bits_alone_and_in_company(kind, v, k, p, seed, schedule):
+def test_a_row_has_the_same_bits_in_any_batch(kind, v, k, p, seed, schedule):
     logits = logits_of(kind, seed, 1, 3, v)
     u = np.random.default_rng(seed).random((1, 3), np.float32)
     y, _ = filtered(logits, 0.7, k, p, schedule)

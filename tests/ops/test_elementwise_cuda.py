@@ -1,6 +1,6 @@
 """rope2d, swiglu, embed, guide and cross_entropy on a GPU, interpreted and watched.
 
-These kernels have no company to keep: a thread, or a warp, does its cells alone.
+These kernels need no test of batches: a thread, or a warp, does its cells alone.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""group_norm: values, accuracy over large images, the same bits in any company."""
+"""group_norm: values, accuracy over large images, the same bits in any batch."""
 
 import numpy as np
 import pytest

@@ -60,7 +60,7 @@ def test_a_larger_uniform_draws_a_larger_value():
     assert abs(y - expected)[1:-1].max() < 1e-5
 
 
-def test_a_row_has_the_same_bits_alone_and_in_company():
+def test_a_row_has_the_same_bits_in_any_batch():
     given, u = both(7, 2, 2), np.float32([0.3, 0.8])
     y = run(given, u)
     for i in range(2):

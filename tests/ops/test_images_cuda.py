@@ -86,7 +86,7 @@ def test_ties_go_to_the_lowest_index(n, k, c, seed, schedule):
     assert_same(found, exact.argmin(-1))
 
 
-def test_a_vector_has_the_same_code_in_any_company():
+def test_a_vector_has_the_same_code_in_any_batch():
     z, codes = st.floats(0, 6, 3), st.floats(1, 140, 3)
     together = run(lookup_cuda.lookup, z, codes)
     alone = [run(lookup_cuda.lookup, z[i : i + 1], codes)[0] for i in range(6)]

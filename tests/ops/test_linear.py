@@ -1,4 +1,4 @@
-"""linear: values, and that a row's result has the same bits in whatever company."""
+"""linear: values, and that a row's result has the same bits in any batch."""
 
 import numpy as np
 import pytest

@@ -105,7 +105,7 @@ def test_tensor_cores_may_drop_bits_instead_of_rounding(monkeypatch):
 
 @given(cases(), hypothesis.data())
 @settings(max_examples=10)
-def test_a_row_has_the_same_bits_alone_and_in_company(case, data):
+def test_a_row_has_the_same_bits_in_any_batch(case, data):
     rung, x, w, bias, residual = case
     i = data.draw(hypothesis.integers(0, x.shape[1] - 1))
     together = multiply(rung, x, w, bias, residual)
@@ -116,7 +116,7 @@ def test_a_row_has_the_same_bits_alone_and_in_company(case, data):
 
 @given(cases(f=hypothesis.just(33)), hypothesis.data())
 @settings(max_examples=6)
-def test_a_feature_has_the_same_bits_alone_and_in_company(case, data):
+def test_a_feature_has_the_same_bits_in_any_batch(case, data):
     rung, x, w, *_ = case
     j = data.draw(hypothesis.integers(0, len(w) - 1))
     together = multiply(rung, x, w)

@@ -61,7 +61,7 @@ def test_repeated_codes_are_never_found_again(n, k, c, seed):
     assert_same(cpu.lookup(z, np.concatenate([codes, codes])), cpu.lookup(z, codes))
 
 
-def test_a_vector_has_the_same_code_in_any_company():
+def test_a_vector_has_the_same_code_in_any_batch():
     z, codes = st.floats(0, 50, 8), st.floats(1, 1000, 8)
     together = cpu.lookup(z, codes)
     alone = [cpu.lookup(z[i : i + 1], codes)[0] for i in range(50)]

@@ -83,7 +83,7 @@ def test_one_launch_and_two_give_the_same_bits(b, r, h, p, s, w, seed):
 
 @settings(max_examples=4)
 @given(r, h, p, s, w, splits, st.seeds)
-def test_an_image_has_the_same_bits_alone_and_in_company(r, h, p, s, w, split, seed):
+def test_an_image_has_the_same_bits_in_any_batch(r, h, p, s, w, split, seed):
     projected, *rest, conv, state, r, eps = case(seed, 2, r, h, p, s, w)
     results, _ = run([projected, *rest, conv, state, r, eps], split=split)
     for i in range(2):

@@ -16,7 +16,7 @@ def test_a_sum_that_a_uniform_reaches_belongs_to_the_next():
     assert_same(ran(cuda.draw_component, weights, uniforms), expected)
 
 
-def test_candidates_are_the_same_alone_and_in_company():
+def test_candidates_are_the_same_in_any_batch():
     likelihoods = [st.floats(i, 3, 300, scale=3.0) for i in range(2)]
     p = ran(cuda.candidate_probabilities, *likelihoods, 2.5)
     assert abs(p.sum(-1, dtype=np.float64) - 1).max() < 1e-5

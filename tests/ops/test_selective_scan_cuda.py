@@ -1,4 +1,4 @@
-"""selective_scan on a GPU, interpreted and watched: any cut, any company, any order."""
+"""selective_scan on a GPU, interpreted and watched: any cut, any batch, any order."""
 
 import numpy as np
 import pytest

@@ -46,7 +46,7 @@ def test_the_same_numbers_as_by_seed(seed, step, index):
 
 
 @given(WORD, st.lists(WORD, min_size=2, max_size=5), st.integers(0, 99))
-def test_alone_and_in_company(low, images, schedule):
+def test_in_any_batch(low, images, schedule):
     key, positions = words(low, 7), np.array([5, 6, 2])
     together = interpreted(key, np.array(images), positions, 1, 0, schedule)
     for i, image in enumerate(images):

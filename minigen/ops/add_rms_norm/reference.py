@@ -1,4 +1,4 @@
-"""Add and norm: where one branch ends and the next begins.
+"""Residual sum and RMSNorm in one op: the end of a branch and the start of the next.
 
 Source: state-spaces/mamba ops/triton/layer_norm.py::rms_norm_ref (prenorm, the residual
 kept in float32).

@@ -6,7 +6,7 @@ Scores come in tiles of four queries by four keys; a tile that lacks some repeat
 last one. Keys in the future score -inf. A query that is alone, as where one token is
 drawn a step, has tiles of its own, for nothing but reading keys and values takes its
 time. A sum has the same terms in the same order in a tile of any size: so a query's
-result does not depend on its company, to the last bit. Where an image has many queries,
+result is batch-invariant, to the last bit. Where an image has many queries,
 which see all keys, `many.py` is faster. Where there are no tiles: `cpu_plain.py`.
 
 Kernels see q, k and v as rows of one head each: token n of head j stands in row n h + j
@@ -27,7 +27,7 @@ _WIDTH = 2 * LANES
 
 _MANY, _HEADS = 48, 4
 """Queries and heads of an image that go to `many.py`: it is of no account how many
-images there are, so a result has the same bits in any company."""
+images there are, so a result has the same bits in any batch."""
 
 
 @serial

@@ -11,7 +11,7 @@ Keys come in tiles of 64, from the first on, and tiles are joined in their order
 one block walks over all of them (`_attention`), or each tile has a block of its own and
 `_attention_join` joins what they leave (Dao et al., "Flash-Decoding for long-context
 inference", 2023). Both do the same arithmetic in the same order. So it may depend on
-the batch which of them runs, and yet a query has the same bits alone and in company,
+the batch which of them runs, and yet a query has the same bits in any batch,
 from a cache and in a causal pass.
 
 Which: splitting costs a second launch, and m / 64 of what is read of keys and values is

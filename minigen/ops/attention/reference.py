@@ -1,7 +1,8 @@
 """Softmax attention: over a cache of keys and values, or causal over a sequence.
 
-Keys and values may have fewer heads than queries: r heads, each of them shared by h / r
-neighbouring heads of queries, which makes a cache as many times smaller.
+Keys and values may have fewer heads than queries (grouped-query attention): each of
+their r heads is shared by h / r neighbouring heads of queries, so the KV cache is h / r
+times smaller.
 
 Source: Vaswani et al., arXiv 1706.03762, equation 1; hp-l33/ARPG models/arpg.py
 ::Attention (no mask while decoding, causal while training); shared heads: Ainslie et
@@ -44,7 +45,7 @@ def attention_causal(q, k, v):
     """(b n h e), (b n r e), (b n r e) -> (b n h e)
     where r divides h, n >= 1
 
-    Return attention in which query i sees keys 0 .. i.
+    Return causal attention: query i reads keys 0 .. i.
 
     >>> values = np.array([1.0, 3.0]).reshape(1, 2, 1, 1)
     >>> attention_causal(np.zeros((1, 2, 1, 1)), np.zeros((1, 2, 1, 1)), values).ravel()

@@ -1,7 +1,4 @@
-"""What the sampling loop does to its tokens: a canvas, both halves, and writing.
-
-And the zeros that a model's state begins with.
-"""
+"""Ops of the sampling loop: constant arrays, both halves of guidance, the canvas."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ def zeros(shape):
     """-> (b n)
     where shape is a shape
 
-    Return a new float32 array of `shape`, of any axes, that holds zeros.
+    Return a new float32 array of `shape`, of any number of axes, that holds zeros.
 
     >>> zeros((2, 3)).tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
@@ -36,7 +33,7 @@ def twice(x):
     """(b ...) -> (2b ...)
     where x is an entry
 
-    Return the rows of x and then all of them again: for both halves of guidance.
+    Return the rows of x twice, one copy after the other: for both halves of guidance.
 
     >>> twice(np.array([[1, 2], [3, 4]])).tolist()
     [[1, 2], [3, 4], [1, 2], [3, 4]]

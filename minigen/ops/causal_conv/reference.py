@@ -1,8 +1,8 @@
-"""Causal convolution: each channel of a token sees itself and the tokens just before.
+"""Causal convolution: each channel of a token reads itself and the tokens just before.
 
-The state is the last w inputs, newest last: all zeros where nothing came before. A
-sequence may be cut anywhere if the state is handed over; a step is a sequence of one.
-The oldest of the w inputs is kept as the originals keep it, and never used again.
+The state is the last w inputs, newest last, and zeros before the first token. A
+sequence may be cut anywhere if the state is passed on; a decode step is a sequence of
+one token. The oldest of the w inputs is never read: it is there as in the originals.
 
 Source: Dao-AILab/causal-conv1d causal_conv1d_interface.py::causal_conv1d_ref and
 ::causal_conv1d_update_ref; Gu and Dao, arXiv 2312.00752, figure 3.

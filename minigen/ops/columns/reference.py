@@ -1,4 +1,4 @@
-"""Columns of a projection: Mamba makes all that a mixer needs by one matrix.
+"""Columns of a projection: one matrix often computes several vectors side by side.
 
 Source: torch.split in state-spaces/mamba modules/mamba2.py.
 """

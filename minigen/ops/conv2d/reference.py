@@ -1,4 +1,4 @@
-"""Convolution as a sum over its taps, each of them a matrix product.
+"""Convolution as a sum over its taps: each tap is a matrix product.
 
 As everywhere in deep learning this is cross-correlation: the kernel is not flipped.
 Weights may be float32, float16 or bfloat16; results have the dtype of `x`.
@@ -11,7 +11,7 @@ def conv3x3(x, w, bias):
     """(b y x c), (f 3 3 c), (f) -> (b y x f)
     where w and bias are weights
 
-    Convolve with zeros around the image, which keeps its size.
+    Convolve an image padded with zeros: the size does not change.
 
     >>> x = np.ones((1, 3, 3, 1))  # each output counts its neighbours and itself
     >>> conv3x3(x, np.ones((1, 3, 3, 1)), np.zeros(1))[0, :, :, 0]
@@ -36,10 +36,11 @@ def conv3x3_half(x, w, bias):
     """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
     where w and bias are weights
 
-    Convolve at every second row and column, which halves both sides (rounded down).
+    Convolve with stride 2: both sides are halved, rounded down.
 
-    One column of zeros is added on the right and one row at the bottom: nothing on the
-    other sides. Source: FoundationVision/LlamaGen vq_model.py::Downsample.
+    The image is padded with one column of zeros on the right and one row at the bottom,
+    and with nothing on the other sides.
+    Source: FoundationVision/LlamaGen vq_model.py::Downsample.
     """
     below = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
     return _sum_of_taps(below, w, 2) + bias.astype(x.dtype)

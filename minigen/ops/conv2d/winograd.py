@@ -32,7 +32,7 @@ _SIGN = (np.float32(-1), np.float32(1), np.float32(-1), np.float32(-1))
 def pays(x, w):
     """Say whether a convolution of these shapes is faster this way than the plain way.
 
-    The batch has no say in it, so that an image's bits do not depend on its company.
+    It does not depend on the batch, so the kernel is batch-invariant.
     """
     _, height, width, c = x
     return height * width >= _PIXELS and c >= WIDTH and c % 4 == 0 == w[0] % WIDTH

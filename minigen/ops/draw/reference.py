@@ -17,13 +17,13 @@ COLDEST = 1e-5
 def keep(logits, top_k, top_p, minimum=1):
     """(b m v) -> (b m v)
 
-    Return which logits survive the filters, as booleans.
+    Return a boolean mask of the logits that pass the filters.
 
-    top_k > 0 keeps the k largest and every tie with the last of them. top_p < 1 then
-    walks down the survivors, largest first and equal ones by index, and keeps an entry
-    as long as those before it sum to at most top_p: so the first always stays, and so
-    does the one that crosses top_p. `minimum` m > 1 keeps at least m for top_k, and
-    m + 1 for top_p, as upstream does. -inf never survives, and NaN always does.
+    top_k > 0 keeps the k largest, and all that are equal to the last of them. top_p < 1
+    then sorts what is left by size (equal ones by index) and keeps an entry if the
+    probabilities before it sum to at most top_p: so the first is always kept, and so is
+    the one that crosses top_p. `minimum` m > 1 keeps at least m for top_k, and m + 1
+    for top_p, as upstream does. -inf is never kept, and NaN always.
 
     >>> keep(np.log([[[0.1, 0.5, 0.4]]]), top_k=0, top_p=0.6)[0, 0].tolist()
     [False, True, True]
@@ -52,9 +52,9 @@ def probabilities(logits, temperature, top_k, top_p):
     """(b m v) -> (b m v)
     where top_k < 2147483648
 
-    Return softmax(logits / max(temperature, 1e-5)) over what `keep` keeps.
+    Return softmax(logits / max(temperature, 1e-5)) over the logits that `keep` keeps.
 
-    A row that holds NaN or +inf, or nothing but -inf, becomes NaN everywhere.
+    A row with NaN or +inf, or with -inf only, becomes NaN everywhere.
 
     >>> probabilities(np.log([[[1.0, 2.0, 5.0]]]), 1.0, 2, 1.0).round(3).tolist()
     [[[0.0, 0.286, 0.714]]]
@@ -72,10 +72,10 @@ def draw(probabilities, uniforms):
     Return int64 tokens by inverse distribution function.
 
     With c = cumsum(p) in float64, the token is the number of k with c_k <= u c_last.
-    A token of probability zero is never drawn: where u is so close to 1 that
-    u c_last rounds to c_last, it is the last token that has any. Raises NotFiniteError
-    for a row that is not of finite numbers of at least 0, one of them above 0, and
-    InputError for a uniform outside of 0 .. 1.
+    A token of probability zero is never drawn: if u is so close to 1 that u c_last
+    rounds to c_last, the token is the last one with a probability above 0. Raises
+    NotFiniteError unless all numbers of a row are finite and at least 0, and one is
+    above 0; and InputError for a uniform outside of 0 .. 1.
 
     >>> draw(np.array([[[0.25, 0.0, 0.75]]]), np.array([[0.5]])).tolist()
     [[2]]

@@ -1,4 +1,4 @@
-"""Arithmetic entry by entry, as NumPy has it."""
+"""Elementwise arithmetic, as in NumPy."""
 
 from __future__ import annotations
 

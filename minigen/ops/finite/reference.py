@@ -1,7 +1,7 @@
-"""Only finite numbers: what a token or a pixel is made of.
+"""A check that numbers are finite, before they become a token or a pixel.
 
-NaN goes through all that is computed of it, and infinity becomes NaN or stays: so it is
-enough to look where numbers leave a model.
+NaN stays NaN in all that is computed from it, and infinity stays or becomes NaN: so it
+is enough to check the output of a model.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from minigen.errors import NotFiniteError
 def check_finite(x):
     """(b ...) -> (b ...)
 
-    Return x itself, of any axes, or raise NotFiniteError: it holds NaN or infinity.
+    Return x itself, of any axes; raise NotFiniteError if it holds NaN or infinity.
 
     >>> check_finite(np.ones((1, 1, 2))).tolist()
     [[[1.0, 1.0]]]

@@ -1,6 +1,6 @@
-"""Gated RMSNorm: what the scan of Mamba-2 made meets its gate, and is normalised.
+"""Gated RMSNorm: the output of Mamba-2's scan is gated and normalised.
 
-The names say the order: AiM gates, then normalises.
+The names give the order: `gate_rms_norm`, which AiM uses, gates first.
 
 Source: Dao and Gu, arXiv 2405.21060, section 7.1; state-spaces/mamba
 ops/triton/layernorm_gated.py::rms_norm_ref.

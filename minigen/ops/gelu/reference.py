@@ -1,4 +1,4 @@
-"""GELU: x times the chance that a normal number lies below x, and an approximation.
+"""GELU: x times the standard normal distribution function, and an approximation.
 
 Source: Hendrycks and Gimpel, arXiv 1606.08415, section 2. Vision transformers use the
 exact form, the inner head of ARINAR the one with tanh; they differ by up to 5e-4.

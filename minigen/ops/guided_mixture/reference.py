@@ -1,14 +1,15 @@
 """A draw from the guided density of one feature, by inverse distribution function.
 
-Guidance draws from p_T (p_c / p_u)^(weight - 1): the conditional mixture p_c, with its
-deviations stretched by a temperature, times a power of how much likelier it makes the
-value than the unconditional p_u. The original chooses among 1000 candidates of p_T.
-In one dimension there is a shorter way: the density at some hundred points, joined by
-straight lines, whose areas are added up until they exceed a uniform number.
+Guidance draws from p_T (p_c / p_u)^(weight - 1). Here p_c and p_u are the conditional
+and the unconditional mixture, and p_T is p_c with its deviations multiplied by a
+temperature. The original chooses among 1000 candidates drawn from p_T. In one dimension
+this is simpler: evaluate the density at some hundred points, interpolate linearly, and
+add up areas until they exceed a uniform number.
 
-The points are those of each component, evenly spread over its reach: so a narrow
-component has as many as a wide one. Nothing is drawn beyond the reach of p_T. There the
-power may grow without bound, where p_u is the narrower: candidates end there too.
+Every component has the same number of points, evenly spaced around its mean: so a
+narrow component is sampled as well as a wide one. Nothing is drawn beyond the points of
+p_T. The power may grow without bound there if p_u is the narrower one; candidates do
+not lie there either.
 
 Source: arXiv 2503.02883 (ARINAR), section 3.3, for the density.
 """
@@ -22,10 +23,10 @@ from minigen.ops.draw.reference import _expect_shares, _expect_weights
 from minigen.ops.mixture.reference import log_density
 
 REACH, POINTS = 4.0, 65
-"""Standard deviations on both sides of a mean, and how many points they get."""
+"""How far the points reach on both sides of a mean, in deviations, and their number."""
 
 COLDEST = 1e-3
-"""The least stretch: a density of points has no area."""
+"""The smallest stretch: a density of width 0 has no area."""
 
 FARTHEST, NARROWEST, WIDEST = 1e15, -87.0, 80.0
 """The size of a mean, and the log-variances (stretched or not), within which all that a
@@ -50,9 +51,10 @@ def draw_guided(
 
     Return one value of each row.
 
-    weights, means, log-variances: of the conditional mixture, then of the other. Raises
-    NotFiniteError for mixtures that are not finite, or too far from 1 for float32, and
-    InputError for a uniform outside of 0 .. 1.
+    The arrays are weights, means and log-variances of the conditional mixture, then of
+    the unconditional one, then uniforms. Raises NotFiniteError for mixtures that are
+    not finite, or too large or small for float32, and InputError for a uniform outside
+    of 0 .. 1.
 
     >>> one, nothing = np.ones((1, 1)), np.zeros((1, 1))
     >>> draw_guided(one, nothing, nothing, one, nothing, nothing, np.array([0.5]), 3, 1)

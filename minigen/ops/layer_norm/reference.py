@@ -1,7 +1,7 @@
 """Layer norm: subtract a token's mean, divide by its standard deviation.
 
 Source: Ba, Kiros, Hinton, arXiv 1607.06450, equation 4; PyTorch nn.LayerNorm (the
-variance is that of the numbers at hand, eps stands inside the root).
+biased variance, eps inside the root).
 """
 
 from __future__ import annotations

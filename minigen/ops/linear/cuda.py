@@ -25,7 +25,7 @@ for 4 warps where the sums take 32.
 Long sums are made of short ones, so that rounding does not pile up: those of the 128
 threads, of 16 columns, or of one step of the tensor cores. Their order depends on d
 alone. Which kernel is taken depends on the rows of one image, never on the batch: so an
-image has the same bits in whatever company.
+image has the same bits in any batch.
 
 All of them end in `finish`, which adds the bias and the residual, if there are any.
 """

@@ -14,8 +14,8 @@ def linear(x, w, bias=None, residual=None):
 
     Return y[b, n, f] = sum over d of x[b, n, d] w[f, d], plus bias and residual.
 
-    bias: a number for each feature, or None; residual: what a residual branch ends by
-    adding its result to, or None.
+    bias: a number for each feature, or None; residual: an array to add the result to,
+    such as a residual stream, or None.
 
     >>> x, w = np.array([[[1.0, 2.0]]]), np.array([[3.0, 4.0], [5.0, 6.0]])
     >>> linear(x, w)

@@ -1,4 +1,4 @@
-"""A step of Mamba-2 between its two projections: what the ops do one by one.
+"""A decode step of Mamba-2 between its two projections, in one op.
 
 Source: Dao and Gu, arXiv 2405.21060, figure 6; state-spaces/mamba modules/mamba2.py
 ::Mamba2.step.
@@ -20,11 +20,11 @@ def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps
     where w and bias and dt_bias and A_log and D and norm are weights, conv and state
     are changed, r divides h, d = h p, c = d + 2 r s, f = d + c + h
 
-    Return what a mixer projects back, and both states, moved on in place.
+    Return the input of the output projection, and both states, updated in place.
 
-    A token's projection holds side by side its gate z (d = h p), the signal x (d), B
-    and C (r s each) that are convolved together (c in all), and a step size for every
-    head (f in all): convolve, scan, gate and normalise.
+    The projection of a token holds, side by side, the gate z (d = h p), the signal x
+    (d), B and C (r s each), and a step size for every head: f in all. x, B and C (c in
+    all) are convolved; then scan, gate and norm follow.
 
     >>> one, none = np.ones(1), np.zeros(1)
     >>> conv, state = np.zeros((1, 1, 3)), np.zeros((1, 1, 1, 1))

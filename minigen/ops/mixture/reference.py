@@ -1,7 +1,7 @@
 """Mixtures of Gaussians: a density for every feature, to evaluate and to draw from.
 
-The features of a group share their component; within it they are independent. All
-functions take the logarithm of the variance, as the head gives it.
+The features of a group share one component; within it they are independent. All
+functions take log-variances, which are the output of the head.
 
 Source: arXiv 2503.02883 (ARINAR), section 3.2; Qinyu-Allen-Zhao/Arinar
 model_head/arhead_gmm.py::get_gmm_params, ::sample_from_gmm, ::get_log_likelihood.
@@ -19,7 +19,7 @@ def mixture(x, g):
     """(b n d) -> (b n g), (b n g f), (b n g f)
     where g < d, 2 g divides d - g
 
-    Return weights, means and log-variances of the mixtures that x holds.
+    Return weights, means and log-variances of mixtures from the output x of a head.
 
     x: g f means, then g f log-variances, both component by component, then g logits.
 
@@ -49,7 +49,7 @@ def log_density(x, weights, means, log_variances):
 def log_likelihood(x, weights, means, log_variances):
     """(b m f), (b g), (b g f), (b g f) -> (b m)
 
-    Return log_density + f/2 ln 2 pi: what training maximises.
+    Return log_density + f/2 ln 2 pi, which training maximises.
 
     >>> one = np.ones((1, 1))
     >>> zeros = np.zeros((1, 1, 1))
@@ -105,8 +105,8 @@ def candidate_probabilities(conditional, unconditional, weight):
 
     Return softmax((weight - 1) (l_c - l_u)) over m candidates drawn from p_c.
 
-    Taken by it, a candidate has nearly the density p_c (p_c / p_u)^(weight - 1). A row
-    becomes NaN everywhere where one of its powers is not finite.
+    A candidate chosen with these probabilities has nearly the density p_c (p_c /
+    p_u)^(weight - 1). A row becomes NaN everywhere if one of its powers is not finite.
 
     >>> l_c, l_u = np.log([[0.5, 0.5]]), np.log([[0.2, 0.6]])
     >>> candidate_probabilities(l_c, l_u, 2.0).round(3).tolist()

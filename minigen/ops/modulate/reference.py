@@ -1,4 +1,4 @@
-"""Adaptive layer norm: shift and scale what goes into a branch, gate what comes out.
+"""Adaptive layer norm: shift and scale the input of a branch, gate its output.
 
 Source: Peebles and Xie, arXiv 2212.09748, section 3.2 (adaLN); hp-l33/AiM
 models/stage2/block.py::modulate.
@@ -23,7 +23,7 @@ def modulate(x, shift, scale):
 def gate(x, weight):
     """(b n d), (b 1 d) -> (b n d)
 
-    Return x weight: at weight zero, where training starts, a branch is closed.
+    Return x weight. The weight is zero when training starts: the branch adds nothing.
 
     >>> import numpy as np
     >>> gate(np.array([[[1.0], [2.0]]]), np.array([[[3.0]]])).tolist()

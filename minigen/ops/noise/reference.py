@@ -1,8 +1,7 @@
 """Random numbers by Philox for any rows: each row is a position of an image.
 
-`uniforms` serves positions that all images of a step share. Here every row says for
-itself whose it is, and gets m numbers, those of the counter's last word first .. first
-+ m - 1.
+In `uniforms` all images of a step share their positions. Here every row has its own
+image and position, and gets m numbers: those of index first .. first + m - 1.
 
 Source: Box and Muller, "A note on the generation of random normal deviates" (1958).
 """
@@ -19,7 +18,7 @@ def uniforms_at(key, images, positions, step, first, m):
     where key and images and positions are integers, step and first are integers, m >=
     0
 
-    Return float32 numbers inside of 0 .. 1; row i is that of `uniforms`.
+    Return float32 numbers in 0 .. 1, the same as those of `uniforms`.
 
     >>> key, image, position = np.uint32([0, 0]), np.array([3]), np.array([9])
     >>> uniforms_at(key, image, position, step=0, first=0, m=4).shape
@@ -35,8 +34,8 @@ def normals_at(key, images, positions, step, first, m):
 
     Return float32 normal numbers, independent of `uniforms_at` of the same counters.
 
-    Two uniforms give the length sqrt(-2 ln u) and the angle 2 pi v of a point of the
-    plane; its first coordinate is the number.
+    Two uniforms u and v give the length sqrt(-2 ln u) and the angle 2 pi v of a point;
+    its first coordinate is the number.
 
     >>> key, image, position = np.uint32([0, 0]), np.array([3]), np.array([9])
     >>> normals_at(key, image, position, step=0, first=0, m=4).shape

@@ -1,4 +1,4 @@
-"""Normal distributions, one a number, by mean and log-variance.
+"""Independent normal distributions, given by means and log-variances.
 
 Source: Kingma and Welling, arXiv 1312.6114, section 2.4 and appendix B; the limits:
 LTH14/mar models/vae.py::DiagonalGaussianDistribution.
@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 LOWEST, HIGHEST = -30.0, 20.0
-"""The log-variances that an encoder may ask for."""
+"""The range that log-variances of an encoder are clamped to."""
 
 
 def split_moments(moments):
@@ -30,7 +30,7 @@ def split_moments(moments):
 def sample_normal(mean, log_variance, noise):
     """(b ...), (b ...), (b ...) -> (b ...)
 
-    Return mean + deviation * noise: a draw, where the noise is standard normal.
+    Return mean + deviation * noise: a sample, if the noise is standard normal.
 
     >>> one = np.ones((1, 1, 1))
     >>> sample_normal(5 * one, 0 * one, -2 * one).item()

@@ -1,4 +1,4 @@
-"""One step of diffusion, backwards: what the less noisy x may have been.
+"""One reverse step of diffusion: the distribution of a less noisy x.
 
 Source: Ho et al., arXiv 2006.11239, equations 6, 7 and 15; Nichol and Dhariwal, arXiv
 2102.09672, equation 15 (the variance between two bounds).
@@ -10,10 +10,10 @@ from __future__ import annotations
 def reverse_step(x, noise, between, of_x, of_noise, lowest, highest):
     """(b n c), (b n c), (b n c) -> (b n c), (b n c)
 
-    Return mean and log-variance of the step before, given the noise in x.
+    Return mean and log-variance of x_{t-1}, given x (x_t) and the noise in it.
 
-    The mean is of_x x + of_noise noise: without the noise, and a bit back towards x.
-    The log-variance lies between lowest (at between = -1) and highest (at 1).
+    The mean is of_x x + of_noise noise: `Schedule.step` has the coefficients. The
+    log-variance is an interpolation: lowest at between = -1, highest at 1.
 
     >>> import numpy as np
     >>> one = np.ones((1, 1, 1))

@@ -1,5 +1,5 @@
-"""Two-dimensional rotary positions: half of the pairs turn with the row of a token,
-half with its column.
+"""Two-dimensional rotary embedding: half of the pairs are rotated by the row of a
+token, half by its column.
 
 Source: Su et al., arXiv 2104.09864, equation 34, on two axes; hp-l33/ARPG
 models/arpg.py::precompute_freqs_cis_2d and apply_rotary_emb.
@@ -16,8 +16,8 @@ def table(rows, columns, e, base):
 
     Return (cos, sin) of every pair at every position of a grid, float32.
 
-    t = 1 + rows * columns. Row 0 belongs to the class token and is all zero: its
-    queries and keys vanish. Row 1 + r is raster position r of the grid.
+    t = 1 + rows * columns. Row 0 is for the class token and all zero: its queries and
+    keys become zero. Row 1 + r is raster position r of the grid.
 
     >>> table(2, 3, 8, 10000.0).shape
     (7, 4, 2)
@@ -36,9 +36,9 @@ def rope2d(x, table, rows):
     """(b n h e), (t e/2 2), (b n) -> (b n h e)
     where 0 <= rows < t
 
-    Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
+    Rotate each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
 
-    Pairs are neighbours (elements 2p and 2p + 1); rows name the table's row of each
+    Pairs are neighbours (elements 2p and 2p + 1); rows: the row of the table for each
     token.
 
     >>> turn = np.array([[[0.0, 1.0]]])  # one position, one pair, a quarter turn

@@ -1,6 +1,7 @@
-"""Rows of a sequence: a masked model takes those it knows, and writes them back.
+"""Rows of a sequence: read some, write some, append, concatenate, repeat.
 
-And a cache of keys and values gets more of them with every token that is read.
+A masked model gathers the rows it knows and scatters them back; a KV cache is appended
+to at every step.
 
 Source: arXiv 2406.11838 (MAR), section 3.4; Qinyu-Allen-Zhao/Arinar backbone/mar.py
 ::forward_mae_encoder, ::forward_mae_decoder, where both are boolean indexing.
@@ -15,7 +16,7 @@ def gather(x, rows):
     """(b n d), (b m) -> (b m d)
     where 0 <= rows < n
 
-    Return the rows of each image that `rows` names, in its order.
+    Return x[i, rows[i]] for each image i.
 
     >>> gather(np.array([[[1.0], [2.0], [3.0]]]), np.array([[2, 0]])).tolist()
     [[[3.0], [1.0]]]
@@ -27,7 +28,7 @@ def scatter(x, new, rows):
     """(b n d), (b m d), (b m) -> (b n d)
     where x is changed, 0 <= rows < n
 
-    Write `new` at the rows of x, in place, and return x. Rows differ in an image.
+    Write `new` at these rows of x, in place; return x. The rows of an image differ.
 
     >>> x = np.zeros((1, 3, 1))
     >>> scatter(x, np.array([[[7.0]]]), np.array([[1]])).tolist()

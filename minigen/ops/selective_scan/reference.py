@@ -2,8 +2,8 @@
 
 h_t = exp(delta_t A) h_{t-1} + delta_t x_t B_t,  y_t = C_t . h_t + D x_t,  A = -e^A_log
 
-Source: Gu and Dao, arXiv 2312.00752, equations 2 and 4 (A held over a step, delta B to
-first order) and algorithm 2; state-spaces/mamba ops/selective_scan_interface.py
+Source: Gu and Dao, arXiv 2312.00752, equations 2 and 4 (zero-order hold for A, first
+order for delta B) and algorithm 2; state-spaces/mamba ops/selective_scan_interface.py
 ::selective_scan_ref.
 """
 
@@ -16,11 +16,11 @@ def selective_scan(x, delta, A_log, B, C, D, state):
     """(b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
     where A_log and D are weights, state is changed, r divides c
 
-    Return y of every token, and the state h, which is moved on in place.
+    Return y of every token, and the state h, which is updated in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive channels shares
-    its B and C. A sequence may be cut anywhere if the state is handed over; a step is a
-    sequence of one.
+    its B and C. A sequence may be cut anywhere if the state is passed on; a decode step
+    is a sequence of one token.
 
     >>> one, state = np.ones((1, 2, 1)), np.zeros((1, 1, 1))
     >>> B = one[..., None]

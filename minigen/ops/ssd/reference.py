@@ -2,9 +2,9 @@
 
 h_t = exp(delta_t A) h_{t-1} + delta_t x_t B_t,  y_t = h_t C_t + D x_t,  A = -e^A_log
 
-A head has one A, so what token m left in the state at token l is a single number,
-exp(delta_{m+1} A + ... + delta_l A). Written as a matrix over l and m, it turns the
-recurrence into attention with C as queries, B as keys and delta x as values.
+A head has one A, so the state at token l holds the input of token m times a single
+number, exp(delta_{m+1} A + ... + delta_l A). Written as a matrix over l and m, this
+makes the recurrence attention with C as queries, B as keys and delta x as values.
 
 Source: Dao and Gu, arXiv 2405.21060, section 6 and listing 1; state-spaces/mamba
 ops/triton/ssd_combined.py, modules/ssd_minimal.py.
@@ -20,11 +20,11 @@ def ssd(x, delta, A_log, B, C, D, state):
     -> (b n h p), (b h p s)
     where A_log and D are weights, state is changed, r divides h
 
-    Return y of every token, one after the other, and the state, moved on in place.
+    Return y of every token, one after the other, and the state, updated in place.
 
     delta: step sizes, not negative. Each of the r groups of consecutive heads shares
-    its B and C. A sequence may be cut anywhere if the state is handed over; a step is a
-    sequence of one.
+    its B and C. A sequence may be cut anywhere if the state is passed on; a decode step
+    is a sequence of one token.
 
     >>> one, state = np.ones((1, 2, 1, 1)), np.zeros((1, 1, 1, 1))
     >>> y, _ = ssd(one, one[..., 0], np.zeros(1), one, one, np.zeros(1), state)
@@ -49,9 +49,9 @@ def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
     where A_log and D are weights, state is changed, r divides h,
     1 <= chunk < 2147483648
 
-    Return the same as `ssd`, `chunk` tokens at a time, the last chunk maybe fewer.
+    Return the same as `ssd`, computed in chunks of `chunk` tokens.
 
-    Inside a chunk it is attention; the state alone goes from one to the next.
+    Inside a chunk this is attention; only the state goes from one chunk to the next.
 
     >>> one, state = np.ones((1, 3, 1, 1)), np.zeros((1, 1, 1, 1))
     >>> given = one, one[..., 0], np.zeros(1), one, one, np.zeros(1)
@@ -81,8 +81,8 @@ def segment_sums(exponents):
 
     Return [l, m] = the sum of exponents m+1 .. l, and -inf where m > l.
 
-    Each segment is added up by itself: a difference of two running sums would lose the
-    digits that the sums have in common.
+    Each segment is summed by itself: a difference of two cumulative sums would lose
+    the digits that both have in common.
 
     >>> segment_sums(np.array([[[1.0, 2.0, 4.0]]]))[0, 0].tolist()
     [[0.0, -inf, -inf], [2.0, 0.0, -inf], [6.0, 4.0, 0.0]]

@@ -1,7 +1,7 @@
 """The step size delta of a selective state space: a softplus, within limits.
 
-A step of zero leaves a state as it is; a long one makes it forget what was and take in
-what comes.
+A step of zero leaves the state unchanged; a large one forgets the past and takes in the
+token.
 
 Source: Gu and Dao, arXiv 2312.00752, section 3.5.1; the limits: state-spaces/mamba
 modules/mamba2.py (dt_limit).
@@ -18,7 +18,7 @@ def step_size(x, bias, lowest, highest):
 
     Return softplus(x + bias) within lowest .. highest; softplus(v) = log(1 + e^v).
 
-    Above 20 softplus(v) is v in float32, and here in float64 too.
+    softplus(v) is v above 20: so it is in float32, and here in float64 too.
 
     >>> step_size(np.array([[[-2.0, 0.0, 30.0]]]), np.zeros(3), 0.0, 25.0).round(3)
     array([[[ 0.127,  0.693, 25.   ]]])

@@ -20,7 +20,7 @@ TOP = np.float32(2**24 - 1)
 def philox(counter, key):
     """(4), (2) -> (), (), (), ()
 
-    Return the four 32-bit words that ten rounds of Philox make of a counter.
+    Return four random 32-bit words: ten rounds of Philox of a counter.
 
     counter: four integers or integer arrays that broadcast together; key: two integers.
     All are taken modulo 2**32. Returns four uint64 arrays whose values are below 2**32.
@@ -41,8 +41,8 @@ def uniforms(key, images, positions, step, index):
     Return one float32 number for each image and position of a decoding step.
 
     key: the two words of the seed, as from `rng.split_seed`; images, positions, step
-    and index are integers: the four counters. Each number is the centre of one of 2**24
-    equal parts of the unit interval, as near as float32 comes to it: never 0, never 1.
+    and index: integers, the four counters. The unit interval is divided into 2**24
+    equal parts; a number is the centre of one, rounded to float32: never 0, never 1.
 
     >>> key = np.uint32([0, 0])
     >>> uniforms(key, np.array([0, 1]), np.array([5, 6, 7]), step=0, index=0).shape

@@ -4,7 +4,7 @@
 def upsample(x):
     """(b y x c) -> (b 2y 2x c)
 
-    Repeat every row and every column once.
+    Repeat every row and every column.
 
     >>> import numpy as np
     >>> upsample(np.array([[[[1], [2]]]]))[0, :, :, 0]
