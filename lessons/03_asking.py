@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 03 · Asking for a position before it is known
 #
-# A text model predicts the next word at the place where the last one ended. To draw
+# A text model predicts the next word at the position where the last one ended. To draw
 # *any* position next, a model must be told where to look while nothing is there yet.
-# ARPG puts the place into the rotation of the query and nowhere else. From this one
+# ARPG puts the position into the rotation of the query and nowhere else. From this one
 # decision follow all the laws of this lesson.
 #
 # *Runs on NumPy alone.*
@@ -44,23 +44,23 @@ everywhere = 1 + np.arange(config.tokens)[None]  # row 0 of the table is the cla
 same = np.ones((1, config.tokens, 1, config.head_size), np.float32)
 turned = ops.rope2d(same, table, everywhere)[0, :, 0]
 scores = turned @ turned.T
-places = [0, 27, 36, 62]
-tiles = show.maps(scores[places], places, pipe.grid)
-show.save("03_angles.png", show.board([tiles], [f"position {p}" for p in places]))
+positions = [0, 27, 36, 62]
+tiles = show.maps(scores[positions], positions, pipe.grid)
+show.save("03_angles.png", show.board([tiles], [f"position {p}" for p in positions]))
 print("row 0, the class's:", np.unique(table[0]), "no angle, but nothing at all")
 
 # %% [markdown]
 # ## A question holds no content
 #
 # This is the half of the model that answers. `u` starts as the same learned vector for
-# every question; `rows`, the places, enter through `rope2d` only. What is known enters
+# every question; `rows`, its positions, enter by `rope2d` only. What is known enters
 # where the shared cache is `read`. Nothing is written.
 
 # %%
 show.source(arpg.ask, arpg.answer)
 
 # %% [markdown]
-# ## The first step knows no place
+# ## The first step knows no position
 #
 # At first only the class has been read. A softmax over one key is 1 whatever the score,
 # so all questions hear the same answer, wherever they ask.
@@ -153,7 +153,7 @@ print(f"cache untouched: {untouched}; together or apart: {difference:.1e} differ
 # %% [markdown]
 # ## Reading has no order either
 #
-# The tokens that are read in one group see each other, and each carries its place in
+# The tokens that are read in one group see each other, and each carries its position in
 # the same rotation. So the order within a group does not matter.
 
 # %%
@@ -209,11 +209,11 @@ blank_seen = []
 arpg.ask(noting(blank_seen), weights, config, blank, 1 + asked[None], table)
 
 assert np.array_equal(blank_seen[0].q, seen[0].q), "a question holds no content"
-assert not table[0].any() and table[1:].any(-1).all(), "the class has no place"
+assert not table[0].any() and table[1:].any(-1).all(), "the class has no position"
 assert spread <= rounding, "the first step answers alike everywhere: one key, softmax 1"
 assert untouched, "asking does not change what is known"
 assert difference <= rounding, "questions do not hear each other"
-assert order_of_reading <= rounding, "what is read has places, not an order"
+assert order_of_reading <= rounding, "what is read has positions, not an order"
 assert gap32 <= 2 * error + gap64, "one token a step is the training form"
 assert gap64 < 1e-6 * gap32, "what they differ by is rounding"
 
@@ -224,5 +224,5 @@ assert gap64 < 1e-6 * gap32, "what they differ by is rounding"
 #    is there? Why could training have taught it nothing about such questions?
 # 2. Read the known tokens in two calls of `arpg.feed` instead of one. Do the answers
 #    stay the same? Which tokens saw which, in each case?
-# 3. Append a row to `table` for a place half-way between two cells: average their
+# 3. Append a row to `table` for a position half-way between two cells: average their
 #    angles, not their cosines. Ask there. Whose token does the model expect?

@@ -161,9 +161,9 @@ show.save("06_forget.png", show.board(rows, ["", "stays", "left at the end"], na
 
 # %%
 model, ids = (pipe.ops, *run[:2]), steps[-1].canvas.reshape(1, -1)[:, :-1]
-places = np.tile(aim.table_rows(np.arange(63), run[-1]), (2, 1))
+rows = np.tile(aim.table_rows(np.arange(63), run[-1]), (2, 1))
 given = aim.condition(*model, np.array([[3], [pipe.config.no_class_id]]))
-words = aim.embed(pipe.ops, run[0], ids.repeat(2, axis=0), places)
+words = aim.embed(pipe.ops, run[0], ids.repeat(2, axis=0), rows)
 x = np.concatenate([given.first, words], axis=1)
 gaps = {}
 for cuts in ((), (20,), (1, 2, 50)):

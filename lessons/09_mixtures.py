@@ -152,9 +152,9 @@ show.save(
 # Guided, it draws hardly anything else.
 
 # %%
-weight, place, blank = 3.0, np.array([[37]]), np.zeros((1, 64, 4), np.float32)
+weight, asked, blank = 3.0, np.array([[37]]), np.zeros((1, 64, 4), np.float32)
 z_both = masked.conditions(
-    *model, [0], blank, np.empty((1, 0), int), place, guided=True
+    *model, [0], blank, np.empty((1, 0), int), asked, guided=True
 )
 made = mixture_head.forward(*inner, np.zeros((2, 4, 1), np.float32), z_both)
 made = [part[:, 1] for part in made]
@@ -179,7 +179,7 @@ show.save("09_guidance.png", show.board([tiles], captions))
 # %%
 show.source(mixture_head.choose, mixture_head.draw_on_grid)
 n, many, key = 2000, mixture_head.CANDIDATES, np.uint32(rng.split_seed(0))
-draws = Draws(key, np.arange(n), place[0].repeat(n), 0)
+draws = Draws(key, np.arange(n), asked[0].repeat(n), 0)
 
 
 def drawn(way, count=many):

@@ -96,9 +96,9 @@ show.save("10_two_heads.png", show.board(rows, captions, list(pipes)))
 # %%
 show.source(diffusion_head.sample)
 n, clouds = 1500, {}
-key, place = np.uint32(rng.split_seed(0)), np.array([[20]])
-draws = Draws(key, np.arange(n), place[0].repeat(n), 0)
-given = [1], np.zeros((1, 64, 4), np.float32), np.empty((1, 0), int), place
+key, asked = np.uint32(rng.split_seed(0)), np.array([[20]])
+draws = Draws(key, np.arange(n), asked[0].repeat(n), 0)
+given = [1], np.zeros((1, 64, 4), np.float32), np.empty((1, 0), int), asked
 for name, pipe in pipes.items():
     heard.clear()
     model = pipe.ops, pipe.generator.weights, pipe.config

@@ -67,8 +67,8 @@ def checked(signature: Signature, function, file="cpu", empty=None):
     look, order = _look(signature, file), _order(signature)
     empty, seen = empty or function, {}
     scalars = [
-        place
-        for place, one in enumerate(signature.arguments)
+        index
+        for index, one in enumerate(signature.arguments)
         if one.sizes is None and one.kind == "number"
     ]
 
@@ -87,18 +87,18 @@ def checked(signature: Signature, function, file="cpu", empty=None):
                 seen.clear()
             seen[look(*arguments)] = known
         ranges, is_empty = known
-        for place in scalars:
-            value = arguments[place]
+        for index in scalars:
+            value = arguments[index]
             # infinity is no bound at all, as of a step size
             if not -LARGEST <= value <= LARGEST and abs(value) != math.inf:
                 raise ShapeError(
-                    f"{signature.name}: {signature.arguments[place].name} is "
+                    f"{signature.name}: {signature.arguments[index].name} is "
                     f"{shown(value)}, expected a number that float32 has room for"
                 )
-        for place, low, high in ranges:
-            least, most = _ends(arguments[place])
+        for index, low, high in ranges:
+            least, most = _ends(arguments[index])
             if least < low or most >= high:
-                name = signature.arguments[place].name
+                name = signature.arguments[index].name
                 raise InputError(
                     f"{signature.name}: {name} go from {least} to {most}, expected "
                     f"{low} .. {high - 1}"
@@ -156,7 +156,7 @@ def _written_out(signature, parts):
 def _examine(signature, arguments, file):
     # the ranges of indices, and whether an axis is empty; or raise what is wrong
     sizes, arrays = {}, {}
-    for place, (argument, value) in enumerate(
+    for index, (argument, value) in enumerate(
         zip(signature.arguments, arguments, strict=True)
     ):
         if argument.sizes is None:
@@ -164,8 +164,8 @@ def _examine(signature, arguments, file):
             sizes[argument.name] = value
         elif not (value is None and argument.optional):
             _expect_array(signature, argument, value, file)
-            arrays[argument.name] = place, value
-    given = {signature.arguments[place]: a.shape for place, a in arrays.values()}
+            arrays[argument.name] = index, value
+    given = {signature.arguments[index]: a.shape for index, a in arrays.values()}
     _bind(given, sizes)
     for argument, shape in given.items():
         if shape != _expected(argument, sizes):

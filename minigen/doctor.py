@@ -140,18 +140,18 @@ def examine_kernels() -> Finding:
 
 def examine_cache() -> Finding:
     """Say where compiled kernels are kept, and whether they can be."""
-    place = kernel_cache.find_place()
+    location = kernel_cache.find_location()
     folder, size, files = cache()
     set_it = "set" if os.name == "nt" else "export"
     mend = f"{set_it} MINIGEN_CACHE=SOME_FOLDER"
-    if place.folder is None:
-        note = f"{place.reason}: kernels are compiled at every start"
+    if location.folder is None:
+        note = f"{location.reason}: kernels are compiled at every start"
         return Finding("cache", "-", False, note, mend)
     note = f"{folder}, {files} files"
-    if place.reason:
-        return Finding("cache", "-", False, f"{place.reason}; now {note}", mend)
+    if location.reason:
+        return Finding("cache", "-", False, f"{location.reason}; now {note}", mend)
     try:
-        writing.check_folder(place.folder)
+        writing.check_folder(location.folder)
     except InputError as error:
         reason = str(error).partition(";")[0]
         note += f"; {reason}: others are compiled at every start"
@@ -223,8 +223,8 @@ def mending(findings: list[Finding]) -> list[str]:
 
 def cache() -> tuple[Path, int, int]:
     """Return the folder above all compiled kernels, their bytes, and their number."""
-    place = kernel_cache.find_place()
-    base = (place.folder or place.wanted).parent
+    location = kernel_cache.find_location()
+    base = (location.folder or location.wanted).parent
     return base, *_count(base)
 
 

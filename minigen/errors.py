@@ -22,7 +22,7 @@ class CheckpointError(MinigenError):
 
 
 class ShapeError(MinigenError):
-    """An array has not the shape or dtype that its place in a model demands."""
+    """An array has not the shape or dtype that the model expects."""
 
 
 class ConfigError(MinigenError):

@@ -3,7 +3,7 @@
 On the host a function of the op table that comes upon an index out of range, or upon a
 number that is not finite where something is drawn of it, raises an error. A kernel of a
 device cannot. It takes no such index, draws something harmless, sets a bit of the word
-`flag` of its device, and goes on. A run has a word for each of its places, which are
+`flag` of its device, and goes on. A run has a word for each of its parts, which are
 its steps and what makes pixels of them. They come back together with the images, and
 then become the same errors.
 """
@@ -44,18 +44,18 @@ ERRORS = {
 
 @dataclass(frozen=True, eq=False)
 class Flags:
-    """The words of a run, and the places that they stand for, in words.
+    """The words of a run, and the parts that they stand for, in words.
 
     words (n) int64 lie where the backend's arrays do; None on the host.
     """
 
     ops: Any
     words: Any
-    places: tuple[str, ...]
+    parts: tuple[str, ...]
 
     @contextmanager
     def at(self, index):
-        """Let what is done within belong to place `index`: an error names it."""
+        """Let what is done within belong to part `index`: an error names it."""
         device = self.ops.device
         if device is not None:
             before, device.flag = device.flag, self.words[index : index + 1]
@@ -78,23 +78,23 @@ class Flags:
                 raise self.error(index, int(word))
 
     def error(self, index, word):
-        """Return the error of a word that is set at a place."""
+        """Return the error of the word of a part that is set."""
         kind, text = ERRORS[word & -word]
-        return kind(f"{self.places[index]}: {text}")
+        return kind(f"{self.parts[index]}: {text}")
 
 
-def flags(ops, places) -> Flags:
-    """Return new words for places, none of them set: by a kernel, as in a recording."""
-    words = None if ops.device is None else ops.full((len(places),), 0)
-    return Flags(ops, words, tuple(places))
+def flags(ops, parts) -> Flags:
+    """Return new words for parts, none of them set: by a kernel, as in a recording."""
+    words = None if ops.device is None else ops.full((len(parts),), 0)
+    return Flags(ops, words, tuple(parts))
 
 
 def of_run(ops, steps) -> Flags:
     """Return words for the steps of a run, and for the pixels made of its tokens.
 
     >>> from types import SimpleNamespace
-    >>> of_run(SimpleNamespace(device=None), 2).places
+    >>> of_run(SimpleNamespace(device=None), 2).parts
     ('step 1 of 2', 'step 2 of 2', 'decoding tokens to pixels')
     """
-    places = [f"step {i + 1} of {steps}" for i in range(steps)]
-    return flags(ops, [*places, "decoding tokens to pixels"])
+    parts = [f"step {i + 1} of {steps}" for i in range(steps)]
+    return flags(ops, [*parts, "decoding tokens to pixels"])

@@ -54,11 +54,11 @@ def source_hash() -> str:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where kernels are kept.
+class Location:
+    """The folder of compiled kernels.
 
-    folder: None where there is no place, and kernels are compiled at every start.
-    wanted: where they should be; reason: why they are not, "" where they are.
+    folder: None if no folder can be used; then kernels are compiled at every start.
+    wanted: the folder that should be used; reason: why it is not, "" if it is.
     """
 
     folder: Path | None
@@ -100,30 +100,30 @@ def folders() -> list[Path]:
     try:
         base = Path(tempfile.gettempdir()) / f"minigen-cache{user}"
     except OSError:
-        # a machine with no place to write at all
+        # a machine on which nothing can be written
         return [wanted]
     return [wanted, base / wanted.name]
 
 
-def find_place() -> Place:
+def find_location() -> Location:
     """Look for a folder to keep kernels in, and make it; say nothing."""
     wanted, *others = folders()
     reason = _open(wanted)
     if not reason:
         _tidy(wanted)
-        return Place(wanted, wanted)
+        return Location(wanted, wanted)
     for folder in others:
         # it lies where every user may write, so the one above it is looked at too
         if not (_open(folder.parent) or _open(folder)):
             _tidy(folder)
-            return Place(folder, wanted, reason)
-    return Place(None, wanted, reason)
+            return Location(folder, wanted, reason)
+    return Location(None, wanted, reason)
 
 
 @functools.cache
-def place() -> Place:
+def location() -> Location:
     """Return where this process keeps its kernels; say it, if it is not as wanted."""
-    found = find_place()
+    found = find_location()
     if found.reason:
         kept = f"are kept in {found.folder}" if found.folder else "are not kept"
         _tell(
@@ -211,7 +211,7 @@ class Kept:
 
     @property
     def cache_path(self):
-        return place().folder
+        return location().folder
 
     def enable(self):
         self.enabled = True
@@ -228,8 +228,8 @@ class Kept:
             with self._targeted():
                 context.refresh()
                 path = self._path(signature, context.codegen())
-                place, known, kind, state = pickle.loads(_read(path))
-                if (place, known) != (path.parts[-2:], signature):
+                folder, known, kind, state = pickle.loads(_read(path))
+                if (folder, known) != (path.parts[-2:], signature):
                     return None
                 if isinstance(state, dict):
                     return kind._rebuild(**state)
@@ -259,11 +259,11 @@ class Kept:
         except Exception as error:
             # a kernel that cannot be kept runs all the same
             reason = str(error).rpartition(" cannot be written: ")[2].partition(";")[0]
-            _tell(f"compiled kernels cannot be kept in {place().folder}: {reason}")
+            _tell(f"compiled kernels cannot be kept in {location().folder}: {reason}")
 
     def _path(self, signature, codegen):
         # LookupError where nothing is kept
-        folder = place().folder
+        folder = location().folder
         if folder is None or not self.enabled:
             raise LookupError("kernels are not kept")
         name = f"{self.function.__module__}.{self.function.__qualname__}"

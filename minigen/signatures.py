@@ -196,11 +196,11 @@ def _written(function, code):
 
 def _items(side):
     # the arguments, or results, of one side of a line
-    found, place, side = [], 0, side.strip()
-    while place < len(side):
-        match = _ITEM.match(side, place)
+    found, at, side = [], 0, side.strip()
+    while at < len(side):
+        match = _ITEM.match(side, at)
         if match is None:
-            raise ValueError(f"{side[place:]!r} is no argument")
+            raise ValueError(f"{side[at:]!r} is no argument")
         called, sizes, optional, number = match.groups()
         item = {"name": called or number or "", "kind": "number"}
         if number is None:
@@ -211,12 +211,12 @@ def _items(side):
             item["sizes"] = tuple(map(_size, sizes))
             item |= {"more": more, "optional": bool(optional)}
         found.append(item)
-        place = match.end()
-        if place < len(side):
-            comma = _COMMA.match(side, place)
+        at = match.end()
+        if at < len(side):
+            comma = _COMMA.match(side, at)
             if comma is None:
-                raise ValueError(f"{side[place:]!r} follows {match[0]!r}")
-            place = comma.end()
+                raise ValueError(f"{side[at:]!r} follows {match[0]!r}")
+            at = comma.end()
     return found
 
 

@@ -72,8 +72,8 @@ def quota(groups: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> fl
         if controllers and "cpu" not in controllers.split(","):
             continue
         top = Path(root, "cpu") if controllers else Path(root)
-        place = top / path.strip("/")
-        for folder in (place, *place.parents):
+        group = top / path.strip("/")
+        for folder in (group, *group.parents):
             found.append(_quota_of(folder))
             if folder == top:
                 break

@@ -44,11 +44,11 @@ def replace_file(path: str | Path) -> Iterator[BinaryIO]:
 
     An error in the block leaves everything as it was. An old file gives its mode, owner
     and group to the new one; behind a symbolic link, it is the file that the link leads
-    to which is replaced. Raises InputError where `check_place` would, and where the
+    to which is replaced. Raises InputError where `check_writable` would, and where the
     disk is full.
     """
-    place, old = _find_place(Path(path))
-    part = _name_part(place.parent)
+    target, old = _find_target(Path(path))
+    part = _name_part(target.parent)
     try:
         number = _open_part(part, stat.S_IMODE(old.st_mode) & 0o777 if old else 0o666)
         with os.fdopen(number, "wb") as file:
@@ -57,8 +57,8 @@ def replace_file(path: str | Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             _sync(number)
-        os.replace(part, place)
-        _sync_folder(place.parent)
+        os.replace(part, target)
+        _sync_folder(target.parent)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -71,7 +71,7 @@ def replace_file(path: str | Path) -> Iterator[BinaryIO]:
             os.unlink(part)
 
 
-def check_place(path: str | Path, suffix: str | None = None) -> None:
+def check_writable(path: str | Path, suffix: str | None = None) -> None:
     """Raise InputError unless a file can be written at `path`; changes nothing.
 
     suffix: such as ".png", which its name must end in. Called before the work whose
@@ -80,8 +80,8 @@ def check_place(path: str | Path, suffix: str | None = None) -> None:
     path = Path(path)
     if suffix and path.suffix.lower() != suffix:
         raise InputError(f"{path} should end in {suffix}, the format that is written")
-    place, _ = _find_place(path)
-    _try(path, place.parent)
+    target, _ = _find_target(path)
+    _try(path, target.parent)
 
 
 def check_folder(path: str | Path) -> None:
@@ -107,7 +107,7 @@ def make_folder(path: str | Path, mode: int = 0o777) -> Path:
     return Path(path)
 
 
-def _find_place(path):
+def _find_target(path):
     # the place behind symbolic links, and what stands in it: its stat, or None
     try:
         old = os.stat(path)
@@ -122,15 +122,15 @@ def _find_place(path):
             f"{path} is there, and nobody may write to it; give another path, or allow "
             f"it first: chmod u+w {shlex.quote(str(path))}"
         )
-    place = _follow(path)
-    _demand_folder(place.parent)
+    target = _follow(path)
+    _demand_folder(target.parent)
     # /dev/stdout and its like may lead to a file that has no place
-    if old and not (stat.S_ISREG(old.st_mode) and os.path.exists(place)):
+    if old and not (stat.S_ISREG(old.st_mode) and os.path.exists(target)):
         raise InputError(
             f"{path} is a device, a pipe or another special file, which cannot be "
             "replaced; give the path of a plain file"
         )
-    return Path(os.path.realpath(place.parent)) / place.name, old
+    return Path(os.path.realpath(target.parent)) / target.name, old
 
 
 def _follow(path):

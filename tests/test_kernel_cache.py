@@ -45,7 +45,7 @@ def base(tmp_path, monkeypatch):
 
 def renew():
     """Forget what a process decides once."""
-    kernel_cache.place.cache_clear()
+    kernel_cache.location.cache_clear()
     kernel_cache._tell.cache_clear()
     writing._sweep.cache_clear()
 
@@ -58,7 +58,7 @@ def run(function=add_one):
 
 
 def folder():
-    return kernel_cache.place().folder
+    return kernel_cache.location().folder
 
 
 def files():
@@ -270,14 +270,14 @@ HOMELESS = [
 
 @pytest.mark.parametrize("given", HOMELESS)
 def test_of_a_home_that_is_not_known_nothing_is_made(base, capsys, monkeypatch, given):
-    place = base.parent / "here"
-    place.mkdir()
-    monkeypatch.chdir(place)
+    folder = base.parent / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     for name in ("MINIGEN_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert not run() and run() and list(place.iterdir()) == []
+    assert not run() and run() and list(folder.iterdir()) == []
     assert folder().parent.parent == base.parent / "temporary"
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "home folder in ~" in said
@@ -292,7 +292,7 @@ def test_without_a_place_kernels_run_and_it_is_said_once(base, capsys):
     (base.parent / "temporary").rename(base.parent / "moved")
     (base.parent / "temporary").write_bytes(b"a file")
     renew()
-    assert not run() and not run() and kernel_cache.place().folder is None
+    assert not run() and not run() and kernel_cache.location().folder is None
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "are not kept" in said
 

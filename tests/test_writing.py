@@ -114,7 +114,7 @@ def test_the_file_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
     writing.write_file(link, b"new")
     assert link.is_symlink() and real.read_bytes() == b"new"
     real.unlink()
-    writing.check_place(link)
+    writing.check_writable(link)
     writing.write_file(link, b"again")
     assert link.is_symlink() and real.read_bytes() == b"again"
     (tmp_path / "loop").symlink_to("loop")
@@ -137,7 +137,7 @@ def test_a_link_that_another_user_left_in_a_shared_folder_is_not_followed(
     link.symlink_to(secret if planted == "folder" else secret / "a.bin")
     os.chown(link, 65534, 65534, follow_symlinks=False)
     out = link / "a.bin" if planted == "folder" else link
-    for ask in (writing.check_place, lambda path: writing.write_file(path, b"new")):
+    for ask in (writing.check_writable, lambda path: writing.write_file(path, b"new")):
         with pytest.raises(InputError, match="symbolic link|Permission denied"):
             ask(out)
     assert (secret / "a.bin").read_bytes() == b"secret"
@@ -148,7 +148,7 @@ def test_a_file_that_nobody_may_write_to_is_not_replaced(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     path.chmod(0o444)
-    for ask in (writing.check_place, lambda path: writing.write_file(path, b"new")):
+    for ask in (writing.check_writable, lambda path: writing.write_file(path, b"new")):
         with pytest.raises(InputError, match="chmod u\\+w"):
             ask(path)
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.bin"]
@@ -172,11 +172,11 @@ def test_the_name_beside_cannot_be_foreseen_and_is_never_a_link(tmp_path, monkey
 
 def test_the_longest_name_can_be_written(tmp_path):
     path = tmp_path / ("n" * 255)
-    writing.check_place(path)
+    writing.check_writable(path)
     assert writing.write_file(path, b"long").read_bytes() == b"long"
     for bad in (tmp_path / ("n" * 256), tmp_path / "a\0b"):
         with pytest.raises(InputError, match="cannot be written"):
-            writing.check_place(bad)
+            writing.check_writable(bad)
 
 
 KILLED = """if True:
@@ -196,7 +196,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     assert done.returncode == -9
     (left,) = tmp_path.iterdir()
     assert writing.PART.fullmatch(left.name)[2] == done.stdout.decode().strip()
-    writing.check_place(tmp_path / "b.bin")
+    writing.check_writable(tmp_path / "b.bin")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -230,7 +230,7 @@ def test_of_a_stranger_nothing_is_removed(tmp_path, monkeypatch):
     left = part(tmp_path, "0" * 8, 1)
     os.utime(left, (0, 0))
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    writing.check_place(tmp_path / "a.bin")
+    writing.check_writable(tmp_path / "a.bin")
     assert left.exists()
 
 
@@ -238,12 +238,12 @@ def test_special_files_are_refused_and_stay(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "null").symlink_to("/dev/null")
     for path in (tmp_path / "fifo", tmp_path / "null", "/dev/null", "/dev/full"):
-        for ask in (writing.check_place, lambda p: writing.write_file(p, b"x")):
+        for ask in (writing.check_writable, lambda p: writing.write_file(p, b"x")):
             with pytest.raises(InputError, match="special file"):
                 ask(path)
     assert (tmp_path / "fifo").is_fifo() and Path("/dev/null").is_char_device()
     # stdout of a process is a pipe here
-    code = "from minigen.writing import check_place; check_place('/dev/stdout')"
+    code = "from minigen.writing import check_writable; check_writable('/dev/stdout')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "special file" in done.stderr
 
@@ -257,9 +257,9 @@ def test_a_place_is_refused_before_the_work(tmp_path):
         (".", "should end in"),
     ]:
         with pytest.raises(InputError, match=message):
-            writing.check_place(tmp_path / path, ".png")
+            writing.check_writable(tmp_path / path, ".png")
     with pytest.raises(InputError, match="is a folder"):
-        writing.check_place(tmp_path)
+        writing.check_writable(tmp_path)
     for path, message in [("file", "is not a folder"), ("no/x", "mkdir -p")]:
         with pytest.raises(InputError, match=message):
             writing.check_folder(tmp_path / path)
@@ -276,7 +276,7 @@ def test_a_folder_that_cannot_be_written_is_found_by_trying(tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "open", refuse)
     for ask in (
-        lambda: writing.check_place(tmp_path / "a.png"),
+        lambda: writing.check_writable(tmp_path / "a.png"),
         lambda: writing.check_folder(tmp_path),
         lambda: writing.check_folder(tmp_path / "new"),
         lambda: writing.write_file(tmp_path / "a.png", b""),
@@ -303,7 +303,7 @@ WITHOUT = """if True:
     os.kill = None
     from minigen import writing
     path = sys.argv[1]
-    writing.check_place(path)
+    writing.check_writable(path)
     writing.write_file(path, b"new")
     print(open(path).read())"""
 

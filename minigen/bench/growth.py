@@ -176,17 +176,17 @@ def new_step(ops, weights, config, position: int, state) -> Callable[[], None]:
     model, options = module_of(config), Options()
     call, table = (ops, weights, config), model.rotary_table(ops, config)
     table = table if table is None else ops.put(table)
-    # the class has no place in the image
-    place = np.array([position - 2])
-    rows = ops.put(np.tile(model.table_rows(place, options), (2, 1)))
+    # the class has no position in the image
+    raster = np.array([position - 2])
+    rows = ops.put(np.tile(model.table_rows(raster, options), (2, 1)))
     key, images = ops.put(np.zeros(2, np.uint32)), ops.put(np.zeros(1, np.int64))
-    place = ops.put(place)
+    raster = ops.put(raster)
     how = options.temperature, options.top_k, options.top_p
 
     def step():
         logits = ops.guide(model.ask(*call, state, rows, table), options.guidance)
         p = ops.probabilities(logits, *how)
-        tokens = ops.draw(p, ops.uniforms(key, images, place, position, 0))
+        tokens = ops.draw(p, ops.uniforms(key, images, raster, position, 0))
         model.feed(*call, state, ops.twice(tokens), rows, table)
 
     step()

@@ -13,7 +13,7 @@ from minigen.writing import write_file
 
 WIDTH, HEIGHT = 460, 340  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 62, 40, 84, 48  # its margins
-FINER = 3  # drawn so many times larger and shrunk, which makes lines smooth
+FINER = 3  # marks so many times larger and shrunk, which makes lines smooth
 LETTER, TITLE = 13, 15
 COLOURS = (BLUE, ORANGE)
 
@@ -94,26 +94,26 @@ def _draw_panel(pen, panel, left):
         key = left + LEFT, TOP - 38 + 16 * i
         _line(pen, [key, _moved(key, 20, 0)], colour, 3)
         _write(pen, _moved(key, 28, 0), name, LETTER, "lm")
-        places = [at(*point) for point in points]
-        _line(pen, places, colour, 2)
-        for x, y in places:
+        marks = [at(*point) for point in points]
+        _line(pen, marks, colour, 2)
+        for x, y in marks:
             edges = x - 4, y - 4, x + 4, y + 4
             pen.ellipse([FINER * edge for edge in edges], fill=colour)
         value = f"{points[-1][1]:.3g}"
-        _write(pen, _moved(places[-1], 9, 0), value, LETTER, "lm", colour)
+        _write(pen, _moved(marks[-1], 9, 0), value, LETTER, "lm", colour)
 
 
-def _line(pen, places, colour, thick):
-    scaled = [(FINER * x, FINER * y) for x, y in places]
+def _line(pen, marks, colour, thick):
+    scaled = [(FINER * x, FINER * y) for x, y in marks]
     pen.line(scaled, colour, FINER * thick, joint="curve")
 
 
-def _write(pen, place, text, size, anchor, colour=INK):
+def _write(pen, point, text, size, anchor, colour=INK):
     from PIL import ImageFont
 
     font = ImageFont.load_default(FINER * size)
-    pen.text([FINER * n for n in place], text, colour, font, anchor=anchor)
+    pen.text([FINER * n for n in point], text, colour, font, anchor=anchor)
 
 
-def _moved(place, x, y):
-    return place[0] + x, place[1] + y
+def _moved(point, x, y):
+    return point[0] + x, point[1] + y

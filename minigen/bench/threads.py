@@ -20,7 +20,7 @@ from minigen.families import PRESETS
 from minigen.threads import count
 
 DIGITS, TOKEN, POSITION, TOKENS = ("arpg-mnist", 64), "aim-b", 64, 16
-"""The model and the number of digits; the model of a token, the token's place in its
+"""The model and the number of digits; the model of a token, the token's position in its
 image, and how often it is drawn in a call: once alone is over too soon."""
 
 BUSY = (0, 1, 2)

@@ -18,7 +18,7 @@ from minigen.checkpoints import Model, names, safetensors_file
 from minigen.checkpoints.values import DTYPES
 from minigen.checks import choice
 from minigen.families import family_of
-from minigen.writing import check_place, replace_file
+from minigen.writing import check_writable, replace_file
 
 LAYERS = ("decoder_embed.", "cond_embed.", "time_embed.")
 """Names of matrices that embed no table, but vectors: of MAR and ARINAR."""
@@ -80,7 +80,7 @@ def write(config, path: str | Path, dtype: str = "float32") -> int:
     Holds one array at a time. Returns the size of the file in bytes.
     """
     path = Path(path)
-    check_place(path, ".safetensors")
+    check_writable(path, ".safetensors")
     shapes = names.manifest(config)
     entries = {name: (pick(dtype), shape) for name, shape in shapes.items()}
     with replace_file(path) as file:

@@ -66,9 +66,9 @@ def _condensed(error):
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Failed in", "During:"))]
-    places = re.findall(r'(?:File |file )"?([^"\s]+?)"?, line (\d+)', text)
+    sites = re.findall(r'(?:File |file )"?([^"\s]+?)"?, line (\d+)', text)
     said = f"it does not compile: {' '.join(lines[:2])}"[:300]
-    if not places:
+    if not sites:
         return said
-    file, number = places[-1]
+    file, number = sites[-1]
     return f"{said}\nat {_line(file, int(number))}"

@@ -157,9 +157,9 @@ def _differences(argument, verbs, said, counts, names):
     elif not said.isdecimal():
         claim += f" ({said})"
     cell = tuple(wrong[0].tolist())
-    place = f"{argument}[{', '.join(map(str, cell))}]"
+    entry = f"{argument}[{', '.join(map(str, cell))}]"
     more = f", and {len(wrong) - 1} other cells" if len(wrong) > 1 else ""
-    done = f"the kernel {verbs[1]} {place} {counts[cell]} times"
+    done = f"the kernel {verbs[1]} {entry} {counts[cell]} times"
     return [f"{claim}, {done}{more}"]
 
 

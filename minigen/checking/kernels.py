@@ -27,12 +27,12 @@ PATIENCE = 3_000_000
 
 @dataclass(frozen=True)
 class StandIn:
-    """A kernel that takes the place of one of ours, by that one's name.
+    """A kernel that replaces one of ours, given by name.
 
     count: the arguments that it takes.
     """
 
-    place: str
+    replaced: str
     subject: Subject
     count: int
     block: int | None = None
@@ -77,7 +77,7 @@ class Referee:
         if 0 in grid:
             return
         name = name_of(kernel)
-        if self.stand_in and self.stand_in.place == name:
+        if self.stand_in and self.stand_in.replaced == name:
             kernel = self.stand_in.subject.function
             name = self.stand_in.subject.name
             # who stands in need not know of the flag, which comes last
@@ -107,15 +107,15 @@ def kernels_of(spec: Spec) -> dict:
     }
 
 
-def stand_in(spec: Spec, given: Subject, place=None, block=None) -> StandIn:
+def stand_in(spec: Spec, given: Subject, replaced=None, block=None) -> StandIn:
     """Return which kernel of an op a given one replaces, or raise InputError.
 
-    That is the one called `place`; else the one of the same name; else the only one
+    That is the one called `replaced`; else the one of the same name; else the only one
     that serves the function.
     """
     ours = kernels_of(spec)
     names = ", ".join(ours)
-    if place is None:
+    if replaced is None:
         serving = [n for n in ours if n.lstrip("_").startswith(spec.name)] or [*ours]
         by_name = [n for n in ours if n.lstrip("_") == given.name.lstrip("_")]
         chosen = by_name or serving
@@ -124,17 +124,17 @@ def stand_in(spec: Spec, given: Subject, place=None, block=None) -> StandIn:
                 f"{spec.op} has several kernels, none of them called {given.name}; say "
                 f"which one it replaces with --as NAME: {names}"
             )
-        place = chosen[0]
-    if place not in ours:
-        raise InputError(f"{spec.op} has no kernel {place!r}; it has {names}")
-    wanted = [*inspect.signature(ours[place].py_func).parameters]
+        replaced = chosen[0]
+    if replaced not in ours:
+        raise InputError(f"{spec.op} has no kernel {replaced!r}; it has {names}")
+    wanted = [*inspect.signature(ours[replaced].py_func).parameters]
     got = [*inspect.signature(given.source).parameters]
     if len(got) not in {len(wanted), len(wanted) - wanted.count("flag")}:
         raise InputError(
             f"kernel {given.name} takes {len(got)} arguments ({', '.join(got)}), but "
-            f"{place} is launched with {len(wanted)}: ({', '.join(wanted)})"
+            f"{replaced} is launched with {len(wanted)}: ({', '.join(wanted)})"
         )
-    return StandIn(place, given, len(got), block)
+    return StandIn(replaced, given, len(got), block)
 
 
 def try_kernels(
@@ -197,7 +197,7 @@ def _run(spec, device, case, referee):
 def _launcher(spec, stand_in):
     # some kernels, of lessons, have launchers of their own name
     module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
-    name = stand_in.place.lstrip("_") if stand_in else spec.name
+    name = stand_in.replaced.lstrip("_") if stand_in else spec.name
     return getattr(module, name, getattr(module, spec.name))
 
 

@@ -38,9 +38,9 @@ def _not_a_number(case, result, expected, wrong):
 def _from_here_on(case, result, expected, wrong):
     for axis in range(wrong.ndim - 1, -1, -1):
         others = tuple(i for i in range(wrong.ndim) if i != axis)
-        places = np.flatnonzero(wrong.any(others))
-        first = int(places[0])
-        if first > 0 and len(places) > 0.75 * (wrong.shape[axis] - first):
+        indices = np.flatnonzero(wrong.any(others))
+        first = int(indices[0])
+        if first > 0 and len(indices) > 0.75 * (wrong.shape[axis] - first):
             which = "the last axis" if axis == wrong.ndim - 1 else f"axis {axis}"
             return (
                 f"along {which} all is right before {first}, and wrong from there on: "

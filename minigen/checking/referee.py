@@ -92,7 +92,7 @@ def _here(backend) -> tuple[list[str], list[str]]:
     return names + (["cuda"] if target.has_gpu() else []), notes
 
 
-def _given(specs, kernel, backend, place, block) -> list:
+def _given(specs, kernel, backend, replaced, block) -> list:
     if isinstance(kernel, str):
         kernel = loading.load(kernel)
     wanted = backend in _DEVICES
@@ -115,12 +115,12 @@ def _given(specs, kernel, backend, place, block) -> list:
         specs = [max(named, key=lambda spec: len(spec.name))]
     spec = specs[0]
     if subject.kind == "kernel":
-        stand_in = kernels.stand_in(spec, subject, place, block)
+        stand_in = kernels.stand_in(spec, subject, replaced, block)
         names = [backend or "interpreter"]
         if backend is None and target.has_gpu() and hasattr(kernel, "py_func"):
             names.append("cuda")
         return [(spec, name, stand_in) for name in names]
-    if place or block:
+    if replaced or block:
         raise InputError(f"--as and --block are for kernels; {subject.name} is none")
     _demand_arguments(spec, subject)
     return [(spec, backend or fits[0], subject)]

@@ -62,7 +62,7 @@ def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding |
 def _notes_elsewhere():
     # hypothesis keeps what it works out in a folder, here not in the user's own
     before = getattr(configuration, "__hypothesis_home_directory", None)
-    folder = kernel_cache.place().folder
+    folder = kernel_cache.location().folder
     # where no kernels are kept, no notes can be
     home = (folder.parent if folder else Path(os.devnull)) / "hypothesis"
     configuration.set_hypothesis_home_dir(home)

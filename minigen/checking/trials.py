@@ -62,7 +62,7 @@ def check_kernels(
 ) -> tuple[list[Row], list[Finding]]:
     """Try the kernels of a function, one of them replaced if asked for; likewise."""
     device = Gpu() if backend == "cuda" else Interpreter()
-    place = stand_in.subject.name if stand_in else ""
+    given = stand_in.subject.name if stand_in else ""
     measured = {}
 
     def attempt(drawn):
@@ -95,18 +95,18 @@ def check_kernels(
     findings = [look_for(sizes, examples)]
     for route in _routes(spec, sizes, dtypes):
         if findings == [None]:
-            met = not place or place in measured
+            met = not given or given in measured
             findings = [look_for(route, min(FEW, examples))]
             # the first sizes that lead to the kernel in question are looked at closely
-            if findings == [None] and not met and place in measured:
+            if findings == [None] and not met and given in measured:
                 findings = [look_for(route, examples)]
-    if place and place not in measured and findings == [None]:
+    if given and given not in measured and findings == [None]:
         said = (
-            f"{place} was never launched in {examples} cases: for these shapes "
+            f"{given} was never launched in {examples} cases: for these shapes "
             f"{spec.name} takes other kernels"
         )
-        findings = [Finding("never launched", said, kernel=place)]
-    ours = [place] if place else [*measured] or [""]
+        findings = [Finding("never launched", said, kernel=given)]
+    ours = [given] if given else [*measured] or [""]
     rows = []
     for name in ours:
         of_kernel = measured.get(name, Measured())
@@ -114,7 +114,7 @@ def check_kernels(
         findings += wrong
         blamed = any(f and f.kernel in ("", name) for f in findings)
         rows.append(replace(row, ok=not blamed))
-    return rows, _signed(findings, spec, backend, place)
+    return rows, _signed(findings, spec, backend, given)
 
 
 def _routes(spec, sizes, dtypes):

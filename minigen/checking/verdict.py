@@ -89,8 +89,8 @@ def same_bits(one, other) -> tuple | None:
     Of several results that is (which of them, where in it).
     """
     if isinstance(one, tuple):
-        places = map(same_bits, one, other)
-        return next(((i, *at) for i, at in enumerate(places) if at is not None), None)
+        cells = map(same_bits, one, other)
+        return next(((i, *at) for i, at in enumerate(cells) if at is not None), None)
     bits = [_bits(np.ascontiguousarray(array)) for array in (one, other)]
     where = np.argwhere(bits[0] != bits[1])
     return tuple(int(i) for i in where[0]) if len(where) else None

@@ -16,7 +16,7 @@ from minigen.errors import CheckpointError
 LOCAL = struct.Struct("<4s5H3I2H")
 CENTRAL = struct.Struct("<4s6H3I5H2I")
 END = struct.Struct("<4s4H2IH")
-END64_PLACE = struct.Struct("<4sIQI")
+END64_LOCATOR = struct.Struct("<4sIQI")
 END64 = struct.Struct("<4sQ2H2I4Q")
 
 MOST_RECORDS = 200_000
@@ -78,12 +78,12 @@ def _find_directory(data):
     stop = end
     if end + END.size + comment != len(data) or disk or start_disk or here != count:
         raise CheckpointError("the directory at its end does not fit the file")
-    place = end - END64_PLACE.size
-    if place >= 0 and data[place : place + 4] == b"PK\6\7":
-        _, disk, stop, disks = _unpack(END64_PLACE, data, place, b"PK\6\7")
+    at = end - END64_LOCATOR.size
+    if at >= 0 and data[at : at + 4] == b"PK\6\7":
+        _, disk, stop, disks = _unpack(END64_LOCATOR, data, at, b"PK\6\7")
         fields = _unpack(END64, data, stop, b"PK\6\6")
         count, size, first = fields[7:]
-        if disk or disks > 1 or fields[6] != count or stop + 12 + fields[1] != place:
+        if disk or disks > 1 or fields[6] != count or stop + 12 + fields[1] != at:
             raise CheckpointError(
                 "the zip64 directory at its end does not fit the file"
             )

@@ -27,7 +27,7 @@ from minigen.checkpoints.values import (
 from minigen.checks import choice, near, path, shown
 from minigen.errors import CheckpointError, ConfigError, InputError
 from minigen.families import FAMILIES, ArinarConfig, Config, family_of, to_dict
-from minigen.writing import check_place, replace_file
+from minigen.writing import check_writable, replace_file
 
 NO_HASH = "0" * 64
 """What stands in the header until the hash is known."""
@@ -93,7 +93,7 @@ def convert(
             f"behaviour is {shown(behaviour)}; {near(behaviour, BEHAVIOURS)}choose "
             f"{', '.join(BEHAVIOURS)}"
         )
-    check_place(path("destination", destination))
+    check_writable(path("destination", destination))
     checkpoint = open_checkpoint(source, key)
     config, unseen, weights = load.identify(checkpoint, config, family)
     config, unseen = _with_behaviour(checkpoint, config, unseen, behaviour)

@@ -72,7 +72,7 @@ class Inert:
 def run(
     data, start: int, stop: int, calls: Mapping, persistent: Callable | None = None
 ):
-    """Run the pickle in data[start:stop]; return its value and the place behind it.
+    """Run the pickle in data[start:stop]; return its value and the offset behind it.
 
     data: bytes or mmap. calls: {global name: function of ours, or None where the name
     may be mentioned but not called}. persistent: maps a persistent id to a value.

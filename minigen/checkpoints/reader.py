@@ -95,9 +95,9 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
         path = next((file for file in inside if file.is_file()), path)
     with naming(path):
         data = map_file(path)
-        container, value, metadata, places = _parse(data)
+        container, value, metadata, offsets = _parse(data)
         chosen, keys, found = _choose(value, key)
-        state, others = _collect(data, found, places)
+        state, others = _collect(data, found, offsets)
     arguments = _arguments(value)
     found = chosen, keys, state, metadata, others, arguments, data
     return Checkpoint(path, container, *found, is_folder)
@@ -158,8 +158,8 @@ def _parse(data):
 
 
 def _torch(read, data):
-    value, places = read(data)
-    return value, {}, places
+    value, offsets = read(data)
+    return value, {}, offsets
 
 
 def _choose(value, key):
@@ -220,12 +220,12 @@ def _child(value, part):
     return None
 
 
-def _collect(data, value, places):
+def _collect(data, value, offsets):
     # returns {name: array} and the names of the first leaves that are none
     state, others = {}, []
     for path, leaf in _leaves(value):
         if type(leaf) is torch_file.Tensor:
-            leaf = torch_file.to_array(data, leaf, places)
+            leaf = torch_file.to_array(data, leaf, offsets)
         if not isinstance(leaf, np.ndarray):
             if len(others) < MOST_OTHERS:
                 others.append(_name(path)[:LONGEST_NAME])

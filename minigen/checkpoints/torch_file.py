@@ -96,7 +96,7 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
             "it was saved on a machine of the other byte order; save it on a "
             "little-endian one"
         )
-    places = {}
+    offsets = {}
 
     def persistent(identity):
         storage = _storage(identity)
@@ -107,14 +107,14 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
                 f"but the record holds {max(0, end - begin)}; the file is damaged: "
                 "download it again"
             )
-        places[storage.key] = begin
+        offsets[storage.key] = begin
         return storage
 
     begin, end = records[pickles[0]]
     value, stop = pickle_machine.run(data, begin, end, _calls(len(data)), persistent)
     if stop != end:
         raise CheckpointError("its pickle goes on behind its end; the file is damaged")
-    return value, places
+    return value, offsets
 
 
 def read_legacy(data) -> tuple[object, dict[str, int]]:
@@ -165,7 +165,7 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
         raise CheckpointError("its list of storages is no list of keys")
     if len(set(keys)) != len(keys) or set(keys) != set(roots):
         raise CheckpointError("its list of storages is not the one its tensors use")
-    places = {}
+    offsets = {}
     for key in keys:
         dtype, size = roots[key]
         count = int.from_bytes(data[at : at + 8], "little", signed=True)
@@ -175,20 +175,20 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
                 f"elements are announced and {max(0, len(data) - at - 8)} bytes "
                 "follow; the file is cut short or damaged: download it again"
             )
-        places[key] = at + 8
+        offsets[key] = at + 8
         at += 8 + size
     if at != len(data):
         raise CheckpointError(
             f"{len(data) - at} bytes follow its last storage; the file is damaged"
         )
-    return value, places
+    return value, offsets
 
 
-def to_array(data, tensor: Tensor, places: dict[str, int]) -> np.ndarray:
+def to_array(data, tensor: Tensor, offsets: dict[str, int]) -> np.ndarray:
     """Return the read-only view of the file (bytes or mmap) that `tensor` describes."""
     if 0 in tensor.shape:
         return _freeze(np.empty(tensor.shape, tensor.dtype))
-    first = places[tensor.storage.key] + tensor.first
+    first = offsets[tensor.storage.key] + tensor.first
     width = tensor.dtype.itemsize
     strides = (width * s for s in tensor.strides)
     return _freeze(np.ndarray(tensor.shape, tensor.dtype, data, first, tuple(strides)))

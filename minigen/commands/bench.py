@@ -110,11 +110,11 @@ def growth(
     from minigen import backends
     from minigen.bench import growth as measuring
     from minigen.bench.picture import write
-    from minigen.writing import check_place
+    from minigen.writing import check_writable
 
     names = recurrent, transformer
     measuring.check(names)
-    check_place(picture, ".png")
+    check_writable(picture, ".png")
     o.warn_of(backend)
     o.use_threads(threads, backends.pick(backend)[0])
     found = measuring.measure(
@@ -251,7 +251,7 @@ def gpu(
     """
     from minigen.bench.gpu import PARTS, bench, report
     from minigen.families import PRESETS
-    from minigen.writing import check_place
+    from minigen.writing import check_writable
 
     chosen = tuple(part or PARTS)
     for name in chosen:
@@ -259,7 +259,7 @@ def gpu(
     drawing = (n for n, config in PRESETS.items() if hasattr(config, "tokens"))
     choice("--generator", generator, drawing)
     if out:
-        check_place(out, ".json")
+        check_writable(out, ".json")
     found = bench(out, chosen, dtype, _tell_all, generator)
     tell()
     say_text(report.text(found))

@@ -179,10 +179,10 @@ def _classifier(model, backend, data, count, write_statistics):
         statistics,
     )
     from minigen.evaluate import write_statistics as write
-    from minigen.writing import check_place
+    from minigen.writing import check_writable
 
     if write_statistics:
-        check_place(STATISTICS)
+        check_writable(STATISTICS)
     images, labels = read_digits(data, count=None if write_statistics else count)
     with progress(len(images), "classifying", backend) as advance:
         features, seen = look(load_judge(model, backend), images, advance)

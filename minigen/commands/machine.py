@@ -110,10 +110,10 @@ def warmup(
 
 
 def _kept():
-    from minigen.kernel_cache import place
+    from minigen.kernel_cache import location
     from minigen.writing import check_folder
 
-    folder = place().folder
+    folder = location().folder
     try:
         if folder is None:
             raise InputError("there is no folder to keep them in")

@@ -138,9 +138,9 @@ def convert(
 
     from minigen.catalogue import WEIGHTS
     from minigen.checkpoints import convert as write
-    from minigen.writing import check_place
+    from minigen.writing import check_writable
 
-    check_place(out, ".safetensors")
+    check_writable(out, ".safetensors")
     shipped = WEIGHTS / f"{source}.safetensors"
     if source.suffix == "" and shipped.is_file():
         # named, as everywhere

@@ -41,10 +41,10 @@ def replay(
     from minigen.sameness import compare, tokens
     from minigen.show import files
     from minigen.show.recipe import check_size, from_json, to_json
-    from minigen.writing import check_place
+    from minigen.writing import check_writable
 
     if out:
-        check_place(out, ".png")
+        check_writable(out, ".png")
     stored, size = files.read_header(picture)
     then = from_json(stored)
     recipe = replace(

@@ -69,7 +69,7 @@ def sample(
         guided_draw=guided_draw, scale=scale,
         columns=columns or columns_for(len(labels), named),
     )  # fmt: skip
-    _check_places(out, steps_dir, gif)
+    _check_writable(out, steps_dir, gif)
     start = time.perf_counter()
     pipe, plan, recipe = prepare(recipe, backend, threads)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
@@ -136,7 +136,7 @@ def steps(
         guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
         positions=positions, guided_draw=guided_draw, scale=scale,
     )  # fmt: skip
-    _check_places(None, steps_dir, gif)
+    _check_writable(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)
     seen = pictures or steps_dir or gif
     check(pipe, plan, recipe, len(plan.groups) if seen else 0)
@@ -198,13 +198,13 @@ def _compiled(steps, backend):
     yield from steps
 
 
-def _check_places(out, steps_dir, gif):
-    from minigen.writing import check_folder, check_place
+def _check_writable(out, steps_dir, gif):
+    from minigen.writing import check_folder, check_writable
 
     if out:
-        check_place(out, ".png")
+        check_writable(out, ".png")
     if gif:
-        check_place(gif, ".gif")
+        check_writable(gif, ".gif")
     if steps_dir:
         check_folder(steps_dir)
 

@@ -75,7 +75,7 @@ def launch(
     writes after which a watched kernel is taken for one that never ends (None: never).
     """
     try:
-        from minigen.simt import memory, places, rewrite, threads
+        from minigen.simt import memory, rewrite, sites, threads
         from minigen.simt.running import running
     except ImportError as error:
         if error.name != "greenlet":
@@ -121,7 +121,7 @@ def launch(
         shared_bytes=machine.shared_bytes,
         reads={name: reads for name, (reads, _) in counts.items()},
         writes={name: writes for name, (_, writes) in counts.items()},
-        float64=tuple(places.describe(*place) for place in machine.leaks),
+        float64=tuple(sites.describe(*site) for site in machine.leaks),
     )
 
 
@@ -141,18 +141,18 @@ def _scalar(value):
 
 
 def _explain(error, machine):
-    from minigen.simt import places
+    from minigen.simt import sites
 
     trace = error.__traceback__
     frames = []
     while trace is not None:
         frames.append((trace.tb_frame, trace.tb_lasti))
         trace = trace.tb_next
-    ours = [f for f in frames if not f[0].f_code.co_filename.startswith(places.HERE)]
+    ours = [f for f in frames if not f[0].f_code.co_filename.startswith(sites.HERE)]
     frame, instruction = (ours or frames)[-1]
     kind = "bounds" if isinstance(error, IndexError) else "exception"
     return KernelError(
         kind,
         f"{machine.current}: {type(error).__name__}: {error}\n"
-        f"  at {places.describe(frame.f_code, instruction)}",
+        f"  at {sites.describe(frame.f_code, instruction)}",
     )

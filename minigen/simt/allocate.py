@@ -11,8 +11,8 @@ from minigen.errors import KernelError
 from minigen.simt.cells import Cells
 from minigen.simt.memory import window
 from minigen.simt.pattern import fresh, poison
-from minigen.simt.places import assigned_name, calls, describe_calls, outside
 from minigen.simt.running import running
+from minigen.simt.sites import assigned_name, calls, describe_calls, outside
 
 SHARED_LIMIT = 48 * 1024
 
@@ -26,9 +26,9 @@ def as_dtype(kind):
 
 
 def shared_array(shape, dtype, alignment=None):
-    """Return the block's array of this place in the source.
+    """Return the block's array of this site in the source.
 
-    A place is a line and the calls that led to it, so a helper called twice has two
+    A site is a line and the calls that led to it, so a helper called twice has two
     arrays, and a loop has one: just what a compiler that inlines helpers makes. Shape 0
     is the dynamic memory that the launch asked for, the same for all who ask.
     """

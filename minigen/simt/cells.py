@@ -19,7 +19,7 @@ from collections import defaultdict
 import numpy as np
 
 from minigen.errors import KernelError
-from minigen.simt.places import describe, describe_frame
+from minigen.simt.sites import describe, describe_frame
 
 
 class Cells:

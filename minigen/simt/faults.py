@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from minigen.errors import KernelError
-from minigen.simt.places import describe_calls, describe_frame
+from minigen.simt.sites import describe_calls, describe_frame
 
 
 def stop(kind, message):
@@ -105,7 +105,7 @@ def _lanes(threads):
 
 
 def _places(threads):
-    """Return one line for each place where some of the threads wait."""
+    """Return one line for each site where some of the threads wait."""
     groups = {}
     for thread in threads:
         what, _, *mask = thread.waits
@@ -113,14 +113,14 @@ def _places(threads):
             what += f" with mask 0x{mask[0]:08x}"
         groups.setdefault((what, _place(thread)), []).append(thread)
     return [
-        f"  {len(group)} wait in {what} (first: {group[0]}) at {place}"
-        for (what, place), group in groups.items()
+        f"  {len(group)} wait in {what} (first: {group[0]}) at {site}"
+        for (what, site), group in groups.items()
     ]
 
 
 def _place(thread):
-    place = thread.waits[1]
-    if place is not None:
-        return describe_calls(place)
+    site = thread.waits[1]
+    if site is not None:
+        return describe_calls(site)
     # nobody wrote it down, but the thread still stands there
     return describe_frame(thread.worker.gr_frame or sys._getframe())

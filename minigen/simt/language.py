@@ -13,7 +13,7 @@ import numpy as np
 
 from minigen.simt import allocate, atomics, faults, libdevice, warps
 from minigen.simt.memory import load, store
-from minigen.simt.running import place, running
+from minigen.simt.running import running, site
 from minigen.simt.threads import WARP
 
 
@@ -42,18 +42,18 @@ class Language:
 
 
 def grid(axes):
-    """Return the thread's place in the whole grid: a number, or a tuple of them."""
+    """Return the thread's index in the whole grid: a number, or a tuple of them."""
     machine = running.machine
     size, thread = machine.block, machine.current
     block, index = thread.block.index, thread.index
     if axes == 1:
         return block.x * size.x + index.x
-    place = (
+    site = (
         block.x * size.x + index.x,
         block.y * size.y + index.y,
         block.z * size.z + index.z,
     )
-    return place[:axes]
+    return site[:axes]
 
 
 def gridsize(axes):
@@ -65,30 +65,30 @@ def gridsize(axes):
 
 def syncthreads():
     """Wait until all threads of the block are here."""
-    running.machine.meet_block(place(), "syncthreads")
+    running.machine.meet_block(site(), "syncthreads")
 
 
 def syncthreads_count(predicate):
     """As syncthreads; return for how many threads the predicate is true."""
-    values = running.machine.meet_block(place(), "syncthreads_count", predicate)
+    values = running.machine.meet_block(site(), "syncthreads_count", predicate)
     return sum(1 for value in values if value)
 
 
 def syncthreads_and(predicate):
     """As syncthreads; return 1 if the predicate is true for all threads, else 0."""
-    values = running.machine.meet_block(place(), "syncthreads_and", predicate)
+    values = running.machine.meet_block(site(), "syncthreads_and", predicate)
     return int(all(values))
 
 
 def syncthreads_or(predicate):
     """As syncthreads; return 1 if the predicate is true for any thread, else 0."""
-    values = running.machine.meet_block(place(), "syncthreads_or", predicate)
+    values = running.machine.meet_block(site(), "syncthreads_or", predicate)
     return int(any(values))
 
 
 def this_grid():
     """Return the group of all threads, with its method `sync`."""
-    return SimpleNamespace(sync=lambda: running.machine.meet_grid(place()))
+    return SimpleNamespace(sync=lambda: running.machine.meet_grid(site()))
 
 
 def threadfence():

@@ -35,7 +35,7 @@ def clz(x):
 
 
 def ffs(x):
-    """Return the place of the lowest bit set, counting from 1, or 0 for none."""
+    """Return the position of the lowest bit set, counting from 1, or 0 for none."""
     value, _ = _bits(x)
     return (value & -value).bit_length()
 

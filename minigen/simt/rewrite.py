@@ -151,10 +151,10 @@ def _replace_intrinsic(value):
     path = getattr(value, "__qualname__", value.__name__).split(".")
     if path[0] in _OF_A_THREAD:
         return Later(path[0])
-    place = cuda
+    found = cuda
     for name in path:
-        place = getattr(place, name, None)
-    return _without_twin(value.__name__) if place is None else place
+        found = getattr(found, name, None)
+    return _without_twin(value.__name__) if found is None else found
 
 
 def _without_twin(name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sys import _getframe
 
-from minigen.simt.places import calls
+from minigen.simt.sites import calls
 
 
 class Running:
@@ -17,8 +17,8 @@ running = Running()
 running.machine = None
 
 
-def place():
-    """Return the calls in the kernel that led to our caller (see places.calls).
+def site():
+    """Return the calls in the kernel that led to our caller (see sites.calls).
 
     Looking them up takes time; an unwatched launch does without, and gets None.
     """

@@ -1,7 +1,7 @@
 """Threads, warps and blocks: who runs, who waits, and for whom.
 
 Each CUDA thread is a greenlet: a Python function that can stop in the middle and go on
-later. Only one runs at a time, and it runs until it comes to a place where it has to
+later. Only one runs at a time, and it runs until it has to
 wait for others. Then another one is picked. The seed decides which, so one seed is one
 schedule, the same whenever it is asked for again.
 
@@ -57,7 +57,7 @@ class Index:
 
 
 class Thread:
-    """One thread: its place in the block, what it waits for, and what it was told.
+    """One thread: its index, what it waits for, and what it knows of others.
 
     stamp: that of the last release; synced: {lane: stamp of the last meeting that put
     it before this thread}, for meetings of a part of the warp; fence: the stamp of the
@@ -256,11 +256,11 @@ class Machine:
 
     # waiting
 
-    def meet_block(self, place, what, value=None):
+    def meet_block(self, site, what, value=None):
         """Wait for the whole block; return the values that its threads brought."""
         thread = self.current
         block = thread.block
-        thread.waits = what, place
+        thread.waits = what, site
         block.values.append(value)
         block.waiting.append(thread)
         if len(block.waiting) == len(block.threads):
@@ -282,10 +282,10 @@ class Machine:
         self._share_told(waiting)
         self.ready.extend(reversed(waiting))
 
-    def meet_grid(self, place):
+    def meet_grid(self, site):
         """Wait for all blocks of the launch."""
         thread = self.current
-        thread.waits = "grid sync", place
+        thread.waits = "grid sync", site
         self.waiting.append(thread)
         if len(self.waiting) == len(self.order) * len(thread.block.threads):
             self._release_grid()
@@ -305,13 +305,13 @@ class Machine:
         self.ready.extend(reversed(self.waiting))
         self.waiting = []
 
-    def meet_warp(self, mask, place, what, value=None):
+    def meet_warp(self, mask, site, what, value=None):
         """Wait for the lanes that a mask names; return {lane: value}."""
         thread = self.current
         warp = thread.warp
         if mask != ALL:
             mask = self._check_mask(thread, mask, what)
-        thread.waits = what, place, mask
+        thread.waits = what, site, mask
         meeting = warp.meetings.get(mask)
         if meeting is None:
             meeting = warp.meetings[mask] = {}

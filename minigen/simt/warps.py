@@ -6,18 +6,18 @@ All lanes that the mask names wait for each other, and each brings a value.
 from __future__ import annotations
 
 from minigen.simt import faults
-from minigen.simt.running import place, running
+from minigen.simt.running import running, site
 from minigen.simt.threads import ALL, WARP
 
 
 def syncwarp(mask=ALL):
     """Wait until the lanes that the mask names are here."""
-    running.machine.meet_warp(mask, place(), "syncwarp")
+    running.machine.meet_warp(mask, site(), "syncwarp")
 
 
 def shfl_sync(mask, value, lane):
     """Return the value that a lane brought."""
-    values = running.machine.meet_warp(mask, place(), "shfl_sync", value)
+    values = running.machine.meet_warp(mask, site(), "shfl_sync", value)
     try:
         return values[lane % WARP]
     except KeyError:
@@ -27,7 +27,7 @@ def shfl_sync(mask, value, lane):
 def shfl_xor_sync(mask, value, flip):
     """Return the value of the lane whose number differs in the bits of `flip`."""
     machine = running.machine
-    values = machine.meet_warp(mask, place(), "shfl_xor_sync", value)
+    values = machine.meet_warp(mask, site(), "shfl_xor_sync", value)
     try:
         return values[machine.current.lane ^ flip]
     except KeyError:
@@ -37,7 +37,7 @@ def shfl_xor_sync(mask, value, flip):
 def shfl_up_sync(mask, value, delta):
     """Return the value of the lane `delta` below; the lowest keep their own."""
     machine = running.machine
-    values = machine.meet_warp(mask, place(), "shfl_up_sync", value)
+    values = machine.meet_warp(mask, site(), "shfl_up_sync", value)
     lane = machine.current.lane - delta
     if lane < 0:
         return value
@@ -50,7 +50,7 @@ def shfl_up_sync(mask, value, delta):
 def shfl_down_sync(mask, value, delta):
     """Return the value of the lane `delta` above; the highest keep their own."""
     machine = running.machine
-    values = machine.meet_warp(mask, place(), "shfl_down_sync", value)
+    values = machine.meet_warp(mask, site(), "shfl_down_sync", value)
     lane = machine.current.lane + delta
     if lane >= WARP:
         return value
@@ -73,37 +73,37 @@ def _no_value(mask, lane):
 
 def ballot_sync(mask, predicate):
     """Return a number whose bit i says whether the predicate is true in lane i."""
-    values = running.machine.meet_warp(mask, place(), "ballot_sync", predicate)
+    values = running.machine.meet_warp(mask, site(), "ballot_sync", predicate)
     return sum(1 << lane for lane, value in values.items() if value)
 
 
 def all_sync(mask, predicate):
     """Return whether the predicate is true in all named lanes."""
-    values = running.machine.meet_warp(mask, place(), "all_sync", predicate)
+    values = running.machine.meet_warp(mask, site(), "all_sync", predicate)
     return all(values.values())
 
 
 def any_sync(mask, predicate):
     """Return whether the predicate is true in any named lane."""
-    values = running.machine.meet_warp(mask, place(), "any_sync", predicate)
+    values = running.machine.meet_warp(mask, site(), "any_sync", predicate)
     return any(values.values())
 
 
 def eq_sync(mask, predicate):
     """Return whether the predicate is the same in all named lanes."""
-    values = running.machine.meet_warp(mask, place(), "eq_sync", predicate)
+    values = running.machine.meet_warp(mask, site(), "eq_sync", predicate)
     return len({bool(value) for value in values.values()}) == 1
 
 
 def match_any_sync(mask, value):
     """Return which lanes brought the value that this one brought, as a mask."""
-    values = running.machine.meet_warp(mask, place(), "match_any_sync", value)
+    values = running.machine.meet_warp(mask, site(), "match_any_sync", value)
     return sum(1 << lane for lane, other in values.items() if other == value)
 
 
 def match_all_sync(mask, value):
     """Return (lanes, True) if all named lanes brought one value, else (0, False)."""
-    values = running.machine.meet_warp(mask, place(), "match_all_sync", value)
+    values = running.machine.meet_warp(mask, site(), "match_all_sync", value)
     same = all(other == value for other in values.values())
     lanes = sum(1 << lane for lane in values)
     return (lanes, True) if same else (0, False)
@@ -122,7 +122,7 @@ def lanemask_lt():
 
 def exchange(what, value):
     """Return {lane: value} of the whole warp, for the twin of a warp's instruction."""
-    return running.machine.meet_warp(ALL, place(), what, value)
+    return running.machine.meet_warp(ALL, site(), what, value)
 
 
 FUNCTIONS = [syncwarp, shfl_sync, shfl_xor_sync, shfl_up_sync, shfl_down_sync]

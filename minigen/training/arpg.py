@@ -152,18 +152,18 @@ def training_loss(
     labels: Tensor,
     order: Tensor,
     uniforms: Tensor,
-    places: Tensor | None = None,
+    sources: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy of tokens (b n) in raster order, decoded in `order` (b n).
 
     A sample's class is hidden where its uniform number (b) is below `dropouts.label`.
-    `places` (b n) are the positions that the content is read from, if not `order`.
+    `sources` (b n) are the positions that the content is read from, if not `order`.
     """
     config = model.config
     hidden = uniforms < model.dropouts.label
     condition = torch.where(hidden, config.no_class_id, config.class_id(labels))
     targets = tokens.gather(1, order)
-    content = targets if places is None else tokens.gather(1, places)
+    content = targets if sources is None else tokens.gather(1, sources)
     ids = torch.cat([condition[:, None], content[:, :-1]], 1)
     return F.cross_entropy(model(ids, order).flatten(0, 1), targets.flatten())
 
@@ -250,8 +250,8 @@ def train(args: argparse.Namespace) -> nn.Module:
         version = torch.randint(versions, (args.batch,), generator=g)
         order = torch.rand(args.batch, n, generator=g).argsort(1)
         uniforms = torch.rand(args.batch, generator=g)
-        places = misplace(order, args.misplace, g)
-        call = tokens[version, index].long(), labels[index], order, uniforms, places
+        sources = misplace(order, args.misplace, g)
+        call = tokens[version, index].long(), labels[index], order, uniforms, sources
         with trainer.autocast(args):
             return {"loss": training_loss(compiled, *call)}
 

@@ -84,7 +84,7 @@ def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
     config, b = model.config, job.batch
     parts, _ = some_steps(job, config)
     given = torch.from_numpy(latents(config, b)).flatten(1, 2)
-    told = torch.cat([labels, torch.full_like(labels, -1)])
+    doubled = torch.cat([labels, torch.full_like(labels, -1)])
     both = torch.cat([given, given])
 
     def draw(count):
@@ -93,7 +93,7 @@ def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
                 torch.tensor(sorted(where), dtype=torch.int64).expand(2 * b, -1)
                 for where in (part.known, part.groups[0])
             )
-            z = mae.conditions(model, both, told, known, asked)
+            z = mae.conditions(model, both, doubled, known, asked)
             model.draw(z.flatten(0, 1), job.guidance, 1.0)
         return given
 

@@ -21,7 +21,7 @@ from minigen.training.kl import Kl
 from minigen.training.layers import Dropouts
 from minigen.training.vq import Vq
 from minigen.words import say
-from minigen.writing import check_place, make_folder
+from minigen.writing import check_writable, make_folder
 
 HEADS = "arhead", "diffloss"  # of the generators that have one
 
@@ -74,7 +74,7 @@ def encoded(args: argparse.Namespace, what: str, twin, encode) -> tuple[Tensor, 
     path = Path(args.out) / f"{what}.pt"
     if not path.exists():
         make_folder(path.parent)
-        check_place(path)
+        check_writable(path)
         tokenizer = read_tokenizer(args.tokenizer, twin)
         tokenizer.to(memory_format=torch.channels_last)
         first, count = trainer.rank(), args.workers

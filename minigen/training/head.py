@@ -25,7 +25,7 @@ from minigen.training.data import read_mnist
 from minigen.training.mar import Mar
 from minigen.training.masked import draw_latents
 from minigen.words import say
-from minigen.writing import check_place
+from minigen.writing import check_writable
 
 MOST = 1e4
 """The largest weight of the loss of a timestep, 1 / alphas_cumprod."""
@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
     add("--rate", type=float, default=2e-3)
     add("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    check_place(args.out)
+    check_writable(args.out)
     model = Mar(PRESETS["mar-mnist"])
     model.load_state_dict(trainer.read(args.start)["ema"])
     model.eval()

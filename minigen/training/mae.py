@@ -122,9 +122,9 @@ def conditions(
     rows = known + c.buffer
     vectors = model.class_emb(labels.clamp(min=0))
     vectors = torch.where((labels < 0)[:, None], model.fake_latent, vectors)
-    places = model.encoder_pos_embed_learned[0]
-    read = model.z_proj(take(tokens, known)) + places[rows]
-    x = model.z_proj_ln(torch.cat([vectors[:, None] + places[: c.buffer], read], 1))
+    positions = model.encoder_pos_embed_learned[0]
+    read = model.z_proj(take(tokens, known)) + positions[rows]
+    x = model.z_proj_ln(torch.cat([vectors[:, None] + positions[: c.buffer], read], 1))
     for block in model.encoder_blocks:
         x = block(x)
     y = model.decoder_embed(model.encoder_norm(x))

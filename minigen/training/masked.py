@@ -55,7 +55,7 @@ def decode(
     config, b = model.config, len(labels)
     options = Options(guidance=guidance, guidance_schedule=guidance_schedule)
     two = guidance != 1
-    told = torch.cat([labels, torch.full_like(labels, -1)]) if two else labels
+    given = torch.cat([labels, torch.full_like(labels, -1)]) if two else labels
     canvas = torch.zeros(b, config.tokens, config.features)
     known = torch.empty(b, 0, dtype=torch.int64)
     groups = list(groups)
@@ -69,7 +69,7 @@ def decode(
         if two:
             call = (torch.cat([each, each]) for each in call)
         tokens, seen, asked = call
-        z = mae.conditions(model, tokens, told, seen, asked)
+        z = mae.conditions(model, tokens, given, seen, asked)
         if forced is None:
             drawn = model.draw(z.flatten(0, 1), weight, temperature, generator)
             drawn = drawn.view(b, m, -1)
@@ -106,12 +106,12 @@ def train_masked(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Mod
         version = torch.randint(versions, (args.batch,), generator=g)
         tokens = draw_latents(moments[version, index], g)
         uniforms = torch.rand(args.batch, generator=g)
-        told = mae.hidden_labels(model, labels[index], uniforms)
+        given = mae.hidden_labels(model, labels[index], uniforms)
         order = torch.rand(tokens.shape[:2], generator=g).argsort(1)
         uniform = torch.rand((), generator=g)
-        places = mae.hide(order, uniform, args.fewest, args.spread)
+        positions = mae.hide(order, uniform, args.fewest, args.spread)
         with trainer.autocast(args):
-            return {"loss": loss_of(compiled, tokens, told, *places, generator=g)}
+            return {"loss": loss_of(compiled, tokens, given, *positions, generator=g)}
 
     return trainer.train(model, loss, args)
 
@@ -138,8 +138,8 @@ def loss_on_test(model: nn.Module, loss_of, args: argparse.Namespace) -> float:
     for k in range(n):
         tokens = draw_latents(moments[k::n], g)
         order = torch.rand(tokens.shape[:2], generator=g).argsort(1)
-        places = order[:, :k].sort(1).values, order[:, k:].sort(1).values
+        positions = order[:, :k].sort(1).values, order[:, k:].sort(1).values
         if len(tokens):
-            call = model, tokens, labels[k::n], *places
+            call = model, tokens, labels[k::n], *positions
             losses.append(loss_of(*call, generator=g).item())
     return sum(losses) / len(losses)

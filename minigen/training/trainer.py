@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from minigen.errors import InputError
 from minigen.words import say
-from minigen.writing import check_place, make_folder, replace_file
+from minigen.writing import check_writable, make_folder, replace_file
 
 BETAS, EPS, DECAY, CLIP = (0.9, 0.95), 1e-8, 0.05, 1.0
 EVERY = 60  # seconds between checkpoints
@@ -170,7 +170,7 @@ def train(
     is continued where there is one.
     """
     path = make_folder(args.out) / f"{args.name}.pt"
-    check_place(path)
+    check_writable(path)
     average = copy.deepcopy(model)
     optimizer = make_optimizer(model, args.rate, args.decay)
     step = resume(path, model, average, optimizer, args)

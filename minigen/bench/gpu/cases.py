@@ -109,8 +109,8 @@ def traffic(function: str, result: Array, *arguments) -> int:
     if function == "append":
         return 2 * arrays[1].bytes
     if function in ("place", "scatter"):
-        _, new, places = arrays
-        return 2 * new.bytes + places.bytes
+        _, new, positions = arrays
+        return 2 * new.bytes + positions.bytes
     if function in ("columns", "gather"):
         # of the first array only what is copied
         return 2 * result.bytes + sum(a.bytes for a in arrays[1:])
@@ -172,7 +172,7 @@ def generator(
     cache, logits = Array((b, t, h, e)), Array((b, m, v))
     tokens, drawn = Array((b, m), "int64", v), Array((batch, m, v))
     rows, chosen = Array((b, m), "int64", t), Array((batch, m), "int64", v)
-    places, table = Array((m,), "int64", config.tokens), Array((t, e // 2, 2))
+    positions, table = Array((m,), "int64", config.tokens), Array((t, e // 2, 2))
     images, canvas = Array((batch,), "int64", batch), Array((batch, t - 1), "int64", v)
     rest, normal = Array((v + config.classes + 2, d), dtype), Array((d,), dtype)
     square, up, down, head = (
@@ -198,11 +198,11 @@ def generator(
         case(f"probabilities, {scope}", "probabilities", drawn, drawn, 1.0, 0, 1.0),
         case(f"probabilities filtered, {scope}", "probabilities", drawn, drawn, 1.0,
              900, 0.95),
-        case(f"uniforms, {scope}", "uniforms", uniforms, key, images, places,
+        case(f"uniforms, {scope}", "uniforms", uniforms, key, images, positions,
              3, 0),
         case(f"draw, {scope}", "draw", chosen, shares, uniforms),
         case(f"twice, {scope}", "twice", tokens, chosen),
-        case(f"place, {scope}", "place", canvas, canvas, chosen, places),
+        case(f"place, {scope}", "place", canvas, canvas, chosen, positions),
     ]  # fmt: skip
 
 
@@ -277,7 +277,7 @@ def masked(
     heads, few = Array((b, n, h, d // h)), Array((b, asked, d))
     up, down = (Array(shape, dtype) for shape in ((f, d), (d, f)))
     bias, wide, thin = (Array((size,), dtype) for size in (d, f, e))
-    places, rows = Array((b, s), "int64", n), Array((b, asked), "int64", n)
+    positions, rows = Array((b, s), "int64", n), Array((b, asked), "int64", n)
     eps = 1e-6
     return [
         case(f"layer_norm, {b} x {s} x {e}", "layer_norm", read, read, thin, thin, eps),
@@ -295,7 +295,7 @@ def masked(
              Array((1, 1, e), dtype)),
         case(f"repeat, {b * n} x {d}", "repeat", whole, Array((1, d), dtype), b * n),
         case(f"scatter, {b} x {s} of {n} x {d}", "scatter", whole, whole,
-             Array((b, s, d)), places),
+             Array((b, s, d)), positions),
         case(f"gather, {b} x {asked} of {n} x {d}", "gather", few, whole, rows),
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from minigen.errors import InputError
-from minigen.writing import check_place, write_file
+from minigen.writing import check_writable, write_file
 
 
 def start(path: Path | None, about: dict) -> dict:
@@ -16,7 +16,7 @@ def start(path: Path | None, about: dict) -> dict:
     """
     fresh = {"about": about, "parts": {}}
     if path is not None:
-        check_place(path)
+        check_writable(path)
     if path is None or not path.exists():
         return fresh
     try:

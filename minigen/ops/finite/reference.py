@@ -18,6 +18,6 @@ def check_finite(x):
     [[[1.0, 1.0]]]
     """
     if not np.isfinite(x).all():
-        place = np.argwhere(~np.isfinite(x))[0]
-        raise NotFiniteError(f"the number at {place.tolist()} is {x[tuple(place)]}")
+        cell = np.argwhere(~np.isfinite(x))[0]
+        raise NotFiniteError(f"the number at {cell.tolist()} is {x[tuple(cell)]}")
     return x

@@ -39,7 +39,7 @@ def describe_frame(frame) -> str:
 def calls(frame):
     """Return the kernel's calls that lead to a frame, the innermost first.
 
-    Each is a place: (code, instruction). The interpreter's own frames are skipped.
+    Each is a site: (code, instruction). The interpreter's own frames are skipped.
     """
     found, frame = [], outside(frame)
     while frame is not None and not frame.f_code.co_filename.startswith(HERE):
@@ -48,9 +48,9 @@ def calls(frame):
     return tuple(found)
 
 
-def describe_calls(places) -> str:
+def describe_calls(sites) -> str:
     """Return "file:line: text, called from file:line: text ..."."""
-    return ", called from ".join(describe(*place) for place in places)
+    return ", called from ".join(describe(*site) for site in sites)
 
 
 def assigned_name(frame) -> str:
