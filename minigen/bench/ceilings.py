@@ -1,4 +1,4 @@
-"""What this machine can do at best: bytes read and floats multiplied in a second."""
+"""The ceilings of this machine: bytes read and float operations in a second."""
 
 from __future__ import annotations
 

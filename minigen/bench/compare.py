@@ -1,4 +1,4 @@
-"""Ours against the PyTorch twin: paired runs in turn, in a process each."""
+"""Compare minigen with its PyTorch twin: paired runs, each side in its own process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS = 64
 """Steps of an image, where a step may draw several tokens."""
 
 TOKENS = 64
-"""Tokens that are drawn where each is a step: a quarter of an image of 256."""
+"""Tokens that a model of one token a step draws: a quarter of an image of 256."""
 
 EVERY = 8
 """A masked model takes a minute or two: every N-th step is run, and this is N."""
@@ -59,18 +59,18 @@ class Comparison:
 
     @property
     def judged(self) -> str:
-        """The part that both sides are compared by: the image, or tokens one by one."""
+        """The part whose times are compared: the image, or its tokens."""
         return "tokens" if self.job.tokens else "image"
 
     @property
     def ran(self) -> tuple[int, int]:
-        """The decoding steps that ran, and those of which their time is an estimate."""
+        """How many steps ran, and for how many steps their time is an estimate."""
         steps = len(self.work["tokens"])
         return len(chosen(steps, self.job.every or 1)), steps
 
     @property
     def ratio(self) -> float | None:
-        """The median over paired runs of the twin's time by ours: above 1, we win."""
+        """The median over paired runs of the twin's time divided by ours."""
         if self.twin is None:
             return None
         part = self.judged
@@ -86,10 +86,10 @@ def decoder_of(generator: str) -> str:
 
 
 def settle(job: Job) -> Job:
-    """Return the job with all that was left open.
+    """Return the job with defaults for all that is None.
 
     Raises InputError if there is no such model, dtype or plan, and for an option that
-    no run may have.
+    is out of range.
     """
     for name in ("steps", "schedule", "guidance", "batch", "backend"):
         check(name, getattr(job, name))

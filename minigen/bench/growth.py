@@ -1,4 +1,4 @@
-"""What a token costs as an image grows: a state of fixed size beside a growing cache.
+"""The cost of a token as an image grows: a state of fixed size, or a growing KV cache.
 
 Two models of full size draw one image with both halves of guidance, by stand-in
 weights. At each position a token is drawn as the loop does it: ask, guide, draw, read.
@@ -30,7 +30,7 @@ from minigen.sample import Options
 
 POSITIONS = (16, 256, 1024, 4096)
 FLAT = 1.15
-"""A cost is flat if at the last position it is at most so many times the first."""
+"""A cost is flat if the last position takes at most this many times the first."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Curve:
 
     @property
     def slower(self) -> float:
-        """The median time at the last position by that at the first."""
+        """The median time at the last position divided by that at the first."""
         return self.points[-1].median / self.points[0].median
 
     @property
     def larger(self) -> float:
-        """The bytes kept at the last position by those at the first."""
+        """The bytes kept at the last position divided by those at the first."""
         return self.points[-1].kept / self.points[0].kept
 
 
@@ -81,7 +81,7 @@ class Growth:
 
 
 def check(names: Sequence[str], positions: Sequence[int] = POSITIONS) -> None:
-    """Raise InputError unless the models, AiM first, and the positions can be had."""
+    """Raise InputError unless there are such models, AiM first, and positions."""
     for name, family in zip(names, (AimConfig, GptConfig), strict=True):
         choice("model", name, (n for n, c in PRESETS.items() if isinstance(c, family)))
     if not positions or any(a >= b for a, b in pairwise((1, *positions))):
@@ -137,15 +137,15 @@ def measure(
 
 
 def enlarged(config, position: int):
-    """Return a configuration of which a square image reaches the position."""
+    """Return a configuration whose square image has this position."""
     side = max(math.isqrt(position - 2) + 1, config.side)
     return replace(config, tokens=side * side)
 
 
 def state_at(ops, weights, config, position: int):
-    """Return what a model keeps that has read all rows before that of `position`.
+    """Return the state of a model that has read all rows before `position`.
 
-    A cache has room for just as many rows as are read with that of the position.
+    The KV cache has capacity for these rows and that of the position.
     """
     model = module_of(config)
     none = np.empty((1, 0), np.int64)
@@ -171,7 +171,7 @@ def state_at(ops, weights, config, position: int):
 def new_step(ops, weights, config, position: int, state) -> Callable[[], None]:
     """Return a function that draws a token and reads it, at that position.
 
-    It has run before, and on a device it is recorded.
+    It has been run once before, and on a device it is recorded.
     """
     model, options = module_of(config), Options()
     call, table = (ops, weights, config), model.rotary_table(ops, config)

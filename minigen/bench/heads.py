@@ -1,8 +1,8 @@
-"""What a token costs in a head: ARINAR's mixtures beside MAR's diffusion.
+"""The cost of a token in a head: ARINAR's mixtures beside MAR's diffusion.
 
-Either head is given what the outer model would say of the tokens of a step, with both
-halves of guidance, and draws their features; the outer model itself, which is much the
-same in both, does not run. ARINAR's head draws each feature in two ways: by choosing
+Each head gets conditioning vectors for the tokens of a step, with both halves of
+guidance, and draws their features. The outer model, which is nearly the same in both,
+does not run. ARINAR's head draws each feature in two ways: by choosing
 among candidates, as the original does, and exactly, on a grid. Weights are stand-ins of
 full size. What is drawn is no picture, but takes as long as one.
 """
@@ -27,7 +27,7 @@ from minigen.models.mixture_head import CANDIDATES
 from minigen.models.query import Draws
 
 TOKENS = 4
-"""Tokens of a call: what a step draws on average, of 64 that draw 256."""
+"""Tokens of a call: the average of a step, if 64 steps draw 256 tokens."""
 
 REPORTED = {"arinar-b": 11.57, "mar-b": 65.69}
 """Seconds an image, outer model and all, as ARINAR's authors report them: README of
@@ -64,13 +64,13 @@ class Heads:
     threads: int | None = None
 
     def slower(self, way: int) -> float:
-        """The median over rounds of MAR's time by that of ARINAR's way 0 or 1."""
+        """The median over rounds of MAR's time divided by that of this way."""
         ours, theirs = self.heads[way].seconds, self.heads[-1].seconds
         return median(b / a for a, b in zip(ours, theirs, strict=True))
 
 
 def check(names: Sequence[str]) -> None:
-    """Raise InputError unless the presets, ARINAR's first, have heads to be timed."""
+    """Raise InputError unless the presets have heads, ARINAR's first."""
     for name, family in zip(names, (arinar.ARINAR, mar.MAR), strict=True):
         known = (n for n, c in PRESETS.items() if family_of(c) is family)
         choice("model", name, known)

@@ -1,9 +1,9 @@
-"""The time below which no program can draw an image on this machine.
+"""A lower limit of the time to draw an image on this machine.
 
-Every step must read the weights it uses once and what is kept from token to token, and
-multiply. So a step takes at least bytes / bandwidth and at least operations / peak,
-whichever is longer. Activations and instructions are taken to be free. How many there
-are of both, a family's record says (`minigen.families`).
+Every step must read its weights once, and the KV cache or state, and multiply. So it
+takes at least bytes / bandwidth and at least operations / peak. Activations and
+instructions are counted as free. Bytes and operations follow from the record of a
+family (`minigen.families`).
 """
 
 from __future__ import annotations

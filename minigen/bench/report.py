@@ -1,4 +1,4 @@
-"""What benches on a CPU say, as one reads it."""
+"""Results of CPU benches as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minigen.words import duration, gigabytes, table
 
 
 def comparison(found: Comparison) -> str:
-    """Return what was timed, both sides and the limit as a table, and the verdict."""
+    """Return a table of the times of both sides and the limit, and a summary."""
     job, ours = found.job, found.ours
     amount = f"{job.steps} steps"
     if job.tokens:
@@ -41,7 +41,7 @@ def _estimate(found):
 
 
 def growth(found: Growth) -> str:
-    """Return what is kept and what a token takes at each position, and the verdict."""
+    """Return a table of bytes kept and time of a token by position, and a summary."""
     names = " and ".join(
         f"{curve.model} ({curve.parameters / 1e6:.0f} M parameters)"
         for curve in found.curves
@@ -72,7 +72,7 @@ def growth(found: Growth) -> str:
 
 
 def heads(found: Heads) -> str:
-    """Return what a token takes in each head, and by how much MAR's exceeds."""
+    """Return a table of the time of a token in each head, and their ratio."""
     of, whole = found.tokens, PRESETS[found.heads[0].model].tokens
     rows = [("", "a token", f"{whole} tokens", "read", "products", "random", "passes")]
     for head in found.heads:

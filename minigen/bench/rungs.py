@@ -1,8 +1,7 @@
 """The fast kernels of a CPU beside the plain ones: what each rung gains.
 
-For arguments of some sizes a function of `cpu.py` goes one way, for others another.
-Each of these ways is a rung above `cpu_plain.py`, and is timed with sizes of a full
-model that lead to it.
+A function of `cpu.py` may take different ways for arguments of different sizes. Each
+way is a rung above `cpu_plain.py`, and is timed with sizes of a full model.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from minigen.bench.gpu.timing import rounds
 from minigen.threads import all_of_them
 
 LEAST = 0.05
-"""Seconds that a run takes at least."""
+"""The least seconds of a run."""
 
 
 def _linear(b, n):
@@ -64,7 +63,7 @@ class Timing:
 
     @property
     def gain(self) -> float:
-        """How many times as long the plain kernel takes."""
+        """The time of the plain kernel divided by that of the fast one."""
         return median(self.plain) / median(self.fast)
 
 
@@ -81,8 +80,8 @@ def measure(
 ) -> list[Timing]:
     """Time both functions of each rung `runs` times, in turns.
 
-    As in a model, what they read comes from memory: calls go round sets of arguments
-    that no cache has room for.
+    As in a model, arguments come from memory: calls take sets of arguments in turn,
+    which together are larger than any cache.
     """
     found = []
     for rung, one in RUNGS.items():

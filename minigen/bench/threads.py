@@ -1,7 +1,7 @@
-"""One thread beside all of them, on a quiet machine and on a busy one.
+"""Compare one thread with all threads, on a quiet machine and on a busy one.
 
-What is timed is small and is large: digits of a model that ships, and a token of a full
-size. Processes that only count are started beside: none, one and two.
+A small and a large task are timed: digits of a model that ships, and a token of a
+full-size model. Beside them no, one or two busy processes run.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ DIGITS, TOKEN, POSITION, TOKENS = ("arpg-mnist", 64), "aim-b", 64, 16
 image, and how often it is drawn in a call: once alone is over too soon."""
 
 BUSY = (0, 1, 2)
-"""How many processes are busy beside."""
+"""The numbers of busy processes."""
 
 WARM = 3
-"""Calls before the first that counts: kernels find out what is faster now."""
+"""Calls before timing starts: kernels measure whether one thread is faster."""
 
 COUNT = """if True:
     import os, sys
     while os.getppid() == int(sys.argv[1]):
         for _ in range(1_000_000):
             pass"""
-"""What a busy process does, until the one that started it is gone."""
+"""The program of a busy process: it ends when the one that started it has ended."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def new_token() -> tuple[str, Callable[[], object], int]:
 
 @contextmanager
 def beside(count: int) -> Iterator[None]:
-    """Run so many busy processes beside what is done in the block."""
+    """Run `count` busy processes while the block runs."""
     with ExitStack() as stack:
         for _ in range(count):
             process = subprocess.Popen([sys.executable, "-c", COUNT, str(os.getpid())])
@@ -143,5 +143,5 @@ def rows(found: list[Timing]) -> list[tuple[str, ...]]:
 
 
 def is_quiet() -> bool:
-    """Say whether hardly anything else has run here in the last minute."""
+    """Return whether the machine was nearly idle in the last minute."""
     return not hasattr(os, "getloadavg") or os.getloadavg()[0] < 0.5

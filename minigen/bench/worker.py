@@ -1,9 +1,9 @@
-"""A process that draws an image whenever it is told to, and says how long it took.
+"""A process that draws an image on request and answers with the time it took.
 
-It answers on stdout, a line of JSON each: {"ready": ...} once its weights are loaded
-and everything is compiled, then a timing for each line `go` it reads, and for a line
-`end` the most memory it ever held. Each side of a comparison is such a process, so that
-thread pools do not fight and memory is each one's own.
+It answers on stdout, a line of JSON each: {"ready": ...} when its weights are loaded
+and everything is compiled, then a timing for each line `go` that it reads, and for a
+line `end` its peak memory. Each side of a comparison is such a process, so that their
+thread pools do not compete and memory is counted for each.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ WARM = 4
 class Job:
     """What is drawn: presets by name, stand-in weights, one batch of images.
 
-    schedule, steps: None for the family's own; tokens: how many of an image are drawn
-    where each is a step, None for models that draw several in a step; every: for models
-    that read all again in each step, that only every so many-th is run; 1 for all, None
-    for models that keep something from step to step.
+    schedule, steps: None for the family's own; tokens: how many tokens of an image are
+    drawn, for models of one token a step, else None; every: every N-th step is run, for
+    models that read all tokens again in each step; 1 for all, None for models with a KV
+    cache or a state.
     """
 
     generator: str = "arpg-l"
@@ -50,7 +50,7 @@ class Job:
 
 
 def chosen(steps: int, every: int) -> range:
-    """Return the numbers of the steps that stand for all: in the middle of equal parts.
+    """Return the steps that are run for all: the middle of each group of equal size.
 
     >>> list(chosen(64, 8)), list(chosen(3, 1))
     ([4, 12, 20, 28, 36, 44, 52, 60], [0, 1, 2])
@@ -93,7 +93,8 @@ def serve(draw: Callable[[int], dict], steps: int, **about) -> None:
 def timed(tokens: Callable, pixels: Callable, share: float = 1.0) -> dict:
     """Time the two halves of drawing: tokens(), then pixels(of them).
 
-    share: the steps that tokens() takes, of all; all are said to take as long as these.
+    share: the share of all steps that tokens() runs; the others are estimated to take
+    as long.
     """
     start = time.perf_counter()
     drawn = tokens()
@@ -105,7 +106,7 @@ def timed(tokens: Callable, pixels: Callable, share: float = 1.0) -> dict:
 
 
 def peak_bytes() -> int:
-    """Return the most memory this process has had resident."""
+    """Return the peak of this process's resident memory, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
         lines = status.read_text().splitlines()

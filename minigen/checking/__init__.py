@@ -1,4 +1,4 @@
-"""Hold an op, or somebody's version of it, against its reference.
+"""Check an op, or another version of it, against its reference.
 
 A test of yours would say:
 
@@ -37,13 +37,13 @@ def check(
     kernel: what to check instead of ours: a CUDA kernel, an njit function, a NumPy
     function, or "FILE.py:NAME". backend: numpy, numba, interpreter or cuda; None: all
     that are here and fit. instead_of: which of our kernels a CUDA kernel replaces, by
-    default the one of its name, or the only one. block: threads a block, if not ours.
+    default the one of its name, or the only one. block: threads a block, None: ours.
     weights: their dtype, "float32", "float16" or "bfloat16"; None: all of them.
     examples: cases to try; seed: which ones. tell: is called with what is done now.
 
-    report.ok says whether nothing is wrong, report.findings what is; print the report
-    to read it. Raises InputError for what cannot be checked, BackendError where a
-    backend, or a package that checks take, is missing.
+    report.ok is True if nothing is wrong; report.findings lists what is; print the
+    report to read it. Raises InputError for what cannot be checked, BackendError if a
+    backend, or a package that checks need, is missing.
     """
     try:
         referee = importlib.import_module("minigen.checking.referee")

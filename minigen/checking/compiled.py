@@ -1,4 +1,4 @@
-"""What the compiler says of a kernel: does it compile, to what, and how much it takes.
+"""Compile a kernel: errors, float64 arithmetic, registers, spills and shared memory.
 
 Needs no GPU, but numba-cuda and NVIDIA's compiler libraries.
 """
@@ -18,7 +18,7 @@ CAPABILITY = (8, 0)
 
 
 def note() -> str:
-    """Return what a report says where the compiler is missing."""
+    """Return the note of a report if the compiler is missing."""
     return (
         "float64 arithmetic, registers and spills were not looked at: that takes the "
         f"CUDA compiler; run `{install('cuda13')}` (no GPU is needed)"
@@ -26,7 +26,7 @@ def note() -> str:
 
 
 def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
-    """Return what a kernel takes when it is compiled, and what is wrong with it.
+    """Return the resources of a compiled kernel, and the findings.
 
     types: of its arguments, as from `target.argument_types`.
     """

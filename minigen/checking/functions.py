@@ -19,10 +19,10 @@ from minigen.cpu import buffers
 from minigen.simt.pattern import poison
 
 LAYOUTS = ("gaps", "columns first", "read-only")
-"""Ways of storing the same values that a function must not mind."""
+"""Layouts of the same values; a function must give the same result for each."""
 
 EXACT = ("other order", "one thread")
-"""Ways that must not change a bit of the result, for what is compiled."""
+"""Ways of calling a compiled function that must not change a bit of the result."""
 
 _REFUSED = ("is read-only", "Cannot modify readonly")
 
@@ -38,7 +38,7 @@ def try_function(
 ) -> tuple[Finding | None, float]:
     """Call a function with a case; return what is wrong or None, and the largest error.
 
-    way: "plain", or one of LAYOUTS or EXACT as well, if the plain way was right.
+    way: "plain", or one of LAYOUTS or EXACT, after the plain way was right.
     """
     finding, worst, result = _try(spec, function, case, "plain")
     if finding or way == "plain":

@@ -1,4 +1,4 @@
-"""The four lines under the def of a CUDA kernel: read, and held against a run.
+"""The four lines under the def of a CUDA kernel: parse them, and compare with a run.
 
     One block per row of x (n d).
     Threads stride along the row, then add up their sums through shared memory.
@@ -37,7 +37,7 @@ FORM = """expected four lines such as
     Threads stride along the row.
     Reads x 2, w n; writes y 1.
     Shared memory: 128 bytes."""
-"""What every complaint about a header ends with."""
+"""The end of every message about a header."""
 
 _AXES = re.compile(r"(\w+(?:(?:, | and )\w+)*)(?: is| are)? \(([^)]+)\)")
 _SIZE = re.compile(r"(?=.)(\d*)([a-z]?)(?:/(\d+))?")
@@ -54,7 +54,7 @@ _OPERATORS = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a kernel says of itself.
+    """The parsed header of a kernel.
 
     block, threads: lines 1 and 2; axes: for an array argument the sizes line 1 names;
     reads, writes: for an array argument how often each cell is, as an expression;
@@ -98,7 +98,7 @@ def parse(kernel) -> Header:
 
 
 def names(kernel, header, arguments) -> dict[str, int]:
-    """Return what the names in a header stand for in a launch with `arguments`.
+    """Return the values of the names in a header, for a launch with `arguments`.
 
     Raises KernelError of kind "header" if line 1 does not fit the arguments.
     """
@@ -121,7 +121,7 @@ def names(kernel, header, arguments) -> dict[str, int]:
 
 
 def verify(header, report, names) -> list[str]:
-    """Return what a run did otherwise than the header says: nothing, if all is well.
+    """Return the differences between a run and the header, none if all is well.
 
     report: of `simt.launch` with watch; names: what the names in the header stand for.
     """

@@ -22,7 +22,7 @@ from minigen.errors import InputError, KernelError
 from minigen.simt.pattern import poison
 
 PATIENCE = 3_000_000
-"""Reads and writes that a launch of a given kernel may take; ours are known to end."""
+"""The most reads and writes of a launch of a given kernel; ours are known to end."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class StandIn:
 
 @dataclass(frozen=True)
 class Launch:
-    """What one launch did: by whom, with what, and what the interpreter counted."""
+    """One launch: the kernel, its arguments, and what the interpreter counted."""
 
     name: str
     kernel: Callable
@@ -202,7 +202,7 @@ def _launcher(spec, stand_in):
 
 
 def counted(launch: Launch) -> Finding | None:
-    """Return what a launch did otherwise than its kernel's header says, or None."""
+    """Return the difference between a launch and its kernel's header, or None."""
     if launch.report is None:
         return None
     if launch.report.float64:
@@ -224,7 +224,7 @@ def counted(launch: Launch) -> Finding | None:
 
 
 def has_header(kernel) -> bool:
-    """Say whether a kernel's docstring means to be a header of four lines."""
+    """Return whether a kernel's docstring looks like a header of four lines."""
     text = getattr(kernel, "py_func", kernel).__doc__ or ""
     return "Reads " in text or "Shared memory:" in text
 

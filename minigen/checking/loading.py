@@ -1,4 +1,4 @@
-"""From `mine.py:kernel` to the function that it names, and what kind of one it is."""
+"""Load the function that `mine.py:kernel` names, and find out its kind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Subject:
 
 
 def load(where: str):
-    """Return what FILE:NAME names, or raise InputError with the line that is at fault.
+    """Return what FILE:NAME names, or raise InputError with the wrong line.
 
     The file is run as a module that nobody else can import; other files beside it may
     be imported by it. Nothing of that is left: no module and no compiled file.

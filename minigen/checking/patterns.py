@@ -1,6 +1,6 @@
-"""What wrong numbers look like: a word on where to look for the mistake.
+"""Patterns of wrong numbers, each with a hint where to look for the mistake.
 
-Each function returns such a word, or nothing if the numbers do not look like that.
+Each function returns a hint, or nothing if the numbers have not its pattern.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from minigen.checking.specs.spec import is_floating
 
 
 def appearance(case, result, expected, wrong) -> str:
-    """Return the first word that fits, or nothing. wrong: which cells are."""
+    """Return the first hint that fits, or nothing. wrong: a mask of the wrong cells."""
     result, expected = np.asarray(result, np.float64), np.asarray(expected, np.float64)
     for look in (_not_a_number, _from_here_on, _moved, _factor, _some_rows, _slight):
         word = look(case, result, expected, wrong)

@@ -1,4 +1,4 @@
-"""Who is checked on what: the body of `minigen.check`."""
+"""The body of `minigen.check`: which functions are checked on which backends."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from minigen.errors import InputError
 from minigen.extras import install
 
 EXAMPLES = {"numpy": 40, "numba": 40, "interpreter": 8, "cuda": 40}
-"""How many cases of an op are tried if nothing is said."""
+"""The default number of cases of an op."""
 
 MORE = 20
-"""How many, at least, of a function or kernel that is given."""
+"""The least number of cases of a given function or kernel."""
 
 _DEVICES = ("interpreter", "cuda")
 

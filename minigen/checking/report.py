@@ -1,4 +1,4 @@
-"""What a check found, as data and as a page to read."""
+"""The result of a check, as data and as text."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Say whether nothing is wrong."""
+        """Whether nothing is wrong."""
         return not self.findings
 
     def __str__(self) -> str:

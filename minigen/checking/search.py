@@ -1,4 +1,4 @@
-"""The smallest case that goes wrong, as hypothesis finds it."""
+"""Find the smallest case that fails, by hypothesis."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PATIENCE = 100
 def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding | None:
     """Return what `attempt(case)` finds wrong in the smallest case found, or None.
 
-    Everything is drawn from `seed`: the same call finds the same case. While a case is
-    made smaller it has to go wrong in the same kind of way.
+    Everything is drawn from `seed`: the same call finds the same case. A smaller
+    case must fail with the same kind of finding.
     """
     known, first = {}, []
 

@@ -1,6 +1,6 @@
 """One tolerance for every op: |result - reference64| <= 4 eps32 * magnitude.
 
-The magnitude of an output is what its terms would sum to if none of them cancelled:
+The magnitude of an output is the sum of the absolute values of its terms:
 `reference64(|inputs|)` for an op that is linear in each input. Float32 rounding moves
 the result by at most a few eps32 of that, whatever the signs. Where an input enters
 through a function (a softmax, a mean that is subtracted), the specification of the op
@@ -24,7 +24,7 @@ FACTOR = 4.0
 def errors(result, expected, magnitude) -> np.ndarray:
     """Return |result - expected| in units of eps32 * magnitude, for every element.
 
-    Where the result is NaN or infinite, and was not expected to be, that is infinite.
+    The error is infinite if the result is NaN or infinite and should not be.
     """
     result, expected = np.asarray(result, np.float64), np.asarray(expected, np.float64)
     assert result.shape == expected.shape, (result.shape, expected.shape)

@@ -1,4 +1,4 @@
-"""Drawn cases tried on one function, or on the kernels of one, and what that showed."""
+"""Try drawn cases on one function, or on its kernels."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _routes(spec, sizes, dtypes):
 
 @dataclasses.dataclass
 class Measured:
-    """What is noted while cases are tried: how many, how far off, by which launch."""
+    """Notes while cases are tried: how many, the largest error, counts of a launch."""
 
     cases: int = 0
     worst: float = 0.0

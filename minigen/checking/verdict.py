@@ -1,4 +1,4 @@
-"""Is a result right, and if not: where first, by how much, and like what it looks."""
+"""Is a result right? If not: where first, by how much, and with which pattern."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from minigen.simt.pattern import is_poison
 
 @dataclass(frozen=True)
 class Label:
-    """What messages call a result: a kernel may know it by another name and shape."""
+    """The name of a result in messages: a kernel may have another name and shape."""
 
     name: str = "result"
     shape: tuple[int, ...] | None = None
@@ -69,7 +69,7 @@ def labels_of(spec, result) -> list[Label]:
 
 
 def in_place(spec, before, after, result, who) -> Finding | None:
-    """Return what became of inputs that should not have, or None.
+    """Return the finding that an input was changed, or None.
 
     before: the bytes of every array argument; after: the arrays; who: wrote into them.
     """
@@ -84,9 +84,9 @@ def in_place(spec, before, after, result, who) -> Finding | None:
 
 
 def same_bits(one, other) -> tuple | None:
-    """Return where two results first differ in their bits, or None.
+    """Return the index of the first cell whose bits differ in two results, or None.
 
-    Of several results that is (which of them, where in it).
+    For several results: the number of the result, then the index.
     """
     if isinstance(one, tuple):
         cells = map(same_bits, one, other)

@@ -1,4 +1,4 @@
-"""Two runs of one recipe: where they part, and whether that is within the promise."""
+"""Compare two runs of one recipe: where they diverge, and whether that is allowed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from minigen.sameness.record import unpack
 from minigen.show.grid import enlarge, grid
 
 LEVELS = 1
-"""By how much a pixel may differ, of 255, where all tokens are the same: rounding
-carries it over one border between two levels at most."""
+"""The largest difference of a pixel (0 .. 255) if all tokens are the same: rounding can
+change it by one level."""
 
 
 @dataclass(frozen=True, eq=False)
 class Difference:
-    """A token that two runs drew otherwise, in the first step in which they do.
+    """A token that differs in two runs, in the first step in which any does.
 
     image: its number; step: counted from 1; position: of the raster; then, now: the
     tokens; margin, allowed: of `near_ties.Tie`, the margin None where it is infinite.
@@ -41,19 +41,19 @@ class Difference:
 
 
 def compare(pipe, plan, then, now, pixels, again) -> dict:
-    """Compare two pictures of a recipe, and say whether that is what is promised.
+    """Compare two pictures of one recipe; return whether they differ as far as allowed.
 
-    then, now: the recipes of what was drawn and of what `pipe` drew of it; pixels,
-    again: their pictures, uint8 (y, x, 3), of one size. Returns a dictionary of
+    then, now: the recipes of the old picture and of the one that `pipe` drew; pixels,
+    again: these pictures, uint8 (y, x, 3), of one size. Returns a dictionary of
 
     - verdict: "identical", "promised" or "different";
     - pixels, different, largest: how many there are, how many differ, by how much;
-    - near_ties: a `Difference` each; images: how many of them parted there;
-    - first: the first Difference that is no near-tie, or None; with other weights than
-      then, the first of all.
+    - near_ties: a list of `Difference`; images: how many images diverged there;
+    - first: the first Difference that is no near-tie, or None; if the weights are not
+      the same as then, the first of all.
 
-    An image that parted is held to the tokens that `then` records: its pixels are those
-    of their picture. Raises InputError as `tokens` does.
+    For an image that diverged, pixels are compared with those of the tokens that `then`
+    records. Raises InputError as `tokens` does.
     """
     # in bytes: a picture may be all that memory has room for
     apart = _apart(pixels, again)
@@ -93,8 +93,8 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
 def tokens(pipe, plan, recipe) -> np.ndarray | None:
     """Return the canvases (b ..) that a recipe records, None if it records none.
 
-    Raises InputError unless they are tokens of such a model, known where the plan has
-    drawn them after the recipe's `step`, or after its last one, and nowhere else.
+    Raises InputError unless they are tokens of such a model, and known exactly where
+    the plan has drawn them after the recipe's `step` (or after the last step).
     """
     if recipe.drawn is None:
         return None
@@ -119,9 +119,9 @@ def tokens(pipe, plan, recipe) -> np.ndarray | None:
 
 
 def differences(pipe, plan, recipe, old, new) -> Iterator[Difference]:
-    """Yield what differs between canvases (b ..) in the first step where an image does.
+    """Yield a `Difference` for each image of two canvases (b ..), at its first step.
 
-    The earliest steps come first. pipe: draws again what is asked about.
+    The earliest steps come first. pipe: draws the step again, to see its margins.
     """
     n = math.prod(plan.grid)
     for index, i, positions in _partings(pipe, plan, recipe, old, new):
@@ -136,7 +136,7 @@ def differences(pipe, plan, recipe, old, new) -> Iterator[Difference]:
 
 
 def _partings(pipe, plan, recipe, old, new):
-    """Return (step, image, positions) of each image that parts: the earliest first."""
+    """Return (step, image, positions) of each image that diverges, steps in order."""
     n = math.prod(plan.grid)
     steps = np.zeros(n, np.int64)
     for index, group in enumerate(plan.groups):
@@ -157,12 +157,12 @@ def _partings(pipe, plan, recipe, old, new):
 
 
 def _apart(one, other):
-    """Return by how much two pictures (y x 3) differ, the largest of each pixel."""
+    """Return the largest difference of each pixel of two pictures (y x 3)."""
     return (np.maximum(one, other) - np.minimum(one, other)).max(-1)
 
 
 def _sheet(pipe, recipe, parted, shown):
-    """Return the recipe's sheet with this in place of those images, and 0 of others."""
+    """Return the sheet of the recipe with these images, and 0 for all others."""
     size = [n * pipe.tokenizer_config.factor for n in pipe.grid]
     images = np.zeros((len(parted), *size, 3), np.uint8)
     images[parted] = shown

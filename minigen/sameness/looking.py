@@ -1,4 +1,4 @@
-"""A step of a run, drawn again to see how near its draws were to other tokens."""
+"""Draw a step of a run again, to see how near its draws were to other tokens."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from minigen.sameness.near_ties import (
 )
 
 WATCHED = ("mixtures", "candidates", "group")
-"""What is remembered of what a run tells (`minigen.models.watching`)."""
+"""The names of the arrays that are kept (`minigen.models.watching`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One step of one image, and all that was told on its way there.
+    """One step of one image, and the arrays that its watcher saw.
 
-    told: {name: what was told, in order}, of WATCHED; and "logits", of codes: first
-    those of both halves, where there is guidance.
+    watched: {name: arrays in order}, for the names in WATCHED; for codes also "logits":
+    first those of both halves, if there is guidance.
     """
 
     pipe: object
     recipe: object
     image: int
     step: loop.Step
-    told: dict
+    watched: dict
 
     def tie(self, position: int, token: np.ndarray) -> Tie:
         """Return how near the step was to drawing `token` (f) at a position."""
@@ -51,20 +51,20 @@ class Seen:
 
 def look(pipe, plan, recipe, i, index) -> Seen:
     """Draw image i of a recipe as far as a step, and return what was seen there."""
-    told = {}
+    watched = {}
 
     def watch(name, arrays):
         if name in WATCHED:
             parts = arrays if isinstance(arrays, tuple) else (arrays,)
             # float64 from here on; a copy, as the run goes on
             parts = [np.array(pipe.ops.get(part), np.float64) for part in parts]
-            told.setdefault(name, []).append(parts)
+            watched.setdefault(name, []).append(parts)
 
     def hear(name):
         # an op that is given logits
         def heard(logits, *rest):
             array = np.array(pipe.ops.get(logits), np.float64)
-            told.setdefault("logits", []).append([array])
+            watched.setdefault("logits", []).append([array])
             return getattr(pipe.ops, name)(logits, *rest)
 
         return heard
@@ -80,41 +80,41 @@ def look(pipe, plan, recipe, i, index) -> Seen:
     call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how
     for step in loop.steps(*call, first=image, watch=watch):
         if step.index == index:
-            return Seen(pipe, recipe, image, step, told)
-        told.clear()
+            return Seen(pipe, recipe, image, step, watched)
+        watched.clear()
     raise ValueError(f"step {index} is not one of the plan's {len(plan.groups)}")
 
 
 def allowance(pipe, recipe, steps, features) -> np.ndarray:
-    """Return by how much features may differ after that many steps.
+    """Return how large a difference of features rounding explains after some steps.
 
-    Each step reads the features of those before, and hands on their rounding.
+    Each step reads the features of the steps before, and passes on their rounding.
     """
     off = rounding(pipe.config.layers, steps) * guided(recipe.guidance)
     return off * np.maximum(1, np.abs(features))
 
 
 def _of_code(seen, at, token):
-    recipe, weight, (logits,) = seen.recipe, seen.step.weight, seen.told["logits"][0]
+    recipe, weight, (logits,) = seen.recipe, seen.step.weight, seen.watched["logits"][0]
     z, largest = logits[0, at], np.abs(logits[:, at]).max()
     if len(logits) == 2:
         z = logits[1, at] + (z - logits[1, at]) * weight
-    heat = max(recipe.temperature, COLDEST)
-    error = rounding(seen.pipe.config.layers) * guided(weight) * largest / heat
+    temperature = max(recipe.temperature, COLDEST)
+    error = rounding(seen.pipe.config.layers) * guided(weight) * largest / temperature
     position = seen.step.positions[at : at + 1]
     u = rng.uniforms(recipe.seed, [seen.image], seen.step.index, position)[0, 0]
-    weights = of_codes(z / heat, error, recipe.top_k, recipe.top_p)
+    weights = of_codes(z / temperature, error, recipe.top_k, recipe.top_p)
     return tie(weights, float(u), token)
 
 
 def _of_vector(seen, at, token):
     """Look at the draw of the first group of features that differs."""
-    if "mixtures" not in seen.told:
+    if "mixtures" not in seen.watched:
         # all is continuous, and nothing was chosen
         return NONE
     old = _groups(seen.pipe, token)
     allowed = allowance(seen.pipe, seen.recipe, seen.step.index + 1, old)
-    new = np.stack([group[at, 0] for (group,) in seen.told["group"]])
+    new = np.stack([group[at, 0] for (group,) in seen.watched["group"]])
     # what is unknown is NaN, and differs
     differ = ~(np.abs(new - old) <= allowed).all(1)
     i = int(differ.argmax())
@@ -128,7 +128,7 @@ def _of_vector(seen, at, token):
 
 
 def _choice(seen, at, i, new):
-    """Return what group i of a token was chosen by: weights, the uniform, and values.
+    """Return the weights, the uniform and the values that group i was chosen from.
 
     Choices are components, or candidates under guidance; values: (choice, features)
     pairs, none where features were drawn from a density itself.
@@ -138,11 +138,11 @@ def _choice(seen, at, i, new):
     where = key, np.array([seen.image]), step.positions[at : at + 1], step.index
     first = i * mixture_head.NUMBERS
     error = rounding(config.layers, step.index + 1)
-    made = [array[:, 0] for array in seen.told["mixtures"][i]]
-    if "candidates" in seen.told:
+    made = [array[:, 0] for array in seen.watched["mixtures"][i]]
+    if "candidates" in seen.watched:
         # a feature is a group here: mixtures (g), with a condition and without
         both = [[a[row].reshape(-1) for a in made] for row in (at, at + m)]
-        x, _, _, p = (a[at] for a in seen.told["candidates"][i])
+        x, _, _, p = (a[at] for a in seen.watched["candidates"][i])
         schedule = config.inner_schedule
         weight = mixture_head.within_token(schedule, step.weight, config.groups)[i]
         of_x = uniforms_at(*where, first + 1, mixture_head.CANDIDATES)[0]
@@ -171,9 +171,9 @@ def _groups(pipe, token):
 
 
 def _largest(mixture):
-    """Return the largest of the numbers that a layer gave for a mixture.
+    """Return the largest absolute output of the layer that gave a mixture.
 
-    Its logits come from that layer too; only their differences are known.
+    Its logits come from that layer too, but only their differences are known.
     """
     _, means, logs = mixture
     return max(np.abs(means).max(), np.abs(logs).max())

@@ -1,14 +1,14 @@
 """Near-ties: draws that the rounding of float32 decides.
 
-A token is drawn where a uniform falls among the sums of weights. All weights come from
-rounded numbers, so each is known only to lie between two bounds. Where the uniform lies
-in what both of two tokens may get, it is a near-tie, and both are right.
+A token is drawn by where a uniform lies among the cumulative sums of weights. All
+weights come from rounded numbers, so only bounds of each are known. If the uniform lies
+in the intervals that two tokens may have, it is a near-tie, and both tokens are right.
 
-How far rounding goes: every op is within FACTOR eps32 of the magnitudes it adds up: the
-tests hold it to that. A path through a layer takes about OPS of them, in both runs. The
-errors are independent, so n of them come to sqrt(n) times one. All is relative to the
-largest number that comes out, and guidance multiplies it: u + (c - u) w is off by
-|w| + |1 - w| times as much.
+How large is the rounding? Every op is within FACTOR eps32 of the magnitudes it sums:
+tests ensure this. A path through a layer takes about OPS ops, in both runs. Errors are
+independent, so n of them add up to sqrt(n) times one. All is relative to the largest
+number of the result, and guidance multiplies it: the error of u + (c - u) w is
+|w| + |1 - w| times as large.
 
 Source: Higham and Mary, "A new approach to probabilistic rounding error analysis" (SIAM
 J. Sci. Comput. 41, 2019), for the square root.
@@ -31,12 +31,12 @@ SUMS = 2.0**-46
 """What a weight may lose where sums are those of integers: `ops/draw/cuda.py`."""
 
 MOST = 300.0
-"""The largest error of a logarithm that is told from an infinite one."""
+"""An error of a logarithm that is larger than this is taken as infinite."""
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights of v tokens, none of them normalised: as they are, and their bounds."""
+    """Weights of v tokens, not normalised, and their lower and upper bounds."""
 
     now: np.ndarray
     low: np.ndarray
@@ -45,9 +45,9 @@ class Weights:
 
 @dataclass(frozen=True)
 class Tie:
-    """How far a uniform lies from the stretch of a token, and what rounding explains.
+    """The distance of a uniform from the interval of a token, and what rounding allows.
 
-    Both are shares of all probability. The margin is infinite where no token fits.
+    Both are probabilities. The margin is infinite if no token fits.
     """
 
     margin: float
@@ -63,20 +63,20 @@ NONE = Tie(math.inf, 0.0)
 
 
 def rounding(layers: int, steps: int = 1) -> float:
-    """Return how far two runs may be apart, relative to the largest number.
+    """Return the largest difference of two runs, relative to the largest number.
 
-    layers: on the path; steps: that hand on numbers which are rounded themselves.
+    layers: on the path; steps: the number of steps that read rounded numbers.
     """
     return FACTOR * EPS * math.sqrt(2 * OPS * layers * steps)
 
 
 def guided(weight: float) -> float:
-    """Return by how much guidance multiplies an error; 1 is no guidance."""
+    """Return the factor by which guidance multiplies an error; guidance 1 is none."""
     return abs(weight) + abs(1 - weight)
 
 
 def tie(weights: Weights, uniform: float, token: int) -> Tie:
-    """Return how far a uniform is from drawing `token`, and how far it may be.
+    """Return the `Tie` of a token: how far a uniform is from drawing it.
 
     An unknown token, which is negative, is NONE.
 
@@ -99,9 +99,9 @@ def tie(weights: Weights, uniform: float, token: int) -> Tie:
 
 
 def of_codes(z: np.ndarray, error: float, top_k: int, top_p: float) -> Weights:
-    """Return the weights of logits z (v), float64, each known up to `error`.
+    """Return the weights of logits z (v), float64, each with an error of up to `error`.
 
-    Which tokens the filters keep may be a near-tie too: then the lower bound is 0.
+    If it is a near-tie whether a filter keeps a token, its lower bound is 0.
     """
     error = min(error, MOST)
     w = np.exp(z - z.max())
@@ -141,7 +141,7 @@ def of_components(weights: np.ndarray, error: float) -> Weights:
 
 
 def components(weights: Weights, uniform: float) -> list[int]:
-    """Return the components that a uniform draws, or may draw but for rounding."""
+    """Return the components that a uniform draws, or may draw after other rounding."""
     return [k for k in range(len(weights.now)) if tie(weights, uniform, k).near]
 
 

@@ -23,9 +23,9 @@ def pack(canvas: np.ndarray) -> str:
 
 
 def unpack(text: str, shape: tuple[int, ...], vocabulary: int | None) -> np.ndarray:
-    """Return the canvases that `pack` made `text` of; vocabulary: None for vectors.
+    """Return the canvases that `pack` made into `text`; vocabulary: None for vectors.
 
-    Raises InputError if the text holds no such tokens, however long it claims to be.
+    Raises InputError if the text holds no such tokens, whatever length it claims.
     """
     size = 4 * int(np.prod(shape))
     try:

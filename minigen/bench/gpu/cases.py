@@ -1,9 +1,9 @@
-"""The calls that are timed on a GPU, with the work that each cannot do without.
+"""The calls that are timed on a GPU, with the least work of each.
 
 A case is one function of the op table with arrays of the sizes that a full model gives
 it. Its bytes are those of every cell it needs, read once, and of every result, written
-once; its operations are multiplications and additions. What a kernel moves or computes
-beyond that is its own affair, and what a measurement shows.
+once; its operations are multiplications and additions. A kernel may move or compute
+more than that, which a measurement shows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOVED_ON = {
     "ssd_chunked": (6,),
     "mamba2_step": (7, 8),
 }
-"""The arguments that a function reads and writes anew: its states."""
+"""The arguments that a function reads and overwrites: its states."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Array:
         return self.cells * DTYPES.get(self.dtype, np.dtype(self.dtype)).itemsize
 
     def make(self, seed: int) -> np.ndarray:
-        """Return the array, drawn from a seed; never all zero, which some take fast."""
+        """Return the array, drawn from a seed; not all zero, as zeros may be faster."""
         rng = np.random.default_rng(seed)
         if self.below:
             # first every number once, then every number again
@@ -124,7 +124,7 @@ def traffic(function: str, result: Array, *arguments) -> int:
 
 
 def operations(function: str, *arguments) -> int:
-    """Return the multiplications and additions of a call: 0 where bytes are the limit.
+    """Return the multiplications and additions of a call, 0 if bytes are the limit.
 
     >>> operations("linear", Array((2, 3, 4)), Array((5, 4)))  # 2 x 6 rows x 5 x 4
     240
@@ -345,7 +345,7 @@ def mixture_head(
 
 
 def diffusion_head(config: MarConfig, tokens: int) -> list[Case]:
-    """Return the calls in which MAR's head takes noise out of `tokens` tokens."""
+    """Return the calls in which MAR's head removes noise from `tokens` tokens."""
     x = Array((tokens, 1, config.features))
     numbers = f"{tokens} x {config.features}"
     return [

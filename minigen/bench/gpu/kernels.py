@@ -6,7 +6,7 @@ from minigen.target import cuda, gpu_kernel
 
 THREADS = 256
 EACH = 8
-"""Numbers that each thread copies: as many reads are on their way at once."""
+"""Numbers that each thread copies: so many reads are in flight at once."""
 
 
 @gpu_kernel

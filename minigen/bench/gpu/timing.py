@@ -11,17 +11,17 @@ from statistics import median
 from minigen import target
 
 STALE = 1 << 28
-"""Bytes of arrays that calls go round, so that none is found in a cache: four times the
-50 MB of an H100 or H200 and more."""
+"""Bytes of the arrays that calls take in turn, so that none is in a cache: more than
+four times the 50 MB of an H100 or H200."""
 
 MOST = 64
-"""Sets of arrays that calls go round at most: small ones lie in a cache in real runs
-too, and a graph of so many launches is long enough to be timed."""
+"""The most sets of arrays: small arrays are in a cache in real runs too, and a graph of
+so many launches is long enough to be timed."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What tells the time. gpu(run) returns the seconds between the first and the last
+    """A clock. gpu(run) returns the seconds between the first and the last
     thing that run() had the GPU do; host() returns the seconds of the host's clock."""
 
     gpu: Callable
@@ -52,7 +52,7 @@ def repeat(measure: Callable, least: int = 3, most: int = 20, budget: float = 1.
 
 
 def rounds(size: int) -> int:
-    """Return how many sets of arrays of `size` bytes in all the calls go round.
+    """Return the number of sets, of `size` bytes each, that calls take in turn.
 
     >>> rounds(1 << 30), rounds(1 << 27), rounds(4096)
     (1, 2, 64)
