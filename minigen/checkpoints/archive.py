@@ -1,8 +1,8 @@
-"""Where the records of a zip file lie, for zip files as `torch.save` writes them.
+"""Find the records of a zip file that `torch.save` wrote.
 
-Records are stored as they are, never compressed, so each is a range of the file that
-can be mapped. The central directory at the end of the file and the header before each
-record must agree, and no two records may share a byte.
+Records are never compressed, so each is a range of the file that can be mapped. The
+central directory at the end of the file and the header before each record must agree,
+and no two records may share a byte.
 
 Source: PKWARE's APPNOTE.TXT, sections 4.3.7 to 4.3.16 and 4.5.3 (zip64).
 """
@@ -28,8 +28,7 @@ STORED, ENCRYPTED, SIZES_BEHIND = 0, 1, 8
 def find_records(data) -> dict[str, tuple[int, int]]:
     """Return {name: (start, stop)} of the records in a zip file (bytes or mmap).
 
-    Raises CheckpointError where sizes, offsets or names are not those of an honest
-    file.
+    Raises CheckpointError if sizes, offsets or names are not those of a valid file.
     """
     first, stop, count = _find_directory(data)
     records, spans, at = {}, [], first

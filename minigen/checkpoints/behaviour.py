@@ -1,9 +1,9 @@
-"""Which version of ARINAR's code a file's weights are for: no weight shows it.
+"""The version of ARINAR's code that weights are for: it does not follow from them.
 
-Its first version, "v1", and what the code became, "head", take the same weights and
-compute other things with them. So a wrong guess loads, and gives wrong pictures; none
-is made here. A training file may record the arguments of the script that wrote it, and
-these tell. Else one must be told.
+The first version, "v1", and the later one, "head", take the same weights and compute
+different results. A wrong guess would load and give wrong pictures, so minigen does not
+guess. A training file may record the arguments of the script that wrote it, which show
+the version. Otherwise the user must give it.
 
 Source: the history of Qinyu-Allen-Zhao/Arinar main_mar.py. Commit 0c7b434 (2025-03-19),
 which went from 4 heads to 16, brought the argument `model_type` too; each commit since

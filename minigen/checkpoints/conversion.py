@@ -30,12 +30,12 @@ from minigen.families import FAMILIES, ArinarConfig, Config, family_of, to_dict
 from minigen.writing import check_writable, replace_file
 
 NO_HASH = "0" * 64
-"""What stands in the header until the hash is known."""
+"""The value in the header until the hash is known."""
 
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What `convert` did.
+    """The result of `convert`.
 
     source, destination: the files; family: a name of `minigen.families.FAMILIES`; name:
     that of the preset with this configuration, or "custom"; config: the configuration

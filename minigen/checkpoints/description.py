@@ -61,10 +61,10 @@ class Description:
 def describe(
     path: str | os.PathLike[str], key: str | None = None, check: bool = False
 ) -> Description:
-    """Say what a weight file of any kind holds; reads all of it, for the hash.
+    """Describe a weight file of any kind; reads all of it, for the hash.
 
     check: look also whether all of its numbers are finite.
-    Raises CheckpointError where it is no honest weight file.
+    Raises CheckpointError if it is no valid weight file.
     """
     checkpoint = open_checkpoint(path, key)
     arrays, config, unseen, reason = checkpoint.state, None, (), ""

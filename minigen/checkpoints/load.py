@@ -1,4 +1,4 @@
-"""From a weight file, converted or not, to a configuration and a tree of weights."""
+"""Load a weight file, converted or not: a configuration and a tree of weights."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def identify(
 
 
 def has_tokenizer(path: str | os.PathLike[str], key: str | None = None) -> bool:
-    """Say whether a file holds a VQ tokenizer beside another model: AiM's may."""
+    """Return whether a file holds a VQ tokenizer beside another model, as AiM's may."""
     found = names.families_in(open_checkpoint(path, key).state)
     return len(found) > 1 and "vq" in found
 

@@ -1,11 +1,10 @@
-"""The names weights bear in the originals' files, and those they bear here.
+"""Names of weights: those in the originals' files, and ours.
 
 A family has a table of rows, made from a configuration (`minigen.families`): our dotted
 name, the original's name, the original's shape. Manifest, check, recognition and
-conversion all read it. Our
-shapes follow from the original's: convolutions put their input channels last, those of
-one pixel lose their two empty axes, arrays of three axes the one of size one; all else
-stays.
+conversion all read it. Our shapes follow from the original's: convolutions have their
+input channels last; convolutions of one pixel lose their two axes of size one, and
+arrays of three axes the one of size one; all other shapes are the same.
 """
 
 from __future__ import annotations

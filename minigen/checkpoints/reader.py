@@ -46,7 +46,7 @@ class Checkpoint:
     """An opened weight file.
 
     path: the file; container: "torch zip", "torch legacy" or "safetensors"; key: the
-    dotted path of the dict that was read, "" for the whole file; keys: the other places
+    dotted path of the dict that was read, "" for the whole file; keys: the other keys
     of `PRECEDENCE` that hold arrays; state: {name: read-only array, mapped from the
     file}; metadata: texts of a safetensors header; others: the first names in the dict
     that are no arrays; arguments: what the writer's command line said, where the file
@@ -77,7 +77,7 @@ def read_checkpoint(
     model_ema, ema, model, module, state_dict that holds arrays, else the whole file
     (`open_checkpoint` tells which). Arrays in dicts and lists below it have dotted
     names. Do not change the file while they are in use. Raises CheckpointError on
-    anything but an honest file of data; nothing is ever run.
+    anything but a valid file of data; nothing is ever run.
     """
     return open_checkpoint(path, key).state
 
@@ -130,7 +130,7 @@ def map_file(path: Path):
 
 
 def release(checkpoint: Checkpoint):
-    """Let the system take back the memory that reading the mapped file has filled."""
+    """Give the memory that the mapped file fills back to the system."""
     if hasattr(checkpoint.data, "madvise"):
         checkpoint.data.madvise(mmap.MADV_DONTNEED)
 

@@ -1,7 +1,7 @@
 """Files of `torch.save`, read without torch: the zip format and the one before it.
 
-A pickle describes the tensors; each refers to a storage by a key and says where in it
-the tensor begins and how it strides. The storages lie behind the pickle (legacy files)
+A pickle describes the tensors; each has the key of a storage, an offset in it, sizes
+and strides. The storages lie behind the pickle (legacy files)
 or as records beside it (zip files), raw and little-endian. So an array is a view of the
 file, and tensors that shared memory in torch share it here.
 

@@ -1,26 +1,26 @@
-"""A CUDA kernel without a GPU: its Python source, run thread by thread.
+"""Run a CUDA kernel without a GPU: its Python source, thread by thread.
 
     from minigen import simt
     report = simt.launch(kernel, grid, block, x, w, y, seed=0)
 
 A CUDA thread is a Python function call that may stop where it has to wait for others
 (threads.py). The kernel sees our `cuda` instead of Numba's (language.py, rewrite.py).
-With `watch=True` every array it is given, and every one it makes, checks each access
-(memory.py), so that these are found and named, with thread, cell and source line:
+With `watch=True` every array checks each access (memory.py). These faults are found,
+and reported with thread, cell and source line:
 
-- two threads that touch one cell, one of them writing, with nothing to order them;
+- a race: two threads access one cell, one of them writes, and nothing orders them;
 - an index outside of its array (a negative one is outside);
-- a value read that nobody wrote;
-- a barrier that only some threads of a block come to, or where all wait for ever;
+- an uninitialised read: nobody wrote this value;
+- a barrier that only some threads of a block reach, or a deadlock;
 - a shuffle from a lane that does not take part;
 - more shared memory than a block has;
-- a kernel that never comes to an end, if `patience` says when that is.
+- a kernel that does not end within `patience` reads and writes.
 
 With `watch=False` arrays are NumPy's own and the kernel runs several times faster.
 
-What it cannot show: types. Numbers are NumPy's and Python's, and a compiler would make
-a float64 of some that stay a float32 here (`x / n` with a whole n), and 64 bits of some
-products of 32-bit integers that wrap here. The compiled kernel tells (minigen.target).
+It cannot show types. Numbers are NumPy's and Python's: a compiler makes float64 of some
+that are float32 here (`x / n` with an integer n), and 64-bit integers of some products
+that wrap at 32 bits here. The compiled kernel shows them (minigen.target).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What a launch did.
+    """The result of a launch.
 
     threads, blocks: how many ran; barriers: how many times a block (or the grid) met;
     shared_bytes: the most that a block took; reads, writes: for each array argument how

@@ -1,4 +1,4 @@
-"""Shared, local and constant arrays: what a kernel makes for itself."""
+"""Arrays that a kernel makes: shared, local and constant."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def shared_array(shape, dtype, alignment=None):
     """Return the block's array of this site in the source.
 
     A site is a line and the calls that led to it, so a helper called twice has two
-    arrays, and a loop has one: just what a compiler that inlines helpers makes. Shape 0
-    is the dynamic memory that the launch asked for, the same for all who ask.
+    arrays, and a loop has one, as with a compiler that inlines helpers. Shape 0 is the
+    dynamic memory of the launch, the same for all who ask.
     """
     block = running.machine.current.block
     dtype = as_dtype(dtype)
@@ -50,7 +50,7 @@ def local_array(shape, dtype, alignment=None):
 
 
 def constant_array(array):
-    """Return an array that may be read only."""
+    """Return a read-only array."""
     if not running.machine.watch:
         return array
     flat = np.ascontiguousarray(array).reshape(-1)

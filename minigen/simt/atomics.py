@@ -1,4 +1,4 @@
-"""Reading and writing one cell as a single step that nothing can come between."""
+"""Atomic operations: read and write one cell in a single step."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""The bookkeeping behind watched memory: who touched which cell, and when.
+"""The race detector of watched memory: who accessed which cell, and when.
 
-Two accesses to one cell race if two threads made them, at least one is a write, and
-nothing put them in order. What puts them in order is a barrier that both threads passed
-in between. Each barrier has a number, its stamp, from a clock that only goes up; an
-access remembers the stamp of the last barrier before it. So access A came surely before
-what thread B does now if B has since passed a barrier, together with A's thread, whose
-stamp is higher than the one A remembers. An atomic after a fence orders as well: it
-tells whoever comes to the same cell later, with an atomic, what was done before.
+Two accesses to one cell race if different threads made them, at least one is a write,
+and nothing orders them. A barrier that both threads passed in between orders them. Each
+barrier has a number, its stamp, from a clock that only increases, and an access records
+the stamp of the last barrier before it. So access A happened before what thread B does
+now if B has since passed a barrier together with A's thread, and the stamp of that
+barrier is higher than A's. An atomic after a fence orders too: a thread that later does
+an atomic on the same cell knows what was done before the fence.
 
-Where only barriers order, nothing depends on which thread happened to run first: a race
-is found even in a schedule where it does no harm.
+If only barriers order, the result does not depend on the schedule: a race is found even
+where it does no harm.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Cells:
         return reads, writes
 
     def _touch(self, cell, array, index, now, frame):
-        """Hold an access against the last write of its cell; return who it is by."""
+        """Check an access against the last write of its cell; return its thread."""
         machine = self.machine
         machine.patience -= 1
         if machine.patience < 0:

@@ -1,4 +1,4 @@
-"""What can go wrong where threads wait for each other, and how it is said."""
+"""Faults of threads that wait for each other, and their messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minigen.simt.sites import describe_calls, describe_frame
 
 
 def stop(kind, message):
-    """Raise KernelError with the line at which the running thread stands."""
+    """Raise KernelError with the current line of the running thread."""
     raise KernelError(kind, f"{message}\n  at {describe_frame(sys._getframe(1))}")
 
 
@@ -41,7 +41,7 @@ def _all_wait_alike(threads):
 
 
 def expect_all_done(blocks):
-    """Raise KernelError unless all threads came to their end; say why some did not."""
+    """Raise KernelError unless all threads ended, with the reason."""
     threads = [thread for block in blocks for thread in block.threads]
     left = [thread for thread in threads if not thread.done]
     if not left:

@@ -1,7 +1,7 @@
 """The `cuda` that a kernel sees while it is interpreted.
 
-Every name means what the CUDA C++ Programming Guide says it means; where the guide says
-"undefined", the kernel has a fault.
+Every name means what the CUDA C++ Programming Guide says. What is "undefined" there is
+a fault of the kernel here.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def this_grid():
 
 
 def threadfence():
-    """Let the next atomic tell what this thread did, and saw, before."""
+    """Order what this thread did and saw before its next atomic."""
     if running.machine.watch:
         running.machine.fence()
 

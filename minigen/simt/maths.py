@@ -1,4 +1,4 @@
-"""`math` as a kernel means it: a float32 in, a float32 out.
+"""The `math` of a kernel: a float32 in, a float32 out.
 
 Python's own functions return Python floats, which have 64 bits. A kernel compiled for
 a GPU computes math.exp of a float32 in float32. Here the result is computed in float64

@@ -14,7 +14,7 @@ from minigen.simt.cells import Cells
 
 
 class Watched:
-    """A window on Cells with the face of a NumPy array, as far as kernels need it."""
+    """A view of Cells with the methods of a NumPy array that kernels need."""
 
     __slots__ = (
         "cells",

@@ -1,7 +1,7 @@
-"""The pattern that memory holds before anybody writes to it.
+"""The pattern of uninitialised memory.
 
-On a GPU fresh memory holds whatever was there before, often zeros, and a kernel that
-forgets to write may pass its tests for years. Here it holds bits that no computation
+On a GPU new memory holds what was there before, often zeros, so a kernel that forgets
+to write may pass its tests. Here it holds bits that no computation
 makes by chance: a NaN with a payload of its own, or an odd integer.
 """
 

@@ -3,7 +3,7 @@
 A Python function looks its globals up in a dictionary when it runs. So a kernel is
 interpreted by making a second function of the same code and another dictionary, in
 which `cuda` is minigen.simt's, `math` computes in float32, compiled functions are plain
-ones, and intrinsics are their Python twins. The kernel itself is left as it is.
+ones, and intrinsics are their Python twins. The kernel itself is not changed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def names_in(code):
 
 
 def mentions(function, name, seen=None) -> bool:
-    """Tell whether a function, or one that it calls by a global name, says `name`."""
+    """Return whether a function, or one that it calls by a global name, uses `name`."""
     seen = set() if seen is None else seen
     if function in seen:
         return False
@@ -66,7 +66,7 @@ def mentions(function, name, seen=None) -> bool:
 
 
 def _still(origins):
-    """Tell whether what was copied has the values it had when it was copied."""
+    """Return whether the copied values are still the current ones."""
     for holder, name, value in origins:
         now = _contents(holder) if name is None else holder.get(name, _NOTHING)
         if now is not value:

@@ -8,7 +8,7 @@ from minigen.simt.sites import calls
 
 
 class Running:
-    """Where everything that a kernel can call finds the machine it runs on."""
+    """Holds the machine of the launch, for all functions that a kernel can call."""
 
     __slots__ = ("machine",)
 
@@ -20,6 +20,6 @@ running.machine = None
 def site():
     """Return the calls in the kernel that led to our caller (see sites.calls).
 
-    Looking them up takes time; an unwatched launch does without, and gets None.
+    None for an unwatched launch, since looking them up takes time.
     """
     return calls(_getframe(2)) if running.machine.watch else None

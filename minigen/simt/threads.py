@@ -1,12 +1,11 @@
-"""Threads, warps and blocks: who runs, who waits, and for whom.
+"""Threads, warps and blocks: which thread runs, and which wait for which.
 
 Each CUDA thread is a greenlet: a Python function that can stop in the middle and go on
-later. Only one runs at a time, and it runs until it has to
-wait for others. Then another one is picked. The seed decides which, so one seed is one
-schedule, the same whenever it is asked for again.
+later. Only one runs at a time, until it has to wait for others. Then another one is
+chosen, by the seed: the same seed gives the same schedule.
 
-Every release of waiting threads gets a number, its stamp. Stamps are what tells, later,
-whether two accesses to memory were ordered (see memory.py).
+Every release of waiting threads gets a number, its stamp. Stamps show later whether two
+accesses to memory were ordered (see cells.py).
 """
 
 from __future__ import annotations
@@ -61,18 +60,18 @@ class Thread:
 
     stamp: that of the last release; synced: {lane: stamp of the last meeting that put
     it before this thread}, for meetings of a part of the warp; fence: the stamp of the
-    last fence; told: {thread or block: stamp up to which this thread was told, through
-    an atomic, what it did}.
+    last fence; known: {thread or block: stamp up to which this thread knows, through an
+    atomic, what it did}.
     """
 
     __slots__ = (
-        *("index", "block", "warp", "lane", "stamp", "synced", "fence", "told"),
+        *("index", "block", "warp", "lane", "stamp", "synced", "fence", "known"),
         *("worker", "done", "waits", "heard"),
     )
 
     def __init__(self, index, block, warp, lane, stamp):
         self.index, self.block, self.warp, self.lane = index, block, warp, lane
-        self.stamp, self.synced, self.fence, self.told = stamp, None, None, {}
+        self.stamp, self.synced, self.fence, self.known = stamp, None, None, {}
         self.worker, self.done, self.waits, self.heard = None, False, None, None
 
     def __repr__(self):
@@ -205,7 +204,7 @@ class Machine:
             self.hub.switch("one more")
 
     def interrupt(self):
-        """Let a draw decide whether others go first: at an atomic any may."""
+        """Let a random draw decide whether others run first: any may at an atomic."""
         if self.whim and self.random() < self.whim:
             self.give_way()
 
@@ -228,7 +227,7 @@ class Machine:
             self.give_way()
 
     def park(self, fault):
-        """Hold the running thread for good; raise its fault when no other can run.
+        """Stop the running thread; raise its fault when no other thread can run.
 
         What the others do meanwhile may explain it better.
         """
@@ -279,7 +278,7 @@ class Machine:
             warp.stamp = self.clock
         for thread in waiting:
             thread.stamp, thread.heard = self.clock, values
-        self._share_told(waiting)
+        self._share_known(waiting)
         self.ready.extend(reversed(waiting))
 
     def meet_grid(self, site):
@@ -357,7 +356,7 @@ class Machine:
                 thread.synced = synced
         for thread in threads:
             thread.stamp = self.clock
-        self._share_told(threads)
+        self._share_known(threads)
 
     def fence(self):
         """Note that an atomic which the running thread does next tells what it did."""
@@ -373,23 +372,25 @@ class Machine:
         thread = self.current
         if not self.fences:
             return
-        told = thread.told = _latest(thread.told, notes)
-        notes.update(told)
+        known = thread.known = _latest(thread.known, notes)
+        notes.update(known)
         if thread.fence is not None:
             notes[thread], notes[thread.block] = thread.fence, thread.block.stamp
 
-    def _share_told(self, threads):
+    def _share_known(self, threads):
         if self.fences:
-            told = _latest(*(thread.told for thread in threads))
+            known = _latest(*(thread.known for thread in threads))
             for thread in threads:
-                thread.told = told
+                thread.known = known
 
     def ordered(self, other, stamp, thread):
-        """Tell whether what `other` did after `stamp` is over for `thread`."""
+        """Return whether what `other` did at `stamp` is over for `thread`."""
         if other is thread:
             return True
-        told = thread.told
-        if told and (stamp < told.get(other, -1) or stamp < told.get(other.block, -1)):
+        known = thread.known
+        if known and (
+            stamp < known.get(other, -1) or stamp < known.get(other.block, -1)
+        ):
             return True
         if other.warp is thread.warp:
             known = thread.synced.get(other.lane, -1) if thread.synced else -1

@@ -1,4 +1,4 @@
-"""What the lanes of a warp tell each other: shuffles and votes.
+"""Exchange of values between the lanes of a warp: shuffles and votes.
 
 All lanes that the mask names wait for each other, and each brings a value.
 """
