@@ -84,8 +84,8 @@ show.source(sample.decode, sample.draw_codes)
 # %% [markdown]
 # ## The first step by hand
 #
-# The same calls, outside the loop. Two rows go through the model: one is told the
-# class, one is told nothing. What the class changes is then amplified:
+# The same calls, outside the loop. Two rows go through the model: one gets the
+# class, one the id of no class. What the class changes is then amplified:
 #
 #     logits = l_nothing + weight · (l_class − l_nothing)
 

@@ -123,9 +123,9 @@ change = np.abs(changed.astype(int) - again[7]).mean(-1)
 
 # %%
 framed = [show.enlarge(image, 4) for image in (again[7], *changed)]
-heats = [show.colours(c, 4, 0, 64) for c in (0 * change[0], *change)]
+maps = [show.colours(c, 4, 0, 64) for c in (0 * change[0], *change)]
 rows = [
-    [show.outline(t, y * 8 + x, pipe.grid) for t in tiles] for tiles in (framed, heats)
+    [show.outline(t, y * 8 + x, pipe.grid) for t in tiles] for tiles in (framed, maps)
 ]
 captions = [f"token {t}" for t in (tokens[7][cell], *others)]
 show.save("01_reach.png", show.board(rows, captions, ["decoded", "change"]))

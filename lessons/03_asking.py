@@ -2,7 +2,7 @@
 # # 03 · Asking for a position before it is known
 #
 # A text model predicts the next word at the position where the last one ended. To draw
-# *any* position next, a model must be told where to look while nothing is there yet.
+# *any* position next, a model needs the position as input, while nothing is there yet.
 # ARPG puts the position into the rotation of the query and nowhere else. From this one
 # decision follow all the laws of this lesson.
 #

@@ -240,7 +240,7 @@ b = rng.standard_normal((4096, rates.size)).astype(np.float32)
 
 # %% [markdown]
 # Now all forms in float32, over 4096 tokens, against the loop in float64 on the same e
-# and b. Errors are told in eps, the gap between 1 and the next float32, of what the
+# and b. Errors are given in eps, the gap between 1 and the next float32, of what the
 # loop gives for |b|.
 #
 # Rows of the picture: all tokens of a channel decay alike, or each differently.

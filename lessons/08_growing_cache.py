@@ -34,7 +34,7 @@ from minigen.show import lesson as show
 
 # %%
 def draw(pipe, label, watch=None):
-    """Yield the steps of one image; watch is told of the state before each of them."""
+    """Yield the steps of one image; watch gets the state before each of them."""
     model = pipe.ops, pipe.generator.weights, pipe.config
     return sample.steps(*model, pipe.plan(), [label], 0, pipe.options(), watch=watch)
 

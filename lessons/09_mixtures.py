@@ -31,15 +31,15 @@ inner = ops, pipe.generator.weights["head"], config
 # The outer model is a transformer that is asked for a few positions at a time (orange),
 # in a random order. It answers with a vector of 128 numbers for each of them, the
 # *condition*. The inner model makes four features of that. A function that watches the
-# run is told of every condition, of every mixture, and of what was drawn from it.
+# run sees every condition, every mixture, and what was drawn from it.
 
 # %%
 said, plan = [], pipe.plan("random", "cosine", steps=16, seed=5)
 how = pipe.options(guidance=1, temperature=1)
 steps = sample.steps(*model, plan, [7], 5, how, watch=lambda *it: said.append(it))
 steps = list(steps)
-told = {name: [it for which, it in said if which == name] for name in dict(said)}
-print({name: len(times) for name, times in told.items()})
+seen = {name: [it for which, it in said if which == name] for name in dict(said)}
+print({name: len(times) for name, times in seen.items()})
 chosen = [steps[i] for i in (0, 5, 8, 11, 13, 15)]
 captions = [f"step {step.index}: {len(step.positions)} new" for step in chosen]
 frames = [show.canvas(pipe, step) for step in chosen]
@@ -80,7 +80,7 @@ rows, mixtures = [], {}
 for p in (62, 18, 52):
     step = next(step for step in steps if p in step.positions)
     row = list(step.positions).index(p)
-    four = told["mixtures"][4 * step.index : 4 * step.index + 4]
+    four = seen["mixtures"][4 * step.index : 4 * step.index + 4]
     mixtures[p] = [[part[row] for part in mixture] for mixture in four]
     canvas = show.enlarge(pipe.picture(step.canvas)[0], 3)
     tiles = [show.outline(canvas, p, pipe.grid)]
@@ -100,7 +100,7 @@ show.save("09_mixtures.png", show.board(rows, captions, ["corner", "stroke", "or
 # ridge like this is no product of two densities, though each feature has its own.
 
 # %%
-z = told["conditions"][step.index][1][:, row : row + 1]
+z = seen["conditions"][step.index][1][:, row : row + 1]
 fed = np.repeat(step.tokens[0, row].reshape(1, 4, 1), 164, axis=0)
 fed[:, 1, 0] = -2.5, -1.5, 0, 2, *line
 of_fed = mixture_head.forward(*inner, fed, z.repeat(164, axis=0))
@@ -127,22 +127,22 @@ moved = abs(np.cumsum(third[3] - third[0], axis=1).sum(0)).max() * (line[1] - li
 # which divides by T: `v1`. This model follows the later one: `head`.)
 
 # %%
-heats, rows = (0.3, 1, 1.5), []
-for heat in heats:
+temperatures, rows = (0.3, 1, 1.5), []
+for t in temperatures:
     w, m, log_variance = mixtures[18][1]
-    hot = components((w, m, log_variance + 2 * np.log(heat)))
-    how = {"guidance": 1, "temperature": heat, "order": "random", "schedule": "cosine"}
+    hot = components((w, m, log_variance + 2 * np.log(t)))
+    how = {"guidance": 1, "temperature": t, "order": "random", "schedule": "cosine"}
     images = pipe.sample([0, 2, 4, 7, 9], seed=3, **how)
     rows.append([show.areas(hot, 96), *(show.enlarge(image, 3) for image in images)])
 show.save(
-    "09_temperature.png", show.board(rows, down=[f"T = {heat}" for heat in heats])
+    "09_temperature.png", show.board(rows, down=[f"T = {t}" for t in temperatures])
 )
 
 # %% [markdown]
 # ## Guidance is a ratio of densities
 #
-# The model may also be told no class. That gives a second density p_u, beside the p_c
-# of a class. Guidance by c draws from
+# The model may also be asked without a class. That gives a second density p_u, beside
+# the p_c of a class. Guidance by c draws from
 #
 #     p_c(x) · (p_c(x) / p_u(x))^(c−1)
 #
@@ -233,9 +233,9 @@ order = np.random.default_rng(1).permuted(order, axis=1)
 
 
 def bits(labels, known):
-    """Return the bits of each feature of the tokens that are not told: (20 n 4)."""
-    told, asked = np.split(order, [known], axis=1)
-    z = masked.conditions(*model, labels, latents, told, asked)
+    """Return the bits of each feature of the tokens that are not known: (20 n 4)."""
+    given, asked = np.split(order, [known], axis=1)
+    z = masked.conditions(*model, labels, latents, given, asked)
     fed = np.take_along_axis(latents, asked[..., None], axis=1).reshape(-1, 4, 1)
     found = mixture_head.likelihoods(*inner, fed, z.reshape(-1, 1, config.width))
     return (np.log(2 * np.pi) / 2 - found.reshape(20, -1, 4)) / np.log(2)
@@ -244,8 +244,8 @@ def bits(labels, known):
 # %% [markdown]
 # Bits of a density have no zero of their own, and may be negative: they are for
 # comparing only. One bell curve for all tokens is the first line to beat. The more is
-# told, the fewer bits are left, but not in the fourth feature: noise costs what it
-# costs. The picture shows what the tokens of each digit cost, told nothing but the
+# known, the fewer bits are left, but not in the fourth feature: noise costs what it
+# costs. The picture shows what the tokens of each digit cost, given nothing but the
 # class: bright is dear.
 
 # %%
@@ -254,7 +254,7 @@ print(f"one bell curve for each feature: {bell.round(2)}, mean {bell.mean():.2f}
 spent = {known: bits(labels, known).mean((0, 1)) for known in (0, 32, 60)}
 for known, of_features in spent.items():
     print(
-        f"{known:2} tokens told: {of_features.round(2)}, mean {of_features.mean():.2f}"
+        f"{known:2} tokens known: {of_features.round(2)}, mean {of_features.mean():.2f}"
     )
 cost = np.empty((20, 64))
 np.put_along_axis(cost, order, bits(labels, 0).sum(-1), axis=1)
@@ -262,7 +262,7 @@ tiles = [[show.enlarge(image, 2) for image in images[:10]]]
 tiles += [[show.colours(grid.reshape(8, 8), 8, 0, 16) for grid in cost[:10]]]
 show.save("09_bits.png", show.board(tiles, down=["digit", "bits"]))
 wrong = bits((labels + 1) % 10, 0).mean((0, 1))
-print(f"told the next class instead: {wrong.round(2)}, mean {wrong.mean():.2f}")
+print(f"with the next class instead: {wrong.round(2)}, mean {wrong.mean():.2f}")
 
 # %% [markdown]
 # ## What was taught
@@ -294,4 +294,4 @@ assert spent[0].mean() < wrong.mean() - 0.1, "the class too, if it is the right 
 #    something? (`1 / excess` of them, roughly.) When does the histogram show it?
 # 3. Which of the ten labels makes a digit likeliest? (Add up `bits` of each image, for
 #    `np.full(20, k)`.) How many of the twenty are named rightly, and is it more or less
-#    if half of the tokens are told?
+#    if half of the tokens are known?

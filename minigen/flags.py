@@ -60,7 +60,7 @@ class Flags:
         if device is not None:
             before, device.flag = device.flag, self.words[index : index + 1]
         try:
-            # what overflows is told of once, as an error, and not as a warning before
+            # an overflow is reported once, as an error, and not as a warning before
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 yield
         except NotFiniteError:

@@ -306,7 +306,7 @@ def _versions(target):
 
 
 def _can_be_kept(compiled):
-    # not where it holds an address of this process, or what a launch was told
+    # not where it holds an address of this process, or an argument of a launch
     if getattr(compiled, "launch_config_sensitive", False):
         return False
     if any(not loop.can_cache for loop in getattr(compiled, "lifted", ())):

@@ -154,12 +154,12 @@ def _parse(name, arguments, text):
     before, after = (_items(side) for side in line.split("->"))
     before, rules = _named(arguments, before), []
     for clause in filter(None, re.split(r",\s*", rest)):
-        told, said = _said(clause)
-        for one in told:
+        subjects, said = _said(clause)
+        for one in subjects:
             if one not in before or said.get("like", one) not in before:
                 raise ValueError(f"`{clause}` names what is no argument")
             before[one] |= said
-        if not told:
+        if not subjects:
             rules.append(_rule(clause))
     sizes = [size for one in before.values() for size in one.get("sizes", ())]
     if any(size.plus for size in sizes):

@@ -63,7 +63,7 @@ inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
 def kernel(function):
     """Compile a CPU kernel whose `prange` loops run on one thread or all.
 
-    BackendError where Numba is told not to compile.
+    BackendError if compiling is disabled in Numba.
     """
     if numba.config.DISABLE_JIT:
         raise BackendError(

@@ -374,7 +374,9 @@ def test_images_are_drawn_both_ways_and_compared(tiny, monkeypatch):
         ops=ops,
         config=tiny,
         generator=SimpleNamespace(weights=backends.move(ops, stand_in(tiny))),
-        options=lambda guidance, heat: Options(guidance, temperature=heat, **how),
+        options=lambda guidance, temperature: Options(
+            guidance, temperature=temperature, **how
+        ),
         plan=lambda order, schedule, steps, seed: plans.plan((2, 2), steps=1),
         images=lambda tokens: [ops.twice(tokens.reshape(1, -1))],
         download=lambda images, noted: ops.get(images[0]),

@@ -276,11 +276,11 @@ def test_the_twin_asks_what_we_ask(config, monkeypatch):
         left = bench.drawer(job, twin)(2)
     given = worker.latents(config, 2).reshape(2, -1, config.features)
     assert np.array_equal(left.numpy(), given)
-    told, tree = [], weights.model(config).weights
+    seen, tree = [], weights.model(config).weights
 
     def watch(name, value):
         if name == "conditions":
-            told.append(value[1])
+            seen.append(value[1])
 
     parts = worker.samples(plan, 2)
     for part, (known, positions, labels, tokens) in zip(parts, asked, strict=True):
@@ -294,5 +294,5 @@ def test_the_twin_asks_what_we_ask(config, monkeypatch):
         for _ in loop.steps(*call, options, known, watch=watch):
             pass
     # the same weights, the same question: the same answer
-    for ours, theirs in zip(told, drawn, strict=True):
+    for ours, theirs in zip(seen, drawn, strict=True):
         np.testing.assert_allclose(ours, theirs.numpy(), atol=2e-5)

@@ -176,7 +176,7 @@ def test_guidance_is_one_formula_in_every_model(name):
     apart = [first(1, guidance) for guidance in (1.0, 0.5, 0.0, -2.0)]
     for i, one in enumerate(apart):
         assert not any(np.array_equal(one, other) for other in apart[:i])
-    # MAR guides the noise that is foreseen, and its variance stays that of the class
+    # MAR guides the predicted noise, and its variance stays that of the class
     far, near = (abs(first(1, g) - first(2, g)).max() for g in (1.0, 0.0))
     assert near <= (far if name == "mar" else 1e-3 * far)
 

@@ -186,7 +186,9 @@ def _told(arguments, config, unseen):
     try:
         return behaviour.settle(config, unseen, behaviour.shown(arguments))
     except ConfigError as error:
-        raise CheckpointError(f"what its training was told is wrong: {error}") from None
+        raise CheckpointError(
+            f"the arguments of its training are wrong: {error}"
+        ) from None
 
 
 def _described(path, config, unseen):

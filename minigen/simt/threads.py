@@ -367,7 +367,7 @@ class Machine:
     def tell(self, notes):
         """Let an atomic hand on what was done before a fence.
 
-        notes: {thread or block: stamp}, what earlier atomics on the cell have told.
+        notes: {thread or block: stamp}, what earlier atomics on the cell passed on.
         """
         thread = self.current
         if not self.fences:

@@ -1,4 +1,4 @@
-"""Manifests are those of the originals; families and sizes are told from shapes."""
+"""Manifests are those of the originals; families and sizes follow from shapes."""
 
 import json
 import math

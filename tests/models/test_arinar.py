@@ -158,15 +158,15 @@ def test_a_temperature_without_a_meaning_is_refused(backend, way, guidance):
     fine = ((head, "constant", 0.0), (head, "cosine", 0.0), (v1, "cosine", 0.0))
     fine += ((head, "linear", 0.34), (v1, "linear", 0.34), (v1, "constant", 0.01))
     ops, plan = backends.table(backend), plans.plan((3, 3), schedule=[9])
-    for sizes, schedule, heat in (*refused, *fine):
+    for sizes, schedule, temperature in (*refused, *fine):
         config = ArinarConfig(**sizes, inner_schedule=schedule)
         call = ops, stand_in(config), config, plan, [1], 0
-        if (sizes, schedule, heat) in fine:
-            assert min(mixture_head.stretches(config, heat)) >= 0
+        if (sizes, schedule, temperature) in fine:
+            assert min(mixture_head.stretches(config, temperature)) >= 0
             continue
-        with pytest.raises(InputError, match=f"temperature {heat:g}"):
+        with pytest.raises(InputError, match=f"temperature {temperature:g}"):
             how = {"guidance": guidance, "guided_draw": way}
-            sample.sample(*call, sample.Options(temperature=heat, **how))
+            sample.sample(*call, sample.Options(temperature=temperature, **how))
 
 
 def test_at_temperature_0_both_guided_draws_are_means(backend):
@@ -214,7 +214,7 @@ def test_the_flow_runs_back_and_keeps_volumes(backend):
 
 
 def test_a_step_may_ask_for_any_positions(backend, model):
-    """What is said of a position depends on what is known, not on what is asked."""
+    """The output at a position depends on what is known, not on what else is asked."""
     ops, (config, weights) = backends.table(backend), model
     tokens, known = normals(0, 2, 9, config.features), np.array([[1, 4], [0, 8]])
     call, labels = (ops, weights, config), np.array([1, -1])
@@ -239,9 +239,9 @@ def test_no_class_is_a_class_of_its_own(backend, model):
     assert_same(vectors[[0, 2]], weights["classes"][[3, 0]])
     assert_same(vectors[1], weights["no_class"][0])
     plan, options = plans.plan((config.side,) * 2), Options(guidance=2.0)
-    (told,) = masked.prompt(arinar, config, [2], plan, None, options)
-    assert told[0].tolist() == [[2], [config.classes]]
-    memory = arinar.begin(ops, weights, config, *told)
+    (first,) = masked.prompt(arinar, config, [2], plan, None, options)
+    assert first[0].tolist() == [[2], [config.classes]]
+    memory = arinar.begin(ops, weights, config, *first)
     n = config.buffer + config.tokens
     assert memory.rows.shape == (2, n, config.encoder_width)
 
@@ -324,18 +324,18 @@ def test_guidance_of_one_is_no_guidance(backend, model):
 @pytest.mark.parametrize("i", [0, 3])
 def test_draws_have_the_density_of_their_mixture(backend, i):
     """One number of each of many rows: images and positions are all that differs."""
-    ops, rows, heat = backends.table(backend), 4096, 1.3
+    ops, rows, temperature = backends.table(backend), 4096, 1.3
     one = parameters(11, 1, 4, 1)
     made = [np.repeat(part, rows, axis=0) for part in one]
     key = np.array(rng.split_seed(5), np.uint32)
     draws = Draws(key, np.arange(rows) // 64, np.arange(rows) % 64, 2)
-    x = mixture_head.draw(ops, made, i, draws, heat)
+    x = mixture_head.draw(ops, made, i, draws, temperature)
     weights, means, log_variances = (part.astype(float).ravel() for part in one)
     spread = np.exp(0.5 * log_variances)
     # the distance that one of a million samples of the density exceeds
     far = np.sqrt(np.log(2e6) / 2 / rows)
-    assert distance(x, cdf(weights, means, heat * spread)) < far
-    assert distance(x, cdf(weights, means, spread / heat)) > far
+    assert distance(x, cdf(weights, means, temperature * spread)) < far
+    assert distance(x, cdf(weights, means, spread / temperature)) > far
 
 
 def test_the_grid_draws_what_candidates_come_near_to():
@@ -401,8 +401,8 @@ def test_the_loss_is_the_mean_of_the_masked_tokens(backend, model):
     for b in range(2):
         known = np.setdiff1d(np.arange(9), hidden[b])[None]
         one = slice(b, b + 1)
-        told = labels[one], tokens[one], known, hidden[one]
-        z = np.asarray(masked.conditions(*call, *told))
+        call_of_one = labels[one], tokens[one], known, hidden[one]
+        z = np.asarray(masked.conditions(*call, *call_of_one))
         x = tokens[b, hidden[b]].reshape(3, config.groups, config.group)
         rows = np.ascontiguousarray(z[0][:, None])
         total -= mixture_head.likelihoods(ops, weights["head"], config, x, rows).sum()

@@ -117,10 +117,14 @@ def test_the_halves_differ_where_the_original_is_told_nothing():
     kl16 = KlConfig.from_upstream({"embed_dim": 16, "ch_mult": [1, 1, 2, 2, 4]})
     assert kl16 == PRESETS["kl-16"]
     assert (kl16.attention, kl16.decoder_attention) == ((4,), ())
-    told = {"embed_dim": 16, "ch_mult": [1, 1, 2, 2, 4], "attn_resolutions": [16, 64]}
-    both = KlConfig.from_upstream(told)
+    arguments = {
+        "embed_dim": 16,
+        "ch_mult": [1, 1, 2, 2, 4],
+        "attn_resolutions": [16, 64],
+    }
+    both = KlConfig.from_upstream(arguments)
     assert both.attention == both.decoder_attention == (2, 4)
-    half = KlConfig.from_upstream({**told, "resolution": 128})
+    half = KlConfig.from_upstream({**arguments, "resolution": 128})
     assert half.attention == half.decoder_attention == (1, 3)
 
 

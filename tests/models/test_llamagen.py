@@ -148,7 +148,7 @@ def test_numpy_and_numba_draw_the_same(weights, seed):
 
 
 def test_guidance_of_one_is_none(backend, weights):
-    """Then the unconditional half is not computed, and the weight is told as 1."""
+    """Then the unconditional half is not computed, and the weight is given as 1."""
     ops, options = backends.table(backend), sample.Options(guidance=1.0)
     steps = run(ops, weights, [1], seed=2, options=options)
     assert [step.weight for step in steps] == [1.0] * 16

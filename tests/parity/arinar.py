@@ -88,8 +88,8 @@ def replay_outer(case: Case, ops) -> None:
     def watch(name, array):
         seen[name] = np.array(array)
 
-    told = labels, tokens, known, everywhere
-    compare(case, "z", masked.conditions(*call, *told, watch=watch))
+    inputs = labels, tokens, known, everywhere
+    compare(case, "z", masked.conditions(*call, *inputs, watch=watch))
     read, _, _ = masked.indices(config, known, everywhere)
     query = mae.Query(read, rows, None, rows)
     mae.decode(*call, seen["enc_out"], query, watch)
@@ -98,10 +98,10 @@ def replay_outer(case: Case, ops) -> None:
             compare(case, name, seen[name])
     for path in sorted(case.folder.iterdir()):
         if path.suffix in (".pth", ".safetensors"):
-            replay_file(case, ops, config, path, told)
+            replay_file(case, ops, config, path, inputs)
 
 
-def replay_file(case: Case, ops, config, path, told) -> None:
+def replay_file(case: Case, ops, config, path, inputs) -> None:
     """A file must be recognised and hold the drawn weights, and its average of them."""
     state = draw_state(case, rows(config))
     average = read_checkpoint(path)
@@ -127,7 +127,7 @@ def replay_file(case: Case, ops, config, path, told) -> None:
     kind = path.stem.removeprefix("weights_")
     if f"z_{kind}w" in case.arrays:
         within = FACTOR * recorded_error(case, "z")
-        z = masked.conditions(ops, weights, config, *told)
+        z = masked.conditions(ops, weights, config, *inputs)
         compare(case, f"z_{kind}w", z, within)
 
 
@@ -136,7 +136,7 @@ def has_loss(case: Case) -> bool:
 
 
 def replay_loss(case: Case, ops) -> None:
-    """MAR.forward(): the masked tokens told from the others."""
+    """MAR.forward(): the masked tokens predicted from the others."""
     config, weights = configuration(case), tree(case)
     tokens = masked.to_tokens(take(case, "latent"), config.patch)
     equal_bits(case, "target", tokens)

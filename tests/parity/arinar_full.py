@@ -74,8 +74,8 @@ def replay_outer(case: Case, ops, config, weights) -> np.ndarray:
             seen[name] = np.array(array)
 
     everywhere = np.arange(config.tokens)[None]
-    told = labels, tokens, known, everywhere
-    z = np.asarray(masked.conditions(*call, *told, guided=True, watch=watch))
+    inputs = labels, tokens, known, everywhere
+    z = np.asarray(masked.conditions(*call, *inputs, guided=True, watch=watch))
     channels = np.arange(0, config.width, 12)
     ours = seen["enc_out"][:, [0, 63, 64, -1]]
     compare(case, "enc_out", ours[..., channels])
@@ -90,7 +90,7 @@ def replay_outer(case: Case, ops, config, weights) -> np.ndarray:
 def replay_draw(case: Case, ops, config, weights, rows, name, step, chosen) -> None:
     """Compare one draw by the head alone, and what was chosen in it."""
     meaning = next(a["meaning"] for a in case.about["arrays"] if a["name"] == name)
-    heat, guidance = map(
+    temperature, guidance = map(
         float, re.search(r"T=([\d.]+), cfg=([\d.]+)", meaning).groups()
     )
     tape = new_tape(case, step, *chosen)
@@ -98,7 +98,7 @@ def replay_draw(case: Case, ops, config, weights, rows, name, step, chosen) -> N
     b = len(rows) // (1 if guidance == 1 else 2)
     numbers = np.arange(b)
     draws = Draws(np.zeros(2, np.uint32), numbers, numbers, 0)
-    call = table, weights["head"], config, rows, draws, guidance, heat, watch
+    call = table, weights["head"], config, rows, draws, guidance, temperature, watch
     x = np.asarray(mixture_head.sample(*call))
     compare(case, name, x.reshape(b, -1))
     compare_choices(case, tape, chosen)

@@ -78,7 +78,7 @@ def forward(case: Case, ops, config, tree, prefix="", logits_name="logits") -> N
         if module in seen:
             compare(case, name, cut(case, name, seen[module]))
         else:
-            case.failures.append(f"{name}: no watcher was told of {module!r}")
+            case.failures.append(f"{name}: no watcher saw {module!r}")
 
     if logits_name + "_eval_mode" in case.arrays:
         # in evaluation mode the original drops both masks: another attention, no more

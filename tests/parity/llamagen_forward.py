@@ -60,7 +60,7 @@ def forward(case: Case, ops, config, tree, prefix="", logits_name="logits") -> N
         if module in seen:
             compare(case, name, cut(case, name, seen[module]))
         else:
-            case.failures.append(f"{name}: no watcher was told of {module!r}")
+            case.failures.append(f"{name}: no watcher saw {module!r}")
 
     if prefix + "valid" in case.arrays:
         # the mean over the tokens of those samples that count

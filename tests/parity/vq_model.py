@@ -95,7 +95,7 @@ def encode(case: Case, ops, config, tree, prefix: str):
         if module in seen:
             compare(case, name, cut(case, name, first(seen[module])))
         else:
-            case.failures.append(f"{name}: no watcher was told of {module!r}")
+            case.failures.append(f"{name}: no watcher saw {module!r}")
     return h.shape
 
 
@@ -175,7 +175,7 @@ def compare_pixels(case: Case, ops, name: str, image, error: float) -> None:
 
 
 def keep_in(seen: dict):
-    """Return a watcher that keeps every array it is told of."""
+    """Return a watcher that keeps every array it sees."""
 
     def watch(name, array):
         seen[name] = np.array(array)

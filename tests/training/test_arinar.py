@@ -184,8 +184,10 @@ def test_temperature_means_what_the_behaviour_says(behaviour):
     head = random_twin(config).arhead.double()
     z = torch.randn(1, 32, dtype=torch.float64).expand(20000, -1)
     drawn = [
-        head.sample(z, temperature=heat, generator=torch.Generator().manual_seed(1))
-        for heat in (1.0, 0.5)
+        head.sample(
+            z, temperature=temperature, generator=torch.Generator().manual_seed(1)
+        )
+        for temperature in (1.0, 0.5)
     ]
     ratio = (drawn[1].std() / drawn[0].std()).item()
     assert abs(ratio - {"v1": 2.0, "head": 0.5}[behaviour]) < 1e-6
