@@ -1,9 +1,9 @@
 """Softmax attention with its loops spelled out: to read before `cpu.py`, the fast one.
 
-A thread takes one head of one image. Each of its queries is the reference, number by
-number: a score for every key, the softmax of these, the mean of the values. Nothing is
-laid out anew and no registers are counted; `python -m minigen bench rungs` prints what
-that costs.
+A thread takes one head of one image. For each of its queries it computes what the
+reference does, number by number: a score for every key, their softmax, the mean of the
+values. Arrays keep their layout, and nothing is done for registers;
+`python -m minigen bench rungs` prints what that costs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def attention(q, k, v, length):
 def attention_causal(q, k, v):
     """(b n h e), (b n r e), (b n r e) -> (b n h e)
 
-    Return attention in which query i sees keys 0 .. i.
+    Return causal attention: query i reads keys 0 .. i.
     """
     return _run(q, k, v, q.shape[1], True)
 

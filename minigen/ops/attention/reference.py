@@ -36,7 +36,7 @@ def attention(q, k, v, length):
     >>> attention(np.ones((1, 1, 1, 2)), keys, values, 2).tolist()
     [[[[7.0, 7.0]]]]
     """
-    k, v = _share(k[:, :length], q), _share(v[:, :length], q)
+    k, v = _share(k[:, :length], q), _share(v[:, :length], q)  # (b n h e)
     scores = np.einsum("bmhe,bnhe->bhmn", q, k) / q.dtype.type(np.sqrt(q.shape[-1]))
     return np.einsum("bhmn,bnhe->bmhe", softmax(scores), v)
 
@@ -59,6 +59,6 @@ def attention_causal(q, k, v):
 
 
 def _share(x, q):
-    # every head of queries gets the head of keys or values that it shares
+    # (b n r e) -> (b n h e): repeat each head of keys or values for its queries
     shared = q.shape[2] // x.shape[2]
     return x if shared == 1 else np.repeat(x, shared, axis=2)

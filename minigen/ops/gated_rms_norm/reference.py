@@ -40,6 +40,6 @@ def rms_norm_gate(x, z, w, r, eps):
 
 
 def _unit(v, r, eps):
-    groups = v.reshape(*v.shape[:-1], r, v.shape[-1] // r)
+    groups = v.reshape(*v.shape[:-1], r, v.shape[-1] // r)  # (b n r d/r)
     mean = np.mean(groups * groups, axis=-1, keepdims=True)
     return (groups / np.sqrt(mean + v.dtype.type(eps))).reshape(v.shape)

@@ -21,6 +21,7 @@ def group_norm(x, w, bias, r, eps):
     array([[[[-1.,  1., -1.,  1.]]]])
     """
     b, height, width, c = x.shape
+    # (b y x c): positions together, channels in r groups; statistics are (b 1 r 1)
     groups = x.reshape(b, height * width, r, c // r)
     mean = groups.mean((1, 3), dtype=np.float64, keepdims=True)
     variance = groups.var((1, 3), dtype=np.float64, keepdims=True)

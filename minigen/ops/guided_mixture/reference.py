@@ -111,7 +111,7 @@ def _expect_density(areas, highest):
 def _points(means, logs, other_means, other_logs):
     # the sorted points of all components, none beyond the first mixture's
     t = np.linspace(-REACH, REACH, POINTS)
-    flat = len(means), means.shape[1] * POINTS
+    flat = len(means), means.shape[1] * POINTS  # the points of all components: (b n)
     here = (means[..., None] + np.exp(0.5 * logs)[..., None] * t).reshape(flat)
     there = other_means[..., None] + np.exp(0.5 * other_logs)[..., None] * t
     ends = here.min(-1, keepdims=True), here.max(-1, keepdims=True)

@@ -35,10 +35,11 @@ def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps
     """
     b, h, p, s = state.shape
     d, c = h * p, w.shape[0]
-    z, xBC, dt = np.split(projected, (d, d + c), axis=-1)
+    z, xBC, dt = np.split(projected, (d, d + c), axis=-1)  # (b 1 d), (b 1 c), (b 1 h)
     xBC, conv = causal_conv_silu(xBC, w, bias, conv)
     x, B, C = np.split(xBC, (d, d + r * s), axis=-1)
     x, B, C = x.reshape(b, 1, h, p), B.reshape(b, 1, r, s), C.reshape(b, 1, r, s)
     delta = step_size(dt, dt_bias, 0.0, np.inf)
     y, state = ssd(x, delta, A_log, B, C, D, state)
-    return gate_rms_norm(y.reshape(z.shape), z, norm, r, eps), conv, state
+    y = gate_rms_norm(y.reshape(z.shape), z, norm, r, eps)  # (b 1 h p) -> (b 1 d)
+    return y, conv, state

@@ -29,7 +29,7 @@ def mixture(x, g):
     """
     f = (x.shape[-1] - g) // (2 * g)
     means, log_variances, logits = np.split(x, (g * f, 2 * g * f), axis=-1)
-    shape = *x.shape[:-1], g, f
+    shape = *x.shape[:-1], g, f  # (b n g f)
     return softmax(logits), means.reshape(shape), log_variances.reshape(shape)
 
 

@@ -71,5 +71,5 @@ def normal_nll(x, mean, log_variance):
 
 
 def _totals(terms):
-    flat = terms.reshape(len(terms), math.prod(terms.shape[1:]))
+    flat = terms.reshape(len(terms), math.prod(terms.shape[1:]))  # (b n)
     return flat.sum(1, dtype=np.float64)

@@ -64,8 +64,8 @@ def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
     for first in range(0, x.shape[1], chunk):
         part = slice(first, first + chunk)
         u, Bs, Cs = x[:, part] * delta[:, part, :, None], B[:, part], C[:, part]
-        exponents = (delta[:, part] * A).swapaxes(1, 2)
-        # what each token left of each earlier one, and of the state before the chunk
+        exponents = (delta[:, part] * A).swapaxes(1, 2)  # (b n h) -> (b h n)
+        # decay of each earlier token (b h n n), and of the state at the start (b h n)
         decay, of_state = np.exp(segment_sums(exponents)), np.exp(exponents.cumsum(-1))
         scores = np.einsum("blhs,bmhs->bhlm", Cs, Bs) * decay
         y[:, part] = np.einsum("bhlm,bmhp->blhp", scores, u)
