@@ -270,14 +270,14 @@ HOMELESS = [
 
 @pytest.mark.parametrize("given", HOMELESS)
 def test_of_a_home_that_is_not_known_nothing_is_made(base, capsys, monkeypatch, given):
-    folder = base.parent / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+    here = base.parent / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     for name in ("MINIGEN_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert not run() and run() and list(folder.iterdir()) == []
+    assert not run() and run() and list(here.iterdir()) == []
     assert folder().parent.parent == base.parent / "temporary"
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "home folder in ~" in said
