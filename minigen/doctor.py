@@ -180,15 +180,9 @@ def extras() -> list[Finding]:
         missing = [package for package in parts if not _version(package)]
         versions = [f"{package} {_version(package)}" for package in parts[:2]]
         versions += ["..."] if len(parts) > 2 else []
-        findings.append(
-            Finding(
-                name,
-                "-" if missing else ", ".join(versions),
-                not missing,
-                use,
-                install(name) if missing else "",
-            )  # fmt: skip
-        )
+        found = "-" if missing else ", ".join(versions)
+        mend = install(name) if missing else ""
+        findings.append(Finding(name, found, not missing, use, mend))
     return [*findings, examine_gpu()]
 
 

@@ -86,10 +86,8 @@ def config_of(model: File) -> GeneratorConfig:
 def check_generator(path: Path, config) -> None:
     """Raise InputError unless a file's configuration is that of a generator."""
     if not isinstance(config, GeneratorConfig):
-        tokenizer = isinstance(config, TokenizerConfig)
-        raise InputError(
-            f"{checks.shown(str(path))} holds a {family_of(config).name} model; a "
-            "generator was expected: give the generator's file"
-            + ", and this one as its tokenizer"
-            * tokenizer
-        )
+        said = "generator was expected: give the generator's file"
+        if isinstance(config, TokenizerConfig):
+            said += ", and this one as its tokenizer"
+        holds = f"{checks.shown(str(path))} holds a {family_of(config).name} model"
+        raise InputError(f"{holds}; a {said}")

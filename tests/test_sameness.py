@@ -373,7 +373,11 @@ def test_a_small_arinar_keeps_the_promise():
     assert sameness.count(*pipes, recipe).kept
 
 
-@pytest.mark.parametrize("model", ["arpg-mnist", "gpt-mnist", "aim-mnist"])
+@pytest.mark.parametrize("model", [
+    "arpg-mnist", "gpt-mnist", "aim-mnist",
+    pytest.param("arinar-mnist", marks=pytest.mark.slow),
+    pytest.param("mar-mnist", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_an_image_has_the_same_bits_alone_and_in_a_batch(model, backend):
     """With NumPy's BLAS, too: there an image is a product of its own."""
     pipe, recipe = load(model, backend=backend), Recipe(model=model, labels=(1, 4, 7))
@@ -384,13 +388,6 @@ def test_an_image_has_the_same_bits_alone_and_in_a_batch(model, backend):
 def test_vectors_have_the_same_bits_alone_and_in_a_batch(model, backend):
     recipe = Recipe("stand-in", (1, 0, 2), steps=3, guidance=2.0)
     assert_same_bits(small(CONFIGS[model], KL, backend), recipe)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["arinar-mnist", "mar-mnist"])
-def test_shipped_vectors_have_the_same_bits_alone_and_in_a_batch(model, backend):
-    pipe, recipe = load(model, backend=backend), Recipe(model=model, labels=(1, 4, 7))
-    assert_same_bits(pipe, recipe)
 
 
 def assert_same_bits(pipe, recipe):

@@ -73,18 +73,23 @@ def forward(case: Case, ops, config, tree, prefix="", logits_name="logits") -> N
     if loss_name in case.arrays:
         compare(case, loss_name, ops.cross_entropy(logits, targets))
     whole_rows(case, prefix + "{}", logits, recorded_error(case, logits_name))
-    for name in hidden:
-        module = name.split("h_", 1)[1]
-        if module in seen:
-            compare(case, name, cut(case, name, seen[module]))
-        else:
-            case.failures.append(f"{name}: no watcher saw {module!r}")
+    compare_seen(case, hidden, seen)
 
     if logits_name + "_eval_mode" in case.arrays:
         # in evaluation mode the original drops both masks: another attention, no more
         logits = arpg.forward(unmasked(ops), *call[1:])
         compare(case, logits_name + "_eval_mode", logits)
         compare(case, loss_name + "_eval_mode", ops.cross_entropy(logits, targets))
+
+
+def compare_seen(case: Case, hidden: list[str], seen: dict) -> None:
+    """Compare what a watcher has seen of modules with what is recorded of them."""
+    for name in hidden:
+        module = name.split("h_", 1)[1]
+        if module in seen:
+            compare(case, name, cut(case, name, seen[module]))
+        else:
+            case.failures.append(f"{name}: no watcher saw {module!r}")
 
 
 def whole_rows(case: Case, pattern: str, logits, error) -> None:

@@ -10,7 +10,7 @@ from minigen.checkpoints import names as layout
 from minigen.families import family_of
 from minigen.models import llamagen
 from tests.parity import weights
-from tests.parity.arpg_forward import same_weights
+from tests.parity.arpg_forward import compare_seen, same_weights
 from tests.parity.case import Case, compare, names, take
 from tests.parity.slices import cut
 
@@ -55,12 +55,7 @@ def forward(case: Case, ops, config, tree, prefix="", logits_name="logits") -> N
     loss_name = logits_name.replace("logits", "loss")
     compare(case, logits_name, cut(case, logits_name, logits))
     compare(case, loss_name, ops.cross_entropy(logits, tokens))
-    for name in hidden:
-        module = name.split("h_", 1)[1]
-        if module in seen:
-            compare(case, name, cut(case, name, seen[module]))
-        else:
-            case.failures.append(f"{name}: no watcher saw {module!r}")
+    compare_seen(case, hidden, seen)
 
     if prefix + "valid" in case.arrays:
         # the mean over the tokens of those samples that count
