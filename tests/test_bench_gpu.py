@@ -18,7 +18,7 @@ from minigen import arrays, backends, plans, simt, target
 from minigen.bench import gpu, limit
 from minigen.bench.gpu import cases, kernels, parts, report, results, timing
 from minigen.bench.gpu.cases import Array
-from minigen.checking.specs.spec import several
+from minigen.checking.spec import several
 from minigen.cli import app
 from minigen.errors import InputError
 from minigen.families import (

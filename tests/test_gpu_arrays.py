@@ -25,7 +25,7 @@ from numba.cuda.typing.typeof import Purpose, typeof
 from minigen import arrays, backends, extras, flags, plans, recorded, target
 from minigen.arena import ALIGNMENT
 from minigen.bench.gpu import cases, parts, timing
-from minigen.checking.specs.spec import several
+from minigen.checking.spec import several
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checkpoints import Model
 from minigen.errors import BackendError

@@ -107,6 +107,25 @@ def test_what_is_not_the_cuda_target_is_let_pass():
         assert not names_the_cuda_target(line)
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("ops/*/spec.py")), ids=str)
+def test_a_specification_imports_references_and_specifications(path):
+    for name in imports(path) - {"numpy", "math", "ml_dtypes"}:
+        assert re.fullmatch(
+            r"minigen\.checking(\.spec|\.tolerance)?|minigen\.ops(\.\w+)+", name
+        ), name
+        if name.startswith("minigen.ops"):
+            assert re.search(r"minigen\.ops\.\w+(\.(spec|reference))?$", name), name
+
+
+def test_specifications_need_neither_hypothesis_nor_numba():
+    code = (
+        "import sys; sys.modules['hypothesis'] = sys.modules['numba'] = None\n"
+        "from minigen.checking.specs import SPECS; print(len(SPECS))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert int(out.stdout) == sum(map(len, backends.OPS.values())), out.stderr
+
+
 KERNELS = sorted([*ROOT.glob("ops/*/cuda*.py"), *ROOT.glob("gpu/*.py")])
 
 
@@ -178,6 +197,7 @@ def test_importing_minigen_imports_nothing_heavy():
     heavy = {"numba", "llvmlite", "torch", "PIL", "typer", "rich", "safetensors"}
     assert "minigen" in loaded
     assert not loaded & heavy
+    assert not [n for n in out.stdout.split() if re.search(r"minigen\.ops\.\w+", n)]
 
 
 PRINTING = re.compile(

@@ -14,7 +14,10 @@ import pytest
 import minigen
 from minigen import backends, signatures
 from minigen.arrays import Interpreter
+from minigen.calls import split
+from minigen.checking.spec import floats, integers
 from minigen.errors import ConfigError
+from tests.kernels import collect
 
 OPS = Path(minigen.__file__).parent / "ops"
 STEMS = ("reference", "cpu", "cuda")
@@ -24,16 +27,22 @@ FILES = sorted(p for name in (*STEMS, "cpu_plain") for p in OPS.glob(f"*/{name}.
 SIZES = {"b": 2, "n": 11, "m": 3, "d": 16, "h": 20, "e": 8, "v": 9, "k": 13, "c": 12}
 SIZES |= {"s": 17, "p": 18, "g": 19, "f": 10, "r": 4, "t": 7, "y": 6, "x": 14}
 SIZES |= {"w": 15}
-SCALARS = {"eps": 1e-5, "r": 4, "length": 2, "weight": 3.0, "temperature": 0.9}
-SCALARS |= {"top_k": 4, "top_p": 0.8, "minimum": 1, "rows": 2, "columns": 3, "e": 8}
-SCALARS |= {"base": 100.0, "shape": (2, 11), "value": -1, "step": 5, "index": 0}
-SCALARS |= {"first": 3, "last": 13, "lowest": 0.0, "highest": 1.0, "chunk": 4}
-SCALARS |= {"factor": 0.5, "of_x": 2.0, "of_noise": -1.0}
-SCALARS |= {"g": 19, "m": 3, "n": 11, "stretch": 0.9}
-# arguments that are numbers of something, and what they stay below
-INDICES = {"ids": 7, "rows": 7, "targets": 9, "key": 2**32, "images": 8}
-INDICES |= {"counter": 2**32, "positions": 11, "canvas": 9, "tokens": 9}
-INDICES |= {"components": 19}
+_SHARED = {"k": floats(1, 2, 11, 4, 8), "v": floats(2, 2, 11, 4, 8)}
+# in place of the simplest, which have two sizes that are the same
+OWN = {"attention": _SHARED | {"length": 2}, "attention_causal": _SHARED}
+OWN |= {"append": {"cache": floats(1, 2, 11, 16), "length": 5}}
+OWN |= {"columns": {"first": 3, "last": 13}, "zeros": {"shape": (2, 11)}}
+OWN |= {"ssd_chunked": {"chunk": 4}}
+# heads in groups of r: fewer, for the interpreter
+FEW = dict.fromkeys(("ssd", "ssd_chunked", "mamba2_step"), {"h": 5})
+# functions that are in no table
+OTHERS = {
+    "keep": {"logits": floats(1, 2, 3, 9), "top_k": 4, "top_p": 0.8, "minimum": 1},
+    "philox": {"counter": integers(1, 2**32, 4), "key": integers(2, 2**32, 2)},
+    "segment_sums": {"exponents": floats(1, 2, 20, 11)},
+    "softmax": {"scores": floats(1, 2, 20, 3, 11)},
+    "table": {"rows": 2, "columns": 3, "e": 8, "base": 100.0},
+}
 
 
 def found(path):
@@ -63,7 +72,7 @@ def shape(array, of):
         for size in array.sizes
     ]
     if array.more is not None:
-        sizes[array.more : array.more] = (5, 3)
+        sizes[array.more : array.more] = of["..."]
     return tuple(sizes)
 
 
@@ -71,38 +80,44 @@ CASES = [(path.parent.name, path.stem, *pair) for path in FILES for pair in foun
 NAMES = [f"{op}.{file}.{function.__name__}" for op, file, function, _ in CASES]
 
 
-# of a mixer, or a mixture, the sizes of the whole follow from those of its parts
-RELATED = {"mamba2_step": {"d": 20 * 18, "c": 360 + 2 * 4 * 17, "f": 2 * 360 + 156}}
-RELATED |= {"mixture": {"d": 19 * (2 * 10 + 1)}}
+def sizes_of(signature, case):
+    """Return the size of each letter in a case: those of numbers, and those of axes."""
+    numbers = {a.name: case[a.name] for a in signature.arguments if a.sizes is None}
+    axes = {}
+    for argument in signature.arguments:
+        if argument.sizes is not None:
+            named, rest = split(argument, np.shape(case[argument.name]))
+            axes |= {"...": rest} if argument.more is not None else {}
+            for size, n in zip(argument.sizes, named, strict=True):
+                if size.letter:
+                    axes.setdefault(size.letter, n * size.over // size.times)
+    letters = [n for letter, n in axes.items() if letter != "..."]
+    assert len(letters) == len({*letters}), axes
+    of = SIZES | {name: n for name, n in numbers.items() if name in minigen.LETTERS}
+    if signature.name == "table":
+        axes["t"] = 1 + case["rows"] * case["columns"]
+    return of | {"...": case.get("shape")} | axes
 
 
 @pytest.mark.parametrize("op, file, function, signature", CASES, ids=NAMES)
 def test_a_signature_is_what_the_function_does(op, file, function, signature):
-    letters = SIZES | RELATED.get(function.__name__, {})
-    rng = np.random.default_rng(0)
-    given = []
+    case = OTHERS.get(function.__name__)
+    if case is None:
+        spec = collect.served(f"{op}.{function.__name__}")
+        sizes = SIZES | FEW.get(spec.name, {})
+        case = collect.case(spec, sizes, np.dtype(np.float32)) | OWN.get(spec.name, {})
+    letters = sizes_of(signature, case)
     for argument in signature.arguments:
-        if argument.sizes is None:
-            given.append(SCALARS[argument.name])
-        elif argument.name in INDICES:
-            sizes = shape(argument, letters)
-            given.append(rng.integers(0, INDICES[argument.name], sizes))
-        elif argument.name == "image":
-            sizes = shape(argument, letters)
-            given.append(rng.integers(0, 256, sizes, dtype=np.uint8))
-        else:
-            given.append(rng.random(shape(argument, letters), dtype=np.float32))
+        if argument.sizes is not None:
+            assert np.shape(case[argument.name]) == shape(argument, letters)
+    given = [case[argument.name] for argument in signature.arguments]
     if file == "cuda":
         device = Interpreter()
         given = [device.put(g) if isinstance(g, np.ndarray) else g for g in given]
         given.insert(0, device)
-    with np.errstate(all="raise"):
+    with np.errstate(all="raise", under="ignore"):
         result = function(*given)
     results = result if isinstance(result, tuple) else (result,)
-    numbers = {a.name: SCALARS[a.name] for a in signature.arguments if a.sizes is None}
-    letters |= {name: n for name, n in numbers.items() if name in minigen.LETTERS}
-    if "columns" in numbers:
-        letters["t"] = 1 + numbers["rows"] * numbers["columns"]
     for array, said in zip(results, signature.results, strict=True):
         assert np.shape(array) == shape(said, letters)
 

@@ -12,8 +12,8 @@ from unittest import mock
 import numpy as np
 
 from minigen.checking.report import Finding
+from minigen.checking.spec import each
 from minigen.checking.specs import Spec
-from minigen.checking.specs.spec import each
 from minigen.checking.verdict import in_place, judge, same_bits
 from minigen.cpu import buffers
 from minigen.simt.pattern import poison

@@ -15,8 +15,8 @@ from minigen.checking import header
 from minigen.checking.functions import order_finding, other_order, raised
 from minigen.checking.loading import Subject
 from minigen.checking.report import Finding
+from minigen.checking.spec import each, several
 from minigen.checking.specs import Spec
-from minigen.checking.specs.spec import each, several
 from minigen.checking.verdict import Label, in_place, judge, labels_of, same_bits
 from minigen.errors import InputError, KernelError
 from minigen.simt.pattern import poison

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.checking.specs.spec import is_floating
+from minigen.checking.spec import is_floating
 
 
 def appearance(case, result, expected, wrong) -> str:

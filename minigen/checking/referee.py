@@ -10,8 +10,8 @@ from functools import partial
 from minigen import backends, target
 from minigen.checking import compiled, kernels, loading
 from minigen.checking.report import Report
+from minigen.checking.spec import reference
 from minigen.checking.specs import SPECS, Spec
-from minigen.checking.specs.spec import reference
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checking.trials import check_function, check_kernels
 from minigen.checks import choice, integer, optional, text

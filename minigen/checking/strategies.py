@@ -7,7 +7,9 @@ to small shapes, not to pretty numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 
 import ml_dtypes
 import numpy as np
@@ -65,9 +67,59 @@ class Sizes:
     given: st.SearchStrategy = st.booleans()
 
 
-def route(sizes: Sizes, fixed: dict) -> Sizes:
-    """Return sizes of which some are fixed: {"n": 70}, or {"dtypes": a dtype}."""
-    return replace(sizes, **{name: st.just(value) for name, value in fixed.items()})
+KNOWN = frozenset(field.name for field in fields(Sizes))
+"""What of a route is a size; anything else is an argument."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a specification draws a case with.
+
+    draw: what hypothesis hands to a composite strategy; of: the sizes to draw from.
+    """
+
+    draw: Callable
+    of: Sizes
+
+    def sizes(self, letters) -> tuple[int, ...]:
+        """Return a size for each letter of a word."""
+        return tuple(self.draw(getattr(self.of, letter)) for letter in letters)
+
+    def dtype(self) -> np.dtype:
+        """Return a dtype of weights."""
+        return self.draw(self.of.dtypes)
+
+    def given(self) -> bool:
+        """Say whether an argument that may be None is given."""
+        return self.draw(self.of.given)
+
+    def seed(self) -> int:
+        """Return a seed for `floats` and `integers`."""
+        return self.draw(seeds)
+
+    def among(self, *values):
+        """Return one of the values; the first is the simplest."""
+        return self.draw(st.sampled_from(values))
+
+    def between(self, least, most) -> int:
+        """Return an integer in least .. most."""
+        return self.draw(st.integers(least, most))
+
+
+def cases(spec, sizes: Sizes, route: Mapping = MappingProxyType({})):
+    """Return a strategy of a specification's cases, in which a route is fixed.
+
+    route: as in `Spec.routes`, such as {"n": 70, "top_k": 9}.
+    """
+    letters = {name: st.just(route[name]) for name in route if name in KNOWN}
+    others = {name: route[name] for name in route if name not in KNOWN}
+    sizes = replace(sizes, **letters)
+
+    @st.composite
+    def case(draw):
+        return spec.draw(Draw(draw, sizes)) | others
+
+    return case()
 
 
 FULL = Sizes()
@@ -98,24 +150,3 @@ SMALL = Sizes(
     g=st.integers(1, 3),
 )
 """Sizes for the interpreter, which takes microseconds for every number it touches."""
-
-
-def floats(seed, *shape, scale=1.0, dtype=np.float32):
-    """Return normal numbers times `scale`; one in eight of them is exactly zero.
-
-    >>> floats(0, 2, 3).shape
-    (2, 3)
-    """
-    rng = np.random.default_rng([seed, *shape])
-    values = rng.standard_normal(shape) * scale
-    values[rng.random(shape) < 0.125] = 0.0
-    return values.astype(np.float32).astype(dtype)
-
-
-def integers(seed, below, *shape):
-    """Return int64 numbers in [0, below).
-
-    >>> int(integers(0, 1, 2, 2).sum())
-    0
-    """
-    return np.random.default_rng([seed, *shape]).integers(0, below, shape)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from minigen import backends, target
 from minigen.arrays import Gpu, Interpreter
-from minigen.checking import compiled, functions, kernels, strategies
+from minigen.checking import compiled, functions, kernels
 from minigen.checking.report import Finding, Row
 from minigen.checking.search import smallest
-from minigen.checking.specs.spec import is_floating
-from minigen.checking.strategies import FULL, SMALL
+from minigen.checking.spec import is_floating
+from minigen.checking.strategies import FULL, SMALL, cases
 from minigen.checking.verdict import described
 
 FEW = 2
@@ -51,7 +51,7 @@ def check_function(
         measured.note(finding, worst)
         return finding and replace(finding, case=described(case))
 
-    strategy = st.tuples(spec.draw(sizes), st.sampled_from(ways))
+    strategy = st.tuples(cases(spec, sizes), st.sampled_from(ways))
     finding = smallest(strategy, attempt, examples, seed)
     row = Row(spec.name, backend, name, measured.cases, measured.worst, finding is None)
     return [row], _signed([finding], spec, backend, name)
@@ -88,12 +88,14 @@ def check_kernels(
     sizes = FULL if backend == "cuda" else SMALL
     sizes = replace(sizes, dtypes=st.sampled_from(dtypes))
 
-    def look_for(sizes, examples):
-        strategy = st.tuples(spec.draw(sizes), schedules)
+    def look_for(route, examples):
+        strategy = st.tuples(cases(spec, sizes, route), schedules)
         return smallest(strategy, attempt, examples, seed)
 
-    findings = [look_for(sizes, examples)]
-    for route in _routes(spec, sizes, dtypes):
+    findings = [look_for({}, examples)]
+    for route in spec.routes:
+        if route.get("dtypes", dtypes[0]) not in dtypes:
+            continue
         if findings == [None]:
             met = not given or given in measured
             findings = [look_for(route, min(FEW, examples))]
@@ -115,13 +117,6 @@ def check_kernels(
         blamed = any(f and f.kernel in ("", name) for f in findings)
         rows.append(replace(row, ok=not blamed))
     return rows, _signed(findings, spec, backend, given)
-
-
-def _routes(spec, sizes, dtypes):
-    # sizes that launchers handle in another way
-    for fixed in spec.routes:
-        if fixed.get("dtypes", dtypes[0]) in dtypes:
-            yield strategies.route(sizes, fixed)
 
 
 @dataclasses.dataclass

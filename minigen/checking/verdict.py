@@ -8,8 +8,8 @@ import numpy as np
 
 from minigen.checking.patterns import appearance
 from minigen.checking.report import Finding
+from minigen.checking.spec import each, reference, several, written
 from minigen.checking.specs import Spec, errors, expected
-from minigen.checking.specs.spec import each, reference, several, written
 from minigen.checking.tolerance import EPS, FACTOR, TINY
 from minigen.simt.pattern import is_poison
 

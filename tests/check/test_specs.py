@@ -1,6 +1,7 @@
 """Specifications: one for each function; they tell wrong results from right ones."""
 
 import inspect
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from minigen import backends
 from minigen.checking import patterns, search, strategies
 from minigen.checking.report import Finding
+from minigen.checking.spec import each, reference, several
 from minigen.checking.specs import SPECS, errors, expected
-from minigen.checking.specs.spec import each, reference, several
 from minigen.checking.strategies import FULL, SMALL
 from minigen.checking.tolerance import FACTOR
 from minigen.checking.verdict import described, judge, same_bits
@@ -20,14 +21,14 @@ from minigen.simt.pattern import poison
 NAMES = list(SPECS)
 
 
-def cases(spec, sizes, count):
+def drawn(spec, sizes, count, route=MappingProxyType({})):
     """Return drawn cases, always the same."""
     found = []
 
     @settings(
         max_examples=count, database=None, derandomize=True, phases=[Phase.generate]
     )
-    @given(spec.draw(sizes))
+    @given(strategies.cases(spec, sizes, route))
     def draw(case):
         found.append(case)
 
@@ -44,9 +45,12 @@ def test_every_function_of_the_table_has_one():
 def test_cases_are_arguments_of_the_reference_in_their_order(name):
     spec = SPECS[name]
     wanted = list(inspect.signature(reference(spec)).parameters)
-    sizes = [FULL, SMALL, *(strategies.route(SMALL, r) for r in spec.routes)]
-    for size in sizes:
-        for case in cases(spec, size, 3):
+    found = [
+        drawn(spec, FULL, 3),
+        *(drawn(spec, SMALL, 3, r) for r in ({}, *spec.routes)),
+    ]
+    for cases in found:
+        for case in cases:
             assert list(case) == wanted
             assert {*spec.company, *spec.changes} <= {*case}
 
@@ -55,7 +59,7 @@ def test_cases_are_arguments_of_the_reference_in_their_order(name):
 def test_the_reference_in_float32_is_right_and_anything_else_wrong(name):
     spec = SPECS[name]
     seen = 0
-    for case in cases(spec, FULL, 8):
+    for case in drawn(spec, FULL, 8):
         results = referred(spec, case)
         assert judge(spec, case, results)[0] is None, described(case)
         # of several results, each is wrong once
@@ -84,7 +88,7 @@ def referred(spec, case):
 
 def test_of_several_results_the_one_at_fault_is_named():
     spec = SPECS["causal_conv"]
-    (case, *_) = cases(spec, SMALL, 2)
+    (case, *_) = drawn(spec, SMALL, 2)
     y, state = referred(spec, case)
     for wrong, kind, word in (
         (y, "type", "one result returned, expected 2 results"),
@@ -148,7 +152,7 @@ def test_a_pixel_may_be_off_where_rounding_crosses_a_step():
 
 def test_expected_does_not_change_what_is_written_in_place():
     spec = SPECS["append"]
-    (case, *_) = cases(spec, SMALL, 2)
+    (case, *_) = drawn(spec, SMALL, 2)
     before = case["cache"].copy()
     assert same_bits(expected(spec, case), before) is not None
     assert same_bits(case["cache"], before) is None

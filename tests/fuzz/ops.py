@@ -225,7 +225,7 @@ def misses(signature, case, result) -> str:
         if not empty:
             finding, _ = judge(spec, plain, one)
             return finding.message if finding else ""
-        from minigen.checking.specs.spec import reference
+        from minigen.checking.spec import reference
 
         expected = reference(spec)(**copy.deepcopy(plain))
     expected = expected if isinstance(expected, tuple) else (expected,)

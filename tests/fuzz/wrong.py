@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from minigen.calls import split
 from minigen.checking.specs import SPECS
-from minigen.checking.strategies import SMALL, route
+from minigen.checking.strategies import SMALL, cases
 from tests.fuzz.pages import guarded
 
 EXAMPLES = 20
@@ -40,9 +40,9 @@ WHOLE = (-1, 0, 1, 2, 3, 7, -(2**31), 1.5, 2.0, True, None, "3", [1], np.int16(2
 def right(name) -> tuple[dict, ...]:
     """Return right calls of a function of the table, always the same."""
     drawn, spec = [], SPECS[name]
-    _draw(spec.draw(SMALL), EXAMPLES, drawn)
+    _draw(cases(spec, SMALL), EXAMPLES, drawn)
     for fixed in (*spec.routes, *LARGE):
-        _draw(spec.draw(route(SMALL, fixed)), 2, drawn)
+        _draw(cases(spec, SMALL, fixed), 2, drawn)
     return tuple(drawn)
 
 

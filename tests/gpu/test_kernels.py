@@ -8,8 +8,8 @@ from hypothesis import given
 
 from minigen import arrays
 from minigen.checking import header, specs
-from minigen.checking.specs.spec import several
-from minigen.checking.strategies import FULL, WEIGHT_DTYPES, floats
+from minigen.checking.spec import floats, several
+from minigen.checking.strategies import FULL, WEIGHT_DTYPES, cases
 from minigen.checking.tolerance import FACTOR
 from minigen.checking.verdict import same_bits
 from minigen.ops.linear import cublas
@@ -23,7 +23,7 @@ pytestmark = MARKS
 def test_a_launcher_equals_the_reference(name):
     spec, device = collect.LAUNCHERS[name], gpu()
 
-    @given(spec.draw(FULL))
+    @given(cases(spec, FULL))
     def check(case):
         result = collect.run(name, case, device)
         assert specs.worst(spec, case, result) <= FACTOR

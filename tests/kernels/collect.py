@@ -12,19 +12,18 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 import minigen
 from minigen import arrays, simt, target
 from minigen.checking import header
+from minigen.checking.spec import each
 from minigen.checking.specs import SPECS
-from minigen.checking.specs.spec import each
-from minigen.checking.strategies import SMALL, WEIGHT_DTYPES, floats
+from minigen.checking.strategies import SMALL, WEIGHT_DTYPES, cases
 
 ROOT = Path(minigen.__file__).parent
 
@@ -32,73 +31,7 @@ SIZES = {
     "b": 2, "n": 5, "m": 3, "d": 33, "f": 34, "v": 65, "k": 35, "t": 5, "h": 2,
     "e": 12, "c": 8, "r": 2, "y": 3, "x": 4, "s": 5, "p": 3, "w": 4, "g": 3,
 }  # fmt: skip
-"""The sizes of a case where ROUTES names no others."""
-
-
-def _cache(n, length, e):
-    # a case that is drawn has the shortest length, and NaN beyond it
-    rest = {"k": floats(1, 2, n, 2, e), "v": floats(2, 2, n, 2, e), "length": length}
-    return {"n": n, "e": e} | rest
-
-
-ROUTES = {
-    "attention": [{}, _cache(35, 33, 12), _cache(70, 66, 12), _cache(7, 5, 6)]
-    + [_cache(70, 65, 132)],
-    "attention_causal": [{}, {"n": 70, "b": 1, "h": 1}, {"e": 6}, {"e": 132}],
-    "linear": [{}, {"d": 40}, {"d": 40, "n": 66, "b": 1}, {"residual": None}]
-    + [{"d": 40, "bias": None}]
-    + [{"d": 40, "n": 66, "b": 1, "bias": None, "residual": None}],
-    "conv3x3": [{}, {"f": 3}],
-    "probabilities": [{}, {"b": 1, "m": 2, "v": 600, "top_k": 9, "top_p": 0.5}],
-    "draw": [{}, {"v": 600}],
-    "rms_norm": [{}, {"d": 300}],
-    "embed": [{}, {"d": 300}],
-    "swiglu": [{}, {"f": 300}],
-    "cross_entropy": [{}, {"v": 300}],
-    "silu": [{}, {"d": 300}],
-    "gated_silu": [{}, {"f": 300}],
-    "columns": [{}, {"d": 300, "first": 3, "last": 290}],
-    "modulate": [{}, {"d": 300}],
-    "gate": [{}, {"d": 300}],
-    "add": [{}, {"d": 300}],
-    "subtract": [{}, {"d": 300}],
-    "multiply": [{}, {"d": 300}],
-    "add_rms_norm": [{}, {"d": 300}],
-    "gate_rms_norm": [{}, {"c": 300}],
-    "rms_norm_gate": [{}, {"c": 300}],
-    "causal_conv": [{}, {"n": 1}, {"n": 2, "w": 5}, {"n": 11, "c": 33}],
-    "causal_conv_silu": [{}, {"n": 1}, {"n": 11, "c": 33}],
-    "step_size": [{}, {"n": 150}],
-    "selective_scan": [{}, {"n": 1}, {"b": 1, "n": 67, "c": 1, "s": 2}]
-    + [{"b": 1, "n": 259, "r": 1, "c": 1, "s": 1}],
-    "ssd": [{}, {"s": 35}],
-    "ssd_chunked": [{"chunk": 2}, {"b": 1, "n": 67, "chunk": 66, "h": 1}]
-    + [{"b": 1, "n": 2, "h": 1, "p": 65, "s": 66, "chunk": 64}],
-    "mamba2_step": [{}, {"b": 8, "h": 1, "p": 2, "s": 3}],
-    "layer_norm": [{}, {"d": 300}],
-    "standardise": [{}, {"d": 300}],
-    "gelu": [{}, {"d": 300}],
-    "gelu_tanh": [{}, {"d": 300}],
-    "gather": [{}, {"d": 300}],
-    "scatter": [{}, {"d": 300}],
-    "append": [{}, {"d": 300}],
-    "concat": [{}, {"d": 300}],
-    "repeat": [{}, {"d": 300}],
-    "uniforms_at": [{}, {"m": 130}],
-    "normals_at": [{}, {"m": 130}],
-    "split_moments": [{}, {"c": 33}],
-    "sample_normal": [{}, {"n": 33, "c": 33}],
-    "normal_kl": [{}, {"n": 33, "c": 33}],
-    "normal_nll": [{}, {"n": 33, "c": 33}],
-    "scale": [{}, {"d": 300}],
-    "sqrt": [{}, {"d": 300}],
-    "reverse_step": [{}, {"n": 33, "c": 33}],
-    "to_rounded_pixels": [{}, {"c": 33}],
-    "candidate_probabilities": [{}, {"m": 300}],
-    "group_norm": [{}, {"r": 130, "y": 6, "x": 7, "b": 1}],
-}
-"""For launchers that choose among kernels, or whose threads take several turns: sizes
-and arguments of cases that lead everywhere."""
+"""The sizes of a case where a route names no others."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +113,11 @@ def _launchers():
                 yield f"{path.parent.name}.{node.name}"
 
 
-def _served(name):
-    # the function of the op table that is all, or the beginning, of a launcher's name
+def served(name):
+    """Return the specification of a launcher OP.FUNCTION, or None.
+
+    It is that of the function that is all, or the beginning, of the launcher's name.
+    """
     op, _, function = name.partition(".")
     names = [
         n for n in SPECS if SPECS[n].op == op and f"{function}_".startswith(f"{n}_")
@@ -189,23 +125,19 @@ def _served(name):
     return SPECS[max(names, key=len)] if names else None
 
 
-LAUNCHERS = {name: _served(name) for name in _launchers() if _served(name)}
+LAUNCHERS = {name: served(name) for name in _launchers() if served(name)}
 """Every launcher as OP.FUNCTION, and the specification of what it must return."""
 
 
 def case(spec, route, dtype) -> dict:
     """Return a case of a specification, always the same, with weights of a dtype."""
-    sizes = SIZES | {name: n for name, n in route.items() if name in SIZES}
-    others = {name: value for name, value in route.items() if name not in SIZES}
-    letters = {letter: st.just(size) for letter, size in sizes.items()}
-    letters |= {"dtypes": st.just(dtype), "given": st.just(True)}
-    found = []
+    found, fixed = [], SIZES | {"dtypes": dtype, "given": True} | route
 
     # the first example of hypothesis is the simplest
     @settings(max_examples=1, database=None, derandomize=True, phases=[Phase.generate])
-    @given(spec.draw(replace(SMALL, **letters)))
+    @given(cases(spec, SMALL, fixed))
     def note(drawn):
-        found.append(drawn | others)
+        found.append(drawn)
 
     note()
     return found[0]
@@ -225,8 +157,10 @@ def run(name, case, device):
 
 def routes(name, dtype):
     """Yield the cases of a launcher with weights of a dtype."""
-    for route in ROUTES.get(name.partition(".")[2], [{}]):
-        yield case(LAUNCHERS[name], route, dtype)
+    spec, function = LAUNCHERS[name], name.partition(".")[2]
+    for route in ({}, *(spec.routes if function == spec.name else ())):
+        if route.get("dtypes", dtype) == dtype:
+            yield case(spec, route, dtype)
 
 
 @functools.cache

@@ -14,8 +14,8 @@ def test_a_kernel_has_a_header(name):
 @pytest.mark.parametrize("name", collect.KERNELS)
 def test_a_kernel_is_launched(name):
     assert name in collect.signatures(), (
-        "no launcher reached this kernel; ROUTES in tests/kernels/collect.py takes the "
-        "sizes that lead to it"
+        "no launcher reached this kernel; the routes of a specification take the sizes "
+        "that lead to it"
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from minigen.checking import specs
-from minigen.checking.strategies import SMALL
+from minigen.checking.strategies import SMALL, cases
 from minigen.checking.tolerance import FACTOR
 from tests.kernels import collect
 
@@ -31,7 +31,7 @@ def test_a_launcher_equals_the_reference_under_any_schedule(name, request):
     search = {"max_examples": 40} if slow else {"max_examples": 3, "phases": QUICK}
 
     @settings(**search)
-    @given(spec.draw(SMALL), st.integers(0, 2**16))
+    @given(cases(spec, SMALL), st.integers(0, 2**16))
     def check(case, schedule):
         device = collect.Recorder(seed=schedule)
         result = collect.run(name, case, device)

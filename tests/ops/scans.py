@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.checking.specs.scans import step_sizes
+from minigen.ops.selective_scan.spec import step_sizes
 from tests import strategies as st
 from tests.kernels.collect import Recorder
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis.strategies import sampled_from
 
-from minigen.checking.specs.tokens import attention_magnitude
 from minigen.ops.attention import cpu, reference
+from minigen.ops.attention.spec import attention_magnitude
 from minigen.ops.rows import cpu as rows
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same

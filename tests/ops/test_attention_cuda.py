@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as hypothesis_strategies
 
-from minigen.checking.specs.tokens import attention_magnitude
 from minigen.ops.attention import cuda, reference
+from minigen.ops.attention.spec import attention_magnitude
 from minigen.ops.rows import cuda as rows
 from tests import strategies as st
 from tests.kernels.collect import Recorder

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hypothesis_strategies
 
-from minigen.checking.specs.draws import probability_magnitude
 from minigen.errors import InputError
 from minigen.ops.draw import cpu, reference
+from minigen.ops.draw.spec import probability_magnitude
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
 

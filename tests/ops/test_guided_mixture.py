@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hs
 
-from minigen.checking.specs import mixtures
+from minigen.checking.spec import in_float64
 from minigen.ops.guided_mixture import cpu, reference
 from minigen.ops.mixture import reference as mixture
 from tests import strategies as st
@@ -66,9 +66,9 @@ def test_draws_have_the_guided_density(weight, stretch):
     c, tempered, other = (
         mixture.log_density(grid[None, :, None], w, m[..., None], v[..., None])[0]
         for w, m, v in (
-            mixtures.wide(*given[:3]),
-            mixtures.wide(*given[:2], given[2] + 2 * math.log(stretch)),
-            mixtures.wide(*given[3:]),
+            in_float64(*given[:3]),
+            in_float64(*given[:2], given[2] + 2 * math.log(stretch)),
+            in_float64(*given[3:]),
         )
     )
     below = np.cumsum(np.exp(tempered + (weight - 1) * (c - other)))

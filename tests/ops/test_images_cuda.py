@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as given_by
 
 from minigen import target
-from minigen.checking.specs.images import distances_magnitude
 from minigen.ops.lookup import cuda as lookup_cuda
 from minigen.ops.lookup import reference as lookup
+from minigen.ops.lookup.spec import distances_magnitude
 from minigen.ops.pixels import cuda as pixels_cuda
 from minigen.ops.pixels import reference as pixels
 from minigen.ops.upsample import cuda as upsample_cuda

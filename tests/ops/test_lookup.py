@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import given
 
-from minigen.checking.specs.images import distances_magnitude
 from minigen.ops.lookup import cpu, reference
+from minigen.ops.lookup.spec import distances_magnitude
 from tests import strategies as st
 from tests.tolerance import EPS, FACTOR, assert_close, assert_same
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as hypothesis_strategies
 
-from minigen.checking.specs import steps
 from minigen.errors import ShapeError
 from minigen.ops.mamba2_step import cuda, reference
+from minigen.ops.mamba2_step.spec import make_case, mamba2_step_magnitudes
 from tests import strategies as st
 from tests.kernels.collect import Recorder
 from tests.tolerance import assert_close, assert_same
@@ -29,7 +29,7 @@ splits = hypothesis_strategies.booleans()
 
 def case(*sizes):
     """Return the arguments of mamba2_step as a list."""
-    return [*steps.make_case(*sizes).values()]
+    return [*make_case(*sizes).values()]
 
 
 ONE, TWO = ["_mamba2_step"], ["_mamba2_step_head", "_mamba2_step_norm"]
@@ -65,7 +65,7 @@ def test_close_to_the_reference(b, r, h, p, s, w, split, seed, schedule):
     assert launched == (TWO if split else ONE)
     wide = [g.astype(np.float64) if hasattr(g, "dtype") else g for g in given]
     expected, conv_after, state_after = reference.mamba2_step(*wide)
-    y_magnitude, _, state_magnitude = steps.mamba2_step_magnitudes(*given)
+    y_magnitude, _, state_magnitude = mamba2_step_magnitudes(*given)
     assert_same(conv, conv_after.astype(np.float32))
     assert_close(state, state_after, state_magnitude)
     assert_close(y, expected, y_magnitude)

@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hs
 
-from minigen.checking.specs import mixtures
+from minigen.checking.spec import in_float64
 from minigen.ops.mixture import cpu, reference
+from minigen.ops.mixture.spec import (
+    candidate_magnitude,
+    draw_value_magnitude,
+    softmax_magnitude,
+)
 from minigen.ops.noise import reference as noise
 from tests import strategies as st
 from tests.ops.test_noise import FAR, KEY, distance, normal
@@ -30,8 +35,8 @@ def parameters(seed, b, g, f, scale=1.0):
 def test_mixture(b, n, g, f, scale, seed):
     x = st.floats(seed, b, n, g * (2 * f + 1), scale=scale)
     weights, means, log_variances = cpu.mixture(x, g)
-    expected = reference.mixture(*mixtures.wide(x), g)
-    magnitude = mixtures.softmax_magnitude(expected[0], x[..., -g:])
+    expected = reference.mixture(*in_float64(x), g)
+    magnitude = softmax_magnitude(expected[0], x[..., -g:])
     assert_close(weights, expected[0], magnitude)
     assert_same(means, expected[1].astype(np.float32))
     assert_same(log_variances, expected[2].astype(np.float32))
@@ -43,7 +48,7 @@ def test_mixture(b, n, g, f, scale, seed):
 def test_a_density_integrates_to_one(g, scale, seed):
     given = parameters(seed, 2, g, 1, scale)
     # as many points for each component, over nine deviations on both sides
-    wide, t = mixtures.wide(*given), np.linspace(-9, 9, 1201)
+    wide, t = in_float64(*given), np.linspace(-9, 9, 1201)
     _, means, log_variances = wide
     points = np.sort((means + np.exp(0.5 * log_variances) * t).reshape(2, -1))
     exact = reference.log_density(points[..., None], *wide)
@@ -82,11 +87,11 @@ def test_values(b, m, g, f, seed, stretch):
     _, means, log_variances = parameters(seed, b, g, f)
     components = st.integers(seed, g, b, m)
     normals = st.floats(seed + 1, b, m, f)
-    wide = mixtures.wide(means, log_variances, normals)
+    wide = in_float64(means, log_variances, normals)
     expected = reference.draw_value(components, *wide, stretch)
     given = components, means, log_variances, normals, stretch
     y = cpu.draw_value(*given)
-    assert_close(y, expected, mixtures.draw_value_magnitude(*given))
+    assert_close(y, expected, draw_value_magnitude(*given))
     if stretch == 0:
         assert_same(y, means[np.arange(b)[:, None], components])
 
@@ -94,9 +99,9 @@ def test_values(b, m, g, f, seed, stretch):
 @given(st.b, m, st.seeds, hs.sampled_from((0.0, 1.0, 1.5, 4.5)))
 def test_candidates(b, m, seed, weight):
     likelihoods = [st.floats(seed + i, b, m, scale=3.0) for i in range(2)]
-    expected = reference.candidate_probabilities(*mixtures.wide(*likelihoods), weight)
+    expected = reference.candidate_probabilities(*in_float64(*likelihoods), weight)
     p = cpu.candidate_probabilities(*likelihoods, weight)
-    magnitude = mixtures.candidate_magnitude(expected, *likelihoods, weight)
+    magnitude = candidate_magnitude(expected, *likelihoods, weight)
     assert_close(p, expected, magnitude)
     if weight == 1:
         # no guidance: each candidate is as good as the next
@@ -167,7 +172,7 @@ def test_chosen_candidates_have_nearly_the_guided_density():
     drawn = x[np.arange(rows), chosen, 0]
     grid = np.linspace(-12, 12, 24001)
     c, v = (
-        reference.log_density(grid[None, :, None], *mixtures.wide(*part))[0]
+        reference.log_density(grid[None, :, None], *in_float64(*part))[0]
         for part in (conditional, unconditional)
     )
     below = np.cumsum(np.exp(c + (weight - 1) * (c - v)))

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as hs
 
-from minigen.checking.specs.states import scan_magnitude
 from minigen.ops.selective_scan import cuda, reference
+from minigen.ops.selective_scan.spec import scan_magnitude
 from tests import strategies as st
 from tests.kernels.collect import Recorder
 from tests.ops.scans import in_parts, of_images, on_device, scan_case, whole, wide

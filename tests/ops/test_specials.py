@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from minigen import backends
 from minigen.checking.specs import SPECS
-from minigen.checking.specs.draws import draw_errors, guide_magnitude
 from minigen.checking.tolerance import EPS, FACTOR
 from minigen.errors import InputError, MinigenError, NotFiniteError
+from minigen.ops.draw.spec import draw_errors
+from minigen.ops.guide.spec import guide_magnitude
 from tests.kernels import collect
 
 TINY, HUGE = 1e-45, 1e38

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as hs
 
-from minigen.checking.specs.states import ssd_magnitude
 from minigen.ops.selective_scan import reference as selective_scan
 from minigen.ops.ssd import cpu, reference
+from minigen.ops.ssd.spec import ssd_magnitude
 from tests import strategies as st
 from tests.ops.scans import in_parts, ssd_case, whole, wide
 from tests.tolerance import assert_close, assert_same

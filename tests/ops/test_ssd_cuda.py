@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as hs
 
-from minigen.checking.specs.states import ssd_magnitude
 from minigen.ops.ssd import cuda, reference
+from minigen.ops.ssd.spec import ssd_magnitude
 from tests import strategies as st
 from tests.kernels.collect import Recorder
 from tests.ops.scans import in_parts, of_images, on_device, ssd_case, whole, wide

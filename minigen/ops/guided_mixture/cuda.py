@@ -18,7 +18,7 @@ The reference sorts the points, works in float64 and adds up areas one by one. H
 
 Within a stretch of width 1 whose density goes from a to b, a share r of the area lies
 below s = r (a + b) / (a + sqrt((1 - r) a^2 + r b^2)), which subtracts nothing.
-`minigen check` allows 4 times these errors (specs/mixtures.py), and nothing more.
+`minigen check` allows 4 times these errors (`spec.py`), and nothing more.
 
 In the kernel w, mu and v are weights, means and log-variances, w0, mu0 and v0 those of
 the other mixture, u is the uniforms; `weight` is what exceeds 1 of the guidance.

@@ -1,25 +1,23 @@
 """Specification of the step of Mamba-2: many ops in one, and their errors in one."""
 
-from __future__ import annotations
-
 import numpy as np
-from hypothesis import strategies as st
 
-from minigen.checking.specs import states
-from minigen.checking.specs.spec import Spec
-from minigen.checking.strategies import floats, seeds
+from minigen.checking.spec import Spec, floats, in_float64
 from minigen.ops.causal_conv import reference as causal_conv
+from minigen.ops.causal_conv.spec import conv_silu_magnitude
 from minigen.ops.gated_rms_norm import reference as gated_rms_norm
+from minigen.ops.silu.spec import silu_magnitude
 from minigen.ops.ssd import reference as ssd
+from minigen.ops.ssd.spec import ssd_magnitude
 from minigen.ops.step_size import reference as step_size
+from minigen.ops.step_size.spec import step_size_magnitude
 
 
-@st.composite
-def draw_mamba2_step(draw, sizes):
+def draw_mamba2_step(draw):
     """Draw the arguments of mamba2_step, for one or two groups of h heads each."""
-    b, h, p, s, w = (draw(getattr(sizes, letter)) for letter in "bhpsw")
-    r, dtype, seed = min(draw(sizes.r), 2), draw(sizes.dtypes), draw(seeds)
-    return make_case(seed, b, r, h, p, s, w, dtype)
+    b, h, p, s, w = draw.sizes("bhpsw")
+    (r,), dtype, seed = draw.sizes("r"), draw.dtype(), draw.seed()
+    return make_case(seed, b, min(r, 2), h, p, s, w, dtype)
 
 
 def make_case(seed, b, r, h, p, s, w, dtype=np.float32):
@@ -53,18 +51,18 @@ def mamba2_step_magnitudes(
     b, h, p, s = state.shape
     d, c = h * p, len(w)
     z, xBC, dt = np.split(projected.astype(np.float64), (d, d + c), axis=-1)
-    wide = [each.astype(np.float64) for each in (w, bias, conv)]
-    value = causal_conv.causal_conv_silu(xBC, *wide)[0]
-    large = states.conv_silu_magnitude(xBC, w, bias, conv)
+    given = in_float64(w, bias, conv)
+    value = causal_conv.causal_conv_silu(xBC, *given)[0]
+    large = conv_silu_magnitude(xBC, w, bias, conv)
     delta = step_size.step_size(dt, dt_bias.astype(np.float64), 0.0, np.inf)
-    longer = states.step_size_magnitude(dt, dt_bias, 0.0, np.inf)
+    longer = step_size_magnitude(dt, dt_bias, 0.0, np.inf)
 
     def parts(array):
         x, B, C = np.split(array, (d, d + r * s), axis=-1)
         return x.reshape(b, 1, h, p), B.reshape(b, 1, r, s), C.reshape(b, 1, r, s)
 
     x, B, C = parts(abs(value) + large)
-    y_m, state_m = states.ssd_magnitude(x, longer + delta, A_log, B, C, D, state)
+    y_m, state_m = ssd_magnitude(x, longer + delta, A_log, B, C, D, state)
     # a longer step decays more: what is carried decays by the step itself
     kept = np.exp(-delta * np.exp(A_log.astype(np.float64)))[:, 0, :, None, None]
     v = (longer * np.exp(A_log.astype(np.float64)))[:, 0, :, None, None]
@@ -76,7 +74,7 @@ def mamba2_step_magnitudes(
     exact, _ = ssd.ssd(x, *rates, B, C, D.astype(np.float64), state.astype(np.float64))
     # the norm divides by the size of the group; an error of it is shared by all
     exact, y_m = exact.reshape(z.shape), y_m.reshape(z.shape)
-    gate, norm = states.silu_magnitude(z), norm.astype(np.float64)
+    gate, norm = silu_magnitude(z), norm.astype(np.float64)
     result = gated_rms_norm.gate_rms_norm(exact, z, norm, r, eps)
     squares = (exact * gate).reshape(b, 1, r, -1)
     size = np.sqrt((squares**2).mean(-1, keepdims=True) + eps)
@@ -90,9 +88,8 @@ def mamba2_step_magnitudes(
 SPECS = (
     Spec(
         "mamba2_step",
-        "mamba2_step",
         draw_mamba2_step,
-        magnitude=mamba2_step_magnitudes,
+        mamba2_step_magnitudes,
         company=("projected", "conv", "state"),
         changes=("conv", "state"),
         # so many images that a block takes a group; more than a warp takes at a time

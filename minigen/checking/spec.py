@@ -1,4 +1,8 @@
-"""What a specification says, and what follows from it for one case."""
+"""What a specification says, what follows from it for one case, and what several share.
+
+Each op's specifications stand beside it, in `minigen/ops/<op>/spec.py`. They need no
+hypothesis: what a case is drawn with is handed to them.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.checking import tolerance
+from minigen.checking.tolerance import EPS, TINY
+
+FLUSHED = 2 * TINY / EPS
+"""An exponential below the smallest normal number may be zero: in units of eps."""
+
+SCALES = (1.0, 5.0, 100.0)
+"""Scales of arguments of exp: some so large that it overflows, or is zero."""
+
+LONG_ROWS = ({"d": 300},)
+"""Routes of what a block of threads takes several turns for."""
 
 
 @dataclass(frozen=True)
 class Spec:
     """What one function of the op table may be given, and what it must return.
 
-    op, name: the folder and the function. draw(sizes) is a strategy of cases, each a
-    dict of the reference's arguments in their order.
+    name: the function. draw(by) returns a case, a dict of the reference's arguments in
+    their order; by: a `minigen.checking.strategies.Draw`.
 
     How a result is judged: where `magnitude(case)` is given, by its distance from the
     reference in float64; where `judge(case, result)` is given, by the errors it returns
@@ -27,11 +41,11 @@ class Spec:
     result: in another order they give the same rows in that order. changes: arguments
     that are written in place: they are the last results, in this order.
 
-    routes: sizes, by letter, of cases that a CUDA launcher handles in another way: with
-    another kernel, or in more turns of its threads.
+    routes: what is fixed of cases that a CUDA launcher handles in another way, with
+    another kernel or in more turns of its threads: sizes by letter, "dtypes" of
+    weights, "given" (whether all optional arguments are), and arguments by name.
     """
 
-    op: str
     name: str
     draw: Callable
     magnitude: Callable | None = None
@@ -40,6 +54,11 @@ class Spec:
     axis: int = 0
     changes: tuple[str, ...] = ()
     routes: tuple[dict, ...] = ()
+
+    @property
+    def op(self) -> str:
+        """The folder of the op, in which it stands."""
+        return self.draw.__module__.split(".")[-2]
 
 
 def reference(spec):
@@ -54,6 +73,11 @@ def wide(case) -> dict:
         name: value.astype(np.float64) if is_floating(value) else value
         for name, value in case.items()
     }
+
+
+def in_float64(*arrays) -> list:
+    """Return the arrays in float64."""
+    return [array.astype(np.float64) for array in arrays]
 
 
 def absolute(case) -> dict:
@@ -139,3 +163,24 @@ def linear_in_each(function) -> Callable:
         return function(**absolute(case))
 
     return magnitude
+
+
+def floats(seed, *shape, scale=1.0, dtype=np.float32):
+    """Return normal numbers times `scale`; one in eight of them is exactly zero.
+
+    >>> floats(0, 2, 3).shape
+    (2, 3)
+    """
+    rng = np.random.default_rng([seed, *shape])
+    values = rng.standard_normal(shape) * scale
+    values[rng.random(shape) < 0.125] = 0.0
+    return values.astype(np.float32).astype(dtype)
+
+
+def integers(seed, below, *shape):
+    """Return int64 numbers in [0, below).
+
+    >>> int(integers(0, 1, 2, 2).sum())
+    0
+    """
+    return np.random.default_rng([seed, *shape]).integers(0, below, shape)
