@@ -54,7 +54,7 @@ print("row 0, the class's:", np.unique(table[0]), "no angle, but nothing at all"
 #
 # This is the half of the model that answers. `u` starts as the same learned vector for
 # every question; `rows`, its positions, enter by `rope2d` only. What is known enters
-# where the shared cache is `read`. Nothing is written.
+# where a query attends to the shared cache (`attend`). Nothing is written.
 
 # %%
 show.source(arpg.ask, arpg.answer)

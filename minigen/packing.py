@@ -26,7 +26,10 @@ class Packed:
         return self.views({name: ops.put(flat) for name, flat in self.flats.items()})
 
     def views(self, flats):
-        """Return the tree with views of `flats`, arrays of the same sizes as ours."""
+        """Return the tree with each array replaced by a view into `flats`.
+
+        flats: of the same sizes as ours. `pack` walked through the tree in this order.
+        """
         ends = dict.fromkeys(flats, 0)
 
         def view(array):
@@ -35,13 +38,14 @@ class Packed:
             ends[name] += array.size
             return flats[name][begin : ends[name]].reshape(array.shape)
 
-        return _with(self.tree, view, {})
+        return _map_arrays(self.tree, view, {})
 
 
 def pack(tree) -> Packed:
     """Concatenate the arrays of a tree of dataclasses and tuples, by dtype.
 
-    All other values stay as they are. An array that occurs twice is stored once.
+    All other values stay as they are, lists and dictionaries too. An array that occurs
+    twice is stored once.
     """
     parts = {}
 
@@ -49,11 +53,11 @@ def pack(tree) -> Packed:
         parts.setdefault(array.dtype.name, []).append(array.reshape(-1))
         return array
 
-    tree = _with(tree, lay, {})
+    tree = _map_arrays(tree, lay, {})
     return Packed(tree, {name: np.concatenate(each) for name, each in parts.items()})
 
 
-def _with(tree, change, seen):
+def _map_arrays(tree, change, seen):
     """Return the tree with change(array) for every array, called once for each."""
     if isinstance(tree, np.ndarray):
         if id(tree) not in seen:
@@ -61,10 +65,10 @@ def _with(tree, change, seen):
         return seen[id(tree)]
     if is_dataclass(tree):
         parts = {
-            field.name: _with(getattr(tree, field.name), change, seen)
+            field.name: _map_arrays(getattr(tree, field.name), change, seen)
             for field in fields(tree)
         }
         return replace(tree, **parts)
     if isinstance(tree, tuple):
-        return tuple(_with(part, change, seen) for part in tree)
+        return tuple(_map_arrays(part, change, seen) for part in tree)
     return tree

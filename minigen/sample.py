@@ -71,7 +71,7 @@ class Inputs:
     """All arrays and numbers that a run reads beside the weights.
 
     key (2) uint32: the words of the seed; prompt: what `prefill` reads, in turn: pairs
-    of tokens and of what `feed` takes with them; queries: a `models.query.Query` for
+    (tokens, where), as `feed` takes them; queries: a `models.query.Query` for
     each step; guidance: the weight of each step, None for none; guided: whether the
     model reads everything twice, with the class and without; room: the capacity of the
     KV cache in tokens, the class included; canvas (b n ..): known tokens; the loop
@@ -108,12 +108,12 @@ def inputs(
     check_model(model, config, options)
     guided, k = model.guides(options.guidance), len(plan.known)
     last = (options.guided_steps or len(plan.groups)) if guided else 0
-    weights = kind.guidance(options, k, plan.counts)
+    guidance = kind.guidance(options, k, plan.counts)
     return Inputs(
         key=np.array(rng.split_seed(seed), np.uint32),
         prompt=kind.prompt(model, config, labels, plan, known, options),
         queries=kind.queries(model, config, plan, np.arange(first, first + b), options),
-        guidance=tuple(w if i < last else None for i, w in enumerate(weights)),
+        guidance=tuple(w if i < last else None for i, w in enumerate(guidance)),
         guided=guided,
         room=1 + k + len(plan.order),
         canvas=kind.canvas(config, plan, b, known),
@@ -126,8 +126,8 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
 
     given: packed and moved to the device. Yields for each step the tokens (b m ..), the
     probabilities (b m v) that they were drawn from (None if tokens are vectors), both
-    on the device, and the weight of guidance. The loop never looks into an array, so it
-    never waits for the device; which kernels are launched depends on shapes alone.
+    on the device, and the weight of guidance. The loop never looks into an array of a
+    device, so it never waits; which kernels are launched depends on shapes alone.
 
     watch: called as watch("state", state) before each `ask`; a head that draws calls it
     too. noted: from `flags.of_run`; it knows afterwards what went wrong on a device. On
@@ -137,72 +137,80 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
     latents = kind_of(config) is masked
     noted = noted or flags.of_run(ops, len(given.queries))
     b = given.canvas.shape[0]
-    state = tokens = before = None
-    for index, query in enumerate(given.queries):
+    state = tokens = last = None
+    steps = zip(given.queries, given.guidance, strict=True)
+    for index, (query, weight) in enumerate(steps):
         with noted.at(index):
-            if before is None:
+            if last is None:
                 state = prefill(ops, weights, config, given)
             else:
                 # the same tokens go to both halves of guidance
                 read = ops.twice(tokens) if given.guided else tokens
-                state = model.feed(ops, weights, config, state, read, before, table)
+                state = model.feed(ops, weights, config, state, read, last.asked, table)
             if watch is not None:
                 watch("state", state)
             answer = model.ask(ops, weights, config, state, query.asked, table)
-            guidance = given.guidance[index]
-            # without guidance only the conditional half is used
-            answer = answer[:b] if guidance is None else answer
+            if weight is None:
+                # of what may have been computed twice, the half with the class
+                answer = answer[:b]
             draws = Draws(given.key, query.images, query.positions, index)
             if latents:
-                how = weights, config, options, table, watch
-                tokens, p = draw_latents(ops, answer, guidance, draws, *how), None
+                p = None
+                tokens = draw_latents(
+                    ops, answer, weight, draws, weights, config, options, table, watch
+                )
                 ops.scatter(given.canvas, tokens, query.positions)
             else:
-                tokens, p = draw_codes(ops, answer, guidance, draws, options)
+                tokens, p = draw_codes(ops, answer, weight, draws, options)
                 ops.place(given.canvas, tokens, query.positions)
-            before = query.asked
-        yield tokens, p, 1.0 if guidance is None else guidance
+            last = query
+        yield tokens, p, 1.0 if weight is None else weight
 
 
 def prefill(ops, weights, config, given: Inputs):
     """Return the state of the model after it has read the prompt."""
     model, table = module_of(config), given.table
-    (tokens, asked), *rest = given.prompt
-    state = model.begin(ops, weights, config, tokens, asked, table, given.room)
-    for tokens, asked in rest:
-        state = model.feed(ops, weights, config, state, tokens, asked, table)
+    (tokens, where), *rest = given.prompt
+    state = model.begin(ops, weights, config, tokens, where, table, given.room)
+    for tokens, where in rest:
+        state = model.feed(ops, weights, config, state, tokens, where, table)
     return state
 
 
-def draw_codes(ops, logits, guidance, draws, options):
+def draw_codes(ops, logits, weight, draws, options):
     """Draw tokens (b m) from logits; return them and the probabilities (b m v).
 
-    logits: (2b m v), first b rows with the class, then without; or (b m v), if guidance
-    is None. draws: `Draws` of images (b) and positions (m).
+    logits: (2b m v), first b rows with the class, then without; or (b m v), if weight,
+    of guidance, is None. draws: images (b) and positions (m), of which every pair has
+    a number of its own.
     """
-    if guidance is not None:
-        logits = ops.guide(logits, guidance)
-    # here, since a logit of -inf cannot be seen in probabilities
+    if weight is not None:
+        logits = ops.guide(logits, weight)
+    # softmax makes 0 of a logit of -inf, and then all would look well
     logits = ops.check_finite(logits)
     p = ops.probabilities(logits, options.temperature, options.top_k, options.top_p)
     where = draws.key, draws.images, draws.positions, draws.step
     return ops.draw(p, ops.uniforms(*where, 0)), p
 
 
-def draw_latents(ops, z, guidance, draws, weights, config, options, table, watch=None):
+def draw_latents(ops, z, weight, draws, weights, config, options, table, watch=None):
     """Draw tokens (b m f) by the model's head, conditioned on the outer model.
 
     z: conditioning vectors (2b m d), first b rows with the class, then without; or (b m
-    d), if guidance is None. draws: `Draws` of images (b m) and positions (b m).
+    d), if weight, of guidance, is None. draws: positions (b m), and the image of each
+    in a flat array of b m.
     """
     b, m = draws.positions.shape
     tell(watch, "conditions", (draws.step, z))
-    if guidance is None or guidance == 1:
+    if weight is None or weight == 1:
         # guidance 1 needs the conditional half only
-        z, guidance = z[:b], 1.0
+        z, weight = z[:b], 1.0
     draws = replace(draws, positions=draws.positions.reshape(b * m))
-    how = options.temperature, table, options.guided_draw, watch
-    tokens = module_of(config).draw(ops, weights, config, z, draws, guidance, *how)
+    temperature, way = options.temperature, options.guided_draw
+    draw = module_of(config).draw
+    tokens = draw(
+        ops, weights, config, z, draws, weight, temperature, table, way, watch
+    )
     return ops.check_finite(tokens)
 
 

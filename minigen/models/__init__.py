@@ -3,7 +3,7 @@
 The module of a generator has these functions. The loop in `minigen.sample` calls them,
 and no others:
 
-    guides(guidance)         is the unconditional half needed at all?
+    guides(guidance)         is the unconditional half computed at all?
     check_plan(config, plan) InputError for an order or a grid it cannot draw in
     begin(...)               the state after it has read the first of the prompt
     ask(...)                 logits at positions, or conditioning vectors for its head

@@ -146,9 +146,9 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
     """Run the self-decoder over tokens: ids, rows (b n).
 
     caches: of each layer a `KVCache` or a `Causal`. Returns the caches that hold these
-    tokens too, and their shared keys and values (b n h e).
+    tokens too, and the keys and values (b n h e) of these tokens for the shared cache.
     """
-    heads = *ids.shape, config.heads, config.head_size
+    heads = *ids.shape, config.heads, config.head_size  # (b n h e)
     grown = []
     x = ops.embed(weights["embeddings"], ids)  # (b n d)
     tell(watch, "embed", x)
@@ -158,7 +158,7 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
         k = ops.rope2d(ops.linear(a, w["to_k"]).reshape(heads), table, rows)
         v = ops.linear(a, w["to_v"]).reshape(heads)
         grown.append(caches[i].append(ops, k, v))
-        o = grown[i].read(ops, q).reshape(x.shape)  # (b n h e) -> (b n d)
+        o = grown[i].attend(ops, q).reshape(x.shape)  # (b n h e) -> (b n d)
         tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)
         x = feed_forward(ops, config, x, w)
@@ -178,13 +178,13 @@ def answer(ops, weights, config, rows, table, shared, watch=None):
 
     shared: the `KVCache` or `Causal` of the shared keys and values.
     """
-    heads = *rows.shape, config.heads, config.head_size
+    heads = *rows.shape, config.heads, config.head_size  # (b m h e)
     # the mask vector for every query: (b m d)
     u = ops.embed(weights["embeddings"], ops.full(rows.shape, config.mask_id))
     for i, w in enumerate(weights["cross"]):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(ops.linear(a, w["to_q"]).reshape(heads), table, rows)
-        o = shared.read(ops, q).reshape(u.shape)  # (b m h e) -> (b m d)
+        o = shared.attend(ops, q).reshape(u.shape)  # (b m h e) -> (b m d)
         tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
         u = ops.linear(o, w["proj"], residual=u)
         u = feed_forward(ops, config, u, w)

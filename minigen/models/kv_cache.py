@@ -24,13 +24,14 @@ class KVCache:
     def append(self, ops, k, v) -> KVCache:
         """Return the cache with keys and values (b m h e) of m more tokens.
 
-        They are written in place. An older cache of the same arrays stays valid.
+        They are written in place, behind what is valid: append to the newest cache
+        only, for a second one would overwrite what came after an older.
         """
         keys = ops.append(self.keys, k, self.length)
         values = ops.append(self.values, v, self.length)
         return KVCache(keys, values, self.length + k.shape[1])
 
-    def read(self, ops, q):
+    def attend(self, ops, q):
         """Return the attention of queries (b m h e) to all cached tokens: (b m h e)."""
         return ops.attention(q, self.keys, self.values, self.length)
 
@@ -43,10 +44,10 @@ class Causal:
     values: object = None
 
     def append(self, ops, k, v) -> Causal:
-        """Return the keys and values of the sequence k, v; earlier ones are dropped."""
+        """Return the keys and values of the sequence k, v: of that alone."""
         return Causal(k, v)
 
-    def read(self, ops, q):
+    def attend(self, ops, q):
         """Return the causal attention of queries (b n h e): (b n h e)."""
         return ops.attention_causal(q, self.keys, self.values)
 

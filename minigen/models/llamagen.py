@@ -159,7 +159,7 @@ def _decode(ops, weights, config, x, rows, table, caches, watch=None):
         k = ops.rope2d(ops.linear(a, to_k).reshape(keys), table, rows)
         v = ops.linear(a, to_v).reshape(keys)
         grown.append(caches[i].append(ops, k, v))
-        o = grown[i].read(ops, q).reshape(b, n, d)  # (b n h e) -> (b n d)
+        o = grown[i].attend(ops, q).reshape(b, n, d)  # (b n h e) -> (b n d)
         tell_linear(watch, f"layer{i}_qkv", ops, a, w["qkv"])
         tell_linear(watch, f"layer{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)

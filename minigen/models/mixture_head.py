@@ -125,7 +125,7 @@ def read(ops, w, config, h, given, caches, watch=None):
         k = ops.linear(a, **to_k).reshape(heads)
         v = ops.linear(a, **to_v).reshape(heads)
         grown.append(caches[i].append(ops, k, v))
-        o = grown[i].read(ops, q).reshape(b, n, d)  # (b n h e) -> (b n d)
+        o = grown[i].attend(ops, q).reshape(b, n, d)  # (b n h e) -> (b n d)
         o = ops.linear(o, **layer["proj"])
         h = ops.add(h, ops.gate(o, gate1))
         a = ops.modulate(ops.standardise(h, EPS), shift2, scale2)

@@ -10,8 +10,9 @@ class Query:
     """The question of one step: indices, all int64, made before the run begins.
 
     asked: for `ask` and `feed` of the model: rows (w m) of its position table, or a
-    `mae.Query`; positions: in raster order, (m), or (b m) if each image may ask for
-    others; images: the numbers of the images (b), or (b m) of each position.
+    `mae.Query`; positions: of the raster, (m), or (b m) if each image may ask for
+    others; images: the numbers of the images, (b), or for every one of b m positions
+    in one flat array.
     """
 
     asked: object
@@ -21,9 +22,10 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The counters of the random numbers of b rows, each a position of an image.
+    """The counters of random numbers: a draw is a function of seed, image, step, place.
 
-    key (2) uint32: the words of the seed; images, positions (b) int64; step: its index.
+    key (2) uint32: the words of the seed; images, positions int64: of every row one
+    (b), or for codes images (b) and positions (m), all pairs; step: its index.
     """
 
     key: object

@@ -78,7 +78,7 @@ def _read(ops, w, x, rows, cache):
     k = ops.linear(a, **to_k).reshape(shape)
     v = ops.linear(a, **to_v).reshape(shape)
     cache = cache.append(ops, k, v)
-    o = cache.read(ops, q).reshape(b, m, WIDTH)  # (b m h e) -> (b m d)
+    o = cache.attend(ops, q).reshape(b, m, WIDTH)  # (b m h e) -> (b m d)
     h = ops.linear(o, **w["proj"], residual=h)
     a = ops.layer_norm(h, **w["norm2"], eps=EPS)
     h = ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=h)
