@@ -166,6 +166,12 @@ def _parse(name, arguments, text):
         raise ValueError("only a size of a result is a sum")
     letters = {size.letter for size in sizes}
     for n, rule in enumerate(rules):
+        arrays = {one for one in before if "sizes" in before[one]}
+        if len({*rule.names}) > 1 and not {*rule.names} & (letters | arrays):
+            raise ValueError(
+                f"`{rule.text}` compares numbers with each other, not with a size; a "
+                "rule would make integers of them"
+            )
         for one in rule.names:
             if one in letters:
                 continue

@@ -30,6 +30,7 @@ def cells(path):
     """Return the cells of a program: markdown or code, and their lines."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
+        assert found or line.startswith("# %%"), f"{path} does not begin with # %%"
         if line.startswith("# %%"):
             found.append(SimpleNamespace(markdown="[markdown]" in line, lines=[]))
         else:
@@ -156,6 +157,8 @@ def test_the_index_shows_every_lesson(path):
     index = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert f"({path.name})" in index
     assert f"(pictures/{path.stem}.png)" in index
+    # else it would not be committed
+    assert f"!pictures/{path.stem}.png" in (FOLDER / ".gitignore").read_text("utf-8")
 
 
 def test_every_link_of_the_index_leads_somewhere():

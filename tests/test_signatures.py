@@ -88,6 +88,7 @@ UNREADABLE = {
     "(b n) -> (b) where b >= 2 * n": "is no sum",
     "(b n) -> (b) where b >=": "is no sum",
     "(b n), (b) -> (b) where ids < n": "is not low <= ids < high",
+    "(b n) -> (b) where ids <= length": "compares numbers with each other",
 }
 
 
