@@ -202,7 +202,7 @@ def guess(shapes: Mapping) -> tuple[AimConfig, tuple[str, ...]]:
 
 
 def work(config, counts, size, batch):
-    """Return the work of each token: see `minigen.bench.limit`."""
+    """Return the least `Work` of each token, guided: arguments as of `arpg.work`."""
     # a state does not grow
     return [_token(config, size, 2 * batch)] * len(counts)
 

@@ -151,7 +151,10 @@ def guess(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
 
 
 def work(config, counts, size, batch):
-    """Return the work of each step: see `minigen.bench.limit`."""
+    """Return the least `Work` of each step, guided: step i draws counts[i] tokens.
+
+    batch: of how many images; size: bytes of a stored weight.
+    """
     rows = 2 * batch
     d, f, v = config.width, config.hidden, config.vocabulary
     read = config.half * (4 * d * d + 3 * d * f) + 2 * d * d

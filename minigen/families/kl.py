@@ -137,7 +137,7 @@ def guess(shapes: Mapping) -> tuple[KlConfig, tuple[str, ...]]:
 
 
 def work(config, grid, size, batch):
-    """Return the work of a decoder: see `minigen.bench.limit`."""
+    """Return the least `Work` of a decoder: see `minigen.families.work`."""
     sizes = config.channels, config.channels, config.blocks + 1
     call = *sizes, config.decoder_attention, grid, size, batch
     return pyramid.work(config, *call)

@@ -169,7 +169,7 @@ def guess(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
 
 
 def work(config, counts, size, batch):
-    """Return the work of each token: see `minigen.bench.limit`."""
+    """Return the least `Work` of each token, guided: arguments as of `arpg.work`."""
     return [_token(config, i + 1, size, 2 * batch) for i in range(len(counts))]
 
 

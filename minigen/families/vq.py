@@ -108,7 +108,7 @@ def guess(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
 
 
 def work(config, grid, size, batch):
-    """Return the work of a decoder: see `minigen.bench.limit`."""
+    """Return the least `Work` of a decoder: see `minigen.families.work`."""
     sizes = config.code_size, config.latent, 3, (config.levels - 1,)
     return pyramid.work(config, *sizes, grid, size, batch)
 
