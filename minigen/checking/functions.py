@@ -63,7 +63,7 @@ def other_order(spec: Spec, case):
     axis = spec.axis
     changed = {
         name: np.ascontiguousarray(np.flip(value, axis))
-        if name in spec.company and value is not None
+        if name in spec.batched and value is not None
         else value
         for name, value in case.items()
     }
@@ -83,7 +83,7 @@ def order_finding(cell) -> Finding | None:
 
 
 def _in_another_order(spec, function, case, result):
-    if not spec.company:
+    if not spec.batched:
         return None
     changed, back = other_order(spec, case)
     finding, _, other = _try(spec, function, changed, "plain")

@@ -145,7 +145,7 @@ def try_kernels(
     It is run again with its rows in another order: they must not depend on the batch.
     """
     finding, worst, result, launches = _try(spec, device, case, seed, stand_in)
-    rows = case[spec.company[0]].shape[spec.axis] if spec.company else 1
+    rows = case[spec.batched[0]].shape[spec.axis] if spec.batched else 1
     if finding is None and launches and rows > 1:
         changed, back = other_order(spec, case)
         finding, _, other, _ = _try(spec, device, changed, seed, stand_in)

@@ -37,9 +37,9 @@ class Spec:
     in eps; where neither is, it must equal the reference bit for bit. A function that
     returns several results has a magnitude for each of them.
 
-    company: arguments whose rows along `axis` are independent, like those of every
-    result: in another order they give the same rows in that order. changes: arguments
-    that are written in place: they are the last results, in this order.
+    batched: arguments whose permutation along `axis` permutes all results in the same
+    way, bit for bit. changes: arguments that are written in place: they are the last
+    results, in this order.
 
     routes: what is fixed of cases that a CUDA launcher handles in another way, with
     another kernel or in more turns of its threads: sizes by letter, "dtypes" of
@@ -50,7 +50,7 @@ class Spec:
     draw: Callable
     magnitude: Callable | None = None
     judge: Callable | None = None
-    company: tuple[str, ...] = ()
+    batched: tuple[str, ...] = ()
     axis: int = 0
     changes: tuple[str, ...] = ()
     routes: tuple[dict, ...] = ()

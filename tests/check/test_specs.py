@@ -52,7 +52,7 @@ def test_cases_are_arguments_of_the_reference_in_their_order(name):
     for cases in found:
         for case in cases:
             assert list(case) == wanted
-            assert {*spec.company, *spec.changes} <= {*case}
+            assert {*spec.batched, *spec.changes} <= {*case}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -28,7 +28,7 @@ SPECS = (
         "add_rms_norm",
         draw_add_rms_norm,
         add_rms_norm_magnitudes,
-        company=("x", "residual"),
+        batched=("x", "residual"),
         axis=1,
         routes=LONG_ROWS,
     ),

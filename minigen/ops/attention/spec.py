@@ -58,7 +58,7 @@ SPECS = (
         "attention",
         draw_attention,
         attention_magnitude,
-        company=("q",),
+        batched=("q",),
         axis=1,
         routes=(*ROUTES, {"n": 35, "e": 12}, {"b": 1, "n": 70, "h": 1, "e": 132}),
     ),
@@ -66,7 +66,7 @@ SPECS = (
         "attention_causal",
         draw_attention_causal,
         attention_magnitude,
-        company=("q", "k", "v"),
+        batched=("q", "k", "v"),
         routes=ROUTES,
     ),
 )

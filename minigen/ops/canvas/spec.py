@@ -36,5 +36,5 @@ SPECS = (
     Spec("full", draw_full),
     Spec("zeros", draw_zeros),
     Spec("twice", draw_twice),
-    Spec("place", draw_place, company=("canvas", "tokens"), changes=("canvas",)),
+    Spec("place", draw_place, batched=("canvas", "tokens"), changes=("canvas",)),
 )

@@ -15,7 +15,7 @@ SPECS = (
     Spec(
         "columns",
         draw_columns,
-        company=("x",),
+        batched=("x",),
         axis=1,
         routes=({"d": 300, "first": 3, "last": 290},),
     ),

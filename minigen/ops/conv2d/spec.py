@@ -17,8 +17,8 @@ def _spec(name, routes=()):
 
     adds = name.endswith("_add")
     magnitude = linear_in_each(getattr(reference, name))
-    company = ("x", "residual") if adds else ("x",)
-    return Spec(name, draw_conv2d, magnitude, company=company, routes=routes)
+    batched = ("x", "residual") if adds else ("x",)
+    return Spec(name, draw_conv2d, magnitude, batched=batched, routes=routes)
 
 
 SPECS = (

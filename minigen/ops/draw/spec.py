@@ -98,7 +98,7 @@ SPECS = (
         "probabilities",
         draw_probabilities,
         judge=probability_errors,
-        company=("logits",),
+        batched=("logits",),
         routes=(
             {"b": 1, "m": 1, "v": 600},
             {"b": 1, "m": 2, "v": 600, "top_k": 9, "top_p": 0.5},
@@ -108,7 +108,7 @@ SPECS = (
         "draw",
         draw_draw,
         judge=draw_errors,
-        company=("probabilities", "uniforms"),
+        batched=("probabilities", "uniforms"),
         routes=({"b": 2, "m": 3, "v": 600},),
     ),
 )

@@ -22,8 +22,8 @@ def draw_sqrt(draw):
     return {"x": abs(floats(draw.seed(), b, n, d))}
 
 
-def _spec(name, draw, *company):
-    return Spec(name, draw, company=company, axis=1, routes=LONG_ROWS)
+def _spec(name, draw, *batched):
+    return Spec(name, draw, batched=batched, axis=1, routes=LONG_ROWS)
 
 
 SPECS = (

@@ -10,4 +10,4 @@ def draw_embed(draw):
     return {"table": floats(seed, t, d, dtype=dtype), "ids": integers(seed, t, b, n)}
 
 
-SPECS = (Spec("embed", draw_embed, company=("ids",), routes=LONG_ROWS),)
+SPECS = (Spec("embed", draw_embed, batched=("ids",), routes=LONG_ROWS),)

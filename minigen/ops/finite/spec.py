@@ -9,4 +9,4 @@ def draw_check_finite(draw):
     return {"x": floats(draw.seed(), b, n, d)}
 
 
-SPECS = (Spec("check_finite", draw_check_finite, company=("x",)),)
+SPECS = (Spec("check_finite", draw_check_finite, batched=("x",)),)

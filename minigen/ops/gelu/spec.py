@@ -17,8 +17,8 @@ def gelu_magnitude(x):
 
 
 SPECS = (
-    Spec("gelu", draw_gelu, gelu_magnitude, company=("x",), axis=1, routes=LONG_ROWS),
+    Spec("gelu", draw_gelu, gelu_magnitude, batched=("x",), axis=1, routes=LONG_ROWS),
     Spec(
-        "gelu_tanh", draw_gelu, gelu_magnitude, company=("x",), axis=1, routes=LONG_ROWS
+        "gelu_tanh", draw_gelu, gelu_magnitude, batched=("x",), axis=1, routes=LONG_ROWS
     ),
 )

@@ -43,10 +43,10 @@ SPECS = (
         "group_norm",
         draw_group_norm,
         group_norm_magnitude,
-        company=("x",),
+        batched=("x",),
         routes=({"b": 1, "y": 6, "x": 7, "r": 130},),
     ),
     Spec(
-        "group_norm_swish", draw_group_norm, group_norm_swish_magnitude, company=("x",)
+        "group_norm_swish", draw_group_norm, group_norm_swish_magnitude, batched=("x",)
     ),
 )

@@ -18,4 +18,4 @@ def guide_magnitude(logits, weight):
     return unconditional + (conditional + unconditional) * abs(weight)
 
 
-SPECS = (Spec("guide", draw_guide, guide_magnitude, company=("logits",), axis=1),)
+SPECS = (Spec("guide", draw_guide, guide_magnitude, batched=("logits",), axis=1),)

@@ -130,7 +130,7 @@ SPECS = (
         "draw_guided",
         draw_draw_guided,
         judge=draw_guided_errors,
-        company=(*_GUIDED, "uniforms"),
+        batched=(*_GUIDED, "uniforms"),
         # as many components as ARINAR's mixtures have
         routes=({"b": 1, "g": 4},),
     ),

@@ -28,7 +28,7 @@ SPECS = (
         "linear",
         draw_linear,
         linear_in_each(reference.linear),
-        company=("x", "residual"),
+        batched=("x", "residual"),
         axis=1,
         # columns that are a multiple of 16 bytes, and no such; few rows, and many
         routes=(

@@ -19,7 +19,7 @@ def unit_magnitude(x):
 
 
 def draw_lookup(draw):
-    """Draw z (n c) and codes (k c), whole numbers at times: then there are ties."""
+    """Draw z (n c) and codes (k c), integers at times: then there are ties."""
     n, k, c = draw.sizes("nkc")
     dtype, seed, ties = draw.dtype(), draw.seed(), draw.among(False, True)
     z, codes = floats(seed, n, c), floats(seed + 1, k, c)
@@ -46,22 +46,22 @@ def lookup_errors(z, codes, result):
     size = distances_magnitude(z, codes)
     farther = exact[np.arange(len(z)), found] - exact.min(-1)
     off = farther / (2 * EPS * size.max(-1) + np.finfo(np.float64).tiny)
-    # whole numbers have exact distances
+    # integers have exact distances
     if not (z % 1).any() and not (codes.astype(np.float32) % 1).any():
         off = np.where(found == exact.argmin(-1), off, np.inf)
     return np.where(inside, off, np.inf)
 
 
 SPECS = (
-    Spec("unit", draw_unit, unit_magnitude, company=("x",)),
+    Spec("unit", draw_unit, unit_magnitude, batched=("x",)),
     Spec(
         "distances",
         draw_lookup,
         distances_magnitude,
-        company=("z",),
+        batched=("z",),
         routes=({"k": 130},),
     ),
     Spec(
-        "lookup", draw_lookup, judge=lookup_errors, company=("z",), routes=({"k": 130},)
+        "lookup", draw_lookup, judge=lookup_errors, batched=("z",), routes=({"k": 130},)
     ),
 )

@@ -90,7 +90,7 @@ SPECS = (
         "mamba2_step",
         draw_mamba2_step,
         mamba2_step_magnitudes,
-        company=("projected", "conv", "state"),
+        batched=("projected", "conv", "state"),
         changes=("conv", "state"),
         # so many images that a block takes a group; more than a warp takes at a time
         routes=(

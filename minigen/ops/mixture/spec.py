@@ -97,7 +97,7 @@ def draw_components(draw):
 def component_errors(weights, uniforms, result):
     """Return how far each uniform lies from its component's share, in g 2**-46.
 
-    So much may be lost where sums are of whole numbers. What exceeds the sum of all
+    So much may be lost where sums are of integers. What exceeds the sum of all
     weights belongs to the last.
     """
     g = weights.shape[-1]
@@ -142,8 +142,8 @@ def candidate_probabilities_magnitude(conditional, unconditional, weight):
     return candidate_magnitude(p, *both, weight)
 
 
-def _spec(name, draw, company, **rest):
-    return Spec(name, draw, company=company, **rest)
+def _spec(name, draw, batched, **rest):
+    return Spec(name, draw, batched=batched, **rest)
 
 
 _DENSITY = "x", "weights", "means", "log_variances"

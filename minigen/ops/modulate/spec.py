@@ -27,14 +27,14 @@ SPECS = (
         "modulate",
         draw_modulate,
         modulate_magnitude,
-        company=("x", "shift", "scale"),
+        batched=("x", "shift", "scale"),
         routes=LONG_ROWS,
     ),
     Spec(
         "gate",
         draw_gate,
         linear_in_each(reference.gate),
-        company=("x", "weight"),
+        batched=("x", "weight"),
         routes=LONG_ROWS,
     ),
 )

@@ -32,13 +32,13 @@ def normals_at_magnitude(key, images, positions, step, first, m):
 
 SPECS = (
     Spec(
-        "uniforms_at", draw_noise, company=("images", "positions"), routes=({"m": 130},)
+        "uniforms_at", draw_noise, batched=("images", "positions"), routes=({"m": 130},)
     ),
     Spec(
         "normals_at",
         draw_noise,
         normals_at_magnitude,
-        company=("images", "positions"),
+        batched=("images", "positions"),
         routes=({"m": 130},),
     ),
 )

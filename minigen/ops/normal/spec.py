@@ -63,28 +63,28 @@ SPECS = (
     Spec(
         "split_moments",
         draw_split_moments,
-        company=("moments",),
+        batched=("moments",),
         routes=({"y": 4, "x": 4, "c": 33},),
     ),
     Spec(
         "sample_normal",
         draw_sample_normal,
         sample_normal_magnitude,
-        company=("mean", "log_variance", "noise"),
+        batched=("mean", "log_variance", "noise"),
         routes=ROUTES,
     ),
     Spec(
         "normal_kl",
         draw_normals,
         normal_kl_magnitude,
-        company=("mean", "log_variance"),
+        batched=("mean", "log_variance"),
         routes=ROUTES,
     ),
     Spec(
         "normal_nll",
         draw_normal_nll,
         normal_nll_magnitude,
-        company=("x", "mean", "log_variance"),
+        batched=("x", "mean", "log_variance"),
         routes=ROUTES,
     ),
 )

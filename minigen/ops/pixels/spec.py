@@ -33,6 +33,6 @@ def from_pixels_magnitude(image):
 
 
 SPECS = (
-    Spec("to_pixels", draw_to_pixels, judge=to_pixels_errors, company=("x",)),
-    Spec("from_pixels", draw_from_pixels, from_pixels_magnitude, company=("image",)),
+    Spec("to_pixels", draw_to_pixels, judge=to_pixels_errors, batched=("x",)),
+    Spec("from_pixels", draw_from_pixels, from_pixels_magnitude, batched=("image",)),
 )

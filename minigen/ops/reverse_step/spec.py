@@ -25,7 +25,7 @@ SPECS = (
         "reverse_step",
         draw_reverse_step,
         reverse_step_magnitude,
-        company=("x", "noise", "between"),
+        batched=("x", "noise", "between"),
         routes=({"b": 2, "n": 33, "c": 33},),
     ),
 )

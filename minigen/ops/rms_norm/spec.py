@@ -23,7 +23,7 @@ SPECS = (
         "rms_norm",
         draw_rms_norm,
         rms_norm_magnitude,
-        company=("x",),
+        batched=("x",),
         axis=1,
         routes=LONG_ROWS,
     ),

@@ -24,4 +24,4 @@ def rope2d_magnitude(x, table, rows):
     )
 
 
-SPECS = (Spec("rope2d", draw_rope2d, rope2d_magnitude, company=("x", "rows"), axis=1),)
+SPECS = (Spec("rope2d", draw_rope2d, rope2d_magnitude, batched=("x", "rows"), axis=1),)

@@ -13,7 +13,7 @@ SPECS = (
     Spec(
         "to_rounded_pixels",
         draw_to_rounded_pixels,
-        company=("x",),
+        batched=("x",),
         routes=({"y": 4, "x": 4, "c": 33},),
     ),
 )

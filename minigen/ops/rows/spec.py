@@ -49,21 +49,21 @@ def draw_repeat(draw):
 
 
 SPECS = (
-    Spec("gather", draw_gather, company=("x", "rows"), routes=LONG_ROWS),
+    Spec("gather", draw_gather, batched=("x", "rows"), routes=LONG_ROWS),
     Spec(
         "scatter",
         draw_scatter,
-        company=("x", "new", "rows"),
+        batched=("x", "new", "rows"),
         changes=("x",),
         routes=LONG_ROWS,
     ),
     Spec(
         "append",
         draw_append,
-        company=("cache", "new"),
+        batched=("cache", "new"),
         changes=("cache",),
         routes=LONG_ROWS,
     ),
-    Spec("concat", draw_concat, company=("x", "y"), routes=LONG_ROWS),
-    Spec("repeat", draw_repeat, company=("x",), routes=LONG_ROWS),
+    Spec("concat", draw_concat, batched=("x", "y"), routes=LONG_ROWS),
+    Spec("repeat", draw_repeat, batched=("x",), routes=LONG_ROWS),
 )

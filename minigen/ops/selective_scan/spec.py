@@ -68,7 +68,7 @@ SPECS = (
         "selective_scan",
         draw_selective_scan,
         scan_magnitude,
-        company=COMPANY,
+        batched=COMPANY,
         changes=("state",),
         # a token; tokens for two warps; of more than a block has before it at a time
         routes=(

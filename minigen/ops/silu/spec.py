@@ -31,12 +31,12 @@ def gated_silu_magnitude(x):
 
 
 SPECS = (
-    Spec("silu", draw_silu, silu_magnitude, company=("x",), axis=1, routes=LONG_ROWS),
+    Spec("silu", draw_silu, silu_magnitude, batched=("x",), axis=1, routes=LONG_ROWS),
     Spec(
         "gated_silu",
         draw_gated_silu,
         gated_silu_magnitude,
-        company=("x",),
+        batched=("x",),
         axis=1,
         routes=({"f": 300},),
     ),

@@ -58,7 +58,7 @@ SPECS = (
         "ssd",
         draw_ssd,
         ssd_magnitude,
-        company=COMPANY,
+        batched=COMPANY,
         changes=("state",),
         routes=({"s": 35},),
     ),
@@ -66,7 +66,7 @@ SPECS = (
         "ssd_chunked",
         draw_ssd_chunked,
         ssd_chunked_magnitude,
-        company=COMPANY,
+        batched=COMPANY,
         changes=("state",),
         # tiles of 64: of tokens, of channels and of states
         routes=(

@@ -31,7 +31,7 @@ SPECS = (
         "step_size",
         draw_step_size,
         step_size_magnitude,
-        company=("x",),
+        batched=("x",),
         axis=1,
         routes=({"b": 2, "n": 150, "h": 2},),
     ),

@@ -28,7 +28,7 @@ SPECS = (
         "swiglu",
         draw_swiglu,
         swiglu_magnitude,
-        company=("gate", "up"),
+        batched=("gate", "up"),
         axis=1,
         routes=({"f": 300},),
     ),

@@ -17,4 +17,4 @@ def draw_uniforms(draw):
     }
 
 
-SPECS = (Spec("uniforms", draw_uniforms, company=("images",)),)
+SPECS = (Spec("uniforms", draw_uniforms, batched=("images",)),)

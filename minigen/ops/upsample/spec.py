@@ -9,4 +9,4 @@ def draw_upsample(draw):
     return {"x": floats(seed, b, y, x, c)}
 
 
-SPECS = (Spec("upsample", draw_upsample, company=("x",)),)
+SPECS = (Spec("upsample", draw_upsample, batched=("x",)),)
