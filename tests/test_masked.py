@@ -202,6 +202,7 @@ def test_a_tokenizer_must_fit(model):
     check_fit(generator, SimpleNamespace(family="kl", config=KL), FAMILIES["kl"])
 
 
+@pytest.mark.slow
 def test_a_recorded_run_is_the_run(model):
     """On a device: launched twice, recorded, and replayed with other inputs."""
     pipe = pipeline(model, "interpreter")

@@ -76,7 +76,8 @@ def test_a_tiny_arpg_draws_the_reference_s_tokens(device):
         assert np.array_equal(one.canvas, other.canvas)
 
 
-@pytest.mark.parametrize("guidance", [pytest.param(1.0, marks=pytest.mark.slow), 3.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_a_tiny_gpt_draws_the_reference_s_tokens(device, guidance):
     """Row by row, with heads that share keys; with and without guidance."""
     plan = plans.plan((2, 4), "raster", "one", known=[0, 1])
@@ -105,13 +106,8 @@ def test_a_tiny_aim_draws_the_reference_s_tokens(device, config):
         assert np.array_equal(one.canvas, other.canvas)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(RASTER, marks=pytest.mark.slow, id="gpt"),
-        pytest.param(MAMBA2, id="aim"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [RASTER, MAMBA2], ids=["gpt", "aim"])
 def test_a_raster_model_s_third_run_is_replayed(device, config):
     """A state that a run leaves behind must not be seen by the next."""
     pipe, plain = pipeline(device, config), pipeline(config=config)

@@ -106,12 +106,7 @@ def evaluate(
         given = {n for n, v in {**options, **left}.items() if v != usual.get(n)}
         options |= settle(loaded.family, loaded.name, **left)
         options = {option: check(option, value) for option, value in options.items()}
-        swept, values = parse_sweep(sweep, options)
-        if sweep is not None and swept in given:
-            raise InputError(
-                f"--{swept.replace('_', '-')} is given beside --sweep {sweep}; leave "
-                "one of them out"
-            )
+        swept, values = parse_sweep(sweep, options, given)
         # a row for each of its values
         runs = [{**options, swept: value} for value in values]
         classifier = load_judge(backend=name)
@@ -191,8 +186,10 @@ def _classifier(model, backend, data, count, write_statistics):
     return {"accuracy": share(seen, labels), "images": len(images)}
 
 
-def parse_sweep(sweep: str | None, options: dict) -> tuple[str, list]:
+def parse_sweep(sweep: str | None, options: dict, given=()) -> tuple[str, list]:
     """Return the name and the values of --sweep, each of the type of its option.
+
+    given: the options that are given beside it, of which it may be none.
 
     >>> parse_sweep("steps=1,4", {"steps": 16}), parse_sweep(None, {"steps": 16})
     (('steps', [1, 4]), ('steps', [16]))
@@ -208,6 +205,11 @@ def parse_sweep(sweep: str | None, options: dict) -> tuple[str, list]:
         raise InputError(
             f"--sweep {sweep} cannot be read; {meant}write "
             f"NAME=VALUE,VALUE with a NAME of {', '.join(options)}"
+        )
+    if name in given:
+        raise InputError(
+            f"--{name.replace('_', '-')} is given beside --sweep {sweep}; leave one of "
+            "them out"
         )
     try:
         return name, [read(name, value.strip()) for value in values.split(",")]
