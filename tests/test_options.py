@@ -373,6 +373,8 @@ COMMANDS = [
     "check rms_norm --seed -1",
     "bench cpu gpt-b --steps 5",
     "bench cpu arpg-k",
+    "bench rungs --runs 65537",
+    "bench cpu arpg-l --batch 65537",
 ]
 
 

@@ -23,6 +23,9 @@ from minigen.words import gigabytes, markdown
 
 app = new_app("Time full-size models; no download is needed.")
 
+MOST = 1000
+"""Runs, or images together, that a measurement takes at most."""
+
 Dtype = Annotated[
     str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")
 ]
@@ -37,7 +40,7 @@ def cpu(
         typer.Argument(metavar="TOKENIZER", help="Default: vq-16, kl-16, or its own."),
     ] = None,
     dtype: Dtype = "float32",
-    runs: Annotated[int, o.count("Images drawn on each side.")] = 3,
+    runs: Annotated[int, o.count("Images drawn on each side.", MOST)] = 3,
     steps: o.Steps = None,
     schedule: o.Schedule = None,
     tokens: Annotated[
@@ -52,7 +55,7 @@ def cpu(
         ),
     ] = None,
     guidance: o.Guidance = 4.5,
-    batch: Annotated[int, o.count("Images drawn together.")] = 1,
+    batch: Annotated[int, o.count("Images drawn together.", MOST)] = 1,
     backend: o.Backend = "auto",
     threads: o.Threads = None,
     as_json: o.Json = False,
@@ -97,7 +100,7 @@ def growth(
         Path, typer.Option(metavar="FILE.png", help="Where the curves are drawn.")
     ] = Path("growth.png"),
     dtype: Dtype = "float32",
-    runs: Annotated[int, o.count("Tokens at each position.")] = 50,
+    runs: Annotated[int, o.count("Tokens at each position.", MOST)] = 50,
     backend: o.Backend = "auto",
     threads: o.Threads = None,
     as_json: o.Json = False,
@@ -134,7 +137,7 @@ def growth(
 @app.command()
 @reported
 def threads(
-    runs: Annotated[int, o.count("Calls for each number of threads.")] = 5,
+    runs: Annotated[int, o.count("Calls for each number of threads.", MOST)] = 5,
     as_json: o.Json = False,
 ):
     """Time one thread beside all, with no, one and two busy processes on the machine.
@@ -158,7 +161,7 @@ def threads(
 @app.command()
 @reported
 def rungs(
-    runs: Annotated[int, o.count("Runs of each kernel.")] = 5,
+    runs: Annotated[int, o.count("Runs of each kernel.", MOST)] = 5,
     threads: o.Threads = None,
     as_json: o.Json = False,
 ):
@@ -191,7 +194,7 @@ def heads(
     diffusion: Annotated[str, typer.Argument(metavar="MAR")] = "mar-b",
     tokens: Annotated[int, o.count("Tokens drawn in a call.")] = 4,
     dtype: Dtype = "float32",
-    runs: Annotated[int, o.count("Calls of each head.")] = 10,
+    runs: Annotated[int, o.count("Calls of each head.", MOST)] = 10,
     guidance: o.Guidance = 4.5,
     backend: o.Backend = "auto",
     threads: o.Threads = None,

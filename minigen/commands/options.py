@@ -52,9 +52,9 @@ Classes = Annotated[
 ]
 
 
-def count(said: str):
-    """Return an option that takes a number of at least 1; said: its help."""
-    return typer.Option(min=1, metavar="N", help=said)
+def count(said: str, most: int | None = None):
+    """Return an option that takes a number of 1 .. most; said: its help."""
+    return typer.Option(min=1, max=most, metavar="N", help=said)
 
 
 Count = Annotated[int, count("Images of each class.")]
