@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from minigen.checkpoints.values import (
     pieces,
     weight_dtype,
 )
-from minigen.checks import choice, near, path, shown
-from minigen.errors import CheckpointError, ConfigError, InputError
+from minigen.checks import choice, optional, path
+from minigen.errors import CheckpointError, InputError
 from minigen.families import FAMILIES, ArinarConfig, Config, family_of, to_dict
 from minigen.writing import check_writable, replace_file
 
@@ -85,14 +86,10 @@ def convert(
     for another dtype, where the destination cannot be written, and where the behaviour
     is neither shown nor given, or another one.
     """
-    for name, value, known in (("dtype", dtype, DTYPES), ("family", family, FAMILIES)):
-        if value is not None:
-            choice(name, value, known)
-    if behaviour is not None and behaviour not in BEHAVIOURS:
-        raise ConfigError(
-            f"behaviour is {shown(behaviour)}; {near(behaviour, BEHAVIOURS)}choose "
-            f"{', '.join(BEHAVIOURS)}"
-        )
+    known = {"dtype": DTYPES, "family": FAMILIES, "behaviour": BEHAVIOURS}
+    given = {"dtype": dtype, "family": family, "behaviour": behaviour}
+    for name, value in given.items():
+        optional(partial(choice, known=known[name]), name, value)
     check_writable(path("destination", destination))
     checkpoint = open_checkpoint(source, key)
     config, unseen, weights = load.identify(checkpoint, config, family)

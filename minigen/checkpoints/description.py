@@ -5,19 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from minigen.checkpoints import load, names
-from minigen.checkpoints.hashing import digest, join_digests
+from minigen.checkpoints.hashing import hash_weights
 from minigen.checkpoints.reader import Checkpoint, open_checkpoint, release
-from minigen.checkpoints.values import (
-    PIECE,
-    name_dtype,
-    not_finite,
-    pieces,
-    weight_dtype,
-)
+from minigen.checkpoints.values import PIECE, name_dtype, not_finite
 from minigen.errors import CheckpointError
 from minigen.families import family_of, to_dict
 
@@ -70,7 +65,7 @@ def describe(
     arrays, config, unseen, reason = checkpoint.state, None, (), ""
     try:
         config, unseen, arrays = load.identify(checkpoint)
-        found_hash = _hash_model(checkpoint, config, arrays)
+        found_hash = hash_weights(config, arrays, partial(release, checkpoint))
     except CheckpointError as error:
         reason = str(error).removeprefix(f"{checkpoint.path}: ")
         config, found_hash = None, _hash_file(checkpoint)
@@ -97,15 +92,6 @@ def describe(
         families=names.families_in(checkpoint.state),
         not_finite=_first_not_finite(checkpoint, arrays) if check else None,
     )
-
-
-def _hash_model(checkpoint: Checkpoint, config, arrays):
-    digests = {}
-    for name, array in arrays.items():
-        dtype = weight_dtype(name, array.dtype)
-        digests[name] = digest(dtype, array.shape, pieces(name, array, dtype))
-        release(checkpoint)
-    return join_digests(config, digests)
 
 
 def _first_not_finite(checkpoint: Checkpoint, arrays):

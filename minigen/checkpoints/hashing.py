@@ -9,25 +9,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen.checkpoints.values import pieces
+from minigen.checkpoints.values import pieces, weight_dtype
 from minigen.families import Config, to_dict
 
 
-def hash_weights(config: Config, weights: Mapping[str, NDArray[Any]]) -> str:
+def hash_weights(
+    config: Config,
+    weights: Mapping[str, NDArray[Any]],
+    after: Callable[[], None] = lambda: None,
+) -> str:
     """Return the hash, in hex, of a model with weights {our dotted name: array}.
 
     It does not depend on the format of a file or on the order of the weights in it.
+    after: called when a weight has been read.
     """
-    digests = {
-        name: digest(array.dtype, array.shape, pieces(name, array, array.dtype))
-        for name, array in weights.items()
-    }
+    digests = {}
+    for name, array in weights.items():
+        dtype = weight_dtype(name, array.dtype)
+        digests[name] = digest(dtype, array.shape, pieces(name, array, dtype))
+        after()
     return join_digests(config, digests)
 
 

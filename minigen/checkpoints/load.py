@@ -104,14 +104,8 @@ def load_model(
             weights[name].flags.writeable = False
             if weights[name] is not array:
                 release(checkpoint)
-    return Model(
-        config,
-        names.unflatten(weights),
-        checkpoint.path,
-        checkpoint.key,
-        unseen,
-        checkpoint.metadata,
-    )
+    found = config, names.unflatten(weights), checkpoint.path, checkpoint.key
+    return Model(*found, unseen, checkpoint.metadata)
 
 
 def identify(
@@ -131,7 +125,7 @@ def identify(
             unseen = ()
             if config is None:
                 state = _state_of(checkpoint, family)
-                config, unseen = names.recognise_with_unseen(state)
+                config, unseen = names.recognise(state)
                 config, unseen = _told(checkpoint.arguments, config, unseen)
                 if checkpoint.is_folder:
                     config, unseen = _described(checkpoint.path, config, unseen)

@@ -30,17 +30,13 @@ def manifest(config) -> dict[str, tuple[int, ...]]:
     return {upstream: shape for _, upstream, shape in family_of(config).rows(config)}
 
 
-def recognise(state: Mapping[str, np.ndarray]):
-    """Return the configuration of a model from its weights' upstream names and shapes.
+def recognise(state: Mapping[str, np.ndarray]) -> tuple[object, tuple[str, ...]]:
+    """Return the configuration of weights by their upstream names and shapes.
 
-    What shapes do not show (`unseen` lists it) is as in the presets, else as in every
-    released model. Raises CheckpointError where no family fits with nothing left over.
+    Beside it, the fields that no shape shows: they are as in the preset, else as in
+    every released model. Raises CheckpointError where no family fits with nothing left
+    over.
     """
-    return recognise_with_unseen(state)[0]
-
-
-def recognise_with_unseen(state) -> tuple[object, tuple[str, ...]]:
-    """Return what `recognise` returns, and the fields that were assumed."""
     state = unwrap(state)
     # a generator before the tokenizer that may lie in the same file
     for family in FAMILIES.values():
@@ -245,9 +241,5 @@ def _to_layout(array, shape):
 
 
 def _our_shape(shape):
-    if len(shape) == 3:
-        return shape[1:] if shape[0] == 1 else (shape[0], shape[2])
-    if len(shape) != 4:
-        return shape
-    f, c, *kernel = shape
-    return (f, c) if kernel == [1, 1] else (f, *kernel, c)
+    # a view of one number, however large the shape
+    return _to_our_layout(np.broadcast_to(np.int8(0), shape)).shape

@@ -37,8 +37,8 @@ CONTAINERS = (dict, list, tuple)
 DEEPEST = 16
 """Levels of dicts and lists that are searched for arrays."""
 
-MOST_ARRAYS, MOST_OTHERS, LONGEST_NAME = 100_000, 100, 1000
-"""Arrays read, other entries reported, characters in a name."""
+MOST_ARRAYS, LONGEST_NAME = 100_000, 1000
+"""Arrays read, and characters in the name of one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,9 @@ class Checkpoint:
     path: the file; container: "torch zip", "torch legacy" or "safetensors"; key: the
     dotted path of the dict that was read, "" for the whole file; keys: the other keys
     of `PRECEDENCE` that hold arrays; state: {name: read-only array, mapped from the
-    file}; metadata: texts of a safetensors header; others: the first names in the dict
-    that are no arrays; arguments: what the writer's command line said, where the file
-    records it; data: the map of the file;
-    is_folder: whether what was opened is the folder it lies in.
+    file}; metadata: texts of a safetensors header; arguments: what the writer's
+    command line said, where the file records it; data: the map of the file; is_folder:
+    whether what was opened is the folder it lies in.
     """
 
     path: Path
@@ -60,7 +59,6 @@ class Checkpoint:
     keys: tuple[str, ...]
     state: dict[str, NDArray[Any]] = field(repr=False)
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
-    others: tuple[str, ...] = ()
     arguments: dict[str, Any] = field(default_factory=dict, repr=False)
     data: Any = field(default=None, repr=False)
     is_folder: bool = False
@@ -97,9 +95,8 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
         data = map_file(path)
         container, value, metadata, offsets = _parse(data)
         chosen, keys, found = _choose(value, key)
-        state, others = _collect(data, found, offsets)
-    arguments = _arguments(value)
-    found = chosen, keys, state, metadata, others, arguments, data
+        state = _collect(data, found, offsets)
+    found = chosen, keys, state, metadata, _arguments(value), data
     return Checkpoint(path, container, *found, is_folder)
 
 
@@ -221,16 +218,14 @@ def _child(value, part):
 
 
 def _collect(data, value, offsets):
-    # returns {name: array} and the names of the first leaves that are none
-    state, others = {}, []
+    # returns {name: array} of the leaves that are arrays
+    state = {}
     for path, leaf in _leaves(value):
         if type(leaf) is torch_file.Tensor:
             leaf = torch_file.to_array(data, leaf, offsets)
         if not isinstance(leaf, np.ndarray):
-            if len(others) < MOST_OTHERS:
-                others.append(_name(path)[:LONGEST_NAME])
             continue
-        name = _name(path)
+        name = ".".join(str(part) for part in path)
         if len(name) > LONGEST_NAME:
             raise CheckpointError(f"it names an array with {len(name)} characters")
         if name in state:
@@ -238,7 +233,7 @@ def _collect(data, value, offsets):
         if len(state) == MOST_ARRAYS:
             raise CheckpointError(f"it holds more than {MOST_ARRAYS} arrays")
         state[name] = leaf
-    return state, tuple(others)
+    return state
 
 
 def _leaves(value):
@@ -252,10 +247,6 @@ def _leaves(value):
             seen.add(id(value))
             items = value.items() if type(value) is dict else enumerate(value)
             waiting += reversed([((*path, key), inner) for key, inner in items])
-
-
-def _name(path):
-    return ".".join(str(part) for part in path)
 
 
 def _arguments(value):

@@ -21,6 +21,7 @@ import numpy as np
 from minigen.checkpoints import pickle_machine
 from minigen.checkpoints.archive import find_records
 from minigen.checkpoints.pickle_machine import Global, Inert
+from minigen.checkpoints.safetensors_file import MOST_AXES
 from minigen.errors import CheckpointError
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -49,8 +50,9 @@ STORAGES = {
 }  # fmt: skip
 """Storage classes by the name a pickle gives, and the type of their elements."""
 
-MOST_AXES = 32
-"""Axes that every NumPy can hold."""
+OTHER_ORDER = (
+    "it was saved on a machine of the other byte order; save it on a little-endian one"
+)
 
 SMALL = 2**20
 """Bytes that a tensor may take by repeating elements, however short the file."""
@@ -92,10 +94,7 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
     folder = pickles[0].partition("/")[0]
     begin, end = records.get(f"{folder}/byteorder", (0, 0))
     if data[begin : min(end, begin + 8)] not in (b"", b"little"):
-        raise CheckpointError(
-            "it was saved on a machine of the other byte order; save it on a "
-            "little-endian one"
-        )
+        raise CheckpointError(OTHER_ORDER)
     offsets = {}
 
     def persistent(identity):
@@ -139,12 +138,7 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
             return storage
         _, first, count = view
         width = storage.dtype.itemsize
-        if (
-            not 0
-            <= _whole(first)
-            <= _whole(first) + _whole(count)
-            <= storage.bytes // width
-        ):
+        if _whole(first) + _whole(count) > storage.bytes // width:
             raise CheckpointError(f"a view of storage {storage.key[:60]!r} leaves it")
         return Storage(storage.key, storage.dtype, first * width, count * width)
 
@@ -155,10 +149,7 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
     if magic != MAGIC or protocol != PROTOCOL or type(machine) is not dict:
         raise CheckpointError(f"it is a torch file of a protocol other than {PROTOCOL}")
     if machine.get("little_endian") is not True:
-        raise CheckpointError(
-            "it was saved on a machine of the other byte order; save it on a "
-            "little-endian one"
-        )
+        raise CheckpointError(OTHER_ORDER)
     value, at = run(start=at, calls=_calls(len(data)), persistent=persistent)
     keys, at = run(start=at, calls={})
     if type(keys) is not list or not all(type(key) is str for key in keys):
@@ -261,11 +252,7 @@ def _rebuild_subclass(rebuilds, function, kind, arguments, state):
 
 
 def _make_tensor(most, storage, dtype, first, shape, strides, metadata):
-    if (
-        type(storage) is not Storage
-        or type(shape) is not tuple
-        or type(strides) is not tuple
-    ):
+    if (type(storage), type(shape), type(strides)) != (Storage, tuple, tuple):
         raise TypeError("not the arguments of a tensor")
     if metadata:
         raise CheckpointError(

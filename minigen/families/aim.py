@@ -8,20 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigen.errors import ConfigError
-from minigen.families.checks import from_upstream, positive
+from minigen.families.checks import (
+    check_fields,
+    expect_fixed,
+    expect_one_of,
+    from_upstream,
+)
 from minigen.families.family import Family
-from minigen.families.mamba import Mamba1Config, Mamba2Config, linear, mixer_rows
-from minigen.families.rows import count
+from minigen.families.mamba import Mamba1Config, Mamba2Config, mixer_rows
+from minigen.families.rows import count, pair, prefixed
 from minigen.families.work import FLOAT, Work
-
-# constructor arguments of the original that change training only, never an array's
-# shape or a forward pass in evaluation mode: accepted, and they change nothing here
-TRAINING = {
-    "residual_in_fp32", "fused_add_norm", "pad_vocab_size_multiple", "attn_cfg",
-    "token_drop", "mixer_drop", "mlp_drop", "chunk_size",
-}  # fmt: skip
-# what every released AiM has, and what nothing here could do otherwise
-FIXED = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
 
 WORDS = "backbone.embeddings.word_embeddings.weight"
 
@@ -56,14 +52,8 @@ class AimConfig:
     condition_groups: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "vocabulary", "classes", "tokens"):
-            positive("AimConfig", name, getattr(self, name))
-        for name in ("hidden", "condition_groups"):
-            positive("AimConfig", name, getattr(self, name) or 1)
-        if self.mixer not in ("mamba1", "mamba2"):
-            raise ConfigError(
-                f"AimConfig.mixer is {self.mixer!r}; expected mamba1 or mamba2"
-            )
+        check_fields(self)
+        expect_one_of(self, "mixer", ("mamba1", "mamba2"))
         # its sizes are checked where they are put together
         _ = self.mixing
 
@@ -90,20 +80,12 @@ class AimConfig:
         """Row of the class table that stands for "no condition"."""
         return self.classes
 
-    def class_id(self, label: int) -> int:
-        """Row of the class table of class `label`."""
-        return label
-
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> AimConfig:
         """Build from the fields of the original's config.json (`d_model`, ...)."""
         arguments = dict(arguments)
-        for name, value in FIXED.items():
-            if arguments.pop(name, value) != value:
-                raise ConfigError(
-                    f"AiM with {name} other than {value} is not supported; every "
-                    "released model has it so"
-                )
+        fixed = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
+        expect_fixed(arguments, fixed)
         mixer = dict(arguments.pop("ssm_cfg", {"layer": "Mamba2"}))
         layer = mixer.pop("layer", "Mamba1")
         if layer not in ("Mamba1", "Mamba2"):
@@ -122,11 +104,14 @@ class AimConfig:
             "num_classes": "classes", "num_tokens": "tokens", "mixer": "mixer",
             "d_state": "state_size", "headdim": "head_size", "ngroups": "groups",
             "d_conv": "window", "expand": "expand", "d_intermediate": "hidden",
-            "num_groups": "condition_groups",
+            "num_groups": "condition_groups", "residual_in_fp32": None,
+            "fused_add_norm": None, "pad_vocab_size_multiple": None, "attn_cfg": None,
+            "token_drop": None, "mixer_drop": None, "mlp_drop": None,
+            "chunk_size": None,
         }  # fmt: skip
         if "num_groups" not in arguments:
             arguments["num_groups"] = 1
-        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+        return from_upstream(cls, arguments, names)
 
 
 PRESETS = {
@@ -151,20 +136,19 @@ def rows(c: AimConfig):
     yield "classes", "backbone.cls_embed.embedding_table.weight", (c.classes + 1, d)
     if c.condition_groups:
         shape = c.condition_groups * wide, d
-        yield from linear("modulation", shape, True, "backbone.adaln_group.1")
+        yield from pair("modulation", "backbone.adaln_group.1", shape)
     last = "backbone.final_layer"
     yield "out_norm", f"{last}.norm_final.weight", (d,)
-    shape = 2 * d, d
-    yield from linear("out_modulation", shape, True, f"{last}.adaLN_modulation.1")
+    yield from pair("out_modulation", f"{last}.adaLN_modulation.1", (2 * d, d))
     for i in range(c.layers):
         here, there = f"layers.{i}", f"backbone.layers.{i}"
         if c.condition_groups:
             yield f"{here}.table", f"{there}.scale_shift_table", (1, c.factor, d)
         else:
-            names = f"{here}.modulation", (wide, d), True, f"{there}.adaLN_modulation.1"
-            yield from linear(*names)
+            each = f"{there}.adaLN_modulation.1"
+            yield from pair(f"{here}.modulation", each, (wide, d))
         yield f"{here}.norm", f"{there}.norm.weight", (d,)
-        yield from mixer_rows(c.mixing, f"{here}.mixer.", f"{there}.mixer.")
+        yield from prefixed(mixer_rows(c.mixing), f"{here}.mixer.", f"{there}.mixer.")
         if c.hidden:
             yield f"{here}.ffn_norm", f"{there}.norm2.weight", (d,)
             yield f"{here}.ffn.up", f"{there}.mlp.fc1.weight", (2 * c.hidden, d)
@@ -242,5 +226,5 @@ AIM = Family(
         "order": "raster", "schedule": "one", "guidance": 5.0,
         "guidance_schedule": "constant", "temperature": 1.0,
     },
-    own={"aim-mnist": {"guidance": 2.0, "temperature": 1.0}},
+    own={"aim-mnist": {"guidance": 2.0}},
 )  # fmt: skip

@@ -10,20 +10,19 @@ from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families import mae
-from minigen.families.checks import expect_fixed, from_upstream, positive
+from minigen.families.checks import (
+    check_fields,
+    expect_fixed,
+    expect_one_of,
+    from_upstream,
+)
 from minigen.families.family import Family
-from minigen.families.rows import count, pair
+from minigen.families.rows import count, pair, prefixed
 from minigen.families.work import FLOAT, Cost
 
 # what two versions of ARINAR's code do differently, though no weight shows it
 INNER_HEADS = {"v1": 4, "head": 16}
 TEMPERATURE_RULES = {"v1": "std / T", "head": "std * T"}
-
-UNSEEN = (
-    "encoder_heads", "decoder_heads", "channels", "patch", "inner_schedule",
-    "behaviour",
-)  # fmt: skip
-"""Fields of the configuration that do not follow from shapes."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +67,9 @@ class ArinarConfig:
     behaviour: str = "v1"
 
     def __post_init__(self) -> None:
-        for name in ("width", "encoder_width", "encoder_layers", "decoder_layers",
-                     "encoder_heads", "decoder_heads", "ratio", "buffer", "classes",
-                     "tokens", "channels", "patch", "mixtures", "inner_width",
-                     "inner_layers", "group"):  # fmt: skip
-            positive("ArinarConfig", name, getattr(self, name))
-        for name, known in (
-            ("behaviour", INNER_HEADS),
-            ("inner_schedule", ("constant", "linear", "cosine")),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f"ArinarConfig.{name} is {getattr(self, name)!r}; expected "
-                    + " or ".join(known)
-                )
+        check_fields(self)
+        expect_one_of(self, "behaviour", INNER_HEADS)
+        expect_one_of(self, "inner_schedule", ("constant", "linear", "cosine"))
         mae.check_heads(self, ("inner_width", "inner_heads"))
         if self.features % self.group:
             raise ConfigError(
@@ -137,7 +125,7 @@ class ArinarConfig:
             "inner_ar_depth": "inner_layers", "bilevel_schedule": "inner_schedule",
             "feature_group": "group", "use_nf": "flow", "behaviour": "behaviour",
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, mae.TRAINING, PRESETS)
+        return from_upstream(cls, arguments, names)
 
 
 PRESETS = {
@@ -163,16 +151,7 @@ PRESETS = {
 def rows(c: ArinarConfig):
     """Source: Qinyu-Allen-Zhao/Arinar backbone/mar.py::MAR."""
     yield from mae.outer_rows(c)
-    yield from head_rows(c, "head.", "arhead.")
-
-
-def head_rows(c: ArinarConfig, ours="", upstream=""):
-    """Yield the rows of the inner model, each name behind a prefix.
-
-    Source: Qinyu-Allen-Zhao/Arinar model_head/arhead_gmm.py::ARHead_gmm.
-    """
-    for here, there, shape in _head_rows(c):
-        yield f"{ours}{here}", f"{upstream}{there}", shape
+    yield from prefixed(head_rows(c), "head.", "arhead.")
 
 
 def guess(shapes: Mapping) -> tuple[ArinarConfig, tuple[str, ...]]:
@@ -188,10 +167,12 @@ def guess(shapes: Mapping) -> tuple[ArinarConfig, tuple[str, ...]]:
         group=group,
         flow="arhead.nf.var" in shapes,
     )
-    return config, UNSEEN
+    heads = "encoder_heads", "decoder_heads"
+    return config, (*heads, "channels", "patch", "inner_schedule", "behaviour")
 
 
-def _head_rows(c):
+def head_rows(c: ArinarConfig):
+    """Source: Qinyu-Allen-Zhao/Arinar model_head/arhead_gmm.py::ARHead_gmm."""
     d, w = c.width, c.inner_width
     yield "start", "start_token", (1, 1, w)
     yield "positions", "pos_embedding", (1, c.groups, w)
@@ -275,9 +256,5 @@ ARINAR = Family(
         "order": "random", "schedule": "cosine", "guidance": 4.5,
         "guidance_schedule": "linear", "temperature": 1.0,
     },
-    own={
-        "arinar-mnist": {
-            "guidance": 4.0, "guidance_schedule": "constant", "temperature": 1.0,
-        },
-    },
+    own={"arinar-mnist": {"guidance": 4.0, "guidance_schedule": "constant"}},
 )  # fmt: skip

@@ -10,21 +10,14 @@ from typing import Any
 from minigen.errors import ConfigError
 from minigen.families.checks import (
     TRANSFORMER,
+    check_fields,
     check_heads,
     from_upstream,
     hidden_width,
-    positive,
 )
 from minigen.families.family import Family
 from minigen.families.rows import count, rounding
 from minigen.families.work import FLOAT, Work
-
-# constructor arguments of the original that change training only, never an array's
-# shape or a forward pass in evaluation mode: accepted, and they change nothing here
-TRAINING = {
-    "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
-    "ffn_dropout_p", "drop_path_rate", "class_dropout_prob",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,9 +42,7 @@ class ArpgConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "vocabulary", "classes", "tokens",
-                     "multiple_of"):  # fmt: skip
-            positive("ArpgConfig", name, getattr(self, name))
+        check_fields(self)
         if self.layers < 2:
             raise ConfigError(
                 f"ArpgConfig.layers is {self.layers}; half of them form each decoder, "
@@ -95,7 +86,7 @@ class ArpgConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> ArpgConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
-        return from_upstream(cls, arguments, TRANSFORMER, TRAINING, PRESETS)
+        return from_upstream(cls, arguments, TRANSFORMER | {"class_dropout_prob": None})
 
 
 PRESETS = {

@@ -2,27 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
+from minigen.checks import shown
 from minigen.errors import ConfigError
 
 Kind = TypeVar("Kind")
+
+MOST = 2**20
+"""The largest integer in a configuration; the released ones have 50 thousand."""
+
+DEEPEST = 2**10
+"""The most layers or blocks."""
 
 TRANSFORMER = {
     "dim": "width", "n_layer": "layers", "n_head": "heads", "vocab_size": "vocabulary",
     "num_classes": "classes", "block_size": "tokens", "multiple_of": "multiple_of",
     "ffn_dim_multiplier": "hidden_multiplier", "rope_base": "rope_base",
-    "norm_eps": "norm_eps",
+    "norm_eps": "norm_eps", "initializer_range": None, "token_dropout_p": None,
+    "attn_dropout_p": None, "resid_dropout_p": None, "ffn_dropout_p": None,
+    "drop_path_rate": None,
 }  # fmt: skip
-"""Our fields for the arguments that the originals of ARPG and LlamaGen share."""
+"""For `from_upstream`: arguments that the originals of ARPG and LlamaGen share."""
 
 
-def positive(where: str, name: str, value: object) -> None:
-    """Raise ConfigError unless the field `name` of class `where` is a count."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{where}.{name} is {value!r}; expected an integer above 0")
+def check_fields(config: Any) -> None:
+    """Raise ConfigError unless every field of a configuration has its type.
+
+    An integer is at least 1, or 0 where that is the default, and not so large that the
+    names of the arrays would fill the memory; a number is above 0. A list, which is
+    what JSON has, becomes a tuple.
+    """
+    for each in fields(config):
+        value, kind = getattr(config, each.name), str(each.type)
+        if value is None and kind.endswith(" | None"):
+            continue
+        most = DEEPEST if each.name.endswith(("layers", "blocks")) else MOST
+        least = 0 if each.default == 0 else 1
+        fits, expected = {
+            "bool": (isinstance(value, bool), "true or false"),
+            "str": (isinstance(value, str), "a text"),
+            "int": (_fits(value, least, most), f"an integer of {least} .. {most}"),
+            "float": (_is_positive(value), "a finite number above 0"),
+            "tuple[int, ...]": (
+                isinstance(value, list | tuple)
+                and len(value) < DEEPEST
+                and all(_fits(one, 0, MOST) for one in value),
+                f"integers of 0 .. {MOST}",
+            ),
+        }[kind.removesuffix(" | None")]
+        if not fits:
+            raise ConfigError(
+                f"{type(config).__name__}.{each.name} is {shown(value)}; expected "
+                f"{expected}"
+            )
+        if isinstance(value, list):
+            object.__setattr__(config, each.name, tuple(value))
+
+
+def expect_one_of(config: Any, name: str, known: Iterable[str]) -> None:
+    """Raise ConfigError unless the field `name` holds one of the known texts."""
+    value = getattr(config, name)
+    if value not in known:
+        kind, expected = type(config).__name__, " or ".join(known)
+        raise ConfigError(f"{kind}.{name} is {value!r}; expected {expected}")
 
 
 def check_heads(config: Any) -> None:
@@ -52,33 +97,26 @@ def expect_fixed(
 
 
 def from_upstream(
-    cls: type[Kind],
-    arguments: Mapping[str, Any],
-    names: Mapping[str, str],
-    ignored: Collection[str],
-    presets: Mapping[str, Kind],
+    cls: type[Kind], arguments: Mapping[str, Any], names: Mapping[str, str | None]
 ) -> Kind:
     """Build a configuration from an original's constructor arguments.
 
-    names: our field for each of them; ignored: those that change nothing here;
-    presets: those of the class, and the argument `name` stands for all sizes of one.
-    Raises ConfigError.
+    names: our field for each of them; None for those that change training only, never
+    an array's shape or a forward pass in evaluation mode. Raises ConfigError.
     """
-    arguments = dict(arguments)
-    values: dict[str, Any] = {}
-    if "name" in arguments:
-        name = str(arguments.pop("name")).lower()
-        if name not in presets:
-            raise ConfigError(
-                f"{name!r} is not a preset of {cls.__name__}; known: "
-                f"{', '.join(presets)}"
-            )
-        values.update(asdict(presets[name]))
-    unknown = set(arguments) - set(names) - ignored
+    unknown = set(arguments) - set(names)
     if unknown:
         raise ConfigError(
             f"{cls.__name__}.from_upstream does not know {sorted(unknown)}; it takes "
             f"{sorted(names)}"
         )
-    values.update({names[k]: v for k, v in arguments.items() if k in names})
-    return cls(**values)
+    return cls(**{names[k]: v for k, v in arguments.items() if names[k]})
+
+
+def _fits(value, least, most):
+    return isinstance(value, int) and type(value) is not bool and least <= value <= most
+
+
+def _is_positive(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value < float("inf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from minigen.families.checks import check_fields
 from minigen.families.family import Family
 from minigen.families.rows import conv, count, pair
 
@@ -18,7 +19,7 @@ class JudgeConfig:
     classes: int = 10
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))
+        check_fields(self)
 
     @property
     def side(self) -> int:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families import pyramid
-from minigen.families.checks import from_upstream, positive
+from minigen.families.checks import check_fields, from_upstream
 from minigen.families.family import Family
 from minigen.families.rows import conv, count
-
-# constructor arguments of the original that change training only, never an array's
-# shape or a forward pass in evaluation mode: accepted, and they change nothing here
-TRAINING = {"dropout", "ckpt_path"}
 
 
 @dataclass(frozen=True)
@@ -45,19 +41,12 @@ class KlConfig:
     scale: float = 0.2325
 
     def __post_init__(self) -> None:
-        for name in ("multipliers", "attention", "decoder_attention"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("base", "blocks", "channels"):
-            positive("KlConfig", name, getattr(self, name))
+        check_fields(self)
         pyramid.check_widths(self)
         if not {*self.attention, *self.decoder_attention} <= set(range(self.levels)):
             raise ConfigError(
                 f"KlConfig has attention at the levels {self.attention} and "
                 f"{self.decoder_attention}; its levels are 0 .. {self.levels - 1}"
-            )
-        if not 0 < self.scale < math.inf:
-            raise ConfigError(
-                f"KlConfig.scale is {self.scale}; expected a number above 0"
             )
 
     @property
@@ -90,8 +79,9 @@ class KlConfig:
             "ch": "base", "ch_mult": "multipliers", "num_res_blocks": "blocks",
             "embed_dim": "channels", "use_variational": "variational",
             "attention": "attention", "decoder_attention": "decoder_attention",
+            "dropout": None, "ckpt_path": None,
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+        return from_upstream(cls, arguments, names)
 
 
 PRESETS = {
@@ -104,17 +94,15 @@ PRESETS = {
 
 def rows(c: KlConfig):
     """Source: LTH14/mar models/vae.py; Qinyu-Allen-Zhao/Arinar backbone/vae.py."""
-    down = [f"down.{i}" for i in range(c.levels)]
-    # the original counts the levels of both halves from the finest
-    up = [f"up.{i}" for i in reversed(range(c.levels))]
-    mid = ("block_1", "attn_1", "block_2")
-    moments = 2 * c.channels
+    from minigen.models.kl import block_names
+
+    moments, names = 2 * c.channels, block_names(c)
     latents = moments if c.variational else c.channels
-    yield from pyramid.encoder(c, c.blocks, c.attention, moments, down, "block", mid)
+    yield from pyramid.encoder(c, c.blocks, c.attention, moments, names)
     yield from conv("quant_conv", "quant_conv", latents, moments, 1)
     yield from conv("post_quant_conv", "post_quant_conv", c.channels, c.channels, 1)
-    attention = c.decoder_attention
-    yield from pyramid.decoder(c, c.blocks + 1, attention, c.channels, up, "block", mid)
+    more = c.blocks + 1
+    yield from pyramid.decoder(c, more, c.decoder_attention, c.channels, names)
 
 
 def guess(shapes: Mapping) -> tuple[KlConfig, tuple[str, ...]]:
@@ -136,18 +124,11 @@ def guess(shapes: Mapping) -> tuple[KlConfig, tuple[str, ...]]:
     return config, ("scale",)
 
 
-def work(config, grid, size, batch):
-    """Return the least `Work` of a decoder: see `minigen.families.work`."""
-    sizes = config.channels, config.channels, config.blocks + 1
-    call = *sizes, config.decoder_attention, grid, size, batch
-    return pyramid.work(config, *call)
-
-
 KL = Family(
     name="kl", config=KlConfig, presets=PRESETS,
     model="minigen.models.kl", twin="minigen.training.kl:Kl",
     repository="LTH14/mar", licence="MIT", released={"kl-16": " kl16.ckpt"},
-    rows=rows, guess=guess, work=work,
+    rows=rows, guess=guess, work=partial(pyramid.work, rows),
     # what training alone needs, in files of latent diffusion's kind
     dropped=("loss.*", "foundation_model.*", "linear_proj.weight"),
 )  # fmt: skip

@@ -10,21 +10,14 @@ from typing import Any
 from minigen.errors import ConfigError
 from minigen.families.checks import (
     TRANSFORMER,
+    check_fields,
     check_heads,
     from_upstream,
     hidden_width,
-    positive,
 )
 from minigen.families.family import Family
 from minigen.families.rows import count, rounding
 from minigen.families.work import FLOAT, Work
-
-# constructor arguments of the original that change training only, never an array's
-# shape or a forward pass in evaluation mode: accepted, and they change nothing here
-TRAINING = {
-    "initializer_range", "token_dropout_p", "attn_dropout_p", "resid_dropout_p",
-    "ffn_dropout_p", "drop_path_rate", "model_type", "max_batch_size", "max_seq_len",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,11 +47,9 @@ class GptConfig:
     norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.key_heads is None:
             object.__setattr__(self, "key_heads", self.heads)
-        for name in ("width", "layers", "heads", "key_heads", "vocabulary", "classes",
-                     "tokens", "multiple_of"):  # fmt: skip
-            positive("GptConfig", name, getattr(self, name))
         check_heads(self)
         if self.heads % self.key_heads:
             raise ConfigError(
@@ -108,8 +99,11 @@ class GptConfig:
         dropped = arguments.pop("class_dropout_prob", 0.1)
         if arguments.pop("cls_token_num", 1) != 1:
             raise ConfigError("cls_token_num is not 1; a class is one token")
-        names = TRANSFORMER | {"n_kv_head": "key_heads"}
-        config = from_upstream(cls, arguments, names, TRAINING, PRESETS)
+        names = TRANSFORMER | {
+            "n_kv_head": "key_heads", "model_type": None, "max_batch_size": None,
+            "max_seq_len": None,
+        }  # fmt: skip
+        config = from_upstream(cls, arguments, names)
         return replace(config, no_class=dropped > 0)
 
 
@@ -203,5 +197,5 @@ LLAMAGEN = Family(
         "order": "raster", "schedule": "one", "guidance": 4.0,
         "guidance_schedule": "constant", "temperature": 1.0,
     },
-    own={"gpt-mnist": {"guidance": 2.0, "temperature": 1.0}},
+    own={"gpt-mnist": {"guidance": 2.0}},
 )  # fmt: skip

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import accumulate
 
+from minigen.checks import choice
 from minigen.errors import ConfigError
 from minigen.families.rows import count, pair
 from minigen.families.work import Work
 
-# constructor arguments of the original that change training only, never an array's
-# shape or a forward pass in evaluation mode: accepted, and they change nothing here
-TRAINING = {
-    "mask_ratio_min", "label_drop_prob", "attn_dropout", "proj_dropout",
-    "grad_checkpointing", "diffloss_d", "diffloss_w", "num_sampling_steps",
-    "diffusion_batch_mul",
-}  # fmt: skip
 NAMES = {
     "encoder_embed_dim": "encoder_width", "encoder_depth": "encoder_layers",
     "encoder_num_heads": "encoder_heads", "decoder_embed_dim": "width",
     "decoder_depth": "decoder_layers", "decoder_num_heads": "decoder_heads",
     "mlp_ratio": "ratio", "vae_embed_dim": "channels", "patch_size": "patch",
     "class_num": "classes", "buffer_size": "buffer", "tokens": "tokens",
+    "mask_ratio_min": None, "label_drop_prob": None, "attn_dropout": None,
+    "proj_dropout": None, "grad_checkpointing": None, "diffloss_d": None,
+    "diffloss_w": None, "num_sampling_steps": None, "diffusion_batch_mul": None,
 }  # fmt: skip
 FACTORIES = {
     "mar_base": (768, 14, 12), "mar_large": (1024, 18, 16), "mar_huge": (1280, 22, 16),
@@ -52,10 +49,7 @@ def sizes(arguments):
     depth = arguments.pop("enc_dec_depth", -1)
     if factory is None:
         return arguments
-    if factory not in FACTORIES:
-        raise ConfigError(
-            f"the factory {factory!r} is not known; known: {', '.join(FACTORIES)}"
-        )
+    choice("factory", factory, FACTORIES, error=ConfigError)
     width, layers, heads = FACTORIES[factory]
     made = {}
     for half in ("encoder", "decoder"):

@@ -8,14 +8,13 @@ from itertools import islice
 from typing import Any
 
 from minigen.errors import ConfigError
-from minigen.families.checks import from_upstream, positive
+from minigen.families.checks import check_fields, from_upstream
 from minigen.families.rows import pair
 
 MIXER_NAMES = {
     "d_model": "width", "d_state": "state_size", "d_conv": "window",
-    "expand": "expand", "bias": "bias", "conv_bias": "conv_bias",
+    "expand": "expand", "bias": "bias", "conv_bias": "conv_bias", "chunk_size": None,
 }  # fmt: skip
-MIXER_SPEED = {"chunk_size"}
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,7 @@ class Mamba1Config:
     conv_bias: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("width", "state_size", "window", "expand"):
-            positive("Mamba1Config", name, getattr(self, name))
+        check_fields(self)
 
     @property
     def inner(self) -> int:
@@ -57,7 +55,7 @@ class Mamba1Config:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba1Config:
         """Build from the original's constructor arguments (`d_model`, ...)."""
-        return from_upstream(cls, arguments, MIXER_NAMES, MIXER_SPEED, {})
+        return from_upstream(cls, arguments, MIXER_NAMES)
 
 
 @dataclass(frozen=True)
@@ -86,8 +84,7 @@ class Mamba2Config:
     scanned: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("width", "state_size", "window", "expand", "head_size", "groups"):
-            positive("Mamba2Config", name, getattr(self, name))
+        check_fields(self)
         if self.inner % self.head_size or self.heads % self.groups:
             raise ConfigError(
                 f"Mamba2Config scans {self.inner} channels, which do not divide into "
@@ -115,17 +112,12 @@ class Mamba2Config:
             "headdim": "head_size", "ngroups": "groups", "rmsnorm": "normalise",
             "norm_before_gate": "norm_first",
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, MIXER_SPEED, {})
+        return from_upstream(cls, arguments, names)
 
 
-def mixer_rows(c, ours="", upstream=""):
-    """Yield the rows of a mixer, each name behind a prefix.
-
-    Source: state-spaces/mamba modules/mamba_simple.py, modules/mamba2.py.
-    """
-    rows = _mamba2_rows(c) if isinstance(c, Mamba2Config) else _mamba1_rows(c)
-    for here, there, shape in rows:
-        yield f"{ours}{here}", f"{upstream}{there}", shape
+def mixer_rows(c):
+    """Source: state-spaces/mamba modules/mamba_simple.py, modules/mamba2.py."""
+    return _mamba2_rows(c) if isinstance(c, Mamba2Config) else _mamba1_rows(c)
 
 
 def _mamba1_rows(c: Mamba1Config):

@@ -10,13 +10,10 @@ from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families import mae
-from minigen.families.checks import expect_fixed, from_upstream, positive
+from minigen.families.checks import check_fields, expect_fixed, from_upstream
 from minigen.families.family import Family
-from minigen.families.rows import count, pair
+from minigen.families.rows import count, pair, prefixed
 from minigen.families.work import Cost
-
-UNSEEN = ("encoder_heads", "decoder_heads", "channels", "patch", "noise_steps")
-"""Fields of the configuration that no shape shows."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,7 @@ class MarConfig:
     noise_steps: int = 100
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            positive("MarConfig", name, value)
+        check_fields(self)
         mae.check_heads(self)
         if not 2 <= self.noise_steps <= 1000:
             raise ConfigError(
@@ -88,7 +84,7 @@ class MarConfig:
             "diffloss_w": "head_width", "diffloss_d": "head_layers",
             "noise_steps": "noise_steps",
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, mae.TRAINING, PRESETS)
+        return from_upstream(cls, arguments, names)
 
 
 PRESETS = {
@@ -112,38 +108,28 @@ PRESETS = {
 def rows(c: MarConfig):
     """Source: LTH14/mar models/mar.py::MAR."""
     yield from mae.outer_rows(c)
-    sizes = c.features, c.width, c.head_width, c.head_layers
-    yield from diffusion_rows(*sizes, "head.", "diffloss.net.")
+    head = diffusion_rows(c.features, c.width, c.head_width, c.head_layers)
+    yield from prefixed(head, "head.", "diffloss.net.")
 
 
-def diffusion_rows(features, condition, width, layers, ours="", upstream=""):
-    """Yield the rows of the diffusion head, each name behind a prefix.
-
-    Source: LTH14/mar models/diffloss.py::SimpleMLPAdaLN.
-    """
+def diffusion_rows(features, condition, width, layers):
+    """Source: LTH14/mar models/diffloss.py::SimpleMLPAdaLN."""
     from minigen.models.diffusion_head import FREQUENCIES
 
     inside, modulation = (width, width), "adaLN_modulation.1"
-    table = [
-        ("time1", "time_embed.mlp.0", (width, FREQUENCIES)),
-        ("time2", "time_embed.mlp.2", inside),
-        ("condition", "cond_embed", (width, condition)),
-        ("features", "input_proj", (width, features)),
-    ]
+    yield from pair("time1", "time_embed.mlp.0", (width, FREQUENCIES))
+    yield from pair("time2", "time_embed.mlp.2", inside)
+    yield from pair("condition", "cond_embed", (width, condition))
+    yield from pair("features", "input_proj", (width, features))
     for i in range(layers):
         here, there = f"layers.{i}", f"res_blocks.{i}"
-        table += [
-            (f"{here}.norm", f"{there}.in_ln", (width,)),
-            (f"{here}.fc1", f"{there}.mlp.0", inside),
-            (f"{here}.fc2", f"{there}.mlp.2", inside),
-            (f"{here}.modulation", f"{there}.{modulation}", (3 * width, width)),
-        ]
-    table += [
-        ("out_modulation", f"final_layer.{modulation}", (2 * width, width)),
-        ("out", "final_layer.linear", (2 * features, width)),
-    ]
-    for here, there, shape in table:
-        yield from pair(f"{ours}{here}", f"{upstream}{there}", shape)
+        yield from pair(f"{here}.norm", f"{there}.in_ln", (width,))
+        yield from pair(f"{here}.fc1", f"{there}.mlp.0", inside)
+        yield from pair(f"{here}.fc2", f"{there}.mlp.2", inside)
+        each = f"{there}.{modulation}"
+        yield from pair(f"{here}.modulation", each, (3 * width, width))
+    yield from pair("out_modulation", f"final_layer.{modulation}", (2 * width, width))
+    yield from pair("out", "final_layer.linear", (2 * features, width))
 
 
 def guess(shapes: Mapping) -> tuple[MarConfig, tuple[str, ...]]:
@@ -155,7 +141,8 @@ def guess(shapes: Mapping) -> tuple[MarConfig, tuple[str, ...]]:
         head_width=head_width,
         head_layers=count(shapes, "diffloss.net.res_blocks.{}.in_ln.weight"),
     )
-    return config, UNSEEN
+    heads = "encoder_heads", "decoder_heads"
+    return config, (*heads, "channels", "patch", "noise_steps")
 
 
 def head_cost(config: MarConfig, tokens: int, size: int) -> Cost:
@@ -188,9 +175,5 @@ MAR = Family(
         "order": "random", "schedule": "cosine", "guidance": 2.9,
         "guidance_schedule": "linear", "temperature": 1.0,
     },
-    own={
-        "mar-mnist": {
-            "guidance": 3.0, "guidance_schedule": "constant", "temperature": 1.0,
-        },
-    },
+    own={"mar-mnist": {"guidance": 3.0, "guidance_schedule": "constant"}},
 )  # fmt: skip

@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+import math
+
 from minigen.errors import ConfigError
-from minigen.families.checks import positive
 from minigen.families.rows import conv, count, pair
 from minigen.families.work import Work
 
 
 def check_widths(config) -> None:
     """Raise ConfigError unless all widths of a tokenizer can be normed in groups."""
-    kind = type(config).__name__
-    for m in config.multipliers:
-        positive(kind, "multipliers", m)
-    if not config.multipliers or config.base % 32:
+    if not config.multipliers or 0 in config.multipliers or config.base % 32:
         raise ConfigError(
-            f"{kind}.base is {config.base} with multipliers {config.multipliers}; "
-            "widths must be multiples of 32, the number of groups in a group norm"
+            f"{type(config).__name__}.base is {config.base} with multipliers "
+            f"{config.multipliers}; widths must be multiples of 32, the number of "
+            "groups in a group norm"
         )
 
 
-def encoder(c, blocks, attention, f, levels, block, mid):
-    """Yield the rows of an encoder to f channels."""
-    # levels, block and mid are the original's names: see minigen.models.pyramid
+def encoder(c, blocks, attention, f, names):
+    """Yield the rows of an encoder to f channels.
+
+    blocks: residual blocks of a level; attention: the levels that have it; names: a
+    `minigen.models.pyramid.Names`.
+    """
     yield from conv("encoder.conv_in", "encoder.conv_in", c.base, 3, 3)
     before = c.base
     for i, width in enumerate(c.widths):
-        here, there = f"encoder.levels.{i}", f"encoder.{levels[i]}"
-        yield from _level(here, there, block, before, width, blocks, i in attention)
+        here, there = f"encoder.levels.{i}", f"encoder.{names.down[i]}"
+        attends = i in attention
+        yield from _level(here, there, names.block, before, width, blocks, attends)
         if i < c.levels - 1:
             down = f"{there}.downsample.conv"
             yield from conv(f"{here}.down", down, width, width, 3)
         before = width
-    yield from _middle("encoder.mid", mid, before)
+    yield from _middle("encoder.mid", names.mid, before)
     yield from _ends("encoder", before, f)
 
 
-def decoder(c, blocks, attention, f, levels, block, mid):
+def decoder(c, blocks, attention, f, names):
     """Yield the rows of a decoder of f channels; arguments as of `encoder`."""
     before, last = c.widths[-1], c.levels - 1
     yield from conv("decoder.conv_in", "decoder.conv_in", before, f, 3)
-    yield from _middle("decoder.mid", mid, before)
+    yield from _middle("decoder.mid", names.mid, before)
     for i, width in enumerate(reversed(c.widths)):
-        here, there = f"decoder.levels.{i}", f"decoder.{levels[i]}"
+        here, there = f"decoder.levels.{i}", f"decoder.{names.up[i]}"
         attends = last - i in attention
-        yield from _level(here, there, block, before, width, blocks, attends)
+        yield from _level(here, there, names.block, before, width, blocks, attends)
         if i < last:
             yield from conv(f"{here}.up", f"{there}.upsample.conv", width, width, 3)
         before = width
@@ -96,48 +99,22 @@ def widths(shapes, pattern):
     return base, tuple(width // base for width in found)
 
 
-def work(config, given, inner, blocks, attending, grid, size, batch) -> Work:
+def work(rows, config, grid, size, batch) -> Work:
     """Return the work of turning a grid of codes or latents into an image.
 
-    given, inner: channels of a token, and of what the decoder makes of it first;
-    blocks: residual blocks of a level; attending: levels where attention follows them;
-    grid, size, batch: as for `minigen.bench.limit.decoder`.
+    rows: of a tokenizer, which names its layers in the order in which they run; grid,
+    size, batch: as for `minigen.bench.limit.decoder`.
     """
     pixels = grid[0] * grid[1]
-    widths = config.widths
     weights = operations = 0
-
-    def convolve(source, target, taps, pixels):
-        nonlocal weights, operations
-        weights += source * target * taps
-        operations += 2 * source * target * taps * pixels
-
-    def residual(source, target, pixels):
-        convolve(source, target, 9, pixels)
-        convolve(target, target, 9, pixels)
-        if source != target:
-            convolve(source, target, 1, pixels)
-
-    def attend(width, pixels):
-        nonlocal operations
-        for _ in range(4):
-            convolve(width, width, 1, pixels)
-        operations += 4 * width * pixels * pixels
-
-    width = widths[-1]
-    convolve(given, inner, 1, pixels)
-    convolve(inner, width, 9, pixels)
-    residual(width, width, pixels)
-    attend(width, pixels)
-    residual(width, width, pixels)
-    for level in reversed(range(config.levels)):
-        for _ in range(blocks):
-            residual(width, widths[level], pixels)
-            width = widths[level]
-            if level in attending:
-                attend(width, pixels)
-        if level:
+    for name, _, shape in rows(config):
+        if len(shape) != 4 or name.startswith(("encoder", "quant_conv")):
+            continue
+        if name.endswith(".up.w"):
             pixels *= 4
-            convolve(width, width, 9, pixels)
-    convolve(width, 3, 9, pixels)
+        weights += math.prod(shape)
+        operations += 2 * math.prod(shape) * pixels
+        if name.endswith(".proj.w"):
+            # before this layer every pixel met every other: scores, then a sum
+            operations += 4 * shape[0] * pixels * pixels
     return Work(weights * size, batch * operations)

@@ -14,6 +14,12 @@ def conv(ours, upstream, f, c, kernel):
     yield from pair(ours, upstream, (f, c, kernel, kernel))
 
 
+def prefixed(rows, ours, upstream):
+    """Yield rows, our names and the original's each behind a prefix."""
+    for here, there, shape in rows:
+        yield f"{ours}{here}", f"{upstream}{there}", shape
+
+
 def count(shapes, pattern):
     """Return how many names there are of a pattern with a number in it, from 0 on."""
     i = 0

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families import pyramid
-from minigen.families.checks import from_upstream, positive
+from minigen.families.checks import check_fields, from_upstream
 from minigen.families.family import Family
 from minigen.families.rows import conv
-
-# constructor arguments of the original that change training only, never an array's
-# shape or a forward pass in evaluation mode: accepted, and they change nothing here
-TRAINING = {"commit_loss_beta", "entropy_loss_ratio", "dropout_p", "num_res_blocks"}
 
 
 @dataclass(frozen=True)
@@ -35,9 +32,7 @@ class VqConfig:
     unit_codes: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "multipliers", tuple(self.multipliers))
-        for name in ("base", "latent", "codes", "code_size"):
-            positive("VqConfig", name, getattr(self, name))
+        check_fields(self)
         pyramid.check_widths(self)
 
     @property
@@ -68,9 +63,10 @@ class VqConfig:
         names = {
             "ch": "base", "encoder_ch_mult": "multipliers", "z_channels": "latent",
             "codebook_size": "codes", "codebook_embed_dim": "code_size",
-            "codebook_l2_norm": "unit_codes",
+            "codebook_l2_norm": "unit_codes", "commit_loss_beta": None,
+            "entropy_loss_ratio": None, "dropout_p": None, "num_res_blocks": None,
         }  # fmt: skip
-        return from_upstream(cls, arguments, names, TRAINING, PRESETS)
+        return from_upstream(cls, arguments, names)
 
 
 PRESETS = {
@@ -87,14 +83,14 @@ def rows(c: VqConfig, blocks: int = 2):
 
     blocks: residual blocks of a level of the encoder, one fewer than of the decoder's.
     """
-    last = c.levels - 1
-    levels = [f"conv_blocks.{i}" for i in range(c.levels)]
-    mid = ("0", "1", "2")
-    yield from pyramid.encoder(c, blocks, (last,), c.latent, levels, "res", mid)
+    from minigen.models.vq import block_names
+
+    deepest, names = (c.levels - 1,), block_names(c)
+    yield from pyramid.encoder(c, blocks, deepest, c.latent, names)
     yield from conv("quant_conv", "quant_conv", c.code_size, c.latent, 1)
     yield "codebook", "quantize.embedding.weight", (c.codes, c.code_size)
     yield from conv("post_quant_conv", "post_quant_conv", c.latent, c.code_size, 1)
-    yield from pyramid.decoder(c, blocks + 1, (last,), c.latent, levels, "res", mid)
+    yield from pyramid.decoder(c, blocks + 1, deepest, c.latent, names)
 
 
 def guess(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
@@ -107,17 +103,11 @@ def guess(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
     return VqConfig(base, multipliers, latent, codes, code_size), ("unit_codes",)
 
 
-def work(config, grid, size, batch):
-    """Return the least `Work` of a decoder: see `minigen.families.work`."""
-    sizes = config.code_size, config.latent, 3, (config.levels - 1,)
-    return pyramid.work(config, *sizes, grid, size, batch)
-
-
 VQ = Family(
     name="vq", config=VqConfig, presets=PRESETS,
     model="minigen.models.vq", twin="minigen.training.vq:Vq",
     repository="FoundationVision/LlamaGen", licence="MIT",
     released={"vq-16": " vq_ds16_c2i.pt", "vq-8": " vq_ds8_c2i.pt"},
-    rows=rows, guess=guess, work=work,
+    rows=rows, guess=guess, work=partial(pyramid.work, rows),
     dropped=("quantize.codebook_used",), part="vqvae.",
 )  # fmt: skip

@@ -24,7 +24,7 @@ def encode(ops, weights, config, x, watch=None):
 
     x (b Y X 3): images in [-1, 1], of any size that the levels can halve.
     """
-    x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
+    x = pyramid.encode(ops, weights["encoder"], block_names(config), x, watch)
     x = ops.linear(x, **weights["quant_conv"])
     tell(watch, "quant_conv", x)
     return x
@@ -57,7 +57,7 @@ def decode(ops, weights, config, samples, watch=None):
     """Return the image of samples: (b y x c) to (b Y X 3), about [-1, 1]."""
     x = ops.linear(samples, **weights["post_quant_conv"])
     tell(watch, "post_quant_conv", x)
-    return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
+    return pyramid.decode(ops, weights["decoder"], block_names(config), x, watch)
 
 
 def check_tokens(config, tokens, canvas=False):
@@ -86,7 +86,8 @@ def from_images(ops, weights, config, images):
     return ops.check_finite(latents)
 
 
-def _names(config):
+def block_names(config):
+    """Return the names that the original gives to the blocks of both halves."""
     levels = range(config.levels)
     # the original counts the levels of both halves from the finest
     down = tuple(f"down.{i}" for i in levels)

@@ -22,7 +22,7 @@ def encode(ops, weights, config, x, watch=None):
 
     x (b Y X 3): images in [-1, 1], of any size that the levels can halve.
     """
-    x = pyramid.encode(ops, weights["encoder"], _names(config), x, watch)
+    x = pyramid.encode(ops, weights["encoder"], block_names(config), x, watch)
     x = ops.linear(x, **weights["quant_conv"])
     tell(watch, "quant_conv", x)
     return x
@@ -54,7 +54,7 @@ def decode_latent(ops, weights, config, z, watch=None):
     """Return the image of quantised vectors: (b y x c) to (b Y X 3)."""
     x = ops.linear(z, **weights["post_quant_conv"])
     tell(watch, "post_quant_conv", x)
-    return pyramid.decode(ops, weights["decoder"], _names(config), x, watch)
+    return pyramid.decode(ops, weights["decoder"], block_names(config), x, watch)
 
 
 def check_tokens(config, tokens, canvas=False):
@@ -86,6 +86,7 @@ def from_images(ops, weights, config, images):
     return quantise(ops, weights, config, h)
 
 
-def _names(config):
+def block_names(config):
+    """Return the names that the original gives to the blocks of both halves."""
     levels = tuple(f"conv_blocks.{i}" for i in range(config.levels))
     return pyramid.Names(levels, levels, "res", ("0", "1", "2"))

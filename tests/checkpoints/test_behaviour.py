@@ -8,7 +8,7 @@ import pytest
 
 import minigen
 from minigen.checkpoints import convert, describe, load_model, names, safetensors_file
-from minigen.errors import CheckpointError, ConfigError, InputError
+from minigen.errors import CheckpointError, InputError
 from minigen.families import ArinarConfig, from_dict, to_dict
 from tests.checkpoints.writing import write_zip
 from tests.models.stand_in import stand_in, stand_in_state
@@ -57,7 +57,7 @@ def test_an_original_is_not_loaded_before_one_is_told(original, ours):
 def test_nor_is_it_converted(original, ours):
     with pytest.raises(InputError, match="say behaviour v1 for the released weights"):
         convert(original, ours)
-    with pytest.raises(ConfigError, match="behaviour is 'v2'"):
+    with pytest.raises(InputError, match="behaviour 'v2' is not known"):
         convert(original, ours, behaviour="v2")
     assert not ours.exists()
 

@@ -69,7 +69,7 @@ def replay_file(case: Case, ops, config, path, state) -> None:
     """A file must be recognised, hold the drawn weights, and compute the same."""
     found = read_checkpoint(path)
     label = f"file {path.name}"
-    recognised, unseen = names.recognise_with_unseen(found)
+    recognised, unseen = names.recognise(found)
     wrong = recognised != config or bool(set(unseen) - {"state_size", "groups"})
     note(case, label, float(wrong), 0)
     tree = names.to_tree(config, found)

@@ -105,7 +105,7 @@ def replay_file(case: Case, ops, config, path, inputs) -> None:
     """A file must be recognised and hold the drawn weights, and its average of them."""
     state = draw_state(case, rows(config))
     average = read_checkpoint(path)
-    recognised, unseen = names.recognise_with_unseen(average)
+    recognised, unseen = names.recognise(average)
     seen = vars(config).keys() - set(unseen)
     assert "behaviour" in unseen
     wrong = [f for f in seen if getattr(recognised, f) != getattr(config, f)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigen.checkpoints import names as layout
 from minigen.checkpoints import read_checkpoint
-from minigen.families import ArpgConfig, GptConfig, KlConfig, VqConfig
+from minigen.families import PRESETS, ArpgConfig, GptConfig, KlConfig, VqConfig
 from tests.parity.case import Case
 from tests.synth import synth
 
@@ -19,10 +19,11 @@ FAMILIES = {"arpg": ArpgConfig, "llamagen": GptConfig, "vq": VqConfig, "kl": KlC
 
 
 def configuration(case: Case):
-    """Return the model configuration of the case's constructor arguments."""
-    arguments = dict(case.about["config"])
-    if "released" in arguments:
-        arguments["name"] = arguments.pop("released")
+    """Return the configuration of a case: of its preset or of its arguments."""
+    arguments = case.about["config"]
+    for key in ("released", "name"):
+        if key in arguments:
+            return PRESETS[arguments[key].lower()]
     return FAMILIES[case.about["family"]].from_upstream(arguments)
 
 
