@@ -89,7 +89,7 @@ def describe(
         hash_of="model" if config else "file",
         intact=None if stored is None else stored == found_hash,
         bytes=len(checkpoint.data),
-        families=names.families_in(checkpoint.state),
+        families=tuple(names.parts(checkpoint.state)),
         not_finite=_first_not_finite(checkpoint, arrays) if check else None,
     )
 

@@ -141,7 +141,7 @@ def identify(
 
 def has_tokenizer(path: str | os.PathLike[str], key: str | None = None) -> bool:
     """Return whether a file holds a VQ tokenizer beside another model, as AiM's may."""
-    found = names.families_in(open_checkpoint(path, key).state)
+    found = names.parts(open_checkpoint(path, key).state)
     return len(found) > 1 and "vq" in found
 
 
@@ -155,15 +155,13 @@ def _state_of(checkpoint, family):
     if family is None:
         return checkpoint.state
     choice("family", family, FAMILIES, error=CheckpointError)
-    found = names.families_in(checkpoint.state)
+    found = names.parts(checkpoint.state)
     if len(found) > 1 and family not in found:
         raise CheckpointError(
             f"it holds no {family} model among others; it holds {', '.join(found)}"
         )
-    if family not in found:
-        # what the only model is will be seen, and held against the family
-        return checkpoint.state
-    return names.part_of(FAMILIES[family], names.unwrap(checkpoint.state))
+    # what the only model is will be seen, and held against the family
+    return found.get(family, checkpoint.state)
 
 
 def _check_family(config, family):

@@ -67,7 +67,7 @@ def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     over.
     """
     family = family_of(config)
-    state = part_of(family, unwrap(state))
+    state = part_of(family, state)
     differences = _differences(config, _shapes(state))
     if differences:
         raise CheckpointError(f"it was to hold {config}, but {differences}")
@@ -127,34 +127,29 @@ def unwrap(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return dict(state)
 
 
-def part_of(family: Family, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return a family's part of a file that holds several models, else all of it.
+def parts(state: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Return what a file of several models holds of each family, by its name.
 
-    >>> part_of(FAMILIES["aim"], {"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
-    {'norm': 1}
-    """
-    part = family.part
-    parts = tuple(each.part for each in FAMILIES.values() if each.part)
-    if not state or not all(name.startswith(parts) for name in state):
-        return dict(state)
-    names = (name for name in state if part and name.startswith(part))
-    return {name.removeprefix(part): state[name] for name in names}
+    Empty where the file holds no more than one, without a prefix.
 
-
-def families_in(state: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Return the names of the families of a file of several models.
-
-    Empty where the file holds no more than one.
-
-    >>> families_in({"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
-    ('aim', 'vq')
+    >>> parts({"mamba.norm": 1, "vqvae.quant_conv.bias": 2})
+    {'aim': {'norm': 1}, 'vq': {'quant_conv.bias': 2}}
     """
     state = unwrap(state)
-    parts = {name: each.part for name, each in FAMILIES.items() if each.part}
-    if not all(name.startswith(tuple(parts.values())) for name in state):
-        return ()
-    found = (f for f, part in parts.items() if any(n.startswith(part) for n in state))
-    return tuple(found)
+    prefixes = {name: each.part for name, each in FAMILIES.items() if each.part}
+    if not all(name.startswith(tuple(prefixes.values())) for name in state):
+        return {}
+    found = {
+        family: {n.removeprefix(p): a for n, a in state.items() if n.startswith(p)}
+        for family, p in prefixes.items()
+    }
+    return {family: part for family, part in found.items() if part}
+
+
+def part_of(family: Family, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a family's part of a file that holds several models, else all of it."""
+    found = parts(state)
+    return found.get(family.name, {}) if found else unwrap(state)
 
 
 def flatten(tree) -> dict[str, np.ndarray]:

@@ -20,9 +20,8 @@ from minigen.families.family import Family
 from minigen.families.rows import count, pair, prefixed
 from minigen.families.work import FLOAT, Cost
 
-# what two versions of ARINAR's code do differently, though no weight shows it
+# of the inner attention, in two versions of ARINAR's code: no weight shows it
 INNER_HEADS = {"v1": 4, "head": 16}
-TEMPERATURE_RULES = {"v1": "std / T", "head": "std * T"}
 
 
 @dataclass(frozen=True)
@@ -115,15 +114,14 @@ class ArinarConfig:
         width = 1024 if version == "head" else 768
         arguments = {"inner_ar_width": width} | arguments | {"behaviour": version}
         expect_fixed(arguments, {"head_type": "ar_gmm", "norm_eps": 1e-6})
-        # these follow from the version
-        heads, rule = INNER_HEADS.get(version), TEMPERATURE_RULES.get(version)
-        expect_fixed(arguments, {"inner_num_heads": heads, "temperature_rule": rule})
+        expect_fixed(arguments, {"inner_num_heads": INNER_HEADS.get(version)})
         arguments = mae.sizes(arguments)
         arguments |= mae.grid(arguments)
         names = mae.NAMES | {
             "num_gaussians": "mixtures", "inner_ar_width": "inner_width",
             "inner_ar_depth": "inner_layers", "bilevel_schedule": "inner_schedule",
             "feature_group": "group", "use_nf": "flow", "behaviour": "behaviour",
+            "temperature_rule": None,
         }  # fmt: skip
         return from_upstream(cls, arguments, names)
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from minigen.errors import ConfigError
-from minigen.families.checks import check_fields, from_upstream
+from minigen.families.checks import check_fields
 from minigen.families.rows import pair
-
-MIXER_NAMES = {
-    "d_model": "width", "d_state": "state_size", "d_conv": "window",
-    "expand": "expand", "bias": "bias", "conv_bias": "conv_bias", "chunk_size": None,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,11 +44,6 @@ class Mamba1Config:
     def rank(self) -> int:
         """Numbers that the step sizes of all channels are made from."""
         return -(-self.width // 16)
-
-    @classmethod
-    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba1Config:
-        """Build from the original's constructor arguments (`d_model`, ...)."""
-        return from_upstream(cls, arguments, MIXER_NAMES)
 
 
 @dataclass(frozen=True)
@@ -104,15 +92,6 @@ class Mamba2Config:
     def channels(self) -> int:
         """Channels that are convolved: the scanned ones, and B and C of each group."""
         return self.inner + 2 * self.groups * self.state_size
-
-    @classmethod
-    def from_upstream(cls, arguments: Mapping[str, Any]) -> Mamba2Config:
-        """Build from the original's constructor arguments (`d_model`, ...)."""
-        names = MIXER_NAMES | {
-            "headdim": "head_size", "ngroups": "groups", "rmsnorm": "normalise",
-            "norm_before_gate": "norm_first",
-        }  # fmt: skip
-        return from_upstream(cls, arguments, names)
 
 
 def mixer_rows(c):
