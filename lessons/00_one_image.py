@@ -16,7 +16,7 @@ import numpy as np
 
 import minigen
 from minigen import rng, sample
-from minigen.models import arpg
+from minigen.models import arpg, codes
 from minigen.show import lesson as show
 
 pipe = minigen.load("arpg-mnist", backend="numpy")
@@ -128,7 +128,7 @@ drawn = np.concatenate([step.positions for step in steps])
 
 assert sorted(drawn) == list(range(drawn.size)), "each position is drawn exactly once"
 for before, after in zip(canvases, canvases[1:], strict=False):
-    known = before != sample.UNKNOWN
+    known = before != codes.UNKNOWN
     assert (before[known] == after[known]).all(), "a drawn token never changes"
 assert np.allclose(probabilities, first.probabilities, atol=1e-5), "feed, ask, guide"
 assert (tokens == first.tokens).all(), "and draw: that is a step"

@@ -39,6 +39,26 @@ BLOCK = (1024, 1024, 64)
 """The most threads that a block may have along each of its axes, and 1024 in all."""
 
 
+def put(device, values):
+    """Return a copy of a host array on the device."""
+    _refuse_recorded(device.recording, "put")
+    values = _storable(values)
+    array = device.empty(values.shape, values.dtype)
+    device.write(array, values)
+    return array
+
+
+def launch(device, kernel, grid, block, *arguments):
+    """Run a kernel on `grid` blocks of `block` threads, or record that.
+
+    Nothing is launched where there are no blocks. Raises BackendError for a grid or a
+    block that no GPU takes.
+    """
+    grid, block = dimensions(grid, block)
+    if 0 not in grid:
+        device.start(kernel, grid, block, arguments)
+
+
 @dataclass
 class Interpreter:
     """A device whose arrays are NumPy's and whose kernels are interpreted.
@@ -55,7 +75,7 @@ class Interpreter:
 
     def __post_init__(self):
         self._arena = Arena(_host_memory, SMALL_CHUNK)
-        self._recording = None
+        self.recording = None
         self.flag = self.put(np.zeros(1, np.int64))
 
     def empty(self, shape, dtype=np.float32):
@@ -66,35 +86,22 @@ class Interpreter:
         simt.poison(array)
         return array
 
-    def put(self, values):
-        """Return a copy of a host array on the device."""
-        _refuse_recorded(self._recording, "put")
-        values = _storable(values)
-        array = self.empty(values.shape, values.dtype)
-        array[...] = values
-        return array
+    put, launch = put, launch
 
     def write(self, array, values):
         """Overwrite an array of the device with values from the host."""
-        _refuse_recorded(self._recording, "write")
+        _refuse_recorded(self.recording, "write")
         array[...] = _fitting(array, values)
 
     def get(self, array):
         """Return a copy of an array of the device on the host."""
-        _refuse_recorded(self._recording, "get")
+        _refuse_recorded(self.recording, "get")
         return np.array(array)
 
-    def launch(self, kernel, grid, block, *arguments):
-        """Run a kernel on `grid` blocks of `block` threads, or record that.
-
-        Nothing is launched where there are no blocks. Raises BackendError for a grid or
-        a block that no GPU takes.
-        """
-        grid, block = dimensions(grid, block)
-        if 0 in grid:
-            return
-        if self._recording is not None:
-            self._recording.append((kernel, grid, block, *arguments))
+    def start(self, kernel, grid, block, arguments):
+        """Run a kernel, or record that."""
+        if self.recording is not None:
+            self.recording.append((kernel, grid, block, *arguments))
             return
         self.launches += 1
         simt.launch(kernel, grid, block, *arguments, seed=self.seed, watch=self.watch)
@@ -105,14 +112,14 @@ class Interpreter:
     @contextmanager
     def record(self):
         """Note the launches inside instead of running them; yield their Recording."""
-        _refuse_recorded(self._recording, "record")
+        _refuse_recorded(self.recording, "record")
         arena, self._arena = self._arena, Arena(_host_memory, SMALL_CHUNK)
-        self._recording = launches = []
+        self.recording = launches = []
         recording = Recording(launches, self._arena)
         try:
             yield recording
         finally:
-            self._arena, self._recording = arena, None
+            self._arena, self.recording = arena, None
 
         def replay():
             for launch in launches:
@@ -136,7 +143,7 @@ class Gpu:
         self._device.set_current()
         self._stream = self._device.create_stream()
         self._arena = Arena(_device_memory, CHUNK)
-        self._recording = None
+        self.recording = None
         self.launches = 0
         self.flag = self.put(np.zeros(1, np.int64))
 
@@ -162,24 +169,18 @@ class Gpu:
         described = _Described(block, shape, dtype, "__cuda_array_interface__")
         return target.cuda.as_cuda_array(described, sync=False)
 
-    def put(self, values):
-        """Return a copy of a host array on the device."""
-        _refuse_recorded(self._recording, "put")
-        values = _storable(values)
-        array = self.empty(values.shape, values.dtype)
-        self.write(array, values)
-        return array
+    put, launch = put, launch
 
     def write(self, array, values):
         """Overwrite an array of the device with values from the host."""
-        _refuse_recorded(self._recording, "write")
+        _refuse_recorded(self.recording, "write")
         array.copy_to_device(_fitting(array, values), stream=self._stream)
         # the host's array may be changed as soon as this returns
         self._stream.sync()
 
     def get(self, array):
         """Return a copy of an array of the device on the host."""
-        _refuse_recorded(self._recording, "get")
+        _refuse_recorded(self.recording, "get")
         if isinstance(array, np.generic):
             # a number, such as a loss, is on the host already
             return np.array(array)
@@ -187,19 +188,12 @@ class Gpu:
         self._stream.sync()
         return values
 
-    def launch(self, kernel, grid, block, *arguments):
-        """Run a kernel on `grid` blocks of `block` threads, or record that.
-
-        Nothing is launched where there are no blocks. Raises BackendError for a grid or
-        a block that no GPU takes.
-        """
-        grid, block = dimensions(grid, block)
-        if 0 in grid:
-            return
-        if self._recording is None:
+    def start(self, kernel, grid, block, arguments):
+        """Run a kernel on the stream, or record that."""
+        if self.recording is None:
             self.launches += 1
         else:
-            self._recording.append([_outsider(a, self._arena) for a in arguments])
+            self.recording.append([_outsider(a, self._arena) for a in arguments])
         # while a graph is captured, what is launched on the stream goes into the graph
         kernel[grid, block, self._stream](*arguments)
 
@@ -214,9 +208,9 @@ class Gpu:
         Each kernel must have run before with arguments of the same types: nothing can
         be compiled or loaded while a graph is captured.
         """
-        _refuse_recorded(self._recording, "record")
+        _refuse_recorded(self.recording, "record")
         arena, self._arena = self._arena, Arena(_device_memory, CHUNK)
-        self._recording = launches = []
+        self.recording = launches = []
         recording = Recording(launches, self._arena)
         builder = self._stream.create_graph_builder()
         try:
@@ -231,7 +225,7 @@ class Gpu:
                 builder.close()
             raise
         finally:
-            self._arena, self._recording = arena, None
+            self._arena, self.recording = arena, None
         # a capture that went to another stream or device gives an empty graph
         if nodes < len(launches):
             raise BackendError(

@@ -191,10 +191,7 @@ def _expect_number(signature, argument, value):
         expected, right = "a tuple of sizes", isinstance(value, tuple)
         right = right and all(isinstance(n, numbers.Integral) and n >= 0 for n in value)
     elif argument.kind == "integer":
-        expected, right = (
-            "an integer",
-            right and isinstance(value, numbers.Integral),
-        )
+        expected, right = "an integer", right and isinstance(value, numbers.Integral)
     if not right:
         raise ShapeError(
             f"{signature.name}: {argument.name} is {value!r}, expected {expected}"

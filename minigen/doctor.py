@@ -20,8 +20,11 @@ from minigen.families import PRESETS
 PYTHON = (3, 10)
 """The oldest Python minigen runs on."""
 
+CHECK = ("hypothesis", "greenlet")
+"""What checks of kernels take."""
+
 EXTRAS = {
-    "check": (("hypothesis", "greenlet"), "`minigen check`, and the interpreter"),
+    "check": (CHECK, "`minigen check`, and the interpreter"),
     "cuda13": (
         ("numba-cuda", "nvidia-nvjitlink", "nvidia-nvvm"),
         "CUDA kernels: compile and run on a GPU; driver 580 or later",
@@ -38,15 +41,7 @@ EXTRAS = {
     "train": (("torch",), "training, and the PyTorch side of `minigen bench`"),
     "types": (("mypy", "pyright"), "type checkers, to test what they say of the face"),
     "test": (
-        (
-            "pytest",
-            "pytest-xdist",
-            "safetensors",
-            "hypothesis",
-            "greenlet",
-            "matplotlib",
-            "numba-cuda",
-        ),
+        ("pytest", "pytest-xdist", "safetensors", *CHECK, "matplotlib", "numba-cuda"),
         "the tests of minigen itself",
     ),
 }

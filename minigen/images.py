@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 
@@ -300,13 +301,8 @@ def _format(path):
 
 def _plugin(kind):
     """Return Pillow's class for a format; no other is asked whether it knows a file."""
-    if kind == "PNG":
-        from PIL.PngImagePlugin import PngImageFile as Plugin
-    elif kind == "JPEG":
-        from PIL.JpegImagePlugin import JpegImageFile as Plugin
-    else:
-        from PIL.WebPImagePlugin import WebPImageFile as Plugin
-    return Plugin
+    name = {"PNG": "Png", "JPEG": "Jpeg", "WebP": "WebP"}[kind]
+    return resolve_name(f"PIL.{name}ImagePlugin:{name}ImageFile")
 
 
 def _check_chunks(path, file):

@@ -1,22 +1,23 @@
 """Orders: lists of all positions of a grid, the first to be decoded first.
 
-Position p of a grid of (rows, columns) is row p // columns, column p % columns.
+Position p of a grid of (rows, columns) is row p // columns, column p % columns. Every
+order is given the seed of the run; only the random one uses it.
 """
 
 from __future__ import annotations
 
 
-def raster(rows, columns):
+def raster(rows, columns, seed=0):
     """Row by row, as text is read."""
     return list(range(rows * columns))
 
 
-def column(rows, columns):
+def column(rows, columns, seed=0):
     """Column by column."""
     return [y * columns + x for x in range(columns) for y in range(rows)]
 
 
-def spiral(rows, columns):
+def spiral(rows, columns, seed=0):
     """From the centre outwards, turning clockwise."""
     y, x = (rows - 1) // 2, (columns - 1) // 2
     dy, dx = 0, 1
@@ -35,7 +36,7 @@ def spiral(rows, columns):
     return positions
 
 
-def random(rows, columns, seed):
+def random(rows, columns, seed=0):
     """Every order as likely as any other: a permutation that follows from the seed."""
     # not before it is used: NumPy comes with it
     from minigen import rng
@@ -43,7 +44,7 @@ def random(rows, columns, seed):
     return rng.permutation(seed, rows * columns).tolist()
 
 
-def halton(rows, columns):
+def halton(rows, columns, seed=0):
     """Spread out evenly at every moment: the Halton sequence in bases 2 and 3.
 
     Source: Besnier et al., "Halton scheduler for masked generative image transformer".
@@ -57,7 +58,7 @@ def halton(rows, columns):
     return list(seen)
 
 
-def subsample(rows, columns):
+def subsample(rows, columns, seed=0):
     """Coarse to fine: every eighth position each way, then every fourth, and so on."""
     stride = 1 << (max(rows, columns) - 1).bit_length()
     seen = {}
@@ -70,7 +71,7 @@ def subsample(rows, columns):
 
 
 ORDERS = {f.__name__: f for f in (raster, column, spiral, random, halton, subsample)}
-"""Every order, by its name; of them, random takes a seed too."""
+"""Every order, by its name."""
 
 
 def _inside(start, direction, size, stride):

@@ -185,13 +185,18 @@ def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]
     >>> counts("arccos", 256, 8)
     (21, 21, 21, 23, 25, 28, 35, 82)
     """
+    schedule = check_schedule("schedule", schedule)
     if n == 0:
-        check_schedule("schedule", schedule)
         return ()
-    if not isinstance(schedule, str):
-        return _explicit_counts(schedule, n)
-    if check_schedule("schedule", schedule) == "one":
+    if schedule == "one":
         return (1,) * n
+    if not isinstance(schedule, str):
+        if sum(schedule) != n:
+            raise InputError(
+                f"the counts {shown(schedule)} add up to {sum(schedule)}; expected "
+                f"counts of at least 1 that add up to the {n} unknown tokens"
+            )
+        return schedule
     steps = integer("steps", steps, 1, MOST_STEPS)
     sizes = []
     decoded = 0
@@ -226,18 +231,7 @@ _LEFT = {
 def _order(order, rows, columns, seed):
     if not isinstance(order, str):
         return _positions(order, rows * columns, "order")
-    make = ORDERS[check_order("order", order)]
-    return make(rows, columns, *([seed] if order == "random" else []))
-
-
-def _explicit_counts(sizes, n):
-    sizes = check_schedule("schedule", sizes)
-    if sum(sizes) != n:
-        raise InputError(
-            f"the counts {shown(sizes)} add up to {sum(sizes)}; expected counts of at "
-            f"least 1 that add up to the {n} unknown tokens"
-        )
-    return sizes
+    return ORDERS[check_order("order", order)](rows, columns, seed)
 
 
 def _positions(positions, n, name):

@@ -19,25 +19,9 @@ from minigen import checks, flags, packing, plans, rng
 from minigen.equality import digest, same
 from minigen.families import family_of, module_of
 from minigen.models import codes, masked
-from minigen.models.codes import UNKNOWN
 from minigen.models.query import Draws
 from minigen.models.watching import tell
 from minigen.options import Options, check_model
-
-__all__ = [
-    "UNKNOWN",
-    "Inputs",
-    "Options",
-    "Step",
-    "decode",
-    "draw_codes",
-    "draw_latents",
-    "inputs",
-    "kind_of",
-    "prefill",
-    "sample",
-    "steps",
-]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from minigen import backends, plans, rng, sample
 from minigen.errors import InputError
 from minigen.families import ArpgConfig
-from minigen.models import arpg
+from minigen.models import arpg, codes
 from tests.models.stand_in import stand_in
 
 CONFIG = ArpgConfig(
@@ -210,7 +210,7 @@ def test_steps_tell_what_was_drawn(backend, weights):
         assert step.positions.tolist() == list(group)
         flat = step.canvas.reshape(2, 16)
         assert np.array_equal(flat[:, step.positions], step.tokens)
-        assert (flat != sample.UNKNOWN).sum() == 2 * 4 * (step.index + 1)
+        assert (flat != codes.UNKNOWN).sum() == 2 * 4 * (step.index + 1)
         drawn = np.take_along_axis(step.probabilities, step.tokens[..., None], -1)
         assert (drawn > 0).all()
         assert np.abs(step.probabilities.sum(-1) - 1).max() < CONFIG.vocabulary * EPS

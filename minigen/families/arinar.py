@@ -128,17 +128,10 @@ class ArinarConfig:
 
 PRESETS = {
     "arinar-b": ArinarConfig(),
-    "arinar-l": ArinarConfig(
-        width=1024, encoder_width=1024, encoder_layers=18, decoder_layers=18,
-        encoder_heads=16, decoder_heads=16,
-    ),
-    "arinar-h": ArinarConfig(
-        width=1280, encoder_width=1280, encoder_layers=22, decoder_layers=22,
-        encoder_heads=16, decoder_heads=16,
-    ),
+    "arinar-l": ArinarConfig(**mae.alike(1024, 18, 16)),
+    "arinar-h": ArinarConfig(**mae.alike(1280, 22, 16)),
     "arinar-mnist": ArinarConfig(
-        width=128, encoder_width=128, encoder_layers=3, decoder_layers=3,
-        encoder_heads=4, decoder_heads=4, buffer=8, classes=10, tokens=64, channels=4,
+        **mae.alike(128, 3, 4), buffer=8, classes=10, tokens=64, channels=4,
         inner_width=128,
         # here a temperature does what it does in all other models
         behaviour="head",

@@ -25,6 +25,13 @@ FACTORIES = {
 }  # fmt: skip
 
 
+def alike(width, layers, heads) -> dict[str, int]:
+    """Return the fields of an outer model with the same encoder and decoder."""
+    sizes = {"width": width, "encoder_width": width, "encoder_layers": layers}
+    sizes |= {"decoder_layers": layers, "encoder_heads": heads, "decoder_heads": heads}
+    return sizes
+
+
 def check_heads(config, *more) -> None:
     """Raise ConfigError unless widths divide into heads; more: names of such fields."""
     pairs = ("width", "decoder_heads"), ("encoder_width", "encoder_heads"), *more
@@ -51,11 +58,8 @@ def sizes(arguments):
         return arguments
     choice("factory", factory, FACTORIES, error=ConfigError)
     width, layers, heads = FACTORIES[factory]
-    made = {}
-    for half in ("encoder", "decoder"):
-        made |= {f"{half}_embed_dim": width, f"{half}_num_heads": heads}
-        made |= {f"{half}_depth": depth if depth > 0 else layers}
-    return made | arguments
+    fields = alike(width, depth if depth > 0 else layers, heads)
+    return {theirs: fields[n] for theirs, n in NAMES.items() if n in fields} | arguments
 
 
 def outer_rows(c):

@@ -89,17 +89,10 @@ class MarConfig:
 
 PRESETS = {
     "mar-b": MarConfig(),
-    "mar-l": MarConfig(
-        width=1024, encoder_width=1024, encoder_layers=16, decoder_layers=16,
-        encoder_heads=16, decoder_heads=16, head_width=1280, head_layers=8,
-    ),
-    "mar-h": MarConfig(
-        width=1280, encoder_width=1280, encoder_layers=20, decoder_layers=20,
-        encoder_heads=16, decoder_heads=16, head_width=1536, head_layers=12,
-    ),
+    "mar-l": MarConfig(**mae.alike(1024, 16, 16), head_width=1280, head_layers=8),
+    "mar-h": MarConfig(**mae.alike(1280, 20, 16), head_width=1536, head_layers=12),
     "mar-mnist": MarConfig(
-        width=128, encoder_width=128, encoder_layers=3, decoder_layers=3,
-        encoder_heads=4, decoder_heads=4, buffer=8, classes=10, tokens=64, channels=4,
+        **mae.alike(128, 3, 4), buffer=8, classes=10, tokens=64, channels=4,
         head_width=128, head_layers=3, noise_steps=50,
     ),
 }  # fmt: skip

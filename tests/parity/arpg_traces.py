@@ -189,7 +189,7 @@ def decode(
         first = np.ascontiguousarray(ids[:, :1]), np.ascontiguousarray(rows[:, :1])
         cache = arpg.feed(ops, tree, config, cache, *first, table)
         ids, rows = np.ascontiguousarray(ids[:, 1:]), np.ascontiguousarray(rows[:, 1:])
-    canvas = np.full((len(labels), plan.grid[0] * plan.grid[1]), sample.UNKNOWN)
+    canvas = np.full((len(labels), plan.grid[0] * plan.grid[1]), codes.UNKNOWN)
     canvas[:, list(plan.known)] = known
     decoded = 0
     for index, group in enumerate(plan.groups):
