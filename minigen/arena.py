@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 ALIGNMENT = 256
-"""Bytes to whose multiples arrays are aligned, as by CUDA's own allocator."""
+"""Addresses of arrays are multiples of it, as with CUDA's own allocator; in bytes."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of an arena. It goes back when the last array that looks at it does."""
+    """A piece of an arena, given back when the last array in it is deleted."""
 
     address: int
     size: int
@@ -36,7 +36,7 @@ class Arena:
         self._free = {}
 
     def take(self, size) -> Block:
-        """Return a block of at least `size` bytes: the last given back of its kind."""
+        """Return a block of at least `size` bytes, reusing a free one of its size."""
         size = round_up(size)
         free = self._free.get(size)
         if free:
@@ -63,7 +63,8 @@ class Arena:
 def round_up(size):
     """Return the bytes set aside for `size`: at most an eighth more, or ALIGNMENT.
 
-    Few sizes, so that one step's arrays fit where those of another step were.
+    There are only a few sizes, so that arrays of a step fit into the blocks that other
+    steps gave back.
 
     >>> round_up(1), round_up(257), round_up(5000), round_up(1_000_000)
     (256, 512, 5120, 1048576)

@@ -1,12 +1,12 @@
-"""Where arrays live that kernels of a GPU work on, and how such a kernel is launched.
+"""Devices: memory for the arrays that GPU kernels work on, and launches of kernels.
 
 A device gives memory, moves arrays between it and the host, and launches kernels. There
 are two, with the same methods: `Gpu` is a real one; `Interpreter` keeps NumPy arrays
-and runs each kernel's Python source, thread by thread, on the CPU. So all that is
-written for a GPU can be run, and doubted, without one.
+and runs each kernel's Python source, thread by thread, on the CPU. So everything that
+is written for a GPU can be run and tested without one.
 
-An array of a device has shape, dtype, ndim, size, reshape, and [i:j] along its first
-axis. Nothing else may be asked of it.
+An array of a device has shape, dtype, ndim, size, reshape, and slices [i:j] along its
+first axis. Other attributes may not be used.
 
 `flag` of a device is the array (1) int64 in which its kernels note what went wrong.
 """
@@ -63,9 +63,9 @@ def launch(device, kernel, grid, block, *arguments):
 class Interpreter:
     """A device whose arrays are NumPy's and whose kernels are interpreted.
 
-    seed: of the schedule of threads; watch: look for races, stray indices and reads of
-    what was never written (slower). launches counts kernels since the beginning.
-    tensor_cores: whether kernels for those may be chosen.
+    seed: of the schedule of threads; watch: look for races, indices out of range and
+    reads of memory that was never written (slower); launches: how many kernels were
+    launched so far; tensor_cores: whether kernels that need them may be chosen.
     """
 
     seed: int | None = None
@@ -111,7 +111,7 @@ class Interpreter:
 
     @contextmanager
     def record(self):
-        """Note the launches inside instead of running them; yield their Recording."""
+        """Record the block's launches instead of running them; yield a Recording."""
         _refuse_recorded(self.recording, "record")
         arena, self._arena = self._arena, Arena(_host_memory, SMALL_CHUNK)
         self.recording = launches = []
@@ -154,12 +154,12 @@ class Gpu:
 
     @property
     def name(self) -> str:
-        """What the GPU calls itself."""
+        """The name of the GPU."""
         return self._device.name
 
     @property
     def tensor_cores(self) -> bool:
-        """Whether it multiplies matrices of bfloat16: compute capability 8.0 on."""
+        """Whether its tensor cores take bfloat16: from compute capability 8.0 on."""
         return tuple(self._device.compute_capability) >= (8, 0)
 
     def empty(self, shape, dtype=np.float32):
@@ -203,7 +203,7 @@ class Gpu:
 
     @contextmanager
     def record(self):
-        """Capture the launches inside as a CUDA graph; yield their Recording.
+        """Capture the block's launches as a CUDA graph; yield a Recording.
 
         Each kernel must have run before with arguments of the same types: nothing can
         be compiled or loaded while a graph is captured.
@@ -244,8 +244,8 @@ class Gpu:
 class Recording:
     """Launches that were recorded and can be run again, on the same addresses.
 
-    What they allocated lives in an arena of their own, as long as the recording does,
-    and so do the arrays from outside that they read and write.
+    Arrays that were allocated meanwhile lie in an arena of their own, and live as long
+    as the recording. So do the other arrays that the launches read or write.
     """
 
     def __init__(self, launches, arena):
@@ -265,7 +265,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class _Described:
-    # says to NumPy, or to Numba, where an array lies; they keep this, this the block
+    # tells NumPy or Numba where an array lies; the array keeps this, this the block
     block: Block
     shape: tuple
     dtype: np.dtype

@@ -2,7 +2,7 @@
 
 A file may come from anybody. Only a regular file is opened, only these formats are
 read, its size in pixels is known and limited before a pixel is decoded, and whatever is
-cut short or damaged is refused. Cropped as the tokenizers were trained to see them.
+cut short or damaged is refused. Pictures are cropped as in the tokenizers' training.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CLEAR = ("LA", "PA", "RGBA")
 """Modes with a channel that says how opaque a pixel is."""
 
 CLEARED = "transparency"
-"""Where Pillow keeps which entries of a palette are transparent."""
+"""The key under which Pillow stores the transparent entries of a palette."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 """The first bytes of every PNG."""
@@ -62,20 +62,20 @@ TURNS = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
     6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
 }  # fmt: skip
-"""What puts a picture upright, by that tag; 1, and what is reserved, is upright."""
+"""What turns a picture upright, by that tag; with any other value it is upright."""
 
 PAPER = (255, 255, 255)
-"""What shows through where a picture is transparent: white, as on a page."""
+"""The colour behind transparent pixels: white, as on a page."""
 
 
 def read_image(path, size=None) -> np.ndarray:
     """Return the picture in a file as uint8 (y x 3), cropped to size x size if given.
 
-    PNG, JPEG or WebP. Grey becomes three equal channels; what is transparent shows
-    white; 16 bits keep their upper 8; CMYK is converted without a profile, and no other
-    profile is applied; a rotation that a camera noted (EXIF) is done. Of an animation
-    it is the first frame, with a warning. Raises InputError for what is no such file,
-    is damaged, or has more than MOST_PIXELS pixels.
+    PNG, JPEG or WebP. Grey becomes three equal channels; transparent pixels become
+    white; of 16 bits the upper 8 are kept; CMYK is converted without a profile, and no
+    other profile is applied; a rotation that a camera noted (EXIF) is applied. Of an
+    animation the first frame is read, with a warning. Raises InputError if it is no
+    such file, is damaged, or has more than MOST_PIXELS pixels.
     """
     with open_picture(path) as (picture, key):
         image = decode(path, picture, key)
@@ -84,10 +84,10 @@ def read_image(path, size=None) -> np.ndarray:
 
 @contextmanager
 def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
-    """Yield a file as a Pillow image, of which no pixel is decoded, and its colour key.
+    """Yield the Pillow image of a file, no pixel of it decoded, and its colour key.
 
-    The key, of a PNG, is the value or the colour of its transparent pixels, or None.
-    Raises InputError, also for what Pillow finds wrong while the file is open.
+    The key of a PNG is the grey value or colour that means transparent, or None. Raises
+    InputError, also for what Pillow finds wrong while the file is open.
     """
     path, kinds = Path(checks.path("picture", path)), " or ".join(formats)
     kind, length = _format(path), path.stat().st_size
@@ -111,13 +111,13 @@ def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
                 blocks = _inflated(picture.load_read, expected)
                 picture.load_read = lambda count: next(blocks, b"")
             if picture.mode != "P" or isinstance(picture.info.get(CLEARED), str):
-                # a note of that name is no transparency; of the rest the key speaks
+                # a text of that name is no transparency; else the key says the same
                 picture.info.pop(CLEARED, None)
             yield picture, key
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        # Pillow lets pass whatever its parsers stumble over
+        # the parsers of Pillow may raise anything
         raise InputError(
             f"{path} cannot be read as a {kind}: it is damaged; save or copy it again "
             f"({type(error).__name__}: {error})"
@@ -155,8 +155,8 @@ def decode(path, picture, key=None, ours=None) -> np.ndarray:
 def to_rgb(picture, key=None):
     """Return a Pillow image in red, green and blue, on PAPER where it is transparent.
 
-    key: the value or the colour of its transparent pixels, of a mode that has no other.
-    Raises InputError for a mode whose numbers have no one meaning as colours.
+    key: the grey value or colour that means transparent, in modes without an alpha
+    channel. Raises InputError for a mode whose numbers are not colours by themselves.
     """
     from PIL import Image
 
@@ -306,7 +306,7 @@ def _plugin(kind):
 
 
 def _check_chunks(path, file):
-    """Read a PNG's chunks; return its colour key, or None, and how long its rows are.
+    """Read a PNG's chunks; return its colour key, or None, and the bytes of its rows.
 
     Raises InputError unless every chunk is there, has its checksum, and is no longer
     than MOST_TEXT if it holds no pixels. Source: the PNG specification, third edition,
@@ -359,8 +359,9 @@ def _inflated_bytes(header):
 def _inflated(read, expected):
     """Yield a PNG's pixels as the start of a zlib stream that is not compressed.
 
-    So Pillow, which counts no rows, gets them, inflated once and counted here. read:
-    returns more of what is compressed. Raises ValueError unless `expected` bytes come.
+    Pillow does not count rows, so they are inflated and counted here before it gets
+    them. read: returns more compressed bytes. Raises ValueError unless these are
+    `expected` bytes.
     """
     inflater, left = zlib.decompressobj(), expected
     yield b"\x78\x01"
@@ -380,7 +381,7 @@ def _inflated(read, expected):
 
 
 def _colour_key(path, bits, colours, content):
-    """Return what a chunk tRNS says, in the bits of the decoded pixels."""
+    """Return the colour key of a chunk tRNS, in the bits of the decoded pixels."""
     if colours == 0 and len(content) == 2:
         (grey,) = struct.unpack(">H", content)
         return grey if bits == 16 else grey * 255 // (2**bits - 1)

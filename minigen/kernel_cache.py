@@ -3,9 +3,9 @@
 Numba has a cache of its own, but it does not notice that a helper in another file has
 changed, gives up where it cannot write, and runs what lies in a folder of another user.
 So kernels are kept here instead: in a folder that is named after a hash of all our
-sources and belongs to the user alone, a file for each kernel and kind of arguments. It
-begins with the digest of what follows, and that with the name it was written under.
-What is missing, damaged, of another version or of another name is compiled again.
+sources and belongs to the user alone, a file for each kernel and types of arguments. A
+file begins with the digest of its content, and the content with the file's own name. A
+kernel whose file is missing, damaged, or of another version or name is compiled again.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ DIGEST = hashlib.sha256().digest_size
 
 @functools.cache
 def source_hash() -> str:
-    """Return a hash over all source that a kernel is made of (twelve hex digits).
+    """Return a hash (twelve hex digits) of all sources that kernels are compiled from.
 
-    A specification is none: it says what kernels are held to.
+    Specifications are left out: they only say what kernels are tested against.
     """
     digest = hashlib.sha256()
     root = Path(__file__).parent
@@ -73,8 +73,8 @@ class Location:
 def wanted_folder() -> Path:
     """Return the folder of compiled kernels of exactly these sources.
 
-    It lies in MINIGEN_CACHE, else in the user's cache folder. Where that is in a home
-    folder that nobody knows, its path begins with "~", and it cannot be used.
+    It lies in MINIGEN_CACHE, else in the user's cache folder. If the home folder is not
+    known, the path begins with "~", and it cannot be used.
     """
     base = os.environ.get("MINIGEN_CACHE")
     if not base:
@@ -90,7 +90,7 @@ def _expand(path):
     if not path.startswith("~"):
         return os.path.abspath(path)
     own = path[1:2] in ("", "/", os.sep)
-    # of an empty HOME the system's root would be made
+    # an empty HOME would be taken for the root folder
     if own and os.environ.get("HOME") == "":
         return path
     found = os.path.expanduser(path)
@@ -98,7 +98,7 @@ def _expand(path):
 
 
 def folders() -> list[Path]:
-    """Return the wanted folder, and a temporary one for where that cannot be used."""
+    """Return the wanted folder, and a temporary one to use if that cannot be used."""
     wanted = wanted_folder()
     user = f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
     try:
@@ -110,7 +110,7 @@ def folders() -> list[Path]:
 
 
 def find_location() -> Location:
-    """Look for a folder to keep kernels in, and make it; say nothing."""
+    """Find a folder to keep kernels in, or make it; nothing is printed."""
     wanted, *others = folders()
     reason = _open(wanted)
     if not reason:
@@ -126,7 +126,7 @@ def find_location() -> Location:
 
 @functools.cache
 def location() -> Location:
-    """Return where this process keeps its kernels; say it, if it is not as wanted."""
+    """Return where this process keeps its kernels; print it, if it is not as wanted."""
     found = find_location()
     if found.reason:
         kept = f"are kept in {found.folder}" if found.folder else "are not kept"
@@ -138,7 +138,7 @@ def location() -> Location:
 
 
 def _open(folder):
-    # make it, where it is missing; return why it cannot be used, or ""
+    # make a missing folder; return why the folder cannot be used, or ""
     if not folder.is_absolute():
         return f"the home folder in {folder} is not known"
     try:
@@ -166,7 +166,7 @@ def _is_mine(found):
 
 
 def kept_in(base: Path) -> list[Path]:
-    """Return the folders of kernels in a folder, those of other sources too."""
+    """Return the folders of kernels in a folder, also those of other sources."""
     with suppress(OSError):
         return [
             path
@@ -193,10 +193,11 @@ def _tell(text):
 
 
 def keep(dispatcher, target: str = "cpu"):
-    """Let what Numba compiles of a dispatcher be kept, and return it.
+    """Give a dispatcher of Numba a cache of ours, and return it.
 
-    target: "cpu" or "cuda". Left alone is a function of which not all can be known: one
-    whose source is no file of this package, or that is made of variables of another.
+    target: "cpu" or "cuda". A function gets none if the hash of our sources does not
+    cover all it depends on: if its source is no file of this package, or if it is a
+    closure.
     """
     function = getattr(dispatcher, "py_func", None)
     if function is not None and function.__closure__ is None:
@@ -207,7 +208,7 @@ def keep(dispatcher, target: str = "cpu"):
 
 
 class Kept:
-    """What Numba asks of a cache, for the kernels of one function."""
+    """A cache, with the methods that Numba calls, for the kernels of one function."""
 
     def __init__(self, function, source, target):
         self.function, self.source, self.target = function, source, target
@@ -223,7 +224,7 @@ class Kept:
     def disable(self):
         self.enabled = False
 
-    # Numba means to compile all of them again
+    # Numba calls this before it compiles all of them again
     flush = disable
 
     def load_overload(self, signature, context):
@@ -239,7 +240,7 @@ class Kept:
                     return kind._rebuild(**state)
                 return kind._rebuild(context, *state)
         except Exception:
-            # no such file, or whatever is wrong with it: it is written anew
+            # there is no such file, or it is not valid: it will be written again
             return None
 
     def save_overload(self, signature, compiled):
@@ -254,7 +255,7 @@ class Kept:
             state = compiled._reduce() if on_cpu else compiled._reduce_states()
             content = dumps((path.parts[-2:], signature, type(compiled), state))
             make_folder(path.parent, 0o700)
-            # what could not be read must not give its owner to what can
+            # an unreadable file may have another owner, whom the new file would keep
             with suppress(OSError):
                 path.unlink()
             write_file(path, hashlib.sha256(content).digest() + content)
@@ -299,7 +300,7 @@ def _read(path):
 
 @functools.cache
 def _versions(target):
-    # of all that makes code, and what else it depends on
+    # of all programs that generate code, and the settings that change it
     import llvmlite
     import numba
 
@@ -310,7 +311,7 @@ def _versions(target):
 
 
 def _can_be_kept(compiled):
-    # not where it holds an address of this process, or an argument of a launch
+    # not if the code holds an address of this process, or depends on a launch
     if getattr(compiled, "launch_config_sensitive", False):
         return False
     if any(not loop.can_cache for loop in getattr(compiled, "lifted", ())):

@@ -17,14 +17,15 @@ from minigen import flags, packing
 from minigen import sample as loop
 
 KEPT = 4
-"""Recorded runs that are kept: each has memory of a device to itself."""
+"""The most recorded runs that are kept: each has device memory of its own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A recorded run, the arrays it reads, those it leaves, and what it notes.
+    """A recorded run.
 
-    flats: those that it reads, as `packing.Packed` lays them.
+    recording: its launches; flats: the arrays that it reads, as in `packing.Packed`;
+    images: the arrays that it writes; noted: the flags that its kernels set.
     """
 
     recording: object
@@ -68,7 +69,7 @@ def draw(pipe, plan, labels, seed, options, first) -> np.ndarray:
 
 
 def keep(runs, shape, run) -> None:
-    """Remember a run as the last one used, and only the last KEPT recorded ones."""
+    """Store a run as the one used last; forget recorded ones but the last KEPT."""
     runs.pop(shape, None)
     runs[shape] = run
     recorded = [shape for shape, run in runs.items() if isinstance(run, Run)]
@@ -79,7 +80,7 @@ def keep(runs, shape, run) -> None:
 def launch(pipe, grid, options, given) -> tuple[list, flags.Flags]:
     """Run the loop and the tokenizer; return images where the backend's arrays live.
 
-    given: `sample.Inputs`, there too. And the words in which is noted what went wrong.
+    given: `sample.Inputs`, on the device. Also returns the flags of the run.
     """
     ops, w, steps = pipe.ops, pipe.generator.weights, len(given.queries)
     noted = flags.of_run(ops, steps)
@@ -92,7 +93,7 @@ def launch(pipe, grid, options, given) -> tuple[list, flags.Flags]:
 
 
 def record(pipe, grid, options, given) -> Run:
-    """Return a recorded run. given: packed, what it reads and later runs will."""
+    """Return a recorded run. given: packed inputs, which later runs overwrite."""
     flats = {name: pipe.ops.put(flat) for name, flat in given.flats.items()}
     moved = given.views(flats)
     with pipe.ops.device.record() as recording:
@@ -101,7 +102,7 @@ def record(pipe, grid, options, given) -> Run:
 
 
 def replay(pipe, run, given) -> np.ndarray:
-    """Overwrite what a recorded run reads with `given`, packed, and run it again."""
+    """Copy packed inputs to a recorded run, run it again, and return its images."""
     for name, flat in given.flats.items():
         pipe.ops.device.write(run.flats[name], flat)
     run.recording.replay()

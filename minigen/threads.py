@@ -1,4 +1,4 @@
-"""How many threads a kernel runs on: all there are, where that is faster, else one.
+"""How many threads a kernel runs on: all of them if that is faster, else one.
 
 On a quiet machine two threads are nearly twice as fast as one. Where other processes
 hold the cores they are much slower: at the end of a kernel each waits for the other to
@@ -25,10 +25,10 @@ LEAST = 5e-5
 """Seconds below which a kernel is not worth a second thread."""
 
 LARGE = 1 << 20
-"""Numbers in a kernel's arrays from which on all threads are tried first."""
+"""A kernel with as many numbers in its arrays is tried on all threads first."""
 
 AGAIN = 32
-"""Calls after which the slower way is tried again, times how much slower it was."""
+"""Calls until the slower way is tried again, times the factor it was slower by."""
 
 FORKED = (
     "kernels have run in the process that this one was forked from, and GNU OpenMP "
@@ -37,9 +37,9 @@ FORKED = (
 )
 
 WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
-"""What lets OpenMP's threads sleep while they wait: one that spins holds a core that
-another may be waiting for. They spin for the few microseconds by which one is done with
-its part of a kernel before the other."""
+"""Settings that let OpenMP's threads sleep while they wait: a thread that spins holds a
+core that another process may need. They spin only for the few microseconds by which
+threads are done with a kernel one before the other."""
 
 
 def cores() -> int:
@@ -57,8 +57,9 @@ def available() -> int:
 def quota(groups: str = "/proc/self/cgroup", root: str = "/sys/fs/cgroup") -> float:
     """Return how many cores' time the container may take, or infinity.
 
-    groups: what Linux says of the control groups of this process; root: where those
-    are. A group and all above it are looked at, of either version.
+    groups: the file in which Linux lists the control groups of this process; root: the
+    folder of all control groups. The quotas of a group and of all above it are read,
+    of version 1 or 2.
     """
     try:
         lines = Path(groups).read_text().splitlines()
@@ -105,8 +106,8 @@ def settings(given) -> dict[str, str]:
 def count() -> int:
     """Return how many threads kernels run on.
 
-    The first call starts them: BackendError where Numba's threading layer, the library
-    they are of, cannot be used as the environment asks.
+    The first call starts them. Raises BackendError if the threading layer (the library
+    that runs Numba's threads) that the environment asks for cannot be used.
     """
     import numba
 
@@ -141,7 +142,7 @@ class Ways:
     left: int = AGAIN
 
     def choose(self, size: int = 0) -> list[float]:
-        """Return the list of the way to take, to which its time is to be added.
+        """Return `one` or `all`: the way to take now. The caller appends its time.
 
         size: how many numbers the arrays have.
         """
@@ -165,7 +166,7 @@ class Ways:
 
 
 def _middle(times):
-    # of the last three; of two the shorter
+    # the median of the last three times, of two times the shorter one
     last = sorted(times[-3:])
     return last[(len(last) - 1) // 2]
 
@@ -204,7 +205,7 @@ class Parallel:
     def _run(self, arguments):
         if _layer() != "workqueue":
             return self.dispatcher(*arguments)
-        # which ends the process where two threads of Python use it at a time
+        # this layer ends the process if two Python threads use it at a time
         with _state.lock:
             return self.dispatcher(*arguments)
 

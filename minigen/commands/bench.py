@@ -24,7 +24,7 @@ from minigen.words import gigabytes, markdown
 app = new_app("Time full-size models; no download is needed.")
 
 MOST = 1000
-"""Runs, or images together, that a measurement takes at most."""
+"""The most runs of a measurement, and the most images drawn together."""
 
 Dtype = Annotated[
     str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")
@@ -50,8 +50,8 @@ def cpu(
     every: Annotated[
         int | None,
         o.count(
-            "Of ARINAR and MAR, which read all again in every step: run one step "
-            "in N, and estimate the others. 1 runs all. Default: 8."
+            "Of ARINAR and MAR, which read all tokens again in every step: run one "
+            "step in N, and estimate the others. 1 runs all. Default: 8."
         ),
     ] = None,
     guidance: o.Guidance = 4.5,
@@ -105,9 +105,9 @@ def growth(
     threads: o.Threads = None,
     as_json: o.Json = False,
 ):
-    """Time a token, and size what is kept, as an image grows from 16 tokens to 4096.
+    """Time a token, and count the bytes kept, at 16 to 4096 tokens of an image.
 
-    AiM keeps a state, the transformer a cache. Weights are stand-ins, one image is
+    AiM keeps a state, the transformer a KV cache. Weights are stand-ins, one image is
     drawn with both halves of guidance, positions take turns.
     """
     from minigen import backends
@@ -165,7 +165,7 @@ def rungs(
     threads: o.Threads = None,
     as_json: o.Json = False,
 ):
-    """Time each way of the fast CPU kernels beside the plain ones, which are to read.
+    """Time the fast CPU kernels beside the plain ones, which are there to be read.
 
     Prints medians as a Markdown table. Nothing else should run on the machine.
     """
@@ -289,7 +289,7 @@ def weights(
 
 
 def _tell_all(text):
-    # where nobody watches, every line: it says how far a run came that was cut short
+    # without a terminal print every line: a log shows how far a run has come
     if sys.stderr.isatty():
         tell(text)
     else:

@@ -1,4 +1,4 @@
-"""check: is an op, or your version of it, what the reference says."""
+"""check: compare an op, or your version of it, with the reference."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def check(
     seed: Annotated[int, typer.Option(metavar="N", help="Which cases are tried.")] = 0,
     as_json: o.Json = False,
 ):
-    """Hold ops, or a kernel of yours, against the reference; no GPU is needed.
+    """Compare ops, or a kernel of yours, with the reference; no GPU is needed.
 
-    Sizes, values and schedules of threads are drawn. Right means within 4 eps of what
-    float32 can do, no race, no index outside, nothing read that nobody wrote. Exit
-    status 1 if something is wrong.
+    Sizes, values and schedules of threads are drawn at random. Right means: within 4
+    eps of what float32 rounding explains, no race, no index out of range, no read of
+    memory that was never written. Exit status 1 if something is wrong.
     """
     import minigen
 

@@ -14,7 +14,7 @@ from minigen.errors import InputError
 from minigen.words import markdown, table
 
 FEW = 1000
-"""Below so many images a Frechet distance is mostly the noise of its covariance."""
+"""With fewer images a Frechet distance is mostly the noise of its covariance."""
 
 
 @reported
@@ -56,12 +56,12 @@ def evaluate(
         bool,
         typer.Option(
             "--write-statistics",
-            help="Of a classifier: what distances are measured to.",
+            help="Of a classifier: write what distances are measured to.",
         ),
     ] = False,
     as_json: o.Json = False,
 ):
-    """Measure a model: how its images are classified, and how fast they come.
+    """Measure a model: how its images are classified, and how fast they are drawn.
 
     A generator is asked for every class in turn. A tokenizer and a classifier are
     given the test digits of --data.
@@ -149,7 +149,7 @@ def _generator(model, tokenizer, classifier, backend, count, first, batch, swept
             found = evaluate_generator(
                 pipe, classifier, count, first, batch or BATCH, advance, **now
             )
-            # one token a step takes as many as there are, whatever was asked for
+            # the schedule "one" takes a step for each token, whatever was asked for
             shown = len(plan.groups) if swept == "steps" else now[swept]
             rows.append({swept: shown, **found})
     return rows
@@ -189,7 +189,7 @@ def _classifier(model, backend, data, count, write_statistics):
 def parse_sweep(sweep: str | None, options: dict, given=()) -> tuple[str, list]:
     """Return the name and the values of --sweep, each of the type of its option.
 
-    given: the options that are given beside it, of which it may be none.
+    given: the options that were given too; the one that is swept may not be among them.
 
     >>> parse_sweep("steps=1,4", {"steps": 16}), parse_sweep(None, {"steps": 16})
     (('steps', [1, 4]), ('steps', [16]))

@@ -1,4 +1,4 @@
-"""doctor and warmup: is all installed, and is all compiled."""
+"""doctor and warmup: check the installation, and compile the kernels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def doctor(
     ] = False,
     as_json: o.Json = False,
 ):
-    """Say what is installed and what a command would mend.
+    """Say what is installed, what is missing, and the commands that mend it.
 
     Exit status 1 if something that minigen needs is missing or broken.
     """
@@ -92,14 +92,14 @@ def warmup(
     def tell(name, count):
         compiled.append(name)
         if not as_json:
-            # a kernel that is compiled for two kinds of arguments counts twice
+            # a kernel that is compiled for two types of arguments counts twice
             say(f"compiling {count:3}/{max(count, len(names))}  {name}")
 
     start = time.perf_counter()
     with compiling(tell, backend):
         exercise(model, tokenizer, backend)
     if backend == "cuda":
-        # Numba tells of these only afterwards
+        # Numba reports these only afterwards, in their statistics
         compiled += compiled_for_cuda()
     seconds = time.perf_counter() - start
     if as_json:
@@ -140,7 +140,7 @@ def kernels(backend: str) -> list:
         if path.startswith(("minigen.ops.", "minigen.cpu."))
         for value in vars(module).values()
         if hasattr(value, "targetoptions") and is_kernel(value)
-        # what CUDA compiles says whether it is a helper
+        # only functions for CUDA have this option, which marks helpers
         if ("device" in value.targetoptions) == (backend == "cuda")
     }
     return list(found.values())
@@ -149,7 +149,7 @@ def kernels(backend: str) -> list:
 def compiled_for_cuda() -> list[str]:
     """Return the name of each CUDA kernel as often as it was compiled since the start.
 
-    What was found in the cache was not.
+    Kernels that were found in the cache do not count.
     """
     return [
         kernel_name(kernel)
@@ -162,12 +162,12 @@ MORE = {
     "vq": ({"top_k": 1, "top_p": 0.5},),
     "arinar": ({"guided_draw": "grid"}, {"guidance": 1.0}),
 }
-"""Options that take other kernels than the model's own way to draw does: of all that
-draw codes of a VQ tokenizer, and of a family."""
+"""Options that run kernels which a model's default settings do not run: by the family
+of the tokenizer, or of the generator."""
 
 
 def exercise(model, tokenizer=None, backend="numba") -> None:
-    """Use every kernel that a model takes: to draw, to encode and decode, to classify.
+    """Run every kernel that a model uses: to draw, to encode and decode, to classify.
 
     Raises InputError.
     """
@@ -184,7 +184,7 @@ def exercise(model, tokenizer=None, backend="numba") -> None:
     if family.tokenizer:
         pipe = load(model, tokenizer=tokenizer, backend=backend)
         others = *MORE.get(pipe.tokenizer.family, ()), *MORE.get(loaded.family, ())
-        # as few steps as there may be of which the second knows tokens
+        # two steps: the second is the first that has drawn tokens to read
         few = {} if pipe.settle()["schedule"] == "one" else {"steps": 2}
         for options in ({}, *others):
             images = pipe.sample([0], **few, **options)
@@ -203,7 +203,7 @@ def exercise(model, tokenizer=None, backend="numba") -> None:
 
 
 TOKENS = 8
-"""Tokens along a side of the images that a tokenizer is warmed up with."""
+"""Tokens along a side of the images that a tokenizer encodes here."""
 
 
 def blank(side: int):

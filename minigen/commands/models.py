@@ -1,4 +1,4 @@
-"""models, info, convert: what there is, what a file holds, and making it ours."""
+"""models, info, convert: list all models, describe a file, and convert one."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def convert(
         typer.Option(
             metavar="NAME",
             help="For ARINAR, which version of its code the weights are for: v1, that "
-            "of the released ones, or head; asked for, if not said or shown.",
+            "of the released ones, or head; asked for, if neither given nor shown.",
         ),
     ] = None,
     as_json: o.Json = False,
@@ -164,7 +164,7 @@ def convert(
 
 
 def ask_behaviour(source, key, family):
-    """Return what is answered on a terminal, where a file does not show which it is."""
+    """Ask on a terminal for the behaviour, if the file does not show it; else None."""
     import sys
 
     from minigen.checkpoints.load import identify
@@ -183,7 +183,7 @@ def ask_behaviour(source, key, family):
 
 
 def with_tokens(source, key, tokens):
-    """Return what a file holds, as a model of images of that many tokens."""
+    """Return the configuration of a file, with that many tokens of an image."""
     from dataclasses import replace
 
     from minigen.checkpoints.load import identify
@@ -207,7 +207,7 @@ def _fields(report):
 
 
 def _shown(found):
-    """Return of a description what there is to say, in the order one asks."""
+    """Return what is printed of a description: a text for each label, in order."""
     config = found["config"] or {}
     state = {
         None: "",

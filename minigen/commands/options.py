@@ -24,7 +24,7 @@ def _ships(begun: str) -> list[str]:
 
 
 def _names(module: str, table: str) -> Callable[[str], list[str]]:
-    """Return what completes a word to a name of a table, read only when asked."""
+    """Return a shell completion for the names in a table, imported only when asked."""
 
     def complete(begun: str) -> list[str]:
         names = getattr(importlib.import_module(module), table)
@@ -95,12 +95,12 @@ Guidance = Annotated[
     float | None,
     typer.Option(
         metavar="X",
-        help="Weight of the class against none: above 1 more of it, 1 no guidance.",
+        help="Guidance weight: 1 is no guidance, more follows the class more closely.",
     ),
 ]
 GuidanceSchedule = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="linear rises to the weight; constant stays."),
+    typer.Option(metavar="NAME", help="linear: rises to the weight; constant."),
 ]
 GuidedSteps = Annotated[
     int | None,
@@ -120,7 +120,7 @@ Positions = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="Of AiM: released, as its samples were drawn, or trained, a row earlier.",
+        help="Of AiM: released, as the original draws, or trained, one row earlier.",
     ),
 ]
 GuidedDraw = Annotated[
@@ -145,7 +145,7 @@ Backend = Annotated[
     ),
 ]
 Threads = Annotated[int | None, count("Threads of the numba backend.")]
-Batch = Annotated[int | None, count("Images drawn together; pixels stay equal.")]
+Batch = Annotated[int | None, count("Images drawn together; pixels do not change.")]
 StepsFolder = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Write the canvas after every step.")
 ]
@@ -185,8 +185,8 @@ def parse_classes(given: list[str]) -> list[range]:
 def read_labels(given: list[str], config, count: int = 1) -> tuple[list[int], int]:
     """Return a label for each image, and how many classes the values of --class name.
 
-    config: of the generator, which has so many classes; count: images of each. Nothing
-    is expanded before it is known to be small enough to be drawn.
+    config: of the generator, which says how many classes there are; count: images of
+    each class. The number of images is checked before the ranges are expanded.
     """
     ranges = parse_classes(given)
     for part in ranges:
@@ -201,7 +201,7 @@ def read_labels(given: list[str], config, count: int = 1) -> tuple[list[int], in
 
 
 def warn_of(backend: str) -> None:
-    """Say on stderr that the interpreter is slow, where it was asked for."""
+    """Warn on stderr that the interpreter is slow, if it is the backend."""
     if backend == "interpreter":
         complain(
             "the interpreter runs every thread of every kernel in Python: it is for "
@@ -221,6 +221,6 @@ def use_threads(threads: int | None, backend: str) -> None:
     most = numba.config.NUMBA_NUM_THREADS
     if threads > most:
         raise InputError(f"--threads {threads} is more than the {most} there are")
-    # which says why, where threads cannot be started
+    # raises an error that says why, if threads cannot be started
     count()
     numba.set_num_threads(threads)

@@ -34,9 +34,9 @@ def replay(
 ):
     """Draw a picture again and say whether it is the same.
 
-    The recipe is read from the picture itself. The same are equal pixels, and what
-    another backend, CPU or version may change: pixels by one level of 255, and images
-    from a token on whose draw was a near-tie. Otherwise the exit status is 1.
+    The recipe is read from the picture itself. Pixels should be equal; what another
+    backend, CPU or version may change still agrees: pixels by one level of 255, and
+    images from a token on whose draw was a near-tie. Else the exit status is 1.
     """
     from minigen.sameness import compare, tokens
     from minigen.show import files
@@ -54,7 +54,7 @@ def replay(
     )
     pipe, plan, now = prepare(recipe, backend, threads)
     check_size(pipe, plan, now, size)
-    # read once more later: here, before anything is drawn
+    # a damaged record is refused here, before anything is drawn
     tokens(pipe, plan, then)
     pixels, _ = files.read_png(picture, ours=size)
     last = (now.step or len(plan.groups)) - 1
@@ -101,7 +101,7 @@ def _verdict(found):
 
 
 def _sentence(difference):
-    """Say which token differs, and how near its draw was to what it was then."""
+    """Return which token differs, and how near its draw was to the earlier one."""
     d = difference
     where = f"image {d.image}, step {d.step}, position {d.position}"
     if not isinstance(d.then, list):

@@ -1,4 +1,4 @@
-"""sample, steps, replay: draw images, watch one being drawn, draw a picture again."""
+"""sample, steps: draw images, and watch images being drawn."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def steps(
     threads: o.Threads = None,
     as_json: o.Json = False,
 ):
-    """Watch images being drawn, a line or a picture a step."""
+    """Draw images, and print a line or a picture after every step."""
     from minigen.finding import config_of
     from minigen.show.grid import text
     from minigen.show.recipe import Recipe, check, picture, to_json
@@ -159,7 +159,7 @@ def steps(
 
 
 def prepare(recipe, backend, threads):
-    """Load what a recipe asks for: the pipeline, its plan, and the recipe signed."""
+    """Return the pipeline and the plan of a recipe, and the recipe, completed."""
     from minigen.backends import pick
     from minigen.pipeline import load
     from minigen.show.recipe import checked, signed
@@ -173,7 +173,7 @@ def prepare(recipe, backend, threads):
 
 
 def run(pipe, plan, recipe, batch, shown):
-    """Draw behind a progress bar; return a slice of the steps: sheets and recipes."""
+    """Draw with a progress bar; return (sheet, recipe) of the steps in a slice."""
     from minigen.pipeline import BATCH
     from minigen.show.recipe import canvases, check, picture
 
@@ -191,7 +191,7 @@ def run(pipe, plan, recipe, batch, shown):
 
 
 def _compiled(steps, backend):
-    """Yield the steps; the first, which compiles, is waited for behind a bar."""
+    """Yield the steps, with a progress bar during the first, which compiles kernels."""
     with progress(1, "drawing", backend):
         first = next(steps)
     yield first
@@ -210,7 +210,7 @@ def _check_writable(out, steps_dir, gif):
 
 
 def _write_steps(pictures, folder, gif):
-    """Write the sheet of every step, where asked for; return the files written."""
+    """Write the sheet of every step to a folder or a GIF; return the files written."""
     from minigen.show import files
     from minigen.show.recipe import to_json
     from minigen.writing import make_folder

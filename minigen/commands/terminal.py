@@ -1,4 +1,4 @@
-"""How every command speaks: results to stdout, progress and errors to stderr."""
+"""How every command prints: results to stdout, progress and errors to stderr."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from minigen.words import complain, escaped, printable, say, say_json
 __all__ = ["complain", "say", "say_json"]
 
 UNHEARD = 141
-"""Exit status if nobody reads on, as of `| head`: what a shell gives for SIGPIPE."""
+"""Exit status if the reader of a pipe has gone, as after `| head`: 128 + SIGPIPE."""
 
 
 def reported(command: Callable) -> Callable:
-    """Print what went wrong as one message, and leave with status 2.
+    """Return a command that prints its errors as one message, and exits with status 2.
 
-    Where the reader of a pipe has gone, leave without a word.
+    If the reader of a pipe has gone, it exits without a message.
     """
 
     @functools.wraps(command)
@@ -45,10 +45,10 @@ def reported(command: Callable) -> Callable:
 
 
 def run(app: typer.Typer) -> int:
-    """Run the command line and return its exit status; nothing raw is printed.
+    """Run the command line and return its exit status.
 
-    What typer says of a wrong usage, what libraries warn of and what Python says of an
-    error that nobody expected may hold names from anywhere, too.
+    Everything that is printed is escaped: usage errors, warnings of libraries and
+    tracebacks may hold names from a stranger's file, too.
     """
     warnings.showwarning = _warn
     heard = []
@@ -85,24 +85,25 @@ def _run(app):
 
 @contextmanager
 def _heeding_signals(heard):
-    """Let signals unwind what runs: the cursor comes back, unfinished files go.
+    """Turn signals into KeyboardInterrupt: every `finally` and `with` is then run.
 
-    heard: the list that the number of a signal is put in.
+    So the cursor is shown again, and unfinished files are removed. heard: a list; the
+    number of a signal is appended to it.
     """
 
     def leave(number, frame):
         heard.append(number)
-        # a second one ends it at once
+        # a second signal ends the process at once
         signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
     before = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # nohup has them ignored, and that is to stay
+        # under nohup a signal is ignored, and must stay so
         if number is None or signal.getsignal(number) in (signal.SIG_IGN, None):
             continue
-        # only the first thread of Python may
+        # only the main thread of Python may set a handler
         with suppress(ValueError):
             before[number] = signal.signal(number, leave)
     try:
@@ -113,12 +114,12 @@ def _heeding_signals(heard):
 
 
 def _misused(error):
-    """Print what typer says of a wrong usage; return the exit status."""
+    """Print a usage error of typer; return the exit status."""
     context, message = error.ctx, error.format_message()
     if context is None:
         complain(f"Error: {message}")
     elif message == context.get_help():
-        # a group of commands without one: all of it is our own
+        # no command was given: the message is our own help
         say(*message.split("\n"), stream=sys.stderr)
     else:
         usage, path = context.get_usage(), context.command_path
@@ -132,7 +133,7 @@ def _warn(message, category, filename, lineno, file=None, line=None):
 
 
 def _calm():
-    """End what a signal has cut short on a terminal: an escape, a colour, a line."""
+    """End the escape sequence, colour and line that a signal may have interrupted."""
     for stream, is_error in ((sys.stdout, False), (sys.stderr, True)):
         if stream is not None and stream.isatty():
             typer.echo("\x18\x1b[0m\r\x1b[K", err=is_error, nl=False)
@@ -143,7 +144,7 @@ def _close():
     try:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
-        # else Python would try again, and complain, as it ends
+        # else Python would flush again at its end, and print an error
         sys.stdout = None
 
 
@@ -164,12 +165,12 @@ def new_app(about: str, completion: bool = False) -> typer.Typer:
 
 
 def say_text(text: str) -> None:
-    """Print a text of several lines, in which foreign names are already printable."""
+    """Print a text of several lines, in which names are already escaped."""
     say(*text.split("\n"))
 
 
 def tell(text: str = "") -> None:
-    """Overwrite the last line of a terminal with what is being done; not in a pipe."""
+    """Show on the last line of a terminal what is being done; in a pipe do nothing."""
     if sys.stderr.isatty():
         typer.echo(f"\r\x1b[K{escaped(text)}", err=True, nl=False)
 
@@ -216,7 +217,7 @@ def progress(total: int, doing: str, backend: str) -> Iterator[Callable[..., Non
 
 @contextmanager
 def compiling(tell: Callable[[str, int], None], backend: str) -> Iterator[None]:
-    """Call tell(kernel, how many so far) as Numba starts to compile one of ours."""
+    """Call tell(name, count so far) each time Numba starts to compile our kernels."""
     if backend != "numba":
         yield
         return
@@ -236,7 +237,7 @@ def compiling(tell: Callable[[str, int], None], backend: str) -> Iterator[None]:
 
 
 def is_kernel(dispatcher) -> bool:
-    """Say whether it compiles a kernel of ours, not a helper that goes into kernels."""
+    """Return whether it is one of our kernels, not a helper that kernels call."""
     ours = dispatcher.py_func.__module__.startswith("minigen.")
     options = dispatcher.targetoptions
     if "device" in options:
@@ -246,5 +247,5 @@ def is_kernel(dispatcher) -> bool:
 
 
 def kernel_name(dispatcher) -> str:
-    """Return the name a kernel is spoken of by."""
+    """Return the name of a kernel as messages show it."""
     return dispatcher.py_func.__name__.lstrip("_")

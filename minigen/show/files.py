@@ -17,7 +17,7 @@ CHUNK = "minigen"
 """The keyword of the PNG text chunk that holds the recipe as JSON."""
 
 LONGEST = 2**24
-"""Characters of a recipe: a label for each of two million images is as long."""
+"""The most characters of a recipe: enough for the labels of two million images."""
 
 
 def write_png(path: str | Path, image: np.ndarray, recipe: dict) -> Path:
@@ -34,8 +34,8 @@ def write_png(path: str | Path, image: np.ndarray, recipe: dict) -> Path:
 def read_png(path: str | Path, ours=None) -> tuple[np.ndarray, dict]:
     """Return the pixels, uint8 (y, x, 3), and the recipe of a PNG of ours.
 
-    ours: the size (y, x) that its recipe makes; such a picture may be larger than a
-    stranger's (`images.MOST_PIXELS`). Raises InputError.
+    ours: the size (y, x) that follows from its recipe; a picture of this size may have
+    more than `images.MOST_PIXELS` pixels. Raises InputError.
     """
     with open_picture(path, ["PNG"]) as (picture, key):
         image = decode(path, picture, key, ours)
@@ -44,9 +44,9 @@ def read_png(path: str | Path, ours=None) -> tuple[np.ndarray, dict]:
 
 
 def read_header(path: str | Path) -> tuple[dict, tuple[int, int]]:
-    """Return the recipe and the size (y, x) of a PNG of ours, and decode no pixel.
+    """Return the recipe and the size (y, x) of a PNG of ours, decoding no pixels.
 
-    Only where another program has moved the recipe behind the pixels, they are.
+    They are decoded only if another program has moved the recipe behind them.
     """
     with open_picture(path, ["PNG"]) as (picture, _):
         size, text = (picture.height, picture.width), picture.info.get(CHUNK)
@@ -56,7 +56,8 @@ def read_header(path: str | Path) -> tuple[dict, tuple[int, int]]:
 def _recipe(path, text):
     """Return the dictionary that a picture's text chunk holds as JSON.
 
-    Raises InputError for what we do not write: other JSON, names that come twice, NaN.
+    Raises InputError for anything that minigen does not write, such as a name that
+    occurs twice, or NaN.
     """
     wrong = "there is none" if text is None else None
     try:
@@ -80,7 +81,7 @@ def _recipe(path, text):
 
 def _once(pairs):
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name comes twice in it")
+        raise ValueError("a name occurs twice in it")
     return dict(pairs)
 
 

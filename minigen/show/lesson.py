@@ -16,11 +16,11 @@ from minigen.words import say
 from minigen.writing import make_folder, write_file
 
 PAPER, INK, LINE = (255, 255, 255), (51, 51, 51), (200, 200, 200)
-GAP = (232, 232, 232)  # where there is no number
+GAP = (232, 232, 232)  # stands for NaN
 BLUE, ORANGE = (31, 119, 180), (255, 140, 0)
 # dark blue, blue, green, yellow: bright means more, in print too
 RAMP = np.array([[38, 16, 80], [49, 104, 142], [53, 183, 121], [253, 231, 37]])
-# of what lies on top of each other: neighbours can be told apart in print too
+# for stacked areas: neighbours can be told apart, in print too
 LAYERS = np.array([[49, 104, 142], [53, 183, 121], [38, 16, 80], [150, 160, 220]])
 LETTER = 13  # height of a caption in pixels
 
@@ -158,7 +158,7 @@ def maps(values, positions, grid: tuple[int, int], scale: int = 16) -> list:
 
 
 def canvas(pipe, step, scale: int = 4) -> np.ndarray:
-    """Show the first image after a step, what the step drew framed: uint8 (y x 3)."""
+    """Show the first image after a step, its new tokens framed: uint8 (y x 3)."""
     picture = enlarge(pipe.picture(step.canvas[:1])[0], scale)
     return outline(picture, step.positions, step.canvas.shape[1:3])
 

@@ -21,14 +21,14 @@ from minigen.show.grid import enlarge, grid, sheet_size
 
 @dataclass(frozen=True)
 class Recipe:
-    """What was asked for and by what it was drawn; JSON in every PNG we write.
+    """The settings of a run and the models it used; JSON in every PNG we write.
 
     Image i of the run is number `first + i`, of class `labels[i]`. Order, schedule,
     steps, guidance, its schedule and temperature are the model's own where they are
     None; steps are None, too, where the schedule leaves no choice. `step` is None for
     finished images, else the number of steps after which the canvas was shown. `drawn`
-    records the tokens of what is shown (`minigen.sameness.pack`), so that a later run
-    can tell where it parts; pictures of older versions have none.
+    records the tokens of what is shown (`minigen.sameness.pack`), so that a replay can
+    tell from which token on it differs; pictures of older versions have none.
     """
 
     model: str
@@ -67,7 +67,7 @@ class Recipe:
 
 
 MOST_DRAWN = 2**23
-"""Characters of the longest record of tokens: half of what a recipe may have."""
+"""The most characters of a record of tokens: half of what a recipe may have."""
 
 
 def _hash(name, value):
@@ -147,7 +147,7 @@ def _steps(schedule, steps):
 
 
 def signed(recipe: Recipe, pipe) -> Recipe:
-    """Return the recipe with all that decides its pixels when it is drawn here."""
+    """Return the recipe with the settings, hashes and versions of a run on `pipe`."""
     left = ("order", "schedule", "guidance", "guidance_schedule", "temperature")
     settled = pipe.settle(**{name: getattr(recipe, name) for name in left})
     return replace(
@@ -161,7 +161,7 @@ def signed(recipe: Recipe, pipe) -> Recipe:
 
 
 def versions() -> dict:
-    """Return the versions of what takes part in the arithmetic."""
+    """Return the versions of the programs that compute the pixels."""
     found = {"minigen": __version__, "python": platform.python_version()}
     for name in ("numpy", "numba"):
         try:
@@ -203,7 +203,7 @@ def size(pipe, recipe: Recipe) -> tuple[int, int]:
 
 
 def check(pipe, plan, recipe: Recipe, frames: int = 1) -> None:
-    """Raise InputError for what a model or its memory does not have, before it draws.
+    """Raise InputError for a class or step that does not exist, or too large a picture.
 
     frames: sheets that are kept together.
     """

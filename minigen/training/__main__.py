@@ -53,7 +53,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--seed", type=int, default=0)
         add("--bf16", action="store_true", help="autocast to bfloat16")
         if name != "judge":
-            add("--start", help="begin with the averaged weights of this file")
+            add("--start", help="start from the averaged weights of this file")
         if name == "vq":
             add("--plain", type=int, default=300, help="first steps, without codes")
             real("--blank", default=1.0, help="pull of blank patches to code 0")
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
 
 
 def meet(rank: int, args: argparse.Namespace, meeting: str):
-    """Be one of several workers, which meet at a file and then share every gradient."""
+    """Run one of several workers, which meet by a file and share all gradients."""
     torch.distributed.init_process_group(
         "gloo", init_method=meeting, rank=rank, world_size=args.workers
     )

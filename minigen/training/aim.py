@@ -44,8 +44,8 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 class Layer(nn.Module):
     """A mixer, and a feed-forward layer if there is one, shifted, scaled and gated.
 
-    What a branch leaves is added to the residual stream r, kept in float32, by the
-    branch that follows.
+    The output of a branch is added to the residual stream r (float32) by the branch
+    that follows.
     """
 
     def __init__(self, config: AimConfig):
@@ -71,20 +71,20 @@ class Layer(nn.Module):
     def vectors(self, given: Tensor) -> list[Tensor]:
         """Shift, scale and gate (b d) of the mixer, then of the feed-forward layer.
 
-        given: the class (b d), or what its group makes of it (b f d).
+        given: the class embedding (b d), or its group's projection of it (b f d).
         """
         if hasattr(self, "scale_shift_table"):
             made = given + self.scale_shift_table
         else:
             made = self.adaLN_modulation(given).unflatten(-1, (self.factor, -1))
         parts = made.unbind(1)
-        # with a feed-forward layer both branches take turns: shift, shift, scale, ...
+        # with a feed-forward layer the order is shift, shift, scale, scale, gate, gate
         return [*parts[::2], *parts[1::2]] if self.factor == 6 else list(parts)
 
     def forward(
         self, x: Tensor, r: Tensor | None, given: Tensor, state: State | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Move on x (b n d) and r; with a state x is one token (b d)."""
+        """Return the next x (b n d) and r; with a state x is a single token (b d)."""
         vectors = self.vectors(given)
         if state is None:
             vectors = [each[:, None] for each in vectors]
@@ -114,7 +114,7 @@ class Embeddings(nn.Module):
 
 
 class Last(nn.Module):
-    """The second norm before the head, shifted and scaled."""
+    """The norm before the head, shifted and scaled by the class."""
 
     def __init__(self, config: AimConfig):
         super().__init__()
@@ -148,11 +148,11 @@ class Backbone(nn.Module):
     def forward(
         self, x: Tensor, given: Tensor, states: list[State] | None = None
     ) -> Tensor:
-        """Read tokens x (b n d), or with states one token (b d), of classes (b d)."""
+        """The output for tokens x (b n d), or with states for one (b d) of classes."""
         conditions, r = [given], None
         if self.groups:
             vectors = self.adaln_group(given).unflatten(-1, (-1, x.shape[-1]))
-            # layers take turns with the groups
+            # layer i uses group i modulo their number
             conditions = vectors.chunk(self.groups, 1)
         for i, layer in enumerate(self.layers):
             state = None if states is None else states[i]
@@ -164,7 +164,7 @@ class Backbone(nn.Module):
 class Aim(nn.Module):
     """The model under the original's names, initialised as the original is.
 
-    Of the dropouts AiM has those of tokens and of the label alone.
+    Of the dropouts AiM uses only those of tokens and of the label.
     """
 
     def __init__(self, config: AimConfig, dropouts: Dropouts | None = None):
@@ -186,9 +186,9 @@ class Aim(nn.Module):
         return self.answer(self.backbone(torch.cat([given[:, None], x], 1), given))
 
     def begin(self, labels: Tensor, count: int) -> tuple[Tensor, tuple]:
-        """The classes (b) as embedded tokens (b d), and what is kept: they, and states.
+        """The embedded classes (b d), and the memory of a run: these, and states.
 
-        A state has one size, however many tokens there will be.
+        The size of a state does not depend on the number of tokens.
         """
         given = self.backbone.cls_embed(labels)
         layers = self.backbone.layers
@@ -230,6 +230,6 @@ def training_loss(
 
 
 def train(args: argparse.Namespace) -> nn.Module:
-    # with the rows of positions that drawing uses, which AiM itself was not trained on
+    # with the position rows that sampling uses; the released AiM was trained otherwise
     loss = partial(training_loss, positions="released")
     return train_raster(Aim, "aim-mnist", loss, args)

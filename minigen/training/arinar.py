@@ -1,8 +1,8 @@
 """ARINAR in PyTorch, for training and as the speed baseline: the original's names.
 
 The head has two forms: all features of a token at once, for training, and one group of
-features and a cache, for drawing. What follows from the condition alone is computed
-anew in every step, as the original does. The flow variant has no twin.
+features with a KV cache, for sampling. What depends on the condition alone is computed
+again in every step, as in the original. The flow variant has no twin.
 
 Source: arXiv 2503.02883; Qinyu-Allen-Zhao/Arinar backbone/mar.py,
 model_head/arhead_gmm.py, module/adaln.py. minigen's own forward pass is
@@ -139,9 +139,9 @@ class Head(nn.Module):
         self.head = mae.linear(w, g * (2 * f + 1))
 
     def forward(self, x: Tensor, z: Tensor) -> Mixtures:
-        """The mixtures of all groups of x (r n f), of which group i has seen x < i.
+        """The mixtures of all groups of x (r n f); that of group i depends on x < i.
 
-        z (r d): what the outer model says of the tokens.
+        z (r d): conditioning vectors, the output of the outer model.
         """
         z = z[:, None]
         parts = [self.cond_proj(z) + self.start_token, self.input_proj(x[:, :-1])]
@@ -184,11 +184,11 @@ class Head(nn.Module):
         forced: Tensor | None = None,
         watch=None,
     ) -> Tensor:
-        """Draw all features (r c) of tokens, of which the outer model said z (r d).
+        """Draw all features (r c) of tokens with conditioning vectors z (r d).
 
-        z is (2r d) where guidance is not 1: first the rows with a condition, then the
-        same without. forced (r c) features stand in for drawn ones; watch: called with
-        the mixtures of every group.
+        If guidance is not 1, z is (2r d): first the rows with a class, then the same
+        without. forced (r c) features replace drawn ones; watch: called with the
+        mixtures of every group.
         """
         c, two = self.config, guidance != 1
         z, caches, drawn, x = z[:, None], self.new_caches(len(z)), [], None
@@ -220,8 +220,8 @@ def choose(
     generator: torch.Generator | None = None,
     candidates: int = CANDIDATES,
 ) -> Tensor:
-    """Draw a feature (r 1 1) with guidance: one of many drawn of the conditional
-    mixture, by how much likelier it is under that than under the other."""
+    """Draw a feature (r 1 1) with guidance: one of many candidates from the conditional
+    mixture, chosen by the ratio of its densities under both mixtures."""
     x = conditional.draw(candidates, stretch, generator)
     likelier = conditional.likelihood(x) - unconditional.likelihood(x)
     p = ((weight - 1) * likelier).softmax(-1)
@@ -253,7 +253,7 @@ class Arinar(nn.Module):
         return of_groups.sum(1).view(masked.shape)
 
     def draw(self, z: Tensor, guidance: float, temperature: float, generator=None):
-        """Draw tokens (r c) of which was said z (r d), or (2r d): see `Head.sample`."""
+        """Draw tokens (r c) conditioned on z (r d), or (2r d): see `Head.sample`."""
         return self.arhead.sample(z, guidance, temperature, generator)
 
 
@@ -267,15 +267,15 @@ def training_loss(
 ) -> Tensor:
     """The mean negative log-likelihood of the masked tokens, less its constant.
 
-    No number is drawn: the generator is for models that draw some.
+    The generator is not used: it is for models whose loss is random.
     """
     return -model(tokens, labels, known, masked).mean()
 
 
 def bits_per_feature(loss: float, features: int) -> float:
-    """What a loss is in bits for each of a token's features, the constant included.
+    """A loss in bits for each feature of a token, the constant included.
 
-    The density is that of continuous numbers, so it may well be below 0.
+    It may be negative, since it is the logarithm of a density.
     """
     return (loss / features + 0.5 * math.log(2 * math.pi)) / math.log(2)
 

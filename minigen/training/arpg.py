@@ -64,7 +64,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Pre-normed attention and feed-forward, each beside an identity."""
+    """Pre-norm attention and feed-forward layer, each with a residual connection."""
 
     def __init__(self, config: ArpgConfig, dropouts: Dropouts, cross: bool):
         super().__init__()
@@ -102,7 +102,7 @@ class Decoders(nn.Module):
         return (k, v) if caches[-1] is None else caches[-1].extend(k, v)
 
     def queries(self, u, turns, causal, shared) -> Tensor:
-        """Second pass: mask vectors (b m d) meet the shared keys and values."""
+        """Second pass: mask vectors (b m d) attend to the shared keys and values."""
         for layer in self.cross_dec:
             u = layer(u, turns, causal, shared)
         return u
@@ -127,7 +127,7 @@ class Arpg(nn.Module):
         self.register_buffer("table", rotary_table(config), persistent=False)
 
     def ask(self, turns: Tensor, causal: bool, shared) -> Tensor:
-        """Logits (b m v) of the positions that `turns` (b m e/2 2) stand for."""
+        """Logits (b m v) at the positions whose rotations are `turns` (b m e/2 2)."""
         mask = self.embeddings.weight[self.config.mask_id]
         u = mask.expand(len(shared[0]), turns.shape[1], -1)
         u = self.layers.queries(u, turns, causal, shared)
@@ -195,14 +195,16 @@ def decode(
     forced: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Step]:
-    """Draw `counts[s]` tokens at step s, at the raster positions that `order` (n) has.
+    """Draw `counts[s]` tokens at step s, at the next raster positions of `order` (n).
 
     A token is argmax(p / noise) with exponential noise: `noise` (b n v), or fresh from
     `generator`. `forced` (b n) tokens, in decoding order, stand in for drawn ones.
     """
     config, b, n = model.config, len(labels), len(order)
     if sum(counts) != n or min(counts) < 1:
-        raise InputError(f"counts {counts} do not part {n} positions into whole steps")
+        raise InputError(
+            f"counts {counts} do not add up to {n} positions, at least one a step"
+        )
     weights = model.head.weight
     shape = (2 * b, config.heads, n, config.head_size)
     caches = [
@@ -259,11 +261,12 @@ def train(args: argparse.Namespace) -> nn.Module:
 
 
 def misplace(order: Tensor, most: float, g: torch.Generator) -> Tensor:
-    """Positions (b n) to read content from: the earlier, the more often a random one.
+    """Positions (b n) to read content from: early in the order, some are random ones.
 
-    Without tokens around it no query knows where on the grid it stands (the class
-    token's key is zero), so the first tokens drawn belong anywhere. Trained on contents
-    that begin so, the model does not believe them more than they deserve.
+    Before other tokens are known, a query cannot tell where on the grid it is (the key
+    of the class token is zero), so the first tokens that are drawn may fit any place.
+    Trained on such content, the model relies on it less. most: the chance of the first
+    position to be random.
     """
     b, n = order.shape
     chance = most * torch.exp(-torch.arange(n) / 4)

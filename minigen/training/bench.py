@@ -21,10 +21,10 @@ from minigen.training.layers import rotary_table
 
 
 def stand_in(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
-    """Give a model made without memory its stand-in weights, without copying them."""
+    """Give a model on the meta device its stand-in weights, without copying them."""
     state = {name: tensor(array) for name, array in weights.state(model.config, dtype)}
     missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
-    # the one buffer that is no weight: which codes training has used
+    # the one buffer that is no weight: the codes that training used last
     assert not unexpected and set(missing) <= {"quantize.codebook_used"}, missing
     return model.eval()
 
@@ -36,9 +36,9 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def drawer(job: Job, model: torch.nn.Module):
-    """Return draw(count): tokens (b n) made in so many steps, 0 where none is drawn.
+    """Return draw(count): tokens (b n) drawn in `count` steps, 0 where none was drawn.
 
-    Of a masked model they are (b n f).
+    Tokens of a masked model are (b n f).
     """
     config, family = model.config, family_of(model.config)
     labels = torch.arange(job.batch) % config.classes
@@ -71,15 +71,15 @@ def drawer(job: Job, model: torch.nn.Module):
 
 
 def some_steps(job: Job, config) -> tuple[list, int]:
-    """Return steps that stand for all of a masked model's, and how many all are."""
+    """Return the sampled steps of a masked model's run, and the number of all steps."""
     plan = plans.plan((config.side, config.side), "random", job.schedule, job.steps)
     return samples(plan, job.every), len(plan.groups)
 
 
 def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
-    """Return draw(count): so many of the steps that stand for all of a masked model's.
+    """Return draw(count), which runs `count` of a masked model's sampled steps.
 
-    What is known before them is given, and what they draw is left.
+    The tokens known before a step are stand-ins; the tokens that it draws are dropped.
     """
     config, b = model.config, job.batch
     parts, _ = some_steps(job, config)
@@ -102,7 +102,7 @@ def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
 
 @torch.inference_mode()
 def main(job: Job) -> None:
-    """Serve with the twins."""
+    """Answer the requests of `minigen bench cpu` with the PyTorch twins."""
     torch.set_num_threads(job.threads)
     config, decoding = PRESETS[job.generator], PRESETS[job.tokenizer]
     with torch.device("meta"):

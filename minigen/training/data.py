@@ -1,4 +1,4 @@
-"""MNIST as the small models see it, and digits turned into tokens once and for all."""
+"""MNIST as the small models see it, and its digits as tokens, encoded only once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minigen.evaluate import read_digits
 
 
 def read_mnist(folder: str | Path, part: str) -> tuple[Tensor, Tensor]:
-    """Grey digits (b 32 32) uint8 with two black pixels around, and labels (b)."""
+    """Grey digits (b 32 32) uint8, with a black border of two pixels; labels (b)."""
     images, labels = read_digits(folder, part)
     return torch.from_numpy(np.ascontiguousarray(images[..., 0])), torch.from_numpy(
         labels
@@ -22,7 +22,7 @@ def read_mnist(folder: str | Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def shift(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Move each image (b y x) by its own rows and columns, black coming in.
+    """Shift each image (b y x) by its own rows and columns, filled up with black.
 
     >>> shift(torch.eye(2)[None], torch.tensor([1]), torch.tensor([0])).tolist()
     [[[0.0, 0.0], [1.0, 0.0]]]
@@ -46,12 +46,12 @@ def to_grey(images: Tensor) -> Tensor:
 
 
 def draw_shifts(count: int, most: int, generator: torch.Generator) -> Tensor:
-    """Rows and columns (2 b) to shift by, each -most to most."""
+    """Random rows and columns (2 b) to shift by, each in -most .. most."""
     return torch.randint(-most, most + 1, (2, count), generator=generator)
 
 
 def draw_images(grey: Tensor, args: argparse.Namespace, g: torch.Generator):
-    """Indices (b) and the images (b 3 y x) there, shifted by up to `args.shift`."""
+    """Random indices (b), and their images (b 3 y x) shifted by up to `args.shift`."""
     index = torch.randint(len(grey), (args.batch,), generator=g)
     rows, columns = draw_shifts(args.batch, args.shift, g)
     return index, to_input(shift(grey[index], rows, columns))
@@ -59,7 +59,7 @@ def draw_images(grey: Tensor, args: argparse.Namespace, g: torch.Generator):
 
 @torch.no_grad()
 def in_parts(model, encode, grey: Tensor, batch: int = 50) -> Tensor:
-    """What `encode`, of the model, makes of digits (b y x) uint8, so many at a time."""
+    """The result of `encode`, for digits (b y x) uint8, `batch` of them at a time."""
     model.eval()
     pieces = [
         encode(to_input(part).contiguous(memory_format=torch.channels_last))
@@ -81,10 +81,10 @@ def measure(kl, grey: Tensor) -> Tensor:
 def tokenize_versions(
     model, grey: Tensor, versions: int, most: int, seed: int, encode=tokenize
 ) -> Tensor:
-    """(a b ..) what `encode` gives: for the digits as they are, then for versions
-    shifted at random. By default it is tokens (a b n), and `model` a VQ tokenizer.
+    """Encoded versions (a b ..) of the digits: unchanged, then shifted at random.
 
-    The original trains on stored crops of each image and draws one of them each time.
+    By default they are tokens (a b n), and `model` is a VQ tokenizer. The original
+    trains on stored crops of each image and draws one of them each time.
     """
     generator = torch.Generator().manual_seed(seed)
     stored = [encode(model, grey)]

@@ -1,4 +1,4 @@
-"""What the training of all generators shares: a new one, and the digits as tokens."""
+"""What the training of all generators shares: a new model, and encoded digits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADS = "arhead", "diffloss"  # of the generators that have one
 
 
 def new_generator(twin, preset: str, args: argparse.Namespace):
-    """A twin to be trained from scratch or on from --start, and the same compiled."""
+    """A new twin, with the weights of --start if given, and the same twin compiled."""
     torch.manual_seed(args.seed)
     dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
     model = twin(PRESETS[preset], dropouts)
@@ -37,7 +37,7 @@ def new_generator(twin, preset: str, args: argparse.Namespace):
 
 
 def begin_with(model: nn.Module, state: dict[str, Tensor], path: str):
-    """Give a generator the weights of another, of which only the head may differ."""
+    """Load the weights of another generator, which may differ in the head only."""
     own = model.state_dict()
     one, other = (
         {(n, p.shape) for n, p in each.items() if n.partition(".")[0] not in HEADS}
@@ -66,9 +66,9 @@ def moments_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
 
 
 def encoded(args: argparse.Namespace, what: str, twin, encode) -> tuple[Tensor, Tensor]:
-    """What a tokenizer makes of the training digits, once, and keeps in the folder.
+    """The encoded training digits (a b ..) and their labels, stored in the folder.
 
-    encode(tokenizer, grey, versions, shift, seed) gives (a b ..).
+    They are encoded only once, by encode(tokenizer, grey, versions, shift, seed).
     """
     grey, labels = read_mnist(args.data, "train")
     path = Path(args.out) / f"{what}.pt"
@@ -104,7 +104,7 @@ def read_tokenizer(path: str, twin=Vq) -> nn.Module:
         name: torch.from_numpy(np.array(array, np.float32))
         for name, array in layout.to_upstream(model.config, model.weights).items()
     }
-    # which codes training has used is no weight
+    # the record of codes that training used is no weight
     rest = tokenizer.load_state_dict(state, strict=False)
     assert not rest.unexpected_keys
     return tokenizer

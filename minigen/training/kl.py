@@ -22,7 +22,7 @@ from minigen.training.vq import Attention, Down, Residual, Up, group_norm
 from minigen.words import say
 
 LOG_VARIANCES = -30.0, 20.0
-"""What the encoder says of a variance is cut to this."""
+"""The log-variances of the encoder are clamped to this range."""
 
 DEFAULTS = {"steps": 6000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1}
 
@@ -35,7 +35,7 @@ class Posterior:
     log_variance: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """What noise (b c y x), standard normal, draws; gradients pass through it."""
+        """A sample, from standard normal noise (b c y x); gradients pass through it."""
         return self.mean + torch.exp(self.log_variance / 2) * noise
 
     def kl(self) -> Tensor:
@@ -51,9 +51,9 @@ class Posterior:
 
 
 def posterior_of(moments: Tensor, variational: bool = True) -> Posterior:
-    """What the encoder's moments (b 2c y x) say; (b c y x) if not variational."""
+    """The posterior of moments (b 2c y x), or of means (b c y x) if not variational."""
     if not variational:
-        # the original says so: not 0, the logarithm of 1
+        # as in the original, though the logarithm of a variance of 1 is 0
         return Posterior(moments, torch.ones_like(moments))
     mean, log_variance = moments.chunk(2, 1)
     return Posterior(mean, log_variance.clamp(*LOG_VARIANCES))
@@ -72,8 +72,9 @@ class Middle(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks, the first of which changes the width, each with attention if
-    there is any; then the sides are halved (down) or doubled (up), or nothing is."""
+    """Residual blocks, the first of which changes the width, each followed by attention
+    if the level has it; then a layer that halves or doubles the sides, if it has one.
+    """
 
     def __init__(self, source: int, target: int, count: int, attends: bool):
         super().__init__()
@@ -167,7 +168,7 @@ class Kl(nn.Module):
         return self.decoder(self.post_quant_conv(samples))
 
     def forward(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Posterior]:
-        """Images as they come back from what noise (b c y x) draws of them."""
+        """Reconstructed images and their posteriors; noise (b c y x) draws samples."""
         moments = self.moments(images)
         # variances are exponentials: in float32, whatever autocast is on
         posterior = self.posterior(moments.float() if moments.itemsize < 4 else moments)
@@ -177,8 +178,8 @@ class Kl(nn.Module):
 def training_losses(
     model: Kl, images: Tensor, noise: Tensor, weight: float
 ) -> dict[str, Tensor]:
-    """How far images (b 3 Y X) come back from themselves, and `weight` times what their
-    posteriors tell: nats for each number of the grid. noise (b c y x)."""
+    """Reconstruction errors of images (b 3 Y X), and `weight` times the KL divergence
+    of their posteriors, in nats for each number of the grid. noise (b c y x)."""
     drawn, posterior = model(images, noise)
     drawn = drawn.type_as(images)
     return {
@@ -207,15 +208,15 @@ def train(args: argparse.Namespace) -> nn.Module:
     if trainer.rank() == 0:
         deviation = deviation_of(average, grey[:1000])
         say(
-            f"samples deviate by {deviation:.4f} from 0, so that kl-mnist's scale "
-            f"should be {1 / deviation:.4f}"
+            f"the root mean square of samples is {deviation:.4f}, so the scale of "
+            f"kl-mnist should be {1 / deviation:.4f}"
         )
     return average
 
 
 @torch.no_grad()
 def deviation_of(kl: Kl, grey: Tensor, batch: int = 50) -> float:
-    """How far samples of the posteriors of (b y x) uint8 digits lie from 0."""
+    """Root mean square of posterior samples of digits (b y x), uint8."""
     kl.eval()
     squares = []
     for part in grey.split(batch):

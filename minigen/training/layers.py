@@ -1,4 +1,4 @@
-"""What several twins are made of: layers, a cache, and how a token is drawn."""
+"""What several twins share: layers, a KV cache, and how a token is drawn."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def rotary_table(config: ArpgConfig | GptConfig, side: int | None = None) -> Ten
 
 
 def widen(x: Tensor) -> Tensor:
-    """bfloat16 and float16 become float32; the rest stays."""
+    """x in float32, if it is bfloat16 or float16; else x itself."""
     return x.float() if x.dtype.itemsize < 4 else x
 
 
@@ -95,7 +95,7 @@ class SwiGlu(nn.Module):
 
 
 def modulation(source: int, width: int, count: int) -> nn.Sequential:
-    """`count` vectors made of one of `source` numbers: at first all zeros."""
+    """A projection from `source` numbers to `count` vectors, initially all zeros."""
     layer = nn.Linear(source, count * width)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -30,9 +30,9 @@ DEFAULTS = {"steps": 6000, "batch": 128, "rate": 3e-3, "warm": 200, "shift": 0}
 
 
 class Attention(nn.Module):
-    """Causal self-attention; heads of queries share those of keys, if these are fewer.
+    """Causal self-attention; several heads of queries may share one of keys and values.
 
-    Over a cache a single token is read, which sees all that the cache holds.
+    With a cache, x is a single token, which attends to all tokens of the cache.
     """
 
     def __init__(self, config: GptConfig, dropout: float):
@@ -59,7 +59,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Pre-normed attention and feed-forward, each beside an identity."""
+    """Pre-norm attention and feed-forward layer, each with a residual connection."""
 
     def __init__(self, config: GptConfig, dropouts: Dropouts):
         super().__init__()

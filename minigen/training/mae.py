@@ -20,12 +20,12 @@ from minigen.models.mae import EPS
 from minigen.training.layers import Dropouts, attend
 
 FEWEST, SPREAD = 0.7, 0.25
-"""What share of the tokens the original's training hides: a normal number of mean 1 and
-deviation `SPREAD`, between `FEWEST` and 1."""
+"""The share of tokens that the original hides in training is drawn from a normal
+distribution of mean 1 and deviation `SPREAD`, truncated to `FEWEST` .. 1."""
 
 
 class Attention(nn.Module):
-    """Attention of all positions to all: (b n d) -> same."""
+    """Self-attention without a mask: (b n d) -> (b n d)."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -55,7 +55,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-normed attention and feed-forward, each beside an identity."""
+    """Pre-norm attention and feed-forward layer, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, ratio: int, dropouts: Dropouts):
         super().__init__()
@@ -70,7 +70,7 @@ class Block(nn.Module):
 
 
 def linear(source: int, target: int) -> nn.Linear:
-    """A layer as MAR initialises all of them."""
+    """A linear layer, initialised as in MAR."""
     layer = nn.Linear(source, target)
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -78,7 +78,7 @@ def linear(source: int, target: int) -> nn.Linear:
 
 
 def table(*shape: int) -> nn.Parameter:
-    """Learned vectors: of positions, of the class that is hidden, of the mask."""
+    """A learned table of vectors, such as of positions; initially small and random."""
     return nn.Parameter(0.02 * torch.randn(shape))
 
 
@@ -86,8 +86,8 @@ def add_outer(model: nn.Module, c, dropouts: Dropouts):
     """Give a module the outer model's layers, under their names in the original; c: the
     configuration of an ARINAR or a MAR.
 
-    Of the dropouts it has that of residuals, of what attention leaves; that of hiddens,
-    of the feed-forward layers; and that of the label.
+    Of the dropouts it uses `residual` (output of attention), `hidden` (feed-forward
+    layers) and `label`.
     """
     n, d, wide = c.buffer + c.tokens, c.width, c.encoder_width
     model.class_emb = nn.Embedding(c.classes, wide)
@@ -113,7 +113,7 @@ def add_outer(model: nn.Module, c, dropouts: Dropouts):
 def conditions(
     model: nn.Module, tokens: Tensor, labels: Tensor, known: Tensor, asked: Tensor
 ) -> Tensor:
-    """What the outer model says of positions `asked` (b m): (b m d).
+    """Output of the outer model at the positions `asked` (b m): (b m d).
 
     tokens (b n c), of which only those at `known` (b k) are read; labels (b), -1 for no
     class.
@@ -128,7 +128,7 @@ def conditions(
     for block in model.encoder_blocks:
         x = block(x)
     y = model.decoder_embed(model.encoder_norm(x))
-    # what was read goes back where it belongs, the mask's vector everywhere else
+    # outputs go back to their positions, and the mask vector to all others
     first = torch.arange(c.buffer, device=rows.device).expand(len(rows), -1)
     rows = torch.cat([first, rows], 1)[..., None].expand_as(y)
     whole = model.mask_token.to(y.dtype).expand(len(y), c.buffer + c.tokens, -1)
@@ -150,14 +150,14 @@ def hide(
     """Positions that are known (b k) and masked (b m), rising, of a training step.
 
     order (b n): a permutation for each image, of which the first m are masked; uniform:
-    a number in [0, 1) that says how many, as the quantile of the share hidden; fewest,
+    a number in [0, 1), the quantile of the share that is hidden, which gives m; fewest,
     spread: of that share, as `FEWEST` and `SPREAD`.
 
     >>> hide(torch.tensor([[2, 0, 1, 3]]), torch.tensor(0.0))
     (tensor([[3]]), tensor([[0, 1, 2]]))
     """
     low = math.erf((fewest - 1) / spread / math.sqrt(2))
-    # the part of a normal number's distribution between the fewest and its mean
+    # the inverse of the distribution function between the fewest and the mean
     share = 1 + spread * math.sqrt(2) * torch.erfinv(low * (1 - uniform.double()))
     n = order.shape[1]
     m = min(n, max(1, math.ceil(n * share.item())))

@@ -21,19 +21,20 @@ from minigen.models.mamba import CHUNK, EPS
 from minigen.training.layers import widen
 
 STEP_SIZES = 1e-3, 1e-1
-"""Between these the first step sizes are drawn, evenly in their logarithm."""
+"""The range of initial step sizes, which are drawn log-uniformly."""
 
 
 @dataclass
 class State:
-    """What a mixer knows of the tokens before: conv (b c w), its last raw inputs,
-    newest last; scan (b c s) for Mamba-1, (b h p s) for Mamba-2, in float32."""
+    """The state of a mixer after some tokens: conv (b c w), the last inputs of the
+    convolution, newest last; scan, (b c s) in Mamba-1, (b h p s) in Mamba-2, float32.
+    """
 
     conv: Tensor
     scan: Tensor
 
     def slide(self, x: Tensor, conv: nn.Conv1d) -> Tensor:
-        """Take in x (b c); returns silu of its convolution with those before."""
+        """Append x (b c); return silu of its convolution with the inputs before it."""
         self.conv.copy_(self.conv.roll(-1, -1))
         self.conv[:, :, -1] = x
         x = (self.conv * conv.weight[:, 0]).sum(-1)
@@ -95,7 +96,7 @@ class Mamba1(nn.Module):
         self.out_proj = nn.Linear(inner, config.width, bias=config.bias)
 
     def choose(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Step sizes (... c), B and C (... s), read off the convolved signal."""
+        """Step sizes (... c), B and C (... s), projections of the convolved signal."""
         sizes = self.config.rank, self.config.state_size, self.config.state_size
         low, B, C = self.x_proj(x).split(sizes, -1)
         return F.softplus(widen(self.dt_proj(low))), widen(B), widen(C)
@@ -105,7 +106,7 @@ class Mamba1(nn.Module):
         return empty_state(self, batch, shape)
 
     def advance(self, x: Tensor, state: Tensor) -> Tensor:
-        """Move the state (b c s) on by a convolved token x (b c); returns y."""
+        """Update the state (b c s) by a convolved token x (b c); return y (b c)."""
         delta, B, C = self.choose(x)
         x = widen(x)
         decay = torch.exp(delta[..., None] * -torch.exp(widen(self.A_log)))
@@ -113,7 +114,7 @@ class Mamba1(nn.Module):
         return (state @ C[..., None])[..., 0] + self.D * x
 
     def forward(self, u: Tensor) -> Tensor:
-        """What all tokens u (b n d) become."""
+        """Return the output (b n d) for all tokens u (b n d)."""
         x, z = self.in_proj(u).chunk(2, -1)
         x = convolve(x, self.conv1d)
         delta, B, C = self.choose(x)
@@ -127,7 +128,7 @@ class Mamba1(nn.Module):
         return self.out_proj(y.type_as(u) * F.silu(z))
 
     def step(self, u: Tensor, state: State) -> Tensor:
-        """What one token u (b d) becomes; the state is moved on in place."""
+        """Return the output (b d) for one token u (b d); update the state in place."""
         x, z = self.in_proj(u).chunk(2, -1)
         y = self.advance(state.slide(x, self.conv1d), state.scan)
         return self.out_proj(y.type_as(u) * F.silu(z))
@@ -150,7 +151,7 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner, config.width, bias=config.bias)
 
     def split(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gate z (... d), what is convolved (... c), and step sizes (... h)."""
+        """The gate z (... d), input of the convolution (... c), step sizes (... h)."""
         config = self.config
         sizes = config.inner, config.channels, config.heads
         z, xBC, delta = self.in_proj(u).split(sizes, -1)
@@ -173,7 +174,7 @@ class Mamba2(nn.Module):
         return self.out_proj(self.norm(y * F.silu(widen(z))).type_as(z))
 
     def forward(self, u: Tensor) -> Tensor:
-        """What all tokens u (b n d) become."""
+        """Return the output (b n d) for all tokens u (b n d)."""
         z, xBC, delta = self.split(u)
         x, B, C = self.part(convolve(xBC, self.conv1d))
         with torch.autocast("cpu", enabled=False):
@@ -181,7 +182,7 @@ class Mamba2(nn.Module):
         return self.leave(y.flatten(-2), z)
 
     def step(self, u: Tensor, state: State) -> Tensor:
-        """What one token u (b d) becomes; the state is moved on in place."""
+        """Return the output (b d) for one token u (b d); update the state in place."""
         z, xBC, delta = self.split(u)
         x, B, C = self.part(state.slide(xBC, self.conv1d))
         decay = torch.exp(delta * -torch.exp(widen(self.A_log)))

@@ -1,7 +1,7 @@
-"""A run of a masked twin: a step asks for a set of positions, and draws their tokens.
+"""Sampling with a masked twin: a step asks for positions, and draws their tokens.
 
-ARINAR and MAR have it in common; `draw` of the model is that of its head. minigen's own
-is `minigen.models.masked`.
+ARINAR and MAR share it; `draw` of the model calls its head. minigen's own version is
+`minigen.models.masked`.
 
 Source: arXiv 2406.11838 (MAR), section 3.4; LTH14/mar models/mar.py::sample_tokens.
 """
@@ -26,7 +26,7 @@ from minigen.training.kl import Kl, posterior_of
 
 @dataclass(frozen=True)
 class Drawn:
-    """A step: what the outer model said z (w m d), tokens (b m c) at positions."""
+    """A step: conditioning vectors z (w m d), tokens (b m c) at positions (b m)."""
 
     z: Tensor
     guidance: float
@@ -46,11 +46,10 @@ def decode(
     generator: torch.Generator | None = None,
     forced: Tensor | None = None,
 ) -> Iterator[Drawn]:
-    """Draw the tokens of one group of positions (b m) after the other.
+    """Draw tokens, one group of positions (b m) after the other.
 
-    model: an `Arinar` or a `Mar`; labels (b), -1 for no class; guidance: of 1 is none;
-    `forced` (b n c) tokens stand in for drawn ones. The whole outer model runs in every
-    step.
+    model: an `Arinar` or a `Mar`; labels (b), -1 for no class; guidance: 1 is none;
+    `forced` (b n c) tokens replace drawn ones. The whole outer model runs in each step.
     """
     config, b = model.config, len(labels)
     options = Options(guidance=guidance, guidance_schedule=guidance_schedule)
@@ -93,9 +92,9 @@ def generate(
 
 
 def train_masked(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Module:
-    """Train a generator that draws latents, any set of them after any other.
+    """Train a generator that draws latents, in any order and any number a step.
 
-    loss_of(model, tokens, labels, known, masked, generator=..)
+    loss_of(model, tokens, labels, known, masked, generator=..) returns the loss.
     """
     moments, labels = moments_of(args)
     model, compiled = new_generator(twin, preset, args)
@@ -117,7 +116,7 @@ def train_masked(twin, preset: str, loss_of, args: argparse.Namespace) -> nn.Mod
 
 
 def draw_latents(moments: Tensor, g: torch.Generator) -> Tensor:
-    """Tokens (b n c) drawn of the moments (b 2c y x) of kl-mnist."""
+    """Tokens (b n c), sampled from posteriors with moments (b 2c y x) of kl-mnist."""
     config = PRESETS["kl-mnist"]
     posterior = posterior_of(moments, config.variational)
     noise = torch.randn(posterior.mean.shape, generator=g)
@@ -126,9 +125,9 @@ def draw_latents(moments: Tensor, g: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def loss_on_test(model: nn.Module, loss_of, args: argparse.Namespace) -> float:
-    """The mean loss of at most 1024 test digits' tokens, drawn one after the other.
+    """The mean loss of at most 1024 test digits, drawn one token a step.
 
-    It is over random orders, and a part of the digits for each number of tokens known.
+    Orders are random. Each number of known tokens is tested with a part of the digits.
     """
     model.eval()
     n = model.config.tokens

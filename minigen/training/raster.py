@@ -1,6 +1,6 @@
-"""A run of a twin that draws tokens row by row: GPT and AiM have it in common.
+"""Sampling and training of the twins that draw tokens row by row: GPT and AiM.
 
-What differs is the model's own: `begin`, `read` and `embed`.
+What differs between them are the model's `begin`, `read` and `embed`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minigen.training.layers import choose
 
 @dataclass(frozen=True)
 class Step:
-    """What one decoding step did; unconditional is None where nothing is guided."""
+    """The result of a decode step; unconditional is None without guidance."""
 
     conditional: Tensor  # (b 1 v) logits
     unconditional: Tensor | None  # (b 1 v)
@@ -45,10 +45,10 @@ def decode(
 ) -> Iterator[Step]:
     """Draw `count` tokens in raster order, by default an image, one a step.
 
-    model: a `Gpt` or an `Aim`; guidance: of 1 is none; guided_steps: guide the first
-    ones only. A token is argmax(p / noise) with exponential noise: `noise` (b n v), or
-    fresh from `generator`. `forced` (b n) tokens stand in for drawn ones. how: for the
-    model's `embed`.
+    model: a `Gpt` or an `Aim`; guidance: 1 is none; guided_steps: only so many of the
+    first steps are guided. A token is argmax(p / noise) with exponential noise: `noise`
+    (b n v), or from `generator`. `forced` (b n) tokens replace drawn ones. how: options
+    of the model's `embed`.
     """
     config, b = model.config, len(labels)
     count = config.tokens if count is None else count

@@ -1,7 +1,7 @@
 """The loop all trainers share: a run is a pure function of its arguments.
 
 All random choices of step `s` come from a generator seeded by (seed, worker, s), so a
-run that was killed and started again takes the steps that an uninterrupted one takes.
+run that was killed and started again takes the same steps as one without a break.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Loss = Callable[[int, torch.Generator], dict[str, Tensor]]
 
 
 def make_optimizer(model: nn.Module, rate: float, decay: float = DECAY):
-    """AdamW with weight decay on matrices and tables, none on vectors and on rates.
+    """AdamW, with weight decay for matrices and tables, but not for vectors.
 
-    Mamba-1's logarithms of rates, A_log, are a matrix, and are not pulled to zero.
+    Mamba-1's A_log is a matrix of logarithms, and has no weight decay either.
     """
     pulled, free = [], []
     for name, p in model.named_parameters():
@@ -116,7 +116,7 @@ def gather(part: Tensor) -> list[Tensor]:
 
 
 def wait():
-    """Go on when all workers have come here."""
+    """Wait until all workers have called this."""
     if dist.is_initialized():
         dist.barrier()
 
@@ -164,10 +164,10 @@ def train(
 ) -> nn.Module:
     """Take the steps that `args` asks for and return the averaged model.
 
-    `loss(step, generator)` returns named losses to be summed; `after(step)` runs behind
-    each update and says whether it changed weights. `args` has name, out, steps, batch,
-    rate, warm, decay, average, seed, minutes and workers. The checkpoint `out/name.pt`
-    is continued where there is one.
+    `loss(step, generator)` returns losses by name, which are summed; `after(step)` runs
+    after each update and returns whether it changed weights. `args` has name, out,
+    steps, batch, rate, warm, decay, average, seed, minutes and workers. If there is a
+    checkpoint `out/name.pt`, training continues from it.
     """
     path = make_folder(args.out) / f"{args.name}.pt"
     check_writable(path)
@@ -194,7 +194,7 @@ def train(
             saved = now
             checkpoint(path, model, average, optimizer, args, step)
         if pause and step < args.steps:
-            say(f"paused at step {step}; the same command goes on from {path}")
+            say(f"paused at step {step}; the same command continues from {path}")
             break
     return average
 
@@ -223,7 +223,7 @@ class Progress:
 
 
 def checkpoint(path: Path, model, average, optimizer, args, step: int):
-    """Write what a run goes on from, in the form of the original's training file."""
+    """Write a checkpoint to continue from, in the form of the original's."""
     if rank() == 0:
         content = {
             "model": model.state_dict(),

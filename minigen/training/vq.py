@@ -18,7 +18,7 @@ from minigen.training import trainer
 from minigen.training.data import draw_images, read_mnist
 
 GROUPS = 32
-RECENT = 65536  # codes remembered to measure how much of the codebook is in use
+RECENT = 65536  # the last codes that are recorded, to see which are in use
 RESTART = 100  # steps between the restarts of unused codes
 RARE = 16  # a code seen less often than this among the last 65536 is unused
 DEFAULTS = {"steps": 8000, "batch": 32, "rate": 2e-3, "warm": 200, "shift": 1}
@@ -29,7 +29,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class Residual(nn.Module):
-    """Norm, swish and conv, twice, beside an identity: (b c y x) -> (b c' y x)."""
+    """Twice norm, swish and conv, and a shortcut: (b c y x) -> (b c' y x)."""
 
     def __init__(self, source: int, target: int):
         super().__init__()
@@ -45,7 +45,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """One head over the y * x positions, beside an identity: (b c y x) -> same."""
+    """Attention of one head over the y * x positions, and a shortcut: (b c y x)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -175,12 +175,12 @@ class Quantizer(nn.Module):
         self.register_buffer("codebook_used", torch.zeros(RECENT))
 
     def codebook(self) -> Tensor:
-        """The rows as they are compared and looked up: (k e)."""
+        """The codes (k e), of unit length if the configuration says so."""
         rows = self.embedding.weight
         return F.normalize(rows, dim=-1) if self.unit else rows
 
     def vectors(self, z: Tensor) -> Tensor:
-        """(b e y x) -> (b y x e), of unit length where the codes are."""
+        """(b e y x) -> (b y x e), of unit length if the codes are."""
         z = z.movedim(1, -1)
         return F.normalize(z, dim=-1) if self.unit else z
 
@@ -264,7 +264,7 @@ def train(args: argparse.Namespace) -> nn.Module:
     model = Vq(PRESETS["vq-mnist"])
     if args.start:
         state, codes = trainer.read(args.start)["ema"], model.config.codes
-        # a larger codebook is cut: k-means places the codes anew
+        # a larger codebook is cut: k-means places all codes again
         state["quantize.embedding.weight"] = state["quantize.embedding.weight"][:codes]
         model.load_state_dict(state)
     recent = {}
@@ -279,7 +279,7 @@ def train(args: argparse.Namespace) -> nn.Module:
             else:
                 codes, losses, _ = model.quantize(z)
             drawn = model.decode(codes.contiguous()).float()
-        # blank patches all become code 0: else they vary freely, for ARPG to guess
+        # all blank patches become code 0: else generators had to guess their codes
         away = (vectors - model.quantize.codebook()[0].detach()).square().sum(-1)
         losses["blank"] = args.blank * (away * blank).mean()
         recent["vectors"] = vectors[~blank].detach()
@@ -303,7 +303,7 @@ def find_blank(images: Tensor, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def place_codes(quantizer: Quantizer, vectors: Tensor, rounds: int = 20):
-    """Put all codes but 0 where k-means puts them among vectors (n e)."""
+    """Set all codes but 0 to the centres that k-means finds in vectors (n e)."""
     rows = quantizer.embedding.weight[1:]
     chosen = [vectors[torch.randint(len(vectors), ())]]
     nearest = (vectors - chosen[0]).square().sum(1)
@@ -323,7 +323,7 @@ def place_codes(quantizer: Quantizer, vectors: Tensor, rounds: int = 20):
 
 @torch.no_grad()
 def restart_codes(quantizer: Quantizer, vectors: Tensor):
-    """Move unused codes onto those of vectors (n e) that lie far from every code."""
+    """Move unused codes to some of the vectors (n e) that are far from every code."""
     rows = quantizer.embedding.weight
     used = torch.bincount(quantizer.codebook_used.long(), minlength=len(rows))
     unused = (used < RARE).nonzero()[: len(vectors), 0]

@@ -29,7 +29,7 @@ def _add_rms_norm(x, residual, w, eps, y, total):
         squares += v * v
     mean = block_sum(squares, partial) / np.float32(d)
     scale = np.float32(1) / math.sqrt(mean + eps)
-    # a thread reads what it wrote itself
+    # a thread reads only what it wrote itself
     for k in range(cuda.threadIdx.x, d, cuda.blockDim.x):
         y[i, k] = widen(w[k]) * (total[i, k] * scale)
 

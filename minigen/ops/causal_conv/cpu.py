@@ -9,7 +9,7 @@ from minigen.target import inline, serial
 
 @inline
 def _sum_window(x, w, bias, state, i, t, y):
-    # the newest input meets the last weight; before x come the newest of the state
+    # the newest input times the last weight; before x come the newest of the state
     c, window = w.shape
     for k in range(c):
         y[i, t, k] = bias[k]
@@ -25,7 +25,7 @@ def _sum_window(x, w, bias, state, i, t, y):
 
 @inline
 def _remember(x, state):
-    # from the oldest on, since places are overwritten that are still to be read
+    # from the oldest on: a later place is read before it is overwritten
     b, n, c = x.shape
     window = state.shape[1]
     for i in range(b):

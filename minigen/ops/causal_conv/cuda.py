@@ -1,13 +1,13 @@
 """Causal convolution on a GPU: a thread a cell, and a barrier before the state moves.
 
-A block is 32 channels, side by side in memory, of a few consecutive tokens. A token's
-window overlaps with those of its neighbours, which find it in the first cache.
+A block is 32 channels, side by side in memory, of a few consecutive tokens. The windows
+of neighbouring tokens overlap, so most of their reads hit the L1 cache.
 
-The state is written where it is read: no thread may move it on while another one still
-looks at it. Only the first tokens of a sequence look at it, so these are all in one
-block, which moves it on too: first all of its threads read, also what the new state
-will be (of a short sequence that is in part the old one, further down), then they meet
-at a barrier, then they write. Blocks of later tokens read x alone.
+The state is updated in place: no thread may write it while another one still reads it.
+Only the first tokens of a sequence read it, so these are all in one block, which also
+updates it: first all of its threads read, also what the new state will be (for a short
+sequence a part of the old one, shifted), then they wait at a barrier, then they write.
+Blocks of later tokens read x alone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _convolve(x, w, bias, state, finish, y):
     k, t = first + cuda.threadIdx.x, cuda.blockIdx.y * cuda.blockDim.y + row
     if k < c and t < n:
         total = widen(bias[k])
-        # the newest input meets the last weight; before x come the newest of the state
+        # the newest input times the last weight; before x come the newest of the state
         for j in range(window):
             at = t - (window - 1) + j
             v = x[i, at, k] if at >= 0 else state[i, window + at, k]

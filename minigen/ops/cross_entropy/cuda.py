@@ -21,13 +21,13 @@ LOWEST = np.finfo(np.float32).min
 """The initial maximum: finite, because -inf - (-inf) is NaN."""
 
 NONE = np.float32(np.nan)
-"""The logit of a target that has none."""
+"""The logit of a target outside 0 .. v - 1."""
 
 
 @gpu_kernel
 def _cross_entropy(logits, targets, losses, flag):
     """One block per 4 rows of logits (n v), a warp for each.
-    Lanes stride along the row, then join what they have seen by shuffles.
+    Lanes stride along the row, then combine their results by shuffles.
     Reads logits 1..2, targets 1; writes losses 1.
     Shared memory: none.
     """

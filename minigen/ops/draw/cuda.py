@@ -1,7 +1,7 @@
 """From logits to probabilities to tokens on a GPU: a block of threads a row.
 
 The reference sorts a row, and adds up in float64. Here nothing is sorted and nothing is
-float64. Two ideas do instead.
+float64. Two ideas take the place of both.
 
 Weights are integers. A weight w of at most 1 becomes floor(w 2**46), and a float32
 of at least 2**-23 loses nothing by it. Sums of integers are exact, so they do not
@@ -45,10 +45,10 @@ THREADS = 512
 """The most threads of a block; a short row has fewer, for four entries each."""
 
 MOST = 2**16
-"""How many weights an int64 has room to add up."""
+"""How many weights an int64 can add up without overflow."""
 
 NONE = np.float32(np.nan)
-"""What becomes of a logit that is none."""
+"""Every NaN logit becomes this one, whose sign bit is 0."""
 
 INFINITE = np.float32(np.inf)
 """The largest weight of a row that cannot be drawn from."""
@@ -94,14 +94,14 @@ def _sum_of_warps(value, sums, count):
     total = np.int64(0)
     for k in range(count):
         total += sums[k]
-    # nobody may write the next sums before all have read these
+    # no thread may write the next sums before all have read these
     cuda.syncthreads()
     return total
 
 
 @gpu_inline
 def _running_sum(value):
-    # over the lanes up to this one
+    # the sum over the lanes up to this one
     lane = cuda.threadIdx.x % 32
     for k in range(5):
         below = cuda.shfl_up_sync(ALL, value, 1 << k)

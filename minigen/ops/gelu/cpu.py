@@ -8,7 +8,7 @@ from minigen.target import exact, kernel, prange
 _of, _of_tanh = scalar.gelu, scalar.gelu_tanh
 
 _BLOCK = 1 << 14
-"""Numbers that are worth a thread."""
+"""The least numbers of a thread."""
 
 
 @exact

@@ -1,7 +1,7 @@
 """Group norm on a GPU, in float32 alone, in three kernels.
 
-A GPU has no time for float64, and float32 cannot have E[x^2] - E[x]^2: of numbers
-around 1000 that differ by 1 no digit would be left. So every sum here is one of
+On a GPU float64 is too slow, and in float32 E[x^2] - E[x]^2 cancels: of numbers around
+1000 that differ by 1 no digit would be left. So every sum here is one of
 differences. The positions of an image are cut into chunks of 32; `_group_norm_chunks`
 finds mean and squared deviations of every channel in every chunk, the paper's two
 formulas one after the other. `_group_norm_join` brings the chunks and channels of a
@@ -19,7 +19,7 @@ The last kernel centres, scales and shifts.
 Chunks are cut within an image and added up in a fixed order, so an image has the same
 bits in whatever batch. A block is 128 channels of a chunk: neighbouring threads have
 neighbouring channels. 32 positions because a 16 x 16 x 512 image then has 32 blocks,
-256 x 256 x 128 has 2048, and the second reading of 16 KB finds them in the first cache.
+256 x 256 x 128 has 2048, and the second reading of 16 KB hits the L1 cache.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ THREADS = 128
 CHUNK = 32
 
 WARP, MOST = 32, 512
-"""Least and most threads that join a group: one for about eight means."""
+"""The least and the most threads that join a group: one for about eight means."""
 
 AHEAD = 4
-"""Numbers that a thread has asked for before it writes the first result."""
+"""Numbers that a thread loads before it writes the first result."""
 
 
 @gpu_kernel
@@ -81,7 +81,7 @@ def _group_norm_join(means, squares, n, eps, groups):
     group, image = cuda.blockIdx.x, cuda.blockIdx.y
     width = means.shape[2] // groups.shape[2]
     count = np.float32(n) * np.float32(width)
-    # a row of threads for the channels of a chunk, as many rows as there is room for
+    # a row of threads for the channels of a chunk, and as many rows as fit in a block
     columns = min(width, cuda.blockDim.x)
     rows = cuda.blockDim.x // columns
     row, column = cuda.threadIdx.x // columns, cuda.threadIdx.x % columns

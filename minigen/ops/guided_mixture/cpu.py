@@ -22,13 +22,13 @@ from minigen.ops.guided_mixture.reference import (
 from minigen.target import exact
 
 TINY = float(np.finfo(np.float64).tiny)
-"""What is divided by where there is nothing under a line."""
+"""The least divisor, for a line under which there is no area."""
 
 
 @exact
 def _terms(weights, logs, spread):
-    # of each component what its exponent begins with, and half its precision; spread:
-    # what the logarithm of its variance grows by
+    # of each component: the constant of its exponent, and half its precision; spread:
+    # is added to the logarithm of its variance
     heights, precisions = np.empty(weights.size), np.empty(weights.size)
     for k in range(weights.size):
         height = math.log(weights[k]) if weights[k] > 0 else -np.inf
@@ -96,7 +96,7 @@ def _draw_row(conditional, other, u, weight, stretch, x, q, found):
         if area > rest or (j == x.size - 1):
             if width == 0:
                 return x[j]
-            # how far one must go under the line to cover the rest
+            # the distance along the line that covers the rest of the area
             root = max(q[j - 1] ** 2 + 2 * rest * (q[j] - q[j - 1]) / width, 0.0)
             under = max(q[j - 1] + math.sqrt(root), TINY)
             return x[j - 1] + min(2 * rest / under, width)

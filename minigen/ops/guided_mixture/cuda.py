@@ -50,7 +50,7 @@ THREADS = 256
 WARPS = THREADS // 32
 
 MOST = 32
-"""Components that a block has room for, of each of both mixtures."""
+"""The most components of a mixture: shared memory has room for two such."""
 
 BOTH = 2 * MOST
 ROOM = BOTH * POINTS
@@ -65,7 +65,7 @@ _NARROWEST, _INFINITE = np.float32(NARROWEST), np.float32(np.inf)
 
 @gpu_inline
 def _terms(k, which, weight, log, heights, precisions):
-    # of component k what its exponent begins with, and half its precision
+    # of component k: the constant of its exponent, and half its precision
     heights[which, k] = math.log(weight) - _HALF * log
     precisions[which, k] = _HALF * math.exp(-log)
 
@@ -83,13 +83,13 @@ def _fits(weight, mean, log, spread, flag):
 
 @gpu_inline
 def _point(k, j, centres, deviations):
-    # point j of component k, of which the other mixture's follow the first's
+    # point j of component k; components of the other mixture come after the first's
     return cuda.fma(deviations[k], cuda.fma(np.float32(j), _STEP, _FIRST), centres[k])
 
 
 @gpu_inline
 def _place(points, at, components):
-    # how many points come before the one that stands at `at`
+    # how many points are less than points[at]
     v, own = points[at], at // POINTS
     place = at % POINTS
     for k in range(components):
@@ -211,13 +211,13 @@ def _draw_guided(w, mu, v, w0, mu0, v0, u, weight, stretch, spread, y, flag):
         q[j] = math.exp(q[j] - highest)
     cuda.syncthreads()
 
-    # what areas are divided by: so that the integers have room, and lose little
+    # areas are divided by this: then the integers do not overflow, and lose little
     near = np.float32(0)
     for j in range(t, n - 1, THREADS):
         near += _area(x, q, j)
     near = block_sum(near, partial)
     if near > np.float32(0):
-        # each thread has neighbours, and knows how much comes before them
+        # each thread has some consecutive areas, and the sum of those before them
         each = -(-(n - 1) // THREADS)
         first, last = t * each, min((t + 1) * each, n - 1)
         own = np.int64(0)

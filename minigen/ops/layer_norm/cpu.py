@@ -11,7 +11,7 @@ from minigen.cpu import buffers
 from minigen.target import exact, kernel, prange, serial
 
 _ROWS = 32
-"""Rows that are worth a thread."""
+"""The least rows of a thread."""
 
 
 @serial

@@ -15,7 +15,7 @@ THREADS = 128
 
 @gpu_inline
 def _moments(x, i, eps, partial):
-    # the mean first: squares of what is far from zero would hide the variance
+    # the mean first: large squares would cancel to a variance without digits
     d = x.shape[1]
     total = np.float32(0)
     for k in range(cuda.threadIdx.x, d, cuda.blockDim.x):

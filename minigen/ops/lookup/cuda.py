@@ -1,15 +1,15 @@
 """Nearest code on a GPU: each block compares a few vectors with all the codes.
 
-A thread takes every 128th code and keeps the nearest so far, of each of four vectors;
-then the lanes of a warp, and the warps of a block, compare what they found. Of two
+A thread takes every 128th code and keeps the nearest so far, for each of four vectors;
+then the lanes of a warp, and the warps of a block, compare their results. Of two
 codes at the same distance the one with the lower index is nearer, wherever and in
 whatever order they are compared, so the result is that of a search from the first code
 on. The distances exist in registers only: for 256 vectors and 16384 codes there would
 be 16.8 MB of them.
 
-Four vectors a block: an image's 256 vectors make 64 blocks, and a code that is fetched
-serves four times. 16384 codes of 8 channels are 512 KB, which 64 blocks read from the
-second cache, 32 MB in all.
+Four vectors a block: an image's 256 vectors make 64 blocks, and a code that is loaded
+is used four times. 16384 codes of 8 channels are 512 KB, which 64 blocks read from the
+L2 cache, 32 MB in all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _unit(x, y):
     """
     lane = cuda.threadIdx.x % LANES
     i = cuda.blockIdx.x * WARPS + cuda.threadIdx.x // LANES
-    # the same for a whole warp, as the shuffles demand
+    # the same for a whole warp, since shuffles need all lanes
     if i < x.shape[0]:
         total = np.float32(0)
         for k in range(lane, x.shape[1], LANES):
@@ -110,7 +110,7 @@ def _nearer(distance, index, other, its):
 
 @gpu_inline
 def _meet(distance, index, lanes):
-    """Return the nearer of what this lane found and what one `lanes` away did."""
+    """Return the nearer of the results of this lane and of the one `lanes` away."""
     other = cuda.shfl_xor_sync(ALL, distance, lanes)
     its = cuda.shfl_xor_sync(ALL, index, lanes)
     return _nearer(distance, index, other, its)

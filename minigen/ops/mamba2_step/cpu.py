@@ -15,7 +15,7 @@ from minigen.target import kernel, prange, serial
 
 @serial
 def _convolve(x, w, bias, conv, i, first, end, out):
-    # channels first .. end of image i; the oldest input it remembers is forgotten
+    # channels first .. end of image i; the oldest input in its state is dropped
     window = w.shape[1]
     for k in range(first, end):
         out[k] = bias[k]

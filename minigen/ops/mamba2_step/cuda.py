@@ -1,25 +1,25 @@
 """A step of Mamba-2 on a GPU: one kernel from the convolution to the gated norm.
 
-All there is to move is the state: at 24 heads of 64 channels and 128 numbers each, as
-in AiM-B, 786,432 bytes an image and layer are read, and as many written. The rest is
-small: 14 KB of a projection, 28 KB of inputs that the convolution remembers.
+Nearly all memory traffic is the state: at 24 heads of 64 channels and 128 numbers each,
+as in AiM-B, 786,432 bytes an image and layer are read, and as many written. The rest is
+small: 14 KB of a projection, 28 KB of the state of the convolution.
 
 `_mamba2_step` gives a block to each group of heads (AiM has one group) of each image,
 since the norm is over a whole group. Its threads convolve the channels of the group
 into shared memory; then each warp takes four rows of the state at a time, of which a
-lane reads up to 16 numbers before it uses the first, so that 32 KB are under way; then
+lane reads up to 16 numbers before it uses the first, so that 32 KB are in flight; then
 the block normalises.
 
-A lone block is as slow as its multiprocessor, which takes in about 64 bytes a cycle,
-some 110 bytes a nanosecond: no less than 7 microseconds for AiM-B, with the other 131
-of an H200 idle. So below FEW blocks `_mamba2_step_head` gives each head a block of its
+A single block runs on one multiprocessor, which reads about 64 bytes a cycle, some 110
+bytes a nanosecond: no less than 7 microseconds for AiM-B, while the other 131 of an
+H200 are idle. So below FEW blocks `_mamba2_step_head` gives each head a block of its
 own, and `_mamba2_step_norm` does what must wait for all of them: it normalises, and
-moves on what the convolution remembers of B and C, which every head has read. Both ways
-do the same arithmetic in the same order, so a result has the same bits. (All by
-arithmetic from data sheets; not yet measured.)
+updates the convolution's state of B and C, which every head has read. Both ways do the
+same arithmetic in the same order, so a result has the same bits. (All by arithmetic
+from data sheets; not yet measured.)
 
-In the kernels u is what was projected, x what the convolution remembers, w0 its bias;
-dt is the bias of the step sizes, A the logarithm of a head's rate, h the scan's state.
+In the kernels u is the projected input, x the state of the convolution, w0 its bias; dt
+is the bias of the step sizes, A the logarithm of a head's rate, h the scan's state.
 
 Shared memory holds ROOM channels, convolved, and HEADS heads: 32,768 + 3,072 bytes. A
 group of AiM-1B, the widest, has 4,352 channels and 64 heads. A wider group goes head by
@@ -45,10 +45,10 @@ ROWS, CELLS = 4, 4
 """Rows of the state that a warp takes at a time, and numbers of each for a lane."""
 
 ROOM = 8192
-"""Channels that a block has room for: those that it scans, and B and C."""
+"""The most channels of a block: those that it scans, and B and C."""
 
 HEADS = 256
-"""Heads that a block has room for."""
+"""The most heads of a block."""
 
 FEW = 16
 """Blocks below which each head gets its own. By arithmetic; not yet measured."""
@@ -99,7 +99,7 @@ def _rates(u, dt, A, D, i, first, count, heads):
 @gpu_inline
 def _scan(h, first, count, p, s, heads, signal):
     # `count` heads, whose rows of the state begin with row `first` of h; in `signal`
-    # what a row gives takes the place of its channel
+    # the result of a row takes the place of its channel
     held = cuda.local.array((ROWS, CELLS), np.float32)
     inputs = cuda.local.array(ROWS, np.float32)
     sums = cuda.local.array(ROWS, np.float32)
@@ -112,13 +112,13 @@ def _scan(h, first, count, p, s, heads, signal):
         while row < p:
             at = j * p + row
             for q in range(ROWS):
-                # where there are fewer, the last one is looked at again
+                # if there are fewer, the last one is read again
                 inputs[q] = step * signal[min(at + q, j * p + p - 1)]
                 sums[q] = np.float32(0)
             k = lane
             while k < s:
                 cell = (first + at) * s + k
-                # all that a lane reads is under way before the first of it is used
+                # all reads of a lane are in flight before the first number is used
                 for q in range(ROWS):
                     for c in range(CELLS):
                         if row + q < p and k + 32 * c < s:
@@ -133,7 +133,7 @@ def _scan(h, first, count, p, s, heads, signal):
                                 h[cell + q * s + 32 * c] = v
                                 sums[q] = cuda.fma(v, C, sums[q])
                 k += 32 * CELLS
-            # all lanes have read the channels whose places are taken now
+            # all lanes have read the channels that are overwritten now
             cuda.syncwarp()
             for q in range(ROWS):
                 total = warp_sum(sums[q])
@@ -145,7 +145,7 @@ def _scan(h, first, count, p, s, heads, signal):
 
 @gpu_inline
 def _gate_norm(v, at, u, norm, i, first, count, eps, partial, y):
-    # y: `count` channels from `first` on, of what stands in v from `at` on
+    # y: `count` channels from `first` on, of the values in v from `at` on
     total = np.float32(0)
     for k in range(cuda.threadIdx.x, count, THREADS):
         value = v[at + k] * silu(u[i, first + k])

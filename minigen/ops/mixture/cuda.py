@@ -1,8 +1,8 @@
 """Mixtures of Gaussians on a GPU: a thread for each number that is asked for.
 
 A mixture has a handful of components, so a thread goes over them itself, one after the
-other as `cpu.py` does, and nobody waits for anybody. Only the probabilities of a row of
-candidates, a thousand of them, are made by a block together.
+other as `cpu.py` does, and no thread waits for another. Only the probabilities of a row
+of candidates, a thousand of them, are made by a block together.
 
 A component is drawn by integers, as tokens are (`ops/draw/cuda.py`): a weight w
 becomes floor(w 2**46), and loses nothing by it from 2**-23 on. So the component is the
@@ -100,7 +100,7 @@ def _draw_component(weights, uniforms, y, flag):
             weight = weights[i, k]
             weight = weight if weight >= np.float32(0) else _INFINITE
             highest = max(highest, weight)
-            # beyond 2 no uniform reaches
+            # no uniform is larger than a sum of 2
             total += np.int64(min(weight, np.float32(2)) * _UNIT)
             # none is below the uniform 0, as little as the first weight may be
             if total <= u and k < last and (u > 0 or highest == np.float32(0)):

@@ -2,7 +2,7 @@
 
 Every rounding counts. A compiler for GPUs fuses 127.5 x + 128 into one instruction that
 rounds once; the reference rounds the product and then the sum, and some pixels would
-differ by one. So the arithmetic is asked for by name: `fmul_rn` is a product that is
+differ by one. So the kernels name their arithmetic: `fmul_rn` is a product that is
 rounded to nearest and never fused, `fadd_rn` and `fdiv_rn` likewise.
 """
 

@@ -8,7 +8,7 @@ from minigen.gpu.flag import inside
 from minigen.target import cuda, gpu_kernel
 
 BLOCK = 32, 4
-"""Threads of a block: pairs of a head, and heads. Nobody has to divide."""
+"""Threads of a block: pairs of a head by heads, so that no thread must divide."""
 
 
 @gpu_kernel

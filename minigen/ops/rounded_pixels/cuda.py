@@ -1,6 +1,6 @@
 """Rounded pixels on a GPU, a thread for each number.
 
-Every rounding counts, as in `pixels`: products and sums are asked for by name, so that
+Every rounding counts, as in `pixels`: the kernel names its products and sums, so that
 no compiler fuses them into one.
 """
 

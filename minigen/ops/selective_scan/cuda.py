@@ -1,17 +1,17 @@
 """The selective scan on a GPU: a block scans all tokens of its channels at once.
 
-`_selective_scan_naive` does what the recurrence says: a thread takes a channel, and
-goes from token to token. Every step waits for the one before it, and two images of 1536
-channels are 3072 threads, where an H200 has room for 270 thousand.
+`_selective_scan_naive` follows the recurrence: a thread takes a channel, and goes from
+token to token. Every step waits for the one before it, and two images of 1536 channels
+are 3072 threads, where an H200 can run 270 thousand.
 
 `_selective_scan` is parallel over the tokens too. A step of a state is the pair (a, b)
 = (exp(delta A), delta x B), and pairs compose (see `cuda_scan.py`). A thread composes
-the pairs of its two tokens; a warp scans its 32 threads in five rounds of shuffles; the
-last lane leaves in shared memory what its warp does to a state, and every warp composes
-what those before it left. So each thread knows the state before its tokens, and takes
-its two steps. The state before the first token is put into that token's b; the one
-after the last goes on to the next 256 tokens, and in the end to `state`. What lies past
-the end has a step of zero: a = 1 and b = 0, which hands a state on as it is. So all
+the pairs of its two tokens; a warp scans its 32 threads in five rounds of shuffles; its
+last lane writes the composed pair of the warp to shared memory, and every warp composes
+those of the warps before it. So each thread knows the state before its tokens, and
+takes its two steps. The state before the first token is put into that token's b; the
+one after the last goes on to the next 256 tokens, and in the end to `state`. Beyond the
+end the step size is zero: a = 1 and b = 0, which leaves a state as it is. So all
 threads take part in all shuffles and barriers.
 
 Depth: 2 + 5 + 3 + 2 compositions for 256 tokens, not 256. Work: the exponentials are
@@ -19,16 +19,16 @@ the same, multiply-adds about four times as many, and 12 shuffles for two tokens
 is the price. Bytes: x, delta and y move once, 12 for a channel of a token; no state of
 a token is ever written, which would be 4 s (Gu and Dao, section 3.3.2). B and C are the
 same for all channels of a group: a block reads 8 s bytes of them for a token, for its
-8 channels. They are few, so they come from the second cache.
+8 channels. They are few, so they come from the L2 cache.
 
 Channels lie side by side in x, and memory is read 32 bytes at a time. A block for one
-channel would use 4 of them; so it takes 8 channels, brings them into shared memory, and
-there each thread finds its tokens. It keeps four channels in registers, so a number of
-B or C, once read, serves four scans, which do not wait for each other; one barrier
-serves all eight.
+channel would use 4 of them; so it takes 8 channels, and copies them to shared memory,
+where each thread reads its tokens. It keeps four channels in registers, so a number of
+B or C is read once for four scans, which do not wait for each other; one barrier serves
+all eight.
 
-A single token has nothing to scan: in `_selective_scan_step` eight lanes share out the
-states of a channel, which are nearly all there is to read and write.
+A single token has nothing to scan: in `_selective_scan_step` eight lanes share the
+states of a channel, which are nearly all that is read and written.
 
 (All by arithmetic; not yet measured.)
 """
@@ -62,7 +62,7 @@ WARPS = THREADS // 32
 """Warps side by side along the tokens, at most."""
 
 LANES = 8
-"""Threads that share out the states of a channel in a step."""
+"""Threads that share the states of a channel in a step."""
 
 STEP_THREADS = 256
 """Threads of a block in a step: they take 32 channels."""
@@ -112,7 +112,7 @@ def _selective_scan_step(x, delta, A_log, B, C, D, state, y):
     lane = cuda.threadIdx.x & (LANES - 1)
     image, k = unit // c, unit % c
     v, total = np.float32(0), np.float32(0)
-    # all lanes of a warp meet in the shuffles, also those that have no channel
+    # shuffles need all lanes of a warp, also those that have no channel
     if unit < b * c:
         v, step = x[image, k], delta[image, k]
         g, j = k // (c // B.shape[1]), lane

@@ -1,9 +1,9 @@
-"""What a scan is made of: tokens side by side in shared memory, the scan of a warp.
+"""Parts of a scan: copies of tokens to shared memory, and the scan of a warp.
 
 A step of a linear recurrence takes h to a h + b. Two steps, one after the other, are a
 step again: first (a, b), then (c, d), takes h to c a h + (c b + d). This composition
 is associative. So the steps of a sequence can be put together in pairs, pairs of pairs,
-and so on, all pairs at once: what would take n rounds takes log2 n.
+and so on, all pairs at once: log2 n rounds instead of n.
 
 Source: Blelloch, "Prefix sums and their applications" (1990), section 1.4; Harris,
 Sengupta and Owens, "Parallel prefix sum (scan) with CUDA", GPU Gems 3, chapter 39.
@@ -82,7 +82,7 @@ def unstage(tile, array, at, stride, count, width):
 def join(a, b, distance):
     """Return (a, b) of a lane after those of the lane `distance` below it.
 
-    The lowest lanes, which have nobody there, keep theirs.
+    The lowest lanes, which have no such lane, keep theirs.
     """
     lower_a = cuda.shfl_up_sync(ALL, a, distance)
     lower_b = cuda.shfl_up_sync(ALL, b, distance)
@@ -96,8 +96,8 @@ def join(a, b, distance):
 def warp_scan(a, b):
     """Return to each lane (a, b) of all lanes up to its own, one after the other.
 
-    After the first round a lane knows of two, after the second of four, after the fifth
-    of all 32. All lanes must call this.
+    After the first round a lane has composed two lanes, after the second four, after
+    the fifth all 32. All lanes must call this.
     """
     a, b = join(a, b, 1)
     a, b = join(a, b, 2)

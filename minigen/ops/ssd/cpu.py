@@ -1,7 +1,7 @@
 """The scan of Mamba-2: a thread takes a head of an image through all its tokens.
 
-In chunks, a token looks back from itself, and adds up the exponents on its way: what it
-finds at token m has decayed by exp of the sum so far. So nothing is ever subtracted
+In chunks, a token goes back over the tokens before it, and adds up the exponents: the
+input of token m has decayed by exp of the sum so far. So nothing is ever subtracted
 from a sum, and no table of decays is kept.
 """
 
@@ -33,7 +33,7 @@ def _tokens(x, delta, A, B, C, D, place, span, state, y):
 
 @serial
 def _chunk(x, delta, A, B, C, D, place, span, state, y):
-    # the same: first what the tokens see, then what the state becomes
+    # the same: first the results of the tokens, then the next state
     (i, j, g), (first, end) = place, span
     p, s = state.shape[2:]
     for t in range(first, end):
@@ -54,7 +54,7 @@ def _chunk(x, delta, A, B, C, D, place, span, state, y):
             for k in range(s):
                 total += C[i, t, g, k] * state[i, j, q, k]
             y[i, t, j, q] += decay * total
-    # from the newest on, each has decayed by what came after it; the old state by all
+    # from the newest on, each decays by the steps after it, the old state by all
     exponent = np.float32(0)
     for m in range(first, end):
         exponent += delta[i, m, j] * A[j]

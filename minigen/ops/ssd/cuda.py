@@ -1,12 +1,12 @@
 """The scan of Mamba-2 on a GPU: token by token, or in chunks.
 
 `_ssd_naive` goes from token to token, a thread a channel. `_ssd` goes the same way, but
-gives a channel a warp, whose lanes share out its states: 128 of them, as Mamba-2 has,
-are 512 bytes side by side. That is for the single token that a model draws, which has
-nothing before or after it to be parallel with.
+gives a channel a warp, whose lanes share its states: 128 of them, as in Mamba-2, are
+512 bytes side by side. That is for the single token that a model draws: there are no
+other tokens to work on in parallel.
 
-`ssd_chunked` (cuda_chunked.py) says the same in products of matrices, in which a number
-that was read serves 32 multiply-adds: so sequences take that.
+`ssd_chunked` (cuda_chunked.py) computes the same by products of matrices, in which a
+number is used for 32 multiply-adds once it is read: so sequences take that.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _ssd(x, delta, A_log, B, C, D, f, state, y):
     """
     b, n, d = x.shape
     unit, lane = cuda.grid(1) // LANES, cuda.threadIdx.x & 31
-    # a warp has a channel or has none: so all its lanes meet in the shuffles, or none
+    # all lanes of a warp have a channel, or none has: all or none reach the shuffles
     if unit < b * d:
         image, k = unit // d, unit % d
         head, g = k // (f // LANES), k // (d // B.shape[2])

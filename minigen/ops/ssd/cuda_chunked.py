@@ -2,24 +2,24 @@
 
 It goes as `ssd_chunked` of the reference does, a kernel for each of its lines:
 `_scores` multiplies C by B, for all heads of a group at once; `_left` adds up what the
-tokens of a chunk leave in the state, by themselves; `_states` walks over the chunks,
-and puts in each one's place the state before it; `_outputs` multiplies scores by decay
-and by what comes in, and adds what the state before says. All but the walk take all
-chunks at once: of 256 tokens in chunks of 64 that is four times as many blocks.
+tokens of a chunk add to the state; `_states` goes over the chunks, and replaces this
+sum of each chunk by the state before it; `_outputs` multiplies scores by decay and by
+the inputs, and adds the part of the state before. All but `_states` take all chunks at
+once: of 256 tokens in chunks of 64 that is four times as many blocks.
 
-Three of them are products of two matrices, and share their inside: a block makes 64 x
-64 sums, 16 terms of each at a time, from two tiles (16 64) in shared memory; a thread
+Three of them are products of two matrices, and share their inner loop: a block makes 64
+x 64 sums, 16 terms of each at a time, from two tiles (16 64) in shared memory; a thread
 keeps 8 x 4 of them in registers, 32 multiply-adds for 12 numbers that it reads.
 
 An exponent is a sum over the tokens between two: it is added up from the later to the
 earlier one, so nothing is ever subtracted from a sum, and a row's thread carries it
 from tile to tile.
 
-What it costs, for a head of 64 channels and 128 states, and chunks of 64: a token takes
-2 x 64 x 128 multiply-adds with states and 64 x 64 with other tokens, half of which are
-zeros, and a 24th of 64 x 128 for scores that 24 heads share. The states are most of
-what moves: 32 KB a chunk, written, read, written and read, 2 KB for a token whose x and
-y are 512 bytes. Longer chunks would move less, and look back further. (By arithmetic;
+Its cost, for a head of 64 channels and 128 states, and chunks of 64: a token takes 2 x
+64 x 128 multiply-adds with states and 64 x 64 with other tokens, half of which are
+zeros, and a 24th of 64 x 128 for scores that 24 heads share. The states are most of the
+memory traffic: 32 KB a chunk, written, read, written and read, 2 KB for a token whose x
+and y are 512 bytes. Longer chunks would move less and multiply more. (By arithmetic;
 not yet measured.)
 """
 
@@ -56,7 +56,7 @@ def _place():
 
 @gpu_inline
 def _filled(count):
-    # how much of a tile is looked at: whole rows or columns of a thread's sums
+    # how much of a tile is used: whole rows or columns of a thread's sums
     return min(TILE, -(-count // TALL) * TALL)
 
 
@@ -140,7 +140,7 @@ def _ssd_chunked_scores(B, C, n, chunk, u, s, CB):
     r = CB.shape[2]
     first, g = cuda.blockIdx.y // r * chunk, cuda.blockIdx.y % r
     image, size = cuda.blockIdx.z, min(chunk, n - first)
-    # no token asks for one ahead of it
+    # no token depends on a later one
     if i < size and j <= i:
         at = ((image * n + first) * r + g) * s
         _clear(sums)
@@ -151,7 +151,7 @@ def _ssd_chunked_scores(B, C, n, chunk, u, s, CB):
             _across(B, at + j * r * s + k, r * s, size - j, depth, keys)
             cuda.syncthreads()
             _multiply(queries, keys, size - i, size - j, depth, sums)
-            # nobody may bring the next before all have used these
+            # no thread may load the next tile before all have used this one
             cuda.syncthreads()
             k += DEPTH
         row, column = _place()
@@ -194,7 +194,7 @@ def _ssd_chunked_left(x, delta, A_log, B, n, chunk, p, r, s, q, t, decays, left)
         _steps(delta, at, h, depth, rate[0], steps, exponents)
         _along(B, B_at + k * r * s, r * s, s - j, depth, keys)
         cuda.syncthreads()
-        # a token's share has decayed by all that came after it
+        # the input of a token has decayed by all steps after it
         e = depth - 1
         while e >= 0:
             if e & 1 == odd and channel < _filled(p - i):
@@ -277,7 +277,7 @@ def _ssd_chunked_outputs(
         _steps(delta, at, h, depth, both[0], steps, exponents)
         _along(x, x_at + k * h * p, h * p, p - j, depth, right)
         cuda.syncthreads()
-        # what an earlier token says has decayed by all that came since
+        # the input of an earlier token has decayed by all steps since
         e = depth - 1
         while e >= 0 and mine < _filled(size - i):
             if e // TALL == half:
@@ -293,10 +293,10 @@ def _ssd_chunked_outputs(
             e -= 1
         cuda.syncthreads()
         _multiply(left, right, size - i, p - j, depth, sums)
-        # nobody may bring the next before all have used these
+        # no thread may load the next tile before all have used this one
         cuda.syncthreads()
         k -= DEPTH
-    # and what the state says, by all that came since the chunk began
+    # and the state by all steps since the chunk began
     if half == 0:
         decays[mine] = math.exp(exponent)
     cuda.syncthreads()

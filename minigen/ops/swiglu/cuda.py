@@ -1,4 +1,4 @@
-"""SwiGLU on a GPU: a thread for each cell, and no power that could overflow."""
+"""SwiGLU on a GPU: a thread for each cell; no exponential can overflow."""
 
 from __future__ import annotations
 

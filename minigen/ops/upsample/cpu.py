@@ -10,7 +10,7 @@ def upsample(x):
 
     Repeat every row and every column once.
 
-    Copying is all there is to do, and NumPy copies as fast as memory goes.
+    It only copies, and NumPy copies as fast as memory allows.
     """
     b, y, columns, c = x.shape
     out = buffers.empty((b, 2 * y, 2 * columns, c), x.dtype)

@@ -1,5 +1,5 @@
 """Nearest-neighbour upsampling on a GPU: each number is read once and written to four
-places. It costs the time to write them, and nothing else."""
+places. The time to write them is nearly all it takes."""
 
 from __future__ import annotations
 
