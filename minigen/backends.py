@@ -97,7 +97,7 @@ def table(name: str, device: Any = None) -> SimpleNamespace:
     Raises BackendError if the backend is not known or not installed.
     """
     choice("backend", name, ("auto", *BACKENDS), error=BackendError)
-    if name != "numpy" and not _has_numba():
+    if name != "numpy" and not has_numba():
         raise BackendError(
             f"backend {name!r} was asked for, but Numba is not installed; "
             f"run `{packages('numba')}`, or choose backend numpy"
@@ -114,12 +114,19 @@ def table(name: str, device: Any = None) -> SimpleNamespace:
 
 
 def pick(name: str = "auto") -> tuple[str, SimpleNamespace]:
-    """Return a backend's name and table; auto takes the fastest that is usable."""
-    if name == "auto":
-        name = "numpy"
-        if _has_numba():
-            name = "cuda" if _has_gpu() else "numba"
+    """Return a backend's name and table; auto takes the fastest that is usable.
+
+    Where it is known how much is to be drawn, `minigen.choosing` decides instead.
+    """
+    name = fastest() if name == "auto" else name
     return name, table(name)
+
+
+def fastest() -> str:
+    """Return the backend that is the fastest here, once its kernels are compiled."""
+    if not has_numba():
+        return "numpy"
+    return "cuda" if _has_gpu() else "numba"
 
 
 def move(ops: SimpleNamespace, weights: Any) -> Any:
@@ -206,7 +213,8 @@ def _rope_table():
     return checked(signatures.of(table), table, "reference")
 
 
-def _has_numba():
+def has_numba() -> bool:
+    """Say whether Numba is installed."""
     return importlib.util.find_spec("numba") is not None
 
 

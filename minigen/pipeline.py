@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import backends, checks, flags, options, plans, recorded
+from minigen import backends, checks, choosing, flags, options, plans, recorded
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
 from minigen.defaults import STEPS, settle
@@ -126,6 +126,18 @@ class Pipeline:
                 "schedule, if this model can draw several tokens a step"
             )
         return plan
+
+    def choose(
+        self, plan: plans.Plan, images: int, batch: int = BATCH
+    ) -> tuple[str, str]:
+        """Return which backend `auto` is for so many images of a plan, and why.
+
+        batch: images drawn together. See `minigen.choosing`.
+        """
+        configs = self.config, self.tokenizer_config
+        most = choosing.most(*configs, plan.counts, batch)
+        backend = "numpy" if images <= most else backends.fastest()
+        return backend, choosing.reason(backend, most)
 
     def settle(
         self,
@@ -306,20 +318,28 @@ class Pipeline:
         return images
 
 
-def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> Pipeline:
+def load(
+    model: File,
+    tokenizer: File | None = None,
+    backend: str = "auto",
+    images: int = BATCH,
+) -> Pipeline:
     """Return the pipeline of a generator that ships (by name) or of a weight file.
 
     model: a name (`minigen.known_models` lists them), a file, or a folder of Hugging
     Face's hub; tokenizer: a name or a file. Without it: the one the generator was
     trained with, if it ships; else the one in the generator's file; else a file beside
     it (`minigen.finding.tokenizer_of`). backend: numpy, numba, cuda or interpreter;
-    auto is the fastest that is available. Weights are mapped from the file, so loading
-    takes milliseconds. Raises InputError, BackendError, CheckpointError.
+    auto is numpy if images, as many as will be drawn, are too few for kernels to be
+    worth compiling (`minigen.choosing`), else the fastest that is available. Name one
+    where bits must stay the same. Weights are mapped from the file, so loading takes
+    milliseconds. Raises InputError, BackendError, CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)
     """
     options.check("backend", backend)
+    images = checks.integer("images", images, least=1)
     path = find(model)
     given = None if tokenizer is None else find(tokenizer)
     generator = load_model(path)
@@ -327,7 +347,7 @@ def load(model: File, tokenizer: File | None = None, backend: str = "auto") -> P
     kind = FAMILIES[family_of(generator.config).tokenizer]
     decoder = load_model(given) if given else tokenizer_of(path, kind)
     check_fit(generator, decoder, kind)
-    return assemble(generator, decoder, backend)
+    return assemble(generator, decoder, backend, images)
 
 
 def check_fit(generator: Model, tokenizer: Model, kind: Family) -> None:
@@ -356,12 +376,18 @@ def check_fit(generator: Model, tokenizer: Model, kind: Family) -> None:
         )
 
 
-def assemble(generator: Model, tokenizer: Model, backend: str = "auto") -> Pipeline:
+def assemble(
+    generator: Model, tokenizer: Model, backend: str = "auto", images: int = BATCH
+) -> Pipeline:
     """Return the pipeline of two models, their weights moved to the device.
 
-    Raises BackendError.
+    backend, images: as for `load`. Raises BackendError.
     """
-    backend, ops = backends.pick(backend)
+    if backend == "auto":
+        pipe = assemble(generator, tokenizer, "numpy")
+        backend, _ = pipe.choose(pipe.plan(), images)
+        return pipe if backend == "numpy" else assemble(generator, tokenizer, backend)
+    _, ops = backends.pick(backend)
     if ops.device is None:
         return Pipeline(generator, tokenizer, backend, ops)
     models = (

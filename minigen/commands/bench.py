@@ -69,7 +69,8 @@ def cpu(
     """
     from minigen import backends
 
-    o.warn_of(backends.pick(backend)[0])
+    backend, _ = backends.pick(backend)
+    o.warn_of(backend)
     # the ceilings are measured with kernels, whatever backend is timed
     backends.pick("numba")
     from minigen.bench.compare import Job, compare, decoder_of, to_json
@@ -185,6 +186,40 @@ def rungs(
         say_json([{**asdict(t), "gain": t.gain} for t in found])
     else:
         say_text(markdown(measuring.rows(found), right=range(3, 6)))
+
+
+@app.command()
+@reported
+def backends(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL...", help="Default: all that ship."),
+    ] = None,
+    runs: Annotated[int, o.count("Calls of each kind.", MOST)] = 5,
+    as_json: o.Json = False,
+):
+    """Time NumPy beside kernels, compiled and kept: what the backend auto decides by.
+
+    Prints a Markdown table, from how many images on kernels are faster, and the lines
+    of `minigen.choosing.TIMES`. Nothing else should run on the machine.
+    """
+    from dataclasses import asdict
+
+    from minigen.bench import backends as measuring
+    from minigen.bench.threads import is_quiet
+    from minigen.catalogue import TOKENIZERS
+
+    for model in models or ():
+        choice("MODEL", model, TOKENIZERS)
+    if not is_quiet():
+        complain("other processes are running here: none of these times is a quiet one")
+    found = measuring.measure(models or TOKENIZERS, runs, tell)
+    tell()
+    if as_json:
+        say_json([asdict(one) for one in found])
+    else:
+        say_text(markdown(measuring.rows(found), right=range(1, 8)))
+        say("", *measuring.source(found))
 
 
 @app.command()

@@ -59,7 +59,7 @@ def info(
     from minigen.catalogue import known_models, licence_of
     from minigen.checkpoints import describe
     from minigen.errors import InputError
-    from minigen.families import to_dict
+    from minigen.families import from_dict, to_dict
     from minigen.finding import find
 
     for known in known_models():
@@ -77,6 +77,7 @@ def info(
             say_json({"name": model, **said, "config": config})
             return
         said["parameters"] = f"{known.parameters:,}"
+        said["auto"] = _auto(model, known.config)
         say(f"{model} is a size known by name; its weights are not here", "")
         say_text(_listing({**said, **config}))
         return
@@ -85,7 +86,8 @@ def info(
     if as_json:
         say_json(found)
     else:
-        say_text(_listing(_shown(found)))
+        config = from_dict(found["config"]) if found["config"] else None
+        say_text(_listing({**_shown(found), "auto": _auto(found["name"], config)}))
     if found["intact"] is False or found["not_finite"]:
         raise typer.Exit(1)
 
@@ -234,6 +236,19 @@ def _shown(found):
         **{name: value for name, value in config.items() if name != "family"},
         "assumed": ", ".join(found["unseen"]),
     }
+
+
+def _auto(name, config):
+    """Return what the backend `auto` is for a generator; nothing for another model."""
+    from minigen.choosing import usual
+    from minigen.families import GeneratorConfig
+    from minigen.pipeline import BATCH
+
+    if not isinstance(config, GeneratorConfig):
+        return ""
+    most = usual(name, config, BATCH)
+    rest = "the fastest backend that is here"
+    return f"numpy up to {most} images, then {rest}" if most else rest
 
 
 def _listing(values):

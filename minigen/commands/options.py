@@ -141,7 +141,8 @@ Backend = Annotated[
         metavar="NAME",
         autocompletion=_names("minigen.backends", "BACKENDS"),
         help="numpy, numba, cuda (an NVIDIA GPU) or interpreter (CUDA kernels without "
-        "a GPU, thousands of times slower); auto takes the fastest that is here.",
+        "a GPU, thousands of times slower); auto is numpy for a few images of a small "
+        "model, else the fastest that is here.",
     ),
 ]
 Threads = Annotated[int | None, count("Threads of the numba backend.")]

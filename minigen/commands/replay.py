@@ -34,9 +34,10 @@ def replay(
 ):
     """Draw a picture again and say whether it is the same.
 
-    The recipe is read from the picture itself. Pixels should be equal; what another
-    backend, CPU or version may change still agrees: pixels by one level of 255, and
-    images from a token on whose draw was a near-tie. Else the exit status is 1.
+    The recipe is read from the picture itself, and the backend too, where it is here and
+    no other is named. Pixels should be equal; what another backend, CPU or version may
+    change still agrees: pixels by one level of 255, and images from a token on whose
+    draw was a near-tie. Else the exit status is 1.
     """
     from minigen.sameness import compare, tokens
     from minigen.show import files
@@ -52,7 +53,9 @@ def replay(
         model=then.model if model is None else model,
         tokenizer=then.tokenizer if tokenizer is None else tokenizer,
     )
-    pipe, plan, now = prepare(recipe, backend, threads)
+    if backend == "auto":
+        backend = _backend(then)
+    pipe, plan, now = prepare(recipe, backend, threads, batch)
     check_size(pipe, plan, now, size)
     # a damaged record is refused here, before anything is drawn
     tokens(pipe, plan, then)
@@ -83,6 +86,15 @@ def replay(
             say_text(table(rows))
     if not agree:
         raise typer.Exit(1)
+
+
+def _backend(recipe):
+    """Return what a picture was drawn on, or auto where that is not here."""
+    from minigen.backends import fastest, has_numba
+
+    drawn = recipe.versions.get("backend")
+    here = ("numpy", *["numba"] * has_numba())
+    return drawn if drawn in here or drawn == fastest() else "auto"
 
 
 def _verdict(found):

@@ -11,6 +11,7 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.terminal import (
+    complain,
     has_colours,
     progress,
     reported,
@@ -71,7 +72,7 @@ def sample(
     )  # fmt: skip
     _check_writable(out, steps_dir, gif)
     start = time.perf_counter()
-    pipe, plan, recipe = prepare(recipe, backend, threads)
+    pipe, plan, recipe = prepare(recipe, backend, threads, batch)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
     pictures = run(pipe, plan, recipe, batch, shown)
     sheet, recipe = pictures[-1]
@@ -158,17 +159,30 @@ def steps(
         speak(file)
 
 
-def prepare(recipe, backend, threads):
-    """Return the pipeline and the plan of a recipe, and the recipe, completed."""
-    from minigen.backends import pick
-    from minigen.pipeline import load
+def prepare(recipe, backend, threads, batch=None):
+    """Return the pipeline and the plan of a recipe, and the recipe, completed.
+
+    The backend `auto` is decided here, by the work, and said on stderr.
+    """
+    from minigen.backends import fastest, pick
+    from minigen.pipeline import BATCH, assemble, load
     from minigen.show.recipe import checked, signed
 
     recipe = checked(recipe)
-    o.use_threads(threads, pick(backend)[0])
-    pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=backend)
-    o.warn_of(pipe.backend)
+    if backend == "auto" and threads is not None:
+        # NumPy has none to set
+        backend = fastest()
+    if backend != "auto":
+        o.use_threads(threads, pick(backend)[0])
+    first = "numpy" if backend == "auto" else backend
+    pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=first)
     plan = pipe.plan(recipe.order, recipe.schedule, recipe.steps, recipe.seed)
+    if backend == "auto":
+        backend, why = pipe.choose(plan, len(recipe.labels), batch or BATCH)
+        complain(f"backend: {why}")
+    if backend != first:
+        pipe = assemble(pipe.generator, pipe.tokenizer, backend)
+    o.warn_of(pipe.backend)
     return pipe, plan, signed(recipe, pipe)
 
 
