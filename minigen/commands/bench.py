@@ -262,6 +262,71 @@ def heads(
 
 @app.command()
 @reported
+def headline(
+    part: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PART", help="arpg-l, aim-b, aim-l or arinar-b; default: all."
+        ),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1,
+            max=MOST,
+            metavar="N",
+            help="Images drawn together; repeatable. Default: 1, 4 and 16.",
+        ),
+    ] = None,
+    runs: Annotated[int, o.count("Batches drawn by each side.", MOST)] = 3,
+    tokens: Annotated[
+        int | None,
+        o.count(
+            "Where a step draws one token, draw the first N of an image, and estimate "
+            "the others. Default: all."
+        ),
+    ] = None,
+    every: Annotated[
+        int | None,
+        o.count(
+            "Of ARINAR and MAR run one step in N, and estimate the others. Default: 8."
+        ),
+    ] = None,
+    dtype: Dtype = "float32",
+    backend: o.Backend = "auto",
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+):
+    """Measure what the papers say of their models: times as fast, memory.
+
+    ARPG beside a raster transformer, AiM beside transformers of its size, ARINAR beside
+    MAR, at full size with stand-in weights, each side alone in a process. All parts
+    take hours, most of them for batches of 16: name a part and a batch. Prints
+    Markdown.
+    """
+    from minigen import backends
+    from minigen.bench import headline as measuring
+    from minigen.target import numba
+
+    names, batches = part or [*measuring.PARTS], batch or measuring.BATCHES
+    for name in names:
+        choice("part", name, measuring.PARTS)
+    o.warn_of(backends.pick(backend)[0])
+    options = dict(
+        tokens=tokens, every=every, dtype=dtype, backend=backend,
+        threads=threads or numba.config.NUMBA_NUM_THREADS,
+    )  # fmt: skip
+    parts = [measuring.PARTS[name] for name in names]
+    found = measuring.measure(parts, batches, runs, _tell_all, **options)
+    tell()
+    if as_json:
+        say_json(measuring.to_json(names, batches, found, **options))
+    else:
+        say_text(measuring.report(names, batches, found, **options))
+
+
+@app.command()
+@reported
 def gpu(
     out: Annotated[
         Path | None,

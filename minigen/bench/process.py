@@ -1,0 +1,61 @@
+"""A side of a measurement: a process of its own, which answers in lines of JSON.
+
+So thread pools do not compete, and memory is counted for each. Whatever a side answers
+is a JSON object in a line; {"error": message} says why it cannot go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from minigen.errors import MinigenError
+
+
+@contextmanager
+def start(module: str, *arguments: str, threads: int) -> Iterator[subprocess.Popen]:
+    """Run a module with so many threads of every library, until the block ends."""
+    from minigen.target import ADDED
+
+    names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
+    given = {f"{name}_NUM_THREADS": str(threads) for name in names}
+    # how threads wait is each side's own choice, unless the user made it
+    kept = {name: value for name, value in os.environ.items() if name not in ADDED}
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**kept, **given},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read(process: subprocess.Popen) -> dict:
+    """Return what the process answers next. Raises MinigenError if it has ended."""
+    # a library may print something of its own
+    for line in process.stdout:
+        if line.startswith("{"):
+            answer = json.loads(line)
+            if "error" in answer:
+                raise MinigenError(answer["error"])
+            return answer
+    raise MinigenError(
+        f"the process that is measured stopped with status {process.wait()}; what it "
+        "said stands above"
+    )
+
+
+def ask(process: subprocess.Popen, line: str) -> dict:
+    """Give the process a line and return its answer."""
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    return read(process)
