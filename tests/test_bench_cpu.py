@@ -4,18 +4,19 @@ import importlib.util
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from minigen import backends
-from minigen.bench import ceilings, compare, growth, limit, report
+from minigen.bench import ceilings, compare, growth, process, report
 from minigen.bench.compare import Comparison, Side, settle
 from minigen.bench.worker import Job
 from minigen.checkpoints import names
 from minigen.cli import app
-from minigen.errors import InputError
-from minigen.families import PRESETS, AimConfig
+from minigen.errors import BackendError, InputError
+from minigen.families import PRESETS, AimConfig, family_of
 from minigen.models import llamagen, mamba
 
 ONCE = ceilings.Ceilings(1e10, 1e11, 2)
@@ -39,7 +40,7 @@ AIMS = [
 
 @pytest.mark.parametrize("config", AIMS, ids=lambda c: f"{c.mixer}-{c.width}")
 def test_a_token_of_aim_reads_weights_once_and_moves_a_state(config):
-    first, *_, last = limit.generator(config, [1] * 9, size=4, batch=3)
+    first, *_, last = family_of(config).work(config, [1] * 9, size=4, batch=3)
     assert first == last
     # what follows from the class alone was computed before, and of tables rows are read
     tables = "position_embeddings", "cls_embed", "modulation", "adaln", "scale_shift"
@@ -53,7 +54,7 @@ def test_a_token_of_aim_reads_weights_once_and_moves_a_state(config):
         weights += config.layers * config.mixing.inner * config.mixing.state_size
     moved = 2 * config.layers * growth.kept(state)
     assert first.bytes == 4 * weights + 6 * (moved + 4 * rows)
-    assert limit.generator(config, [1], size=2)[0].bytes < first.bytes
+    assert family_of(config).work(config, [1], size=2, batch=1)[0].bytes < first.bytes
     # a multiplication and an addition for each weight and row, and the scan's
     cells = config.layers * state.scan.size
     assert first.operations == 6 * (2 * weights + 5 * cells)
@@ -61,7 +62,9 @@ def test_a_token_of_aim_reads_weights_once_and_moves_a_state(config):
 
 def test_a_token_of_a_transformer_reads_its_cache():
     config = PRESETS["gpt-b"]
-    first, second, *_ = steps = limit.generator(config, [1] * 64, size=4)
+    first, second, *_ = steps = family_of(config).work(
+        config, [1] * 64, size=4, batch=1
+    )
     weights = matrices(config, "tok_embeddings", "cls_embedding")
     cache = llamagen.new_cache(backends.table("numpy"), config, 2, 1)
     token = 4 * 2 * config.width
@@ -107,54 +110,84 @@ def test_what_cannot_be_timed_is_refused(job, message):
         settle(job)
 
 
-def made_up(**given):
+def made_up(*names, **given):
     job = settle(Job(**given))
     ours = [{"tokens": t, "pixels": 1.0, "image": 1 + t} for t in (1.28, 6.4, 1.28)]
     twin = [{"tokens": 6.4, "pixels": 2.0, "image": 8.4}] * 3
-    about = {"ready": True}
-    sides = Side(ours, about, 10**9), Side(twin, about, 2 * 10**9)
-    return Comparison(job, *sides, ONCE, compare._work(job))
+    sides = {"minigen": Side(ours, {"first": 2.0}, 10**9)}
+    sides |= {name: Side(twin, {"first": 20.0}, 2 * 10**9) for name in names}
+    return Comparison(job, sides, ONCE, compare.work(job))
 
 
 def test_tokens_are_compared_where_each_is_a_step():
-    found = made_up(generator="aim-b")
-    assert found.judged == "tokens" and found.ratio == 5.0
+    found = made_up("eager", "compile", generator="aim-b")
+    assert found.ratio("eager", "tokens") == 5.0
     said = report.comparison(found)
     assert "64 of 256 tokens, one a step" in said
-    assert re.search(r"^a token +20.0 ms +100.0 ms +\d+.\d ms$", said, re.M)
+    times = r"^a token +20.0 ms +100.0 ms +5.00 +100.0 ms +5.00 +\d+.\d ms +\d+%$"
+    assert re.search(times, said, re.M)
     assert "image" not in said
-    assert "pytorch takes 5.00 times as long for a token (median" in said
+    assert "compile: torch.compile of the twin's layers; compiling took 11.60 s" in said
     read = sum(step.bytes for step in found.work["tokens"]) / 1.28 / 1e9
-    assert f"reading {read:.1f} GB/s" in said
-    assert compare.to_json(found)["judged"] == "tokens"
-    whole = report.comparison(made_up(generator="aim-b", tokens=256))
+    assert f"tokens read {read:.1f}" in said
+    values = json.loads(json.dumps(compare.to_json(found)))
+    assert values["sides"]["eager"]["ratios"] == {"tokens": 5.0, "pixels": 2.0}
+    assert values["limit"]["tokens"]["share"] == found.limit("tokens") / 1.28
+    whole = report.comparison(made_up("eager", generator="aim-b", tokens=256))
     assert "256 of 256 tokens" in whole and "\nimage " in whole
 
 
 def test_images_are_compared_where_a_step_is_several_tokens():
-    found = made_up(generator="arpg-l")
-    assert found.judged == "image" and found.ratio == pytest.approx(8.4 / 2.28)
+    found = made_up("onednn", generator="arpg-l")
+    assert found.ratio("onednn", "image") == pytest.approx(8.4 / 2.28)
     said = report.comparison(found)
     assert "64 steps, guidance" in said and "a token" not in said
-    assert "\nimage " in said
+    assert "\nimage " in said and "packed once" in said
+    alone = report.comparison(made_up(generator="arpg-l"))
+    assert "pytorch is not installed, so ours ran alone" in alone
+
+
+def test_weights_that_lie_in_the_cache_are_read_at_any_speed():
+    small = ceilings.Ceilings(1e10, 1e11, 2, "a loop", "a product", 6 << 20)
+    found = replace(made_up(generator="arpg-mnist", tokenizer="vq-mnist"))
+    assert not found.cached
+    found = replace(found, ceilings=small)
+    assert found.cached and found.limit("tokens") == sum(
+        step.operations / 1e11 for step in found.work["tokens"]
+    )
+    said = report.comparison(found)
+    assert "weights lie in the cache of 6.29 MB" in said and "GB/s" not in said
+
+
+def test_sides_are_named_once_each_or_refused(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert compare.sides_of(None) == ["eager"]
+    given = ["onednn,eager", "onednn", "compile"]
+    assert compare.sides_of(given) == ["onednn", "eager", "compile"]
+    with pytest.raises(InputError, match="--against 'mkl' is not known"):
+        compare.sides_of(["mkl"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert compare.sides_of(None) == []
+    with pytest.raises(BackendError, match="--against eager needs PyTorch: run `pip"):
+        compare.sides_of(["eager"])
 
 
 @pytest.mark.twin
 @pytest.mark.parametrize("name", ["aim-mnist", "gpt-mnist"])
 def test_both_sides_draw_the_first_tokens(name, monkeypatch):
-    monkeypatch.setattr(ceilings, "measure", lambda: ONCE)
+    monkeypatch.setattr(ceilings, "measure", lambda threads: ONCE)
     command = ("bench", "cpu", name, "vq-mnist", "--tokens", "3", "--runs", "1")
     said = CliRunner().invoke(app, [*command, "--backend", "numpy", "--json"])
     assert said.exit_code == 0, said.output
     found = json.loads(said.stdout)
-    assert found["job"]["tokens"] == 3 and len(found["work"]["tokens"]) == 3
-    assert len(found["ours"]["runs"]) == 1 and found["limit"]["tokens"] > 0
-    if importlib.util.find_spec("torch"):
-        assert found["ratio"] == pytest.approx(
-            found["twin"]["runs"][0]["tokens"] / found["ours"]["runs"][0]["tokens"]
-        )
-    else:
-        assert found["twin"] is None and found["ratio"] is None
+    assert found["job"]["tokens"] == found["steps"] == 3
+    ours = found["sides"].pop("minigen")
+    assert len(ours["runs"]) == 1 and found["limit"]["tokens"]["seconds"] > 0
+    assert len(found["sides"]) == bool(importlib.util.find_spec("torch"))
+    for side in found["sides"].values():
+        ratio = side["runs"][0]["tokens"] / ours["runs"][0]["tokens"]
+        assert side["ratios"]["tokens"] == pytest.approx(ratio)
+        assert side["peak_bytes"] > 1e7
 
 
 def test_a_number_of_tokens_is_an_option():
@@ -164,6 +197,6 @@ def test_a_number_of_tokens_is_an_option():
 
 
 def test_an_option_that_no_run_may_have_is_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr(compare, "_worker", lambda *job: pytest.fail("a process"))
+    monkeypatch.setattr(process, "start", lambda *job: pytest.fail("a process"))
     said = CliRunner().invoke(app, ["bench", "cpu", "arpg-l", "--guidance", "nan"])
     assert said.exit_code == 2 and "guidance nan is not a finite number" in said.output

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from minigen import arrays, backends, plans, simt, target
-from minigen.bench import gpu, limit
+from minigen.bench import gpu
 from minigen.bench.gpu import cases, kernels, parts, report, results, timing
 from minigen.bench.gpu.cases import Array
 from minigen.checking.spec import several
@@ -28,6 +28,7 @@ from minigen.families import (
     KlConfig,
     MarConfig,
     VqConfig,
+    family_of,
 )
 from minigen.sample import Options
 from tests.models.stand_in import stand_in
@@ -139,9 +140,9 @@ def test_operations_of_attention_are_pairs_of_queries_and_keys():
 
 
 def test_operations_of_a_step_are_those_of_the_cpu_bench():
-    """Counted call by call here, and from the configuration in `bench.limit`."""
+    """Counted call by call here, and from the configuration in `Family.work`."""
     asked = 3
-    step = limit.generator(ARPG, [asked, asked], 4, batch=1)[1]
+    step = family_of(ARPG).work(ARPG, [asked, asked], 4, batch=1)[1]
     known = 1 + asked
     made = {c.function + c.name: c for c in cases.generator(ARPG, 1, asked, known)}
 

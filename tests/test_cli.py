@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from minigen import doctor, evaluate, extras, plans, target
 from minigen import sample as loop
-from minigen.bench import ceilings, limit, weights
+from minigen.bench import ceilings, weights
 from minigen.catalogue import parameters
 from minigen.checkpoints import convert, names, read_checkpoint
 from minigen.cli import app
@@ -467,33 +467,36 @@ def test_evaluate_draws_every_class_in_turn(minigen, models, monkeypatch, tmp_pa
 @pytest.mark.twin
 def test_bench_compares_in_turn(minigen, monkeypatch):
     once = ceilings.Ceilings(1e10, 1e11, 2)
-    monkeypatch.setattr(ceilings, "measure", lambda: once)
+    monkeypatch.setattr(ceilings, "measure", lambda threads: once)
     command = ("bench", "cpu", "arpg-mnist", "vq-mnist", "--steps", "2", "--runs", "2")
     found = json.loads(minigen(*command, "--backend", "numpy", "--json"))
-    assert len(found["ours"]["runs"]) == 2
-    for run in found["ours"]["runs"]:
+    ours = found["sides"].pop("minigen")
+    assert len(ours["runs"]) == 2
+    for run in ours["runs"]:
         assert run["image"] == pytest.approx(run["tokens"] + run["pixels"])
-    assert found["ours"]["peak_bytes"] > 1e7
-    assert found["limit"]["image"] > 0
-    if importlib.util.find_spec("torch"):
-        assert len(found["twin"]["runs"]) == 2 and found["ratio"] > 0
-    else:
-        assert found["twin"] is None and found["ratio"] is None
+    assert ours["peak_bytes"] > 1e7
+    assert found["limit"]["image"]["seconds"] > 0
+    assert len(found["sides"]) == bool(importlib.util.find_spec("torch"))
+    for side in found["sides"].values():
+        assert len(side["runs"]) == 2 and side["ratios"]["image"] > 0
 
 
 def test_bench_counts_every_weight_once_a_step():
     config = PRESETS["arpg-l"]
-    (one,) = limit.generator(config, [256], size=4)
+    (one,) = family_of(config).work(config, [256], size=4, batch=1)
     # all but the table of embeddings and the norms; then what the cache holds
     tables = config.width * (config.vocabulary + config.classes + 3)
     norms = config.width * (4 * config.half + 2)
     cache = 2 * (config.half + 1) * 2 * 1 * config.width * 4
     assert one.bytes == 4 * (parameters(config) - tables - norms) + cache
-    steps = limit.generator(config, plans.counts("arccos", 256, 64), size=2)
+    steps = family_of(config).work(
+        config, plans.counts("arccos", 256, 64), size=2, batch=1
+    )
     assert len(steps) == 64 and steps[0].bytes < steps[-1].bytes
     # a multiplication and an addition for each weight and row, as for any linear layer
     assert one.operations > 2 * 2 * 256 * config.width * config.vocabulary
-    decoder = limit.decoder(PRESETS["vq-16"], (16, 16), size=4)
+    vq = PRESETS["vq-16"]
+    decoder = family_of(vq).work(vq, (16, 16), size=4, batch=1)
     weights_ = {n: s for n, s in names.manifest(PRESETS["vq-16"]).items()
                 if n.startswith(("decoder", "post_quant")) and len(s) == 4}  # fmt: skip
     assert decoder.bytes == 4 * sum(math.prod(s) for s in weights_.values())

@@ -1,28 +1,36 @@
-"""Compare minigen with its PyTorch twin: paired runs, each side in its own process."""
+"""Compare minigen with PyTorch: paired runs, each side in its own process."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
-from minigen import defaults, plans, target
-from minigen.bench import ceilings, limit
+from minigen import defaults, plans
+from minigen.bench import ceilings, process
 from minigen.bench.weights import pick
 from minigen.bench.worker import Job, chosen
-from minigen.catalogue import TOKENIZERS
+from minigen.catalogue import TOKENIZERS, parameters
 from minigen.checks import choice, picture
-from minigen.errors import InputError, MinigenError
+from minigen.errors import BackendError, InputError
+from minigen.extras import install
 from minigen.families import FAMILIES, PRESETS, family_of
+from minigen.families.work import Work
 from minigen.options import check
 
-OURS, TWIN = "minigen.bench.worker", "minigen.training.bench"
+OURS = "minigen"
+WORKER, TWIN = "minigen.bench.worker", "minigen.training.bench"
+
+AGAINST = {
+    "eager": "PyTorch",
+    "onednn": "PyTorch, each linear layer's weight packed once for oneDNN",
+    "compile": "torch.compile of the twin's layers",
+}
+"""The sides that ours can be compared with: the twin in PyTorch, run in three ways."""
+
 PARTS = ("tokens", "pixels", "image")
 
 STEPS = 64
@@ -37,7 +45,11 @@ EVERY = 8
 
 @dataclass(frozen=True)
 class Side:
-    """One program's seconds for each of PARTS in every run, and its peak memory."""
+    """One program's seconds for each of PARTS in every run, and its peak memory.
+
+    about: what it says of itself; "first": the seconds of the image before all others,
+    in which it compiles.
+    """
 
     runs: list
     about: dict
@@ -49,18 +61,22 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a bench found. twin is None where PyTorch is not installed."""
+    """What a bench found: sides by name, ours first, and the work of each step."""
 
     job: Job
-    ours: Side
-    twin: Side | None
+    sides: dict[str, Side]
     ceilings: ceilings.Ceilings
-    work: dict
+    work: dict[str, list[Work]]
 
     @property
-    def judged(self) -> str:
-        """The part whose times are compared: the image, or its tokens."""
-        return "tokens" if self.job.tokens else "image"
+    def ours(self) -> Side:
+        return self.sides[OURS]
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that were drawn: of some of the tokens there is no image."""
+        most = PRESETS[self.job.generator].tokens
+        return [p for p in PARTS if p != "image" or self.job.tokens in (None, most)]
 
     @property
     def ran(self) -> tuple[int, int]:
@@ -69,13 +85,40 @@ class Comparison:
         return len(chosen(steps, self.job.every or 1)), steps
 
     @property
-    def ratio(self) -> float | None:
-        """The median over paired runs of the twin's time divided by ours."""
-        if self.twin is None:
-            return None
-        part = self.judged
-        pairs = zip(self.ours.runs, self.twin.runs, strict=True)
-        return median(twin[part] / ours[part] for ours, twin in pairs)
+    def estimated(self) -> bool:
+        return self.ran[0] < self.ran[1]
+
+    @property
+    def cached(self) -> bool:
+        """Whether all weights of the generator lie in the last-level cache."""
+        return weight_bytes(self.job) <= self.ceilings.cache
+
+    def ratio(self, side: str, part: str) -> float:
+        """The median over paired runs of a side's time divided by ours."""
+        pairs = zip(self.ours.runs, self.sides[side].runs, strict=True)
+        return median(theirs[part] / ours[part] for ours, theirs in pairs)
+
+    def limit(self, part: str) -> float:
+        """The least seconds of a part, from its work and the ceilings."""
+        top = self.ceilings
+        if self.cached:
+            # what a cache delivers is not measured
+            top = replace(top, bandwidth=float("inf"))
+        steps = self.work[part] if part != "image" else sum(self.work.values(), [])
+        return sum(step.seconds(top) for step in steps)
+
+    def share(self, part: str) -> float:
+        """The limit of a part divided by our time: 1 would be the limit itself."""
+        return self.limit(part) / self.ours.median(part)
+
+
+def weight_bytes(job: Job) -> int:
+    """Return the bytes of a generator's weights.
+
+    >>> weight_bytes(Job("arpg-mnist"))
+    5466624
+    """
+    return parameters(PRESETS[job.generator]) * pick(job.dtype).itemsize
 
 
 def decoder_of(generator: str) -> str:
@@ -175,91 +218,102 @@ def _settle_raster(job, most):
     return replace(job, tokens=tokens)
 
 
+def sides_of(given: Sequence[str] | None) -> list[str]:
+    """Return the names of the sides that are asked for, each of them once.
+
+    given: names, or several with commas between; None for PyTorch where it is
+    installed. Raises InputError for others, BackendError without PyTorch.
+    """
+    there = importlib.util.find_spec("torch") is not None
+    if given is None:
+        return ["eager"] if there else []
+    names = [name.strip() for each in given for name in each.split(",")]
+    for name in names:
+        choice("--against", name, AGAINST)
+    if not there:
+        raise BackendError(
+            f"--against {','.join(names)} needs PyTorch: run `{install('train')}`"
+        )
+    return list(dict.fromkeys(names))
+
+
 def compare(
-    job: Job, runs: int, say: Callable[[str], None] = lambda text: None
+    job: Job,
+    runs: int,
+    against: Sequence[str] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
-    """Draw the job `runs` times on each side, in turn; `say` hears of progress."""
-    job = settle(job)
+    """Draw the job `runs` times on each side, in turn; `say` hears of progress.
+
+    against: as for `sides_of`.
+    """
+    job, names = settle(job), sides_of(against)
+    say("measuring the ceilings")
+    before, given = ceilings.measure(job.threads), json.dumps(asdict(job))
     with ExitStack() as stack:
-        say("drawing stand-in weights and compiling")
-        sides = [stack.enter_context(_worker(OURS, job))]
-        if importlib.util.find_spec("torch"):
-            sides.append(stack.enter_context(_worker(TWIN, job)))
-        about = [_read(side) for side in sides]
-        say("measuring the ceilings")
-        before = ceilings.measure()
-        times = [[] for _ in sides]
+        sides, said = {}, {}
+        for name in (OURS, *names):
+            say(f"{name}: drawing stand-in weights and compiling")
+            command = (WORKER, given) if name == OURS else (TWIN, given, name)
+            side = process.start(*command, threads=job.threads)
+            sides[name] = stack.enter_context(side)
+            # one after the other, so that the times of compiling are comparable
+            said[name] = process.read(sides[name])
+        times = {name: [] for name in sides}
         for run in range(runs):
             # who goes first changes, so that neither has the warmer machine
-            turns = list(enumerate(sides))
-            for i, side in turns if run % 2 == 0 else reversed(turns):
-                say(f"run {run + 1} of {runs}, {('minigen', 'pytorch')[i]}")
-                times[i].append(_ask(side, "go"))
-        peaks = [_ask(side, "end")["peak_bytes"] for side in sides]
-    best = ceilings.better(before, ceilings.measure())
-    ours, *twin = map(Side, times, about, peaks)
-    return Comparison(job, ours, twin[0] if twin else None, best, _work(job))
+            for name in sides if run % 2 == 0 else reversed(sides):
+                say(f"run {run + 1} of {runs}, {name}")
+                times[name].append(process.ask(sides[name], "go"))
+        found = {
+            name: Side(times[name], said[name], process.ask(side, "end")["peak_bytes"])
+            for name, side in sides.items()
+        }
+    best = ceilings.better(before, ceilings.measure(job.threads))
+    return Comparison(job, found, best, work(job))
 
 
 def to_json(found: Comparison) -> dict:
-    """Return everything that was measured, ready for JSON."""
-    least = {part: seconds(found, part) for part in PARTS}
+    """Return what was measured, ready for JSON: medians, ratios and shares by part."""
     ran, steps = found.ran
-    about = {"ratio": found.ratio, "judged": found.judged, "limit": least}
-    about |= {"steps_ran": ran, "steps": steps, "estimated": ran < steps}
-    return {**asdict(found), **about}
-
-
-def seconds(found: Comparison, part: str) -> float:
-    """Return the least time of a part, from its work and the ceilings."""
-    steps = [found.work["pixels"]] if part == "pixels" else found.work["tokens"]
-    if part == "image":
-        steps = [*steps, found.work["pixels"]]
-    return sum(step.seconds(found.ceilings) for step in steps)
-
-
-def _work(job):
-    config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
-    size = pick(job.dtype).itemsize
-    grid = (config.side, config.side)
+    limits = {}
+    for part in found.parts:
+        limits[part] = {"seconds": found.limit(part), "share": found.share(part)}
     return {
-        "tokens": limit.generator(config, _counts(job, config), size, job.batch),
-        "pixels": limit.decoder(tokenizer, grid, size, job.batch),
+        "job": asdict(found.job),
+        "sides": {
+            name: {
+                **asdict(side),
+                "medians": {part: side.median(part) for part in found.parts},
+                "ratios": {part: found.ratio(name, part) for part in found.parts},
+            }
+            for name, side in found.sides.items()
+        },
+        "steps": steps,
+        "steps_ran": ran,
+        "estimated": found.estimated,
+        "ceilings": asdict(found.ceilings),
+        "cached": found.cached,
+        "limit": limits,
+        "work": {part: asdict(total(steps)) for part, steps in found.work.items()},
     }
 
 
-@contextmanager
-def _worker(module, job):
-    names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
-    threads = {f"{name}_NUM_THREADS": str(job.threads) for name in names}
-    # how threads wait is each side's own choice, unless the user made it
-    given = {k: v for k, v in os.environ.items() if k not in target.ADDED}
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, json.dumps(asdict(job))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**given, **threads},
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def total(steps: Sequence[Work]) -> Work:
+    """Return the work of all steps together."""
+    return Work(sum(s.bytes for s in steps), sum(s.operations for s in steps))
 
 
-def _read(process):
-    # a library may print something of its own
-    for line in process.stdout:
-        if line.startswith("{"):
-            return json.loads(line)
-    raise MinigenError(
-        f"the process that draws stopped with status {process.wait()}; what it said "
-        "stands above"
-    )
+def work(job: Job) -> dict[str, list[Work]]:
+    """Return the least work of each step, and that of turning tokens into pixels.
 
-
-def _ask(process, word):
-    process.stdin.write(f"{word}\n")
-    process.stdin.flush()
-    return _read(process)
+    A step must read its weights once, and the KV cache or state, and multiply: see
+    `work` of a `Family`. Activations and instructions are counted as free.
+    """
+    config, tokenizer = PRESETS[job.generator], PRESETS[job.tokenizer]
+    size, grid = pick(job.dtype).itemsize, (config.side, config.side)
+    counts, decoding = _counts(job, config), family_of(tokenizer).work
+    return {
+        "tokens": family_of(config).work(config, counts, size, job.batch),
+        "pixels": [decoding(tokenizer, grid, size, job.batch)],
+    }

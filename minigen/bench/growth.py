@@ -110,10 +110,7 @@ def measure(
     for name in names:
         say(f"{name}: drawing stand-in weights")
         config = enlarged(PRESETS[name], positions[-1])
-        model = weights.model(config, dtype)
-        moved = model.weights
-        if ops.device is not None:
-            moved = backends.move(ops, moved)
+        moved = backends.move(ops, weights.model(config, dtype).weights)
         shapes = manifest(PRESETS[name]).values()
         curve = Curve(name, sum(map(math.prod, shapes)), "state", [])
         if isinstance(config, GptConfig):

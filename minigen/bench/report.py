@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minigen.bench.compare import PARTS, Comparison, seconds
+from minigen.bench.compare import AGAINST, OURS, Comparison, total
 from minigen.bench.growth import FLAT, Growth
 from minigen.bench.heads import REPORTED, Heads
 from minigen.extras import install
@@ -11,7 +11,7 @@ from minigen.words import duration, gigabytes, table
 
 
 def comparison(found: Comparison) -> str:
-    """Return a table of the times of both sides and the limit, and a summary."""
+    """Return a table of the times of all sides and the limit, and what they are."""
     job, ours = found.job, found.ours
     amount = f"{job.steps} steps"
     if job.tokens:
@@ -23,7 +23,7 @@ def comparison(found: Comparison) -> str:
         f"medians of {len(ours.runs)}\n",
         _sides(found),
         *_estimate(found),
-        _verdict(found),
+        *_about(found),
         "",
         _limit(found),
     ])  # fmt: skip
@@ -31,7 +31,7 @@ def comparison(found: Comparison) -> str:
 
 def _estimate(found):
     ran, steps = found.ran
-    if ran == steps:
+    if not found.estimated:
         return [""]
     return [
         f"\nestimated: {ran} of {steps} steps ran, one in {found.job.every}, with "
@@ -108,62 +108,62 @@ def heads(found: Heads) -> str:
 
 
 def _sides(found):
-    job, whole = found.job, PRESETS[found.job.generator].tokens
-    sides = [found.ours] if found.twin is None else [found.ours, found.twin]
-    rows = [("", "minigen", "pytorch", "limit")]
-    for part in PARTS:
-        if part == "image" and job.tokens not in (None, whole):
-            # what was drawn is none
-            continue
-        times = [duration(side.median(part)) for side in sides]
-        rows.append((part, *_pad(times), duration(seconds(found, part))))
+    job, ours = found.job, found.ours
+    others = [name for name in found.sides if name != OURS]
+    header = ["", OURS]
+    for name in others:
+        header += [name, "times"]
+    rows = [[*header, "limit", "share"]]
+    for part in found.parts:
+        parts = [(part, duration)]
         if part == "tokens" and job.tokens:
-            times = [_each(side.median(part), job.tokens) for side in sides]
-            least = _each(seconds(found, part), job.tokens)
-            rows.append(("a token", *_pad(times), least))
-    peaks = [gigabytes(side.peak_bytes) for side in sides]
-    rows.append(("peak memory", *_pad(peaks), ""))
-    return table(rows, right=(1, 2, 3))
+            parts.append(("a token", lambda s: f"{1000 * s / job.tokens:.1f} ms"))
+        for name, say in parts:
+            row = [name, say(ours.median(part))]
+            for other in others:
+                theirs = say(found.sides[other].median(part))
+                row += [theirs, f"{found.ratio(other, part):.2f}"]
+            limit = say(found.limit(part))
+            rows.append([*row, limit, f"{found.share(part):.0%}"])
+    row = ["peak memory", gigabytes(ours.peak_bytes)]
+    for other in others:
+        peak = found.sides[other].peak_bytes
+        row += [gigabytes(peak), f"{peak / ours.peak_bytes:.2f}"]
+    rows.append([*row, "", ""])
+    return table(rows, right=range(1, len(rows[0])))
 
 
-def _verdict(found):
-    part = found.judged
-    ours, least = found.ours.median(part), seconds(found, part)
-    if found.ratio is None:
-        line = "pytorch is not installed, so ours ran alone: "
-        line += install("train")
-    else:
-        each = " for a token" if found.job.tokens else ""
-        line = f"pytorch takes {found.ratio:.2f} times as long{each} "
-        line += "(median of paired runs)"
-    share = f"minigen reaches {least / ours:.0%} of the limit"
-    if found.job.tokens:
-        read = sum(step.bytes for step in found.work["tokens"])
-        share += f", reading {read / ours / 1e9:.1f} GB/s"
-    return f"{line}\n{share}"
+def _about(found):
+    others = [name for name in found.sides if name != OURS]
+    if not others:
+        yield f"pytorch is not installed, so ours ran alone: {install('train')}"
+        return
+    yield "times: how many times as long as minigen (medians of paired runs)"
+    for name in others:
+        side = found.sides[name]
+        line = f"{name}: {AGAINST[name]}"
+        if name == "compile":
+            first = side.about["first"]
+            share = first - side.median("image") * found.ran[0] / found.ran[1]
+            line += f"; compiling took {duration(max(0.0, share))}"
+        yield line
 
 
 def _limit(found):
     top = found.ceilings
     rows = [("", "read", "operations", "at least")]
-    for part, steps in (
-        ("tokens", found.work["tokens"]),
-        ("pixels", [found.work["pixels"]]),
-    ):
-        read = sum(step.bytes for step in steps)
-        operations = sum(step.operations for step in steps) / 1e9
-        rows.append((part, gigabytes(read), f"{operations:.3g} GFLOP",
-                     duration(seconds(found, part))))  # fmt: skip
+    for part, steps in found.work.items():
+        work = total(steps)
+        rows.append((part, gigabytes(work.bytes), f"{work.operations / 1e9:.3g} GFLOP",
+                     duration(found.limit(part))))  # fmt: skip
+    read = f"{top.bandwidth / 1e9:.1f} GB/s read ({top.reader})"
+    if found.cached:
+        read = f"weights lie in the cache of {gigabytes(top.cache)}, read at any speed"
+    elif not found.estimated:
+        tokens = total(found.work["tokens"]).bytes / found.ours.median("tokens")
+        read += f", of which minigen's tokens read {tokens / 1e9:.1f}"
     return (
-        f"limit: {top.bandwidth / 1e9:.1f} GB/s read and {top.peak / 1e9:.0f} GFLOP/s, "
+        f"limit: {read};\n{top.peak / 1e9:.0f} GFLOP/s ({top.multiplier}); "
         f"measured on {top.threads} threads in this run\n\n"
         + table(rows, right=(1, 2, 3))
     )
-
-
-def _each(seconds, count):
-    return f"{1000 * seconds / count:.1f} ms"
-
-
-def _pad(cells):
-    return (*cells, "-")[:2]

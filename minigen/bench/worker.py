@@ -1,9 +1,8 @@
 """A process that draws an image on request and answers with the time it took.
 
-It answers on stdout, a line of JSON each: {"ready": ...} when its weights are loaded
+It answers on stdout, a line of JSON each: {"first": ...} when its weights are loaded
 and everything is compiled, then a timing for each line `go` that it reads, and for a
-line `end` its peak memory. Each side of a comparison is such a process, so that their
-thread pools do not compete and memory is counted for each.
+line `end` its peak memory.
 """
 
 from __future__ import annotations
@@ -78,16 +77,21 @@ def latents(config, batch: int) -> np.ndarray:
     return rng.standard_normal((batch, *grid, config.features), np.float32)
 
 
-def serve(draw: Callable[[int], dict], steps: int, **about) -> None:
+def serve(draw: Callable[[int], dict], steps: int, warm: int = WARM, **about) -> None:
     """Answer on stdout as the module says; draw(steps) makes one batch of images,
-    or as much of it as is drawn in so many steps."""
-    draw(min(WARM, steps))
-    _answer({"ready": True, **about})
+    or as much of it as is drawn in so many steps.
+
+    warm: steps of the image before the first timing; its seconds are the answer's
+    "first".
+    """
+    start = time.perf_counter()
+    draw(min(warm, steps))
+    answer({"first": time.perf_counter() - start, **about})
     for line in iter(sys.stdin.readline, "end\n"):
         if not line:
             return
-        _answer(draw(steps))
-    _answer({"peak_bytes": peak_bytes()})
+        answer(draw(steps))
+    answer({"peak_bytes": peak_bytes()})
 
 
 def timed(tokens: Callable, pixels: Callable, share: float = 1.0) -> dict:
@@ -124,11 +128,12 @@ def main(job: Job) -> None:
     from minigen.families import PRESETS
     from minigen.pipeline import assemble
 
-    generator, tokenizer = (
-        weights.model(PRESETS[name], job.dtype)
-        for name in (job.generator, job.tokenizer)
+    # no name is left for the weights: those that are packed are to be let go
+    pipe = assemble(
+        weights.model(PRESETS[job.generator], job.dtype),
+        weights.model(PRESETS[job.tokenizer], job.dtype),
+        job.backend,
     )
-    pipe = assemble(generator, tokenizer, job.backend)
     labels = [i % pipe.config.classes for i in range(job.batch)]
     if job.every in (None, 1):
         draw, steps = _whole(pipe, job, labels)
@@ -177,7 +182,8 @@ def _sampled(pipe, job, labels):
     return draw, len(parts)
 
 
-def _answer(values):
+def answer(values: dict) -> None:
+    """Print a line of JSON for the process that asked."""
     say_json(values, indent=None)
 
 

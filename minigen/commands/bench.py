@@ -29,6 +29,12 @@ MOST = 1000
 Dtype = Annotated[
     str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")
 ]
+Save = Annotated[
+    bool,
+    typer.Option("--save", help="Write the results, and what they were measured on."),
+]
+Folder = Annotated[Path, typer.Option(metavar="DIR", help="Where results of runs lie.")]
+FOLDER = Path("tests/bench_results")
 
 
 @app.command()
@@ -56,15 +62,25 @@ def cpu(
     ] = None,
     guidance: o.Guidance = 4.5,
     batch: Annotated[int, o.count("Images drawn together.", MOST)] = 1,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="eager PyTorch, onednn (weights packed once) or compile "
+            "(torch.compile); repeatable, or with commas. Default: eager.",
+        ),
+    ] = None,
     backend: o.Backend = "auto",
     threads: o.Threads = None,
     as_json: o.Json = False,
+    save: Save = False,
+    folder: Folder = FOLDER,
 ):
     """Time an image of a full-size model, beside its PyTorch twin.
 
-    Models that draw one token a step (AiM, LlamaGen) are compared by the token; of
+    Of models that draw one token a step (AiM, LlamaGen) some tokens are drawn; of
     ARINAR and MAR some steps run, and the image is estimated from them. Weights are
-    stand-ins. Both programs run in a process of their own and take turns; the limit is
+    stand-ins. All sides run in a process of their own and take turns; the limit is
     what this machine's memory and multipliers allow.
     """
     from minigen import backends
@@ -82,14 +98,87 @@ def cpu(
         tokens=tokens, every=every,
         threads=threads or numba.config.NUMBA_NUM_THREADS,
     )  # fmt: skip
-    found = compare(job, runs, tell)
+    found = compare(job, runs, against, tell)
     tell()
+    values, settled = to_json(found), found.job
     if as_json:
-        say_json(to_json(found))
+        say_json(values)
     else:
         from minigen.bench import report
 
         say_text(report.comparison(found))
+    if save:
+        what = (settled.generator, settled.dtype, f"batch {batch}")
+        _save(as_json, "cpu", what, values, folder)
+
+
+@app.command()
+@reported
+def products(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PRESET",
+            help="Whose weights' shapes; repeatable, or with commas. Default: all.",
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="float32 or bfloat16. Default: both."),
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(metavar="N,N", help="Numbers of rows. Default: 2-512.")
+    ] = None,
+    runs: Annotated[int, o.count("Runs on each side.", MOST)] = 5,
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+    save: Save = False,
+    folder: Folder = FOLDER,
+):
+    """Time products of rows and weights, beside OpenBLAS, PyTorch and oneDNN.
+
+    All shapes that models known by name multiply by, with 2 to 512 rows. Weights come
+    from memory, results are checked, sides run in turns.
+    """
+    from minigen import backends
+
+    backends.pick("numba")
+    from minigen.bench import products as measuring
+    from minigen.families import PRESETS
+    from minigen.target import numba
+
+    names = [name.strip() for each in model or () for name in each.split(",")]
+    found = measuring.measure(
+        names or [*PRESETS],
+        o.numbers("--rows", rows) if rows else measuring.ROWS,
+        [dtype] if dtype else measuring.DTYPES,
+        runs, threads or numba.config.NUMBA_NUM_THREADS, tell,
+    )  # fmt: skip
+    tell()
+    values = measuring.to_json(found)
+    if as_json:
+        say_json(values)
+    else:
+        say_text(measuring.report(found))
+    if save:
+        _save(as_json, "products", names or ["all"], values, folder)
+
+
+@app.command()
+@reported
+def tables(folder: Annotated[Path, typer.Argument(metavar="DIR")] = FOLDER):
+    """Print the README's tables of speed, in Markdown, from the results in a folder."""
+    from minigen.bench import results
+
+    say_text(results.tables(results.load(folder)))
+
+
+def _save(as_json, *what):
+    from minigen.bench import results
+
+    path = results.save(*what)
+    # of JSON, stdout holds nothing else
+    (complain if as_json else say)(f"results: {path}")
 
 
 @app.command()

@@ -183,6 +183,14 @@ def parse_classes(given: list[str]) -> list[range]:
     return ranges
 
 
+def numbers(option: str, given: str) -> list[int]:
+    """Return the numbers of at least 1 in a text such as "2,4,512"."""
+    parts = [part.strip() for part in given.split(",")]
+    if not all(re.fullmatch("[1-9][0-9]{0,5}", part) for part in parts):
+        raise InputError(f"{option} {given[:60]!r} is not a list such as 2,4,512")
+    return [*map(int, parts)]
+
+
 def read_labels(given: list[str], config, count: int = 1) -> tuple[list[int], int]:
     """Return a label for each image, and how many classes the values of --class name.
 

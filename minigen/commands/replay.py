@@ -34,8 +34,8 @@ def replay(
 ):
     """Draw a picture again and say whether it is the same.
 
-    The recipe is read from the picture itself, and the backend too, where it is here and
-    no other is named. Pixels should be equal; what another backend, CPU or version may
+    The recipe is read from the picture itself, and the backend too, where it is here
+    and no other is named. Pixels should be equal; what another backend, CPU or version may
     change still agrees: pixels by one level of 255, and images from a token on whose
     draw was a near-tie. Else the exit status is 1.
     """

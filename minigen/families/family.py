@@ -29,10 +29,14 @@ class Family:
     a file may store the same array under a second name; the first name, by the second.
     part: the prefix of its names in a file that holds several models.
 
-    work: the least work of a run (`minigen.bench.limit`). Generators alone have
-    tokenizer: the family of their tokenizer, "vq" if a token is a code, "kl" if it is a
-    vector; settings: how the authors sample; own: what differs for the preset that
-    ships, by its name.
+    work: of a generator work(config, counts, size, batch), the least work of each step
+    with both halves of guidance, which draw so many tokens; size: bytes of a stored
+    weight. Of a tokenizer work(config, grid, size, batch), that of making images of a
+    grid of codes or latents.
+
+    Generators alone have tokenizer: the family of their tokenizer, "vq" if a token is a
+    code, "kl" if it is a vector; settings: how the authors sample; own: what differs
+    for the preset that ships, by its name.
     """
 
     name: str

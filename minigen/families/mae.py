@@ -102,8 +102,8 @@ def outer_sizes(shapes: Mapping) -> dict[str, int]:
 
 
 def work(head, config, counts, size, batch):
-    """Return the work of each step: see `minigen.bench.limit`. head(config, tokens,
-    size): the work of the head."""
+    """Return the work of each step: see `Family`. head(config, tokens, size): the work
+    of the head."""
     ends = accumulate(counts, initial=0)
     steps = zip(ends, (0, *counts), counts, strict=False)
     return [_step(head, config, *step, size, batch) for step in steps]

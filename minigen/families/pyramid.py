@@ -8,6 +8,11 @@ from minigen.errors import ConfigError
 from minigen.families.rows import conv, count, pair
 from minigen.families.work import Work
 
+LEAST = {1: 1, 3: 4}
+"""The fewest multiplications of an output and an input channel, by a window's side: of
+3 x 3 pixels those of Winograd's way, 16 for four outputs. Source: arXiv 1509.09308,
+F(2 x 2, 3 x 3)."""
+
 
 def check_widths(config) -> None:
     """Raise ConfigError unless all widths of a tokenizer can be normed in groups."""
@@ -103,7 +108,7 @@ def work(rows, config, grid, size, batch) -> Work:
     """Return the work of turning a grid of codes or latents into an image.
 
     rows: of a tokenizer, which names its layers in the order in which they run; grid,
-    size, batch: as for `minigen.bench.limit.decoder`.
+    size, batch: as for `work` of a `Family`.
     """
     pixels = grid[0] * grid[1]
     weights = operations = 0
@@ -113,7 +118,7 @@ def work(rows, config, grid, size, batch) -> Work:
         if name.endswith(".up.w"):
             pixels *= 4
         weights += math.prod(shape)
-        operations += 2 * math.prod(shape) * pixels
+        operations += 2 * shape[0] * shape[1] * LEAST[shape[2]] * pixels
         if name.endswith(".proj.w"):
             # before this layer every pixel met every other: scores, then a sum
             operations += 4 * shape[0] * pixels * pixels

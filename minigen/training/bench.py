@@ -1,4 +1,4 @@
-"""The PyTorch twins as the other side of `minigen bench cpu`."""
+"""The PyTorch twins as the other sides of `minigen bench cpu`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from minigen import plans
 from minigen.bench import weights
-from minigen.bench.worker import Job, latents, samples, serve, timed
+from minigen.bench.worker import Job, answer, latents, samples, serve, timed
 from minigen.families import PRESETS, family_of
 from minigen.training import mae, masked, raster
 from minigen.training.layers import rotary_table
@@ -100,16 +100,63 @@ def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
     return draw
 
 
+def pack_linear(models: list[torch.nn.Module]) -> None:
+    """Let linear layers multiply by weights that are packed for oneDNN, each once.
+
+    A weight is packed when it is first used, and let go unless rows are read from it.
+    """
+    reorder, multiply = (
+        getattr(torch.ops.mkldnn, name)
+        for name in ("_reorder_linear_weight", "_linear_pointwise")
+    )
+    modules = [part for model in models for part in model.modules()]
+    tables = {id(m.weight) for m in modules if isinstance(m, torch.nn.Embedding)}
+    packed = {}
+
+    def linear(x, w, bias=None):
+        if id(w) not in packed:
+            packed[id(w)] = reorder(w.detach(), x.shape[:-1].numel())
+            if id(w) not in tables:
+                w.data = w.data.new_empty(0)
+        return multiply(x, packed[id(w)], bias, "none", [], "")
+
+    # which nn.Linear calls, too
+    F.linear = linear
+
+
+def compile_layers(models: list[torch.nn.Module]) -> None:
+    """Let torch.compile compile every layer of a list, when it is first run.
+
+    Not whole steps: these are a little faster, and take minutes to compile, again and
+    again as shapes change.
+    """
+    for model in models:
+        for part in model.modules():
+            if isinstance(part, torch.nn.ModuleList):
+                for layer in part:
+                    # caches grow, and steps draw different numbers of tokens
+                    layer.compile(dynamic=True)
+
+
+PREPARE = {"eager": lambda models: None, "onednn": pack_linear,
+           "compile": compile_layers}  # fmt: skip
+"""What is done to the twins before they run, by the side's name."""
+
+
 @torch.inference_mode()
-def main(job: Job) -> None:
-    """Answer the requests of `minigen bench cpu` with the PyTorch twins."""
+def main(job: Job, side: str) -> None:
+    """Answer the requests of `minigen bench cpu` with the PyTorch twins.
+
+    side: of `minigen.bench.compare.AGAINST`.
+    """
     torch.set_num_threads(job.threads)
     config, decoding = PRESETS[job.generator], PRESETS[job.tokenizer]
     with torch.device("meta"):
         twins = [resolve_name(family_of(c).twin)(c) for c in (config, decoding)]
-    generator, tokenizer = (stand_in(model, job.dtype) for model in twins)
+    generator, tokenizer = twins = [stand_in(model, job.dtype) for model in twins]
     if hasattr(generator, "table"):
         generator.table = rotary_table(config)
+    PREPARE[side](twins)
     draw_tokens, grid = drawer(job, generator), (config.side, config.side)
     steps, share = job.tokens or job.steps, 1.0
     if job.every is not None and job.every > 1:
@@ -127,7 +174,21 @@ def main(job: Job) -> None:
         whole = 1.0 if share == 1 else share * count
         return timed(lambda: draw_tokens(count), pixels, whole)
 
-    serve(draw, steps, torch=torch.__version__)
+    about = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+    if side != "compile":
+        serve(draw, steps, **about)
+        return
+    try:
+        # shapes that come late in an image are compiled for when they come
+        serve(draw, steps, steps, **about)
+    except Exception as error:
+        # whatever a compiler of C++ that is missing, too old or broken raises
+        lines = f"{type(error).__name__}: {error}".strip().splitlines()
+        answer({"error": (
+            f"torch.compile cannot run the twin of {job.generator} here: {lines[0]}; "
+            "it needs a C++ compiler such as g++; or compare with others: --against "
+            "eager,onednn"
+        )})  # fmt: skip
 
 
 def to_pixels(image: torch.Tensor) -> torch.Tensor:
@@ -139,4 +200,4 @@ def to_rounded_pixels(image: torch.Tensor) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    main(Job(**json.loads(sys.argv[1])))
+    main(Job(**json.loads(sys.argv[1])), sys.argv[2])
