@@ -48,15 +48,13 @@ __all__ = [
     "serial",
 ]
 
-# sums may be reordered and fused, which lets them run in vector registers; nan and
-# infinity keep their meaning, since masks and filters are made of them
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
+# no flag lets a compiler reorder or fuse what stands there: it would do so in another
+# way for every width of a vector. Sums that have to be fast say their order themselves:
+# `cpu/sums.py`, `cpu/tile.py`
+_compile = numba.njit(error_model="numpy")
+_compile_parallel = numba.njit(parallel=True, error_model="numpy")
 
-_compile = numba.njit(error_model="numpy", fastmath=_FAST)
-_compile_parallel = numba.njit(parallel=True, error_model="numpy", fastmath=_FAST)
-_compile_exact = numba.njit(error_model="numpy", fastmath={"contract"})
-
-inline = numba.njit(error_model="numpy", fastmath=_FAST, inline="always")
+inline = numba.njit(error_model="numpy", inline="always")
 """Compile a helper into the kernels that call it."""
 
 
@@ -78,9 +76,8 @@ def serial(function):
     return keep(_compile(function))
 
 
-def exact(function):
-    """Compile a function whose sums and differences keep the order they stand in."""
-    return keep(_compile_exact(function))
+exact = serial
+"""The same: from when sums of other kernels could be reordered."""
 
 
 def __getattr__(name):

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from minigen import extras
+from tests import processors
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,6 +133,10 @@ def pytest_collection_modifyitems(config, items):
         leave_out("that are slow; --slow runs them", marked("slow"))
     if not gpu_is_asked(config):
         leave_out("that ask a GPU; -m gpu runs them", marked("gpu"))
+        for name in processors.PROCESSORS:
+            needless = marked("on", name)
+            if needless and (lacking := processors.lacks(name)):
+                leave_out(f"that need a processor with {lacking}", needless)
         for part in PARTS:
             needless = marked("needs", part)
             if needless and is_missing(part):

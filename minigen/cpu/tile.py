@@ -16,12 +16,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minigen.cpu.half import widen_half
+
 LANES = 16
 """Numbers in a vector; the last axis of every array is a multiple of it."""
 
 _BYTE, _SHORT, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
-_HALVES = ir.VectorType(ir.HalfType(), LANES)
 _SHORTS = ir.VectorType(_SHORT, LANES)
 _WORDS = ir.VectorType(_WORD, LANES)
 
@@ -294,8 +295,8 @@ def _load(builder, pointer, dtype=types.float32):
         pointer = builder.bitcast(pointer, _FLOATS.as_pointer())
         return builder.load(pointer, align=4)
     if dtype == types.int16:
-        pointer = builder.bitcast(pointer, _HALVES.as_pointer())
-        return builder.fpext(builder.load(pointer, align=2), _FLOATS)
+        pointer = builder.bitcast(pointer, _SHORTS.as_pointer())
+        return widen_half(builder, builder.load(pointer, align=2))
     # a bfloat16 is the upper half of a float32
     pointer = builder.bitcast(pointer, _SHORTS.as_pointer())
     wide = builder.zext(builder.load(pointer, align=2), _WORDS)

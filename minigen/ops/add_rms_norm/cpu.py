@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.cpu import buffers
+from minigen.cpu.sums import dot
 from minigen.target import serial
 
 
@@ -12,12 +13,9 @@ from minigen.target import serial
 def _add_rms_norm(x, residual, w, eps, y, total):
     n, d = x.shape
     for i in range(n):
-        squares = np.float32(0)
         for k in range(d):
-            v = x[i, k] + residual[i, k]
-            total[i, k] = v
-            squares += v * v
-        scale = np.float32(1) / np.sqrt(squares / np.float32(d) + eps)
+            total[i, k] = x[i, k] + residual[i, k]
+        scale = np.float32(1) / np.sqrt(dot(total[i], total[i]) / np.float32(d) + eps)
         for k in range(d):
             y[i, k] = w[k] * (total[i, k] * scale)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigen.cpu import buffers
-from minigen.cpu.scalar import silu
+from minigen.cpu.scalar import fma, silu
 from minigen.target import inline, serial
 
 
@@ -17,10 +17,10 @@ def _sum_window(x, w, bias, state, i, t, y):
         at = t - (window - 1) + j
         if at >= 0:
             for k in range(c):
-                y[i, t, k] += w[k, j] * x[i, at, k]
+                y[i, t, k] = fma(w[k, j], x[i, at, k], y[i, t, k])
         else:
             for k in range(c):
-                y[i, t, k] += w[k, j] * state[i, window + at, k]
+                y[i, t, k] = fma(w[k, j], state[i, window + at, k], y[i, t, k])
 
 
 @inline

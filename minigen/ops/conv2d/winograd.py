@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minigen.cpu.scalar import fma
 from minigen.target import inline, kernel, prange, serial
 
 WIDTH = 128
@@ -113,10 +114,14 @@ def _multiply(a, b, out):
             for j in range(WIDTH):
                 b0, b1 = rows[j], rows[j + WIDTH]
                 b2, b3 = rows[j + 2 * WIDTH], rows[j + 3 * WIDTH]
-                sums[j] += a00 * b0 + a01 * b1 + a02 * b2 + a03 * b3
-                sums[j + WIDTH] += a10 * b0 + a11 * b1 + a12 * b2 + a13 * b3
-                sums[j + 2 * WIDTH] += a20 * b0 + a21 * b1 + a22 * b2 + a23 * b3
-                sums[j + 3 * WIDTH] += a30 * b0 + a31 * b1 + a32 * b2 + a33 * b3
+                s0, s1 = sums[j], sums[j + WIDTH]
+                s2, s3 = sums[j + 2 * WIDTH], sums[j + 3 * WIDTH]
+                s0 = fma(a03, b3, fma(a02, b2, fma(a01, b1, fma(a00, b0, s0))))
+                s1 = fma(a13, b3, fma(a12, b2, fma(a11, b1, fma(a10, b0, s1))))
+                s2 = fma(a23, b3, fma(a22, b2, fma(a21, b1, fma(a20, b0, s2))))
+                s3 = fma(a33, b3, fma(a32, b2, fma(a31, b1, fma(a30, b0, s3))))
+                sums[j], sums[j + WIDTH] = s0, s1
+                sums[j + 2 * WIDTH], sums[j + 3 * WIDTH] = s2, s3
 
 
 @inline

@@ -8,21 +8,22 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.cpu.scalar import exp
+from minigen.cpu.sums import total
 from minigen.target import serial
 
 
 @serial
 def _cross_entropy(logits, targets, losses):
     n, v = logits.shape
+    powers = np.empty(v, np.float32)
     for i in range(n):
         highest = logits[i, 0]
         for k in range(1, v):
             highest = max(highest, logits[i, k])
-        total = np.float32(0)
         for k in range(v):
-            total += exp(logits[i, k] - highest)
+            powers[k] = exp(logits[i, k] - highest)
         chosen = highest - logits[i, targets[i]]
-        losses[i] = np.float64(chosen) + math.log(np.float64(total))
+        losses[i] = np.float64(chosen) + math.log(np.float64(total(powers)))
 
 
 def cross_entropy(logits, targets):

@@ -10,17 +10,18 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.cpu.scalar import exp
+from minigen.cpu.sums import total
 from minigen.ops.draw.reference import COLDEST, _expect_shares, _expect_weights
-from minigen.target import exact, serial
+from minigen.target import serial
 
 
-@exact
+@serial
 def _before(row, i, j):
     # larger values come first, equal ones by index
     return row[i] > row[j] or (row[i] == row[j] and i < j)
 
 
-@exact
+@serial
 def _sink(row, heap, i, size):
     # move heap[i] down to where both its children come after it
     moved = heap[i]
@@ -36,7 +37,7 @@ def _sink(row, heap, i, size):
     heap[i] = moved
 
 
-@exact
+@serial
 def _keep_row(row, top_k, top_p, minimum, heap, order, kept):
     v = row.size
     for i in range(v):
@@ -101,16 +102,14 @@ def _softmax(logits, divisor, kept, filtered, y):
                 z = nothing
             y[i, k] = z
             highest = max(highest, z)
-        total = np.float32(0)
         for k in range(v):
-            p = exp(y[i, k] - highest)
-            y[i, k] = p
-            total += p
+            y[i, k] = exp(y[i, k] - highest)
+        share = np.float32(1) / total(y[i])
         for k in range(v):
-            y[i, k] = y[i, k] / total
+            y[i, k] = y[i, k] * share
 
 
-@exact
+@serial
 def _draw(probabilities, uniforms, tokens):
     n, v = probabilities.shape
     for i in range(n):

@@ -6,6 +6,7 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.cpu.scalar import silu
+from minigen.cpu.sums import dot
 from minigen.target import serial
 
 
@@ -14,12 +15,10 @@ def _gate_rms_norm(x, z, w, eps, y):
     n, r, d = x.shape
     for i in range(n):
         for g in range(r):
-            total = np.float32(0)
             for k in range(d):
-                v = x[i, g, k] * silu(z[i, g, k])
-                y[i, g, k] = v
-                total += v * v
-            scale = np.float32(1) / np.sqrt(total / np.float32(d) + eps)
+                y[i, g, k] = x[i, g, k] * silu(z[i, g, k])
+            square = dot(y[i, g], y[i, g])
+            scale = np.float32(1) / np.sqrt(square / np.float32(d) + eps)
             for k in range(d):
                 y[i, g, k] = w[g, k] * (y[i, g, k] * scale)
 
@@ -29,10 +28,8 @@ def _rms_norm_gate(x, z, w, eps, y):
     n, r, d = x.shape
     for i in range(n):
         for g in range(r):
-            total = np.float32(0)
-            for k in range(d):
-                total += x[i, g, k] * x[i, g, k]
-            scale = np.float32(1) / np.sqrt(total / np.float32(d) + eps)
+            square = dot(x[i, g], x[i, g])
+            scale = np.float32(1) / np.sqrt(square / np.float32(d) + eps)
             for k in range(d):
                 unit = w[g, k] * (x[i, g, k] * scale)
                 y[i, g, k] = unit * silu(z[i, g, k])

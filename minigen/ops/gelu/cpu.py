@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minigen.cpu import buffers, scalar
-from minigen.target import exact, kernel, prange
+from minigen.target import kernel, prange, serial
 
 _of, _of_tanh = scalar.gelu, scalar.gelu_tanh
 
@@ -11,13 +11,13 @@ _BLOCK = 1 << 14
 """The least numbers of a thread."""
 
 
-@exact
+@serial
 def _gelu_block(x, y):
     for i in range(x.size):
         y[i] = _of(x[i])
 
 
-@exact
+@serial
 def _gelu_tanh_block(x, y):
     for i in range(x.size):
         y[i] = _of_tanh(x[i])

@@ -19,13 +19,13 @@ from minigen.ops.guided_mixture.reference import (
     _expect_density,
     _expect_mixture,
 )
-from minigen.target import exact
+from minigen.target import serial
 
 TINY = float(np.finfo(np.float64).tiny)
 """The least divisor, for a line under which there is no area."""
 
 
-@exact
+@serial
 def _terms(weights, logs, spread):
     # of each component: the constant of its exponent, and half its precision; spread:
     # is added to the logarithm of its variance
@@ -37,7 +37,7 @@ def _terms(weights, logs, spread):
     return heights, precisions
 
 
-@exact
+@serial
 def _log(x, means, terms, powers):
     heights, precisions = terms
     highest = -np.inf
@@ -53,7 +53,7 @@ def _log(x, means, terms, powers):
     return np.nan if y < -LARGEST else y
 
 
-@exact
+@serial
 def _points(means, logs, stretch, other_means, other_logs, x):
     g = means.size
     for k in range(g):
@@ -71,7 +71,7 @@ def _points(means, logs, stretch, other_means, other_logs, x):
     x.sort()
 
 
-@exact
+@serial
 def _draw_row(conditional, other, u, weight, stretch, x, q, found):
     weights, means, logs = conditional
     _points(means, logs, stretch, other[1], other[2], x)
@@ -104,7 +104,7 @@ def _draw_row(conditional, other, u, weight, stretch, x, q, found):
     return x[0]
 
 
-@exact
+@serial
 def _draw_guided(conditional, other, uniforms, weight, stretch, y, found):
     weights, means, logs = conditional
     other_weights, other_means, other_logs = other

@@ -1,4 +1,4 @@
-"""Layer norm: a pass for the mean, one for the variance, one for the result.
+"""Layer norm: the mean, what is left without it, its squares, the result.
 
 A thread takes a few rows.
 """
@@ -8,42 +8,39 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.cpu import buffers
-from minigen.target import exact, kernel, prange, serial
+from minigen.cpu.sums import dot, total
+from minigen.target import kernel, prange, serial
 
 _ROWS = 32
 """The least rows of a thread."""
 
 
 @serial
-def _moments(x, eps):
-    d = x.size
-    total = np.float32(0)
-    for k in range(d):
-        total += x[k]
-    mean = total / np.float32(d)
-    squares = np.float32(0)
-    for k in range(d):
-        away = x[k] - mean
-        squares += away * away
-    return mean, np.float32(1) / np.sqrt(squares / np.float32(d) + eps)
+def _centre(x, eps, y):
+    # y = x - mean of x; return 1 / its deviation
+    d = np.float32(x.size)
+    mean = total(x) / d
+    for k in range(x.size):
+        y[k] = x[k] - mean
+    return np.float32(1) / np.sqrt(dot(y, y) / d + eps)
 
 
-@exact
+@serial
 def _layer_norm(x, w, bias, eps, y):
     n, d = x.shape
     for i in range(n):
-        mean, scale = _moments(x[i], eps)
+        scale = _centre(x[i], eps, y[i])
         for k in range(d):
-            y[i, k] = w[k] * ((x[i, k] - mean) * scale) + bias[k]
+            y[i, k] = w[k] * (y[i, k] * scale) + bias[k]
 
 
-@exact
+@serial
 def _standardise(x, eps, y):
     n, d = x.shape
     for i in range(n):
-        mean, scale = _moments(x[i], eps)
+        scale = _centre(x[i], eps, y[i])
         for k in range(d):
-            y[i, k] = (x[i, k] - mean) * scale
+            y[i, k] = y[i, k] * scale
 
 
 @kernel

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.cpu import buffers
+from minigen.cpu.scalar import fma
+from minigen.cpu.sums import dot
 from minigen.ops.lookup.reference import unit
 from minigen.target import serial
 
@@ -25,17 +27,15 @@ def _distances(z, columns, out):
     squares = np.zeros(k, np.float32)
     for i in range(c):
         for j in range(k):
-            squares[j] += columns[i, j] * columns[i, j]
+            squares[j] = fma(columns[i, j], columns[i, j], squares[j])
     for row in range(len(z)):
-        square = np.float32(0)
-        for i in range(c):
-            square += z[row, i] * z[row, i]
-        dot = np.zeros(k, np.float32)
+        square = dot(z[row], z[row])
+        products = np.zeros(k, np.float32)
         for i in range(c):
             for j in range(k):
-                dot[j] += z[row, i] * columns[i, j]
+                products[j] = fma(z[row, i], columns[i, j], products[j])
         for j in range(k):
-            out[row, j] = (square + squares[j]) - np.float32(2) * dot[j]
+            out[row, j] = (square + squares[j]) - np.float32(2) * products[j]
 
 
 def distances(z, codes):

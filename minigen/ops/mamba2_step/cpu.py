@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.cpu import buffers
-from minigen.cpu.scalar import exp, silu, softplus
+from minigen.cpu.scalar import exp, fma, silu, softplus
+from minigen.cpu.sums import dot, move_on
+from minigen.ops.selective_scan.cpu import rates
 from minigen.target import kernel, prange, serial
 
 
@@ -22,33 +24,25 @@ def _convolve(x, w, bias, conv, i, first, end, out):
     for j in range(window - 1):
         for k in range(first, end):
             conv[i, j, k] = conv[i, j + 1, k]
-            out[k] += w[k, j] * conv[i, j + 1, k]
+            out[k] = fma(w[k, j], conv[i, j + 1, k], out[k])
     for k in range(first, end):
         conv[i, window - 1, k] = x[k]
-        out[k] = silu(out[k] + w[k, window - 1] * x[k])
+        out[k] = silu(fma(w[k, window - 1], x[k], out[k]))
 
 
 @serial
 def _head(x, B, C, step, A, D, i, j, state, y):
     # x, y (p), B, C (s): rows that lie in one piece, so that a vector can be loaded
-    decay = exp(step * A)
+    decay = np.full(B.size, exp(step * A))
     for q in range(x.size):
-        u, total = step * x[q], np.float32(0)
-        for k in range(B.size):
-            v = decay * state[i, j, q, k] + u * B[k]
-            state[i, j, q, k] = v
-            total += v * C[k]
-        y[q] = total + D * x[q]
+        y[q] = move_on(state[i, j, q], decay, step * x[q], B, C) + D * x[q]
 
 
 @serial
 def _gate_norm(y, z, norm, eps):
-    total = np.float32(0)
     for k in range(y.size):
-        v = y[k] * silu(z[k])
-        y[k] = v
-        total += v * v
-    scale = np.float32(1) / np.sqrt(total / np.float32(y.size) + eps)
+        y[k] = y[k] * silu(z[k])
+    scale = np.float32(1) / np.sqrt(dot(y, y) / np.float32(y.size) + eps)
     for k in range(y.size):
         y[k] = norm[k] * (y[k] * scale)
 
@@ -85,7 +79,7 @@ def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps
     d, c = h * p, w.shape[0]
     y, xBC = buffers.empty((b, 1, d)), buffers.empty((b, c))
     held_conv, held = buffers.floats(conv), buffers.floats(state)
-    A = -np.exp(buffers.floats(A_log))
+    A = rates(A_log)
     given = (buffers.floats(a) for a in (w, bias, dt_bias, A, D, norm))
     rows = buffers.floats(projected).reshape(b, d + c + h)
     out = np.float32(eps), xBC, y.reshape(b, d)

@@ -12,10 +12,10 @@ import numpy as np
 from minigen.cpu import buffers
 from minigen.cpu.scalar import exp
 from minigen.ops.draw.reference import _expect_shares, _expect_weights
-from minigen.target import exact, kernel, prange
+from minigen.target import kernel, prange, serial
 
 
-@exact
+@serial
 def _mixture(x, g, weights, means, log_variances):
     n, d = x.shape
     size = means.shape[1]
@@ -34,7 +34,7 @@ def _mixture(x, g, weights, means, log_variances):
             weights[i, k] = weights[i, k] / total
 
 
-@exact
+@serial
 def _log_likelihood_row(x, weights, means, log_variances, constant, y):
     m, f = x.shape
     g = weights.size
@@ -70,7 +70,7 @@ def _log_likelihood(x, weights, means, log_variances, constant, y):
         _log_likelihood_row(x[i], *mixture, constant, y[i])
 
 
-@exact
+@serial
 def _draw_component(weights, uniforms, y):
     b, m = uniforms.shape
     for i in range(b):
@@ -85,7 +85,7 @@ def _draw_component(weights, uniforms, y):
             y[i, j] = component
 
 
-@exact
+@serial
 def _draw_value(components, means, log_variances, normals, stretch, y):
     b, m, f = normals.shape
     for i in range(b):
@@ -96,7 +96,7 @@ def _draw_value(components, means, log_variances, normals, stretch, y):
                 y[i, j, p] = means[i, k, p] + normals[i, j, p] * deviation
 
 
-@exact
+@serial
 def _candidate_probabilities(conditional, unconditional, weight, y):
     b, m = y.shape
     for i in range(b):

@@ -8,27 +8,27 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.ops.uniforms import reference
-from minigen.target import exact, kernel, prange
+from minigen.target import kernel, prange, serial
 
 _LOW, _TOP, _BYTE = reference._LOW, reference.TOP, np.uint64(8)
-_rounds = exact(reference._rounds)
+_rounds = serial(reference._rounds)
 
 
-@exact
+@serial
 def _unit(word):
     # the topmost of the parts would round up to 1
     top = np.float32(word >> _BYTE) + np.float32(0.5)
     return min(top, _TOP) * np.float32(2**-24)
 
 
-@exact
+@serial
 def _uniform_row(image, position, step, first, k0, k1, u):
     for j in range(u.size):
         index = np.uint64(first + j) & _LOW
         u[j] = _unit(_rounds(image, step, position, index, k0, k1)[0])
 
 
-@exact
+@serial
 def _normal_row(image, position, step, first, k0, k1, z):
     for j in range(z.size):
         index = np.uint64(first + j) & _LOW

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.cpu import buffers
+from minigen.cpu.sums import dot
 from minigen.target import serial
 
 
@@ -12,10 +13,7 @@ from minigen.target import serial
 def _rms_norm(x, w, eps, y):
     n, d = x.shape
     for i in range(n):
-        total = np.float32(0)
-        for k in range(d):
-            total += x[i, k] * x[i, k]
-        scale = np.float32(1) / np.sqrt(total / np.float32(d) + eps)
+        scale = np.float32(1) / np.sqrt(dot(x[i], x[i]) / np.float32(d) + eps)
         for k in range(d):
             y[i, k] = w[k] * (x[i, k] * scale)
 

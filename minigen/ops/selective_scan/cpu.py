@@ -6,21 +6,35 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.cpu.scalar import exp
+from minigen.cpu.sums import move_on
 from minigen.target import kernel, prange, serial
+
+
+@serial
+def _rates(A_log, A):
+    for k in range(A.size):
+        A[k] = -exp(A_log[k])
+
+
+def rates(A_log):
+    """Return A = -exp(A_log). NumPy's exp has other bits where vectors are wider."""
+    A = buffers.empty(A_log.shape)
+    _rates(buffers.floats(A_log).reshape(-1), A.reshape(-1))
+    return A
 
 
 @serial
 def _channel(x, delta, A, B, C, D, place, state, y):
     # channel k of image i, in group g, through all tokens
+    decay = np.empty(state.shape[2], np.float32)
     i, k, g = place
     for t in range(x.shape[1]):
-        step, total = delta[i, t, k], np.float32(0)
+        step = delta[i, t, k]
         u = step * x[i, t, k]
-        for j in range(state.shape[2]):
-            h = exp(step * A[k, j]) * state[i, k, j] + u * B[i, t, g, j]
-            state[i, k, j] = h
-            total += C[i, t, g, j] * h
-        y[i, t, k] = total + D[k] * x[i, t, k]
+        for j in range(decay.size):
+            decay[j] = exp(step * A[k, j])
+        seen = move_on(state[i, k], decay, u, B[i, t, g], C[i, t, g])
+        y[i, t, k] = seen + D[k] * x[i, t, k]
 
 
 @kernel
@@ -37,7 +51,7 @@ def selective_scan(x, delta, A_log, B, C, D, state):
     -> (b n c), (b c s)
     """
     y, held = buffers.empty(x.shape), buffers.floats(state)
-    A = -np.exp(buffers.floats(A_log))
+    A = rates(A_log)
     given = (buffers.floats(a) for a in (x, delta, A, B, C, D))
     _selective_scan(*given, held, y)
     return y, buffers.give_back(state, held)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.cpu import buffers
-from minigen.cpu.scalar import exp
+from minigen.cpu.scalar import exp, fma
+from minigen.cpu.sums import dot, move_on
+from minigen.ops.selective_scan.cpu import rates
 from minigen.target import kernel, prange, serial
 
 
@@ -19,16 +21,14 @@ def _tokens(x, delta, A, B, C, D, place, span, state, y):
     # head j of image i, in group g, through the tokens first .. end
     (i, j, g), (first, end) = place, span
     p, s = state.shape[2:]
+    decay = np.empty(s, np.float32)
     for t in range(first, end):
         step = delta[i, t, j]
-        decay = exp(step * A[j])
+        decay[:] = exp(step * A[j])
         for q in range(p):
-            u, total = step * x[i, t, j, q], np.float32(0)
-            for k in range(s):
-                v = decay * state[i, j, q, k] + u * B[i, t, g, k]
-                state[i, j, q, k] = v
-                total += v * C[i, t, g, k]
-            y[i, t, j, q] = total + D[j] * x[i, t, j, q]
+            u = step * x[i, t, j, q]
+            seen = move_on(state[i, j, q], decay, u, B[i, t, g], C[i, t, g])
+            y[i, t, j, q] = seen + D[j] * x[i, t, j, q]
 
 
 @serial
@@ -41,19 +41,14 @@ def _chunk(x, delta, A, B, C, D, place, span, state, y):
             y[i, t, j, q] = D[j] * x[i, t, j, q]
         exponent = np.float32(0)
         for m in range(t, first - 1, -1):
-            score = np.float32(0)
-            for k in range(s):
-                score += C[i, t, g, k] * B[i, m, g, k]
+            score = dot(C[i, t, g], B[i, m, g])
             weight = score * exp(exponent) * delta[i, m, j]
             for q in range(p):
-                y[i, t, j, q] += weight * x[i, m, j, q]
+                y[i, t, j, q] = fma(weight, x[i, m, j, q], y[i, t, j, q])
             exponent += delta[i, m, j] * A[j]
         decay = exp(exponent)
         for q in range(p):
-            total = np.float32(0)
-            for k in range(s):
-                total += C[i, t, g, k] * state[i, j, q, k]
-            y[i, t, j, q] += decay * total
+            y[i, t, j, q] += decay * dot(state[i, j, q], C[i, t, g])
     # from the newest on, each decays by the steps after it, the old state by all
     exponent = np.float32(0)
     for m in range(first, end):
@@ -68,7 +63,7 @@ def _chunk(x, delta, A, B, C, D, place, span, state, y):
         for q in range(p):
             u = weight * x[i, m, j, q]
             for k in range(s):
-                state[i, j, q, k] += u * B[i, m, g, k]
+                state[i, j, q, k] = fma(u, B[i, m, g, k], state[i, j, q, k])
         exponent += delta[i, m, j] * A[j]
 
 
@@ -114,6 +109,6 @@ def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
 
 
 def _prepare(x, delta, A_log, B, C, D, state):
-    A = -np.exp(buffers.floats(A_log))
+    A = rates(A_log)
     given = tuple(buffers.floats(a) for a in (x, delta, A, B, C, D))
     return given, buffers.empty(x.shape), buffers.floats(state)

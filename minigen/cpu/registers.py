@@ -1,0 +1,36 @@
+"""The vector registers of the processor that kernels are compiled for, asked of LLVM.
+
+A tile whose sums fit into them runs fastest. No result depends on it: how many sums are
+made at a time changes the order of none.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from llvmlite import binding, ir
+from numba.core.registry import cpu_target
+
+
+@functools.cache
+def vectors() -> tuple[int, int]:
+    """Return the float32 numbers in a vector register, and how many such there are."""
+    floats = ir.VectorType(ir.FloatType(), 16)
+    text = assembly(floats, (floats, floats), lambda builder, x, y: builder.fadd(x, y))
+    lanes = 16 // max(1, text.count("addps") + text.count("fadd\t"))
+    machine = cpu_target.target_context.codegen()._tm
+    return lanes, 16 if lanes < 16 and machine.triple.startswith("x86") else 32
+
+
+def assembly(result, arguments, body) -> str:
+    """Return the assembly of a function, as LLVM makes it for the kernels' processor.
+
+    result, arguments: LLVM types; body: builds what is returned from (builder, *args).
+    """
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(result, arguments), "f")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(body(builder, *function.args))
+    machine = cpu_target.target_context.codegen()._tm
+    module.triple = machine.triple
+    return machine.emit_assembly(binding.parse_assembly(str(module)))

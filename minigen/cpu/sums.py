@@ -1,0 +1,102 @@
+"""Sums of a row in an order that is the same on every processor.
+
+A sum of rounded numbers depends on its order, and no order suits every processor: one
+adds up four numbers at once, another sixteen. Here it is always sixteen running sums,
+in LLVM's vectors, which a processor with shorter ones takes in several; they are added
+up at the end in a fixed order, and then what is left of the row, one after the other.
+
+A row is a float32 array of one axis that lies in one piece.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from minigen.cpu import tile
+from minigen.cpu.scalar import fma
+from minigen.cpu.tile import LANES
+from minigen.target import serial
+
+
+@serial
+def dot(x, y):
+    """Return the sum of x[k] y[k] over two rows."""
+    whole = x.size // LANES * LANES
+    found = _dot((x, y), (), whole) if whole else np.float32(0)
+    for k in range(whole, x.size):
+        found = fma(x[k], y[k], found)
+    return found
+
+
+@serial
+def total(x):
+    """Return the sum of a row."""
+    whole = x.size // LANES * LANES
+    found = _total((x,), (), whole) if whole else np.float32(0)
+    for k in range(whole, x.size):
+        found += x[k]
+    return found
+
+
+@serial
+def move_on(h, decay, u, B, C):
+    """Let h[k] become decay[k] h[k] + u B[k]; return the sum of h[k] C[k]."""
+    whole = h.size // LANES * LANES
+    found = _move_on((h, decay, B, C), (u,), whole) if whole else np.float32(0)
+    for k in range(whole, h.size):
+        h[k] = fma(decay[k], h[k], u * B[k])
+        found = fma(h[k], C[k], found)
+    return found
+
+
+def _over(step):
+    # an intrinsic: sixteen sums over rows of a multiple of sixteen numbers, added up;
+    # step: what becomes of them, given sixteen numbers of each row, and the numbers
+
+    @intrinsic
+    def sums(context, rows, numbers, size):
+        def build(context, builder, signature, args):
+            kinds = signature.args[0]
+            arrays = [
+                context.make_array(kind)(
+                    context, builder, builder.extract_value(args[0], n)
+                )
+                for n, kind in enumerate(kinds)
+            ]
+            spread = [
+                tile._spread(builder, builder.extract_value(args[1], n))
+                for n in range(len(signature.args[1]))
+            ]
+
+            def one(k, sums):
+                places = [builder.gep(array.data, [k]) for array in arrays]
+                vectors = [tile._load(builder, place) for place in places]
+                return [step(builder, *sums, places, *vectors, *spread)]
+
+            zeros = [tile._FLOATS([0.0] * LANES)]
+            found = tile._loop(builder, args[2], LANES, zeros, one)
+            return tile._totals(builder, found)[0]
+
+        return types.float32(rows, numbers, size), build
+
+    return sums
+
+
+@_over
+def _dot(builder, sums, places, x, y):
+    return tile._fma(builder, x, y, sums)
+
+
+@_over
+def _total(builder, sums, places, x):
+    return builder.fadd(x, sums)
+
+
+@_over
+def _move_on(builder, sums, places, h, decay, B, C, u):
+    h = tile._fma(builder, decay, h, builder.fmul(u, B))
+    place = builder.bitcast(places[0], tile._FLOATS.as_pointer())
+    builder.store(h, place, align=4)
+    return tile._fma(builder, h, C, sums)
