@@ -84,6 +84,13 @@ BACKENDS = {
 interpreter runs the CUDA kernels' source without a GPU: thousands of times slower.
 """
 
+PRODUCTS = frozenset(
+    ("w", "qkv", "to_q", "to_k", "to_v", "proj", "gate", "up", "down", "head", "words",
+     "in_proj", "x_proj")
+)  # fmt: skip
+"""The last names of the weights that models multiply by: two axes are those of
+`linear`, four those of a convolution."""
+
 
 def table(name: str, device: Any = None) -> SimpleNamespace:
     """Return the op table of a backend: every function of OPS by its own name.
@@ -92,8 +99,9 @@ def table(name: str, device: Any = None) -> SimpleNamespace:
     `minigen/calls.py`.
 
     Beside them stand empty, put and get (new arrays, and to and from the device they
-    live on), rope_table, which makes a host's array, and device: for cuda and
-    interpreter, that of `minigen.arrays`, by default a new one; for the others None.
+    live on), pack_weight (put, for a weight of products), rope_table, which makes a
+    host's array, and device: for cuda and interpreter, that of `minigen.arrays`, by
+    default a new one; for the others None.
     Raises BackendError if the backend is not known or not installed.
     """
     choice("backend", name, ("auto", *BACKENDS), error=BackendError)
@@ -104,7 +112,10 @@ def table(name: str, device: Any = None) -> SimpleNamespace:
         )
     if BACKENDS[name] == "cuda":
         return _device_table(device or _new_device(name))
-    functions = {"empty": _empty, "put": np.asarray, "get": np.asarray, "device": None}
+    functions = {**_HOST, "device": None}
+    if name == "numba":
+        packed = importlib.import_module("minigen.cpu.packed")
+        functions["pack_weight"] = packed.pack_weight
     file = BACKENDS[name]
     functions |= {
         one: checked(signature, function, file, empty=reference)
@@ -129,13 +140,19 @@ def fastest() -> str:
     return "cuda" if _has_gpu() else "numba"
 
 
-def move(ops: SimpleNamespace, weights: Any) -> Any:
-    """Return a tree (dicts, lists) of arrays where the backend's arrays live."""
+def move(ops: SimpleNamespace, weights: Any, name: str = "") -> Any:
+    """Return a tree (dicts, lists) of arrays where, and as, the backend holds them.
+
+    A weight whose name is one of PRODUCTS is laid out for products.
+    """
     if isinstance(weights, dict):
-        return {name: move(ops, part) for name, part in weights.items()}
+        # a causal convolution's weights are no matrix of a product
+        inside = "conv." if name == "conv" else ""
+        return {one: move(ops, part, inside + one) for one, part in weights.items()}
     if isinstance(weights, list | tuple):
-        return [move(ops, part) for part in weights]
-    return ops.put(weights)
+        return [move(ops, part, name) for part in weights]
+    is_product = name in PRODUCTS and weights.ndim in (2, 4)
+    return ops.pack_weight(weights) if is_product else ops.put(weights)
 
 
 def hosted(ops: SimpleNamespace) -> SimpleNamespace:
@@ -148,9 +165,8 @@ def hosted(ops: SimpleNamespace) -> SimpleNamespace:
         one: checked(signature, partial(_hosted, ops, one), "hosted")
         for one, signature, _, _ in _functions("reference")
     }
-    rest = {"empty": _empty, "put": np.asarray, "get": np.asarray}
     return SimpleNamespace(
-        **functions, **rest, rope_table=_rope_table(), device=ops.device
+        **functions, **_HOST, rope_table=_rope_table(), device=ops.device
     )
 
 
@@ -185,6 +201,7 @@ def _device_table(device):
         **functions,
         empty=device.empty,
         put=device.put,
+        pack_weight=device.put,
         get=device.get,
         rope_table=_rope_table(),
         device=device,
@@ -227,3 +244,7 @@ def _has_gpu():
 
 def _empty(shape, dtype=np.float32):
     return np.empty(shape, dtype)
+
+
+_HOST = {"empty": _empty, "put": np.asarray, "get": np.asarray}
+_HOST["pack_weight"] = np.asarray

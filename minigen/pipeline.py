@@ -379,7 +379,7 @@ def check_fit(generator: Model, tokenizer: Model, kind: Family) -> None:
 def assemble(
     generator: Model, tokenizer: Model, backend: str = "auto", images: int = BATCH
 ) -> Pipeline:
-    """Return the pipeline of two models, their weights moved to the device.
+    """Return the pipeline of two models, their weights as the backend holds them.
 
     backend, images: as for `load`. Raises BackendError.
     """
@@ -388,14 +388,14 @@ def assemble(
         backend, _ = pipe.choose(pipe.plan(), images)
         return pipe if backend == "numpy" else assemble(generator, tokenizer, backend)
     _, ops = backends.pick(backend)
-    if ops.device is None:
-        return Pipeline(generator, tokenizer, backend, ops)
     models = (
         replace(
             model,
             weights=backends.move(ops, model.weights),
             # the hash cannot be computed from arrays on a device
-            metadata={**model.metadata, "minigen.hash": model.hash},
+            metadata=model.metadata
+            if ops.device is None
+            else {**model.metadata, "minigen.hash": model.hash},
         )
         for model in (generator, tokenizer)
     )

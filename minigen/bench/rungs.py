@@ -39,13 +39,13 @@ def _conv3x3(side, c):
 
 
 RUNGS = {
-    "row after row of w": _linear(2, 1),
-    "tiles of 6 x 4 sums": _linear(2, 4),
-    "panels of 32 features": _linear(1, 256),
+    "panels, few rows": _linear(2, 1),
+    "panels, a dozen rows": _linear(2, 6),
+    "panels, many rows": _linear(1, 256),
     "one query, keys fetched ahead": _attention(2, 1, 256),
     "tiles of 4 x 4 scores": _attention(2, 4, 256),
     "panels of 32 queries": _attention(1, 256, 256),
-    "patches in tiles of 4 x 4 sums": _conv3x3(16, 256),
+    "patches times panels": _conv3x3(16, 256),
     "Winograd's products": _conv3x3(32, 256),
 }
 """What a way of `cpu.py` is, and a call that takes it."""

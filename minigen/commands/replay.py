@@ -35,9 +35,9 @@ def replay(
     """Draw a picture again and say whether it is the same.
 
     The recipe is read from the picture itself, and the backend too, where it is here
-    and no other is named. Pixels should be equal; what another backend, CPU or version may
-    change still agrees: pixels by one level of 255, and images from a token on whose
-    draw was a near-tie. Else the exit status is 1.
+    and no other is named. Pixels should be equal; what another backend, CPU or version
+    may change still agrees: pixels by one level of 255, and images from a token on
+    whose draw was a near-tie. Else the exit status is 1.
     """
     from minigen.sameness import compare, tokens
     from minigen.show import files

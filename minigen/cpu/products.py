@@ -1,20 +1,19 @@
-"""y = x W^T, for few rows of x or many: what linear layers and 1x1 convolutions do.
+"""y = x W^T, for one row of x or thousands: one kernel, and weights laid out for it.
 
-Where rows of x are few, reading w is most of the work. A thread takes four rows of w at
-a time and passes all rows of x over them, six in a tile, then two: so a weight is read
-from memory once, and while it is used, the four rows of w that follow are on their way
-into the second cache.
+A weight lies in panels of 32 features (`packed.py`). A thread takes a panel and passes
+the rows of x over it, as many at a time as the registers hold sums for: every number of
+x is spread over a vector and multiplied by the weights of its input, and no sum leaves
+its register before the part of the panel ends. A part has 128 inputs, 16 kilobytes,
+which stay in the first cache while all rows pass; meanwhile the next part is fetched.
 
-Two rows of x, a token of one image with guidance, are so little work that memory alone
-decides. Then w is read row after row: of all orders that is the one a processor
-foresees best, and what it fetches ahead by itself is enough.
+So a weight is read from memory once, and where rows are few, that is all there is to
+wait for. Where they are many, x is read again for every panel, and 512 rows, a block,
+stay in the second cache. The sums of a part are added to those before: a sum of
+thousands of products, one after the other, would lose more to rounding.
 
-Where rows of x are many, it is x that goes through the caches again and again. Then a
-thread holds a few dozen rows of w in the second cache and passes x over them once; and
-six rows of x, in the first, while they meet all of those.
-
-A dot product has the same bits in each of these ways. Where every image has many rows
-of its own, none of them is the fastest: that is what `panels.py` is for.
+The terms of a dot product are added up in the same order, in fused steps, whatever the
+number of rows, and whatever the registers: it has the same bits in any batch, on any
+number of threads, on any processor.
 """
 
 from __future__ import annotations
@@ -23,150 +22,130 @@ import math
 
 import numpy as np
 
-from minigen.cpu import buffers, panels
-from minigen.cpu.tile import LANES, tile
+from minigen import threads
+from minigen.cpu import buffers, registers
+from minigen.cpu.packed import WIDTH, pack_weight
+from minigen.cpu.tile import LANES, turn
+from minigen.cpu.tile import meet as meeting
 from minigen.target import exact, kernel, prange
 
-_MANY = 48
-"""Rows of x that are many."""
+_TILE = registers.tile()
+_ROWS = _TILE.rows
+_INPUTS = 128
+"""Inputs of a part of a panel."""
 
-_WHOLE = 48
-"""Rows of x for each image that go to `panels`: it is of no account how many images
-there are, so a sum has the same bits in any company."""
+_BLOCK = 512
+"""Rows of x that stay in the second cache, with their sums."""
 
-_ROWS, _COLUMNS = 192, 32
-"""Rows of x, and of w, that a thread takes where they are many."""
-
-_six_by_four = tile(6, 4)
-_two_by_four = tile(2, 4)
-_two_by_one = tile(2, 1)
+_step, _turn = meeting(_TILE), turn(_ROWS)
 
 
 @exact
-def _meet(x, i, w, j, columns, ahead, y):
-    # six rows of x, or the last two, and four of w; returns the row of x that follows
-    js = j, min(j + 1, len(w) - 1), min(j + 2, len(w) - 1), min(j + 3, len(w) - 1)
-    if i + 6 <= x.shape[0]:
-        sums = _six_by_four(x, (i, i + 1, i + 2, i + 3, i + 4, i + 5), w, js, ahead)
-        if columns == 4 and i + 6 <= y.shape[0]:
-            # loops of a known length, which LLVM unrolls
-            for r in range(6):
-                for c in range(4):
-                    y[i + r, j + c] = sums[4 * r + c]
-            return i + 6
-        for r in range(min(6, y.shape[0] - i)):
-            for c in range(columns):
-                y[i + r, j + c] = sums[4 * r + c]
-        return i + 6
-    last = _two_by_four(x, (i, i + 1), w, js, ahead)
-    for r in range(min(2, y.shape[0] - i)):
-        for c in range(columns):
-            y[i + r, j + c] = last[4 * r + c]
-    return i + 2
+def groups_of(n):
+    """Return how many groups n rows make, each of at most `_ROWS` rows."""
+    return (n + _ROWS - 1) // _ROWS
 
 
 @exact
-def _add(residual, bias, first, j, columns, y):
-    for r in range(y.shape[0]):
-        # a residual of a single row is shared by all
-        row = min(first + r, residual.shape[0] - 1)
-        for c in range(j, j + columns):
-            y[r, c] += residual[row, c] + bias[c]
+def group(n, g):
+    """Return where group g of n rows begins, and how many rows it has.
+
+    All but the last two are full, and those have as many rows as each other, or one
+    more: so none is much smaller than it must be.
+    """
+    full = max(0, n // _ROWS - 1)
+    if g < full:
+        return g * _ROWS, _ROWS
+    rest, first = n - full * _ROWS, full * _ROWS
+    if rest <= _ROWS:
+        return first, rest
+    half = (rest + 1) // 2
+    return (first, half) if g == full else (first + half, rest - half)
 
 
 @exact
-def _columns(x, w, j, residual, bias, add, y):
-    f = y.shape[1]
-    columns = min(4, f - j)
-    groups = x.shape[0] // 6 + x.shape[0] % 6 // 2
-    i = 0
-    for g in range(groups):
-        # the following rows of w are spread over the groups; a row of this tile is
-        # at hand, and fetching it again costs nothing
-        ahead = (
-            min(j + 4, f - 1) if g == 0 else j,
-            min(j + 5, f - 1) if g == groups // 4 else j,
-            min(j + 6, f - 1) if g == groups // 2 else j,
-            min(j + 7, f - 1) if g == 3 * groups // 4 else j,
-        )
-        i = _meet(x, i, w, j, columns, ahead, y)
-    if add:
-        _add(residual, bias, 0, j, columns, y)
+def stack(x, stacked):
+    """Lay the rows of every group side by side: x (n d) -> flat, (d rows) a group."""
+    n, d = x.shape
+    for g in range(groups_of(n)):
+        first, rows = group(n, g)
+        out = stacked[first * d : (first + rows) * d].reshape(d, rows)
+        whole = d // LANES * LANES if rows == _ROWS else 0
+        for k in range(0, whole, LANES):
+            _turn(x, first, 1, rows, k, out, k, 0)
+        for k in range(whole, d):
+            for r in range(rows):
+                out[k, r] = x[first + r, k]
 
 
 @exact
-def _stream(x, w, j, residual, bias, add, y):
-    columns = min(8, y.shape[1] - j)
-    for c in range(j, j + columns):
-        sums = _two_by_one(x, (0, 1), w, (c,), (c,))
-        for r in range(y.shape[0]):
-            y[r, c] = sums[r]
-    if add:
-        _add(residual, bias, 0, j, columns, y)
-
-
-@exact
-def _block(x, w, first, j, residual, bias, add, y):
-    f = y.shape[1]
-    end = min(j + _COLUMNS, f)
-    i = 0
-    while i < x.shape[0]:
-        following = i
-        for k in range(j, end, 4):
-            # while the first rows of x pass, the next rows of w are fetched
-            near = min(k + 4, f - 1) if i == 0 else k
-            ahead = (
-                near,
-                min(near + 1, f - 1),
-                min(near + 2, f - 1),
-                min(near + 3, f - 1),
+def meet(stacked, w, u, sums):
+    """Write sums (n 32) = x times panel u of w (.. d 32), for n rows x, stacked."""
+    n, d = len(sums), w.shape[1]
+    groups = groups_of(n)
+    # each group fetches its share of the next part
+    stride = max(1, WIDTH // groups)
+    sums[:] = 0
+    for k in range(0, d, _INPUTS):
+        count = min(_INPUTS, d - k)
+        for g in range(groups):
+            first, rows = group(n, g)
+            ahead = count * WIDTH + g * count * stride, stride
+            _step(
+                stacked, first * d + k * rows, rows, w, u, k, count, ahead, sums, first
             )
-            following = _meet(x, i, w, k, min(4, f - k), ahead, y)
-        i = following
-    if add:
-        _add(residual, bias, first, j, end - j, y)
+
+
+@exact
+def through(stacked, n, w, panels, first, residual, bias, add, y):
+    """Write rows first .. first + n of y: n rows, stacked, times some panels of w.
+
+    panels: the first one and the end; residual and bias are added if `add`. A residual
+    of a single row is shared by all.
+    """
+    sums = np.empty((n, WIDTH), np.float32)
+    for u in range(panels[0], panels[1]):
+        meet(stacked, w, u, sums)
+        j = u * WIDTH
+        columns = min(WIDTH, y.shape[1] - j)
+        for i in range(n):
+            for c in range(columns):
+                y[first + i, j + c] = sums[i, c]
+            if add:
+                row = min(first + i, len(residual) - 1)
+                for c in range(columns):
+                    y[first + i, j + c] += residual[row, j + c] + bias[j + c]
 
 
 @kernel
-def _two(x, w, residual, bias, add, y):
-    for block in prange((y.shape[1] + 7) // 8):
-        _stream(x, w, 8 * np.int64(block), residual, bias, add, y)
-
-
-@kernel
-def _few(x, w, residual, bias, add, y):
-    for block in prange((y.shape[1] + 3) // 4):
-        _columns(x, w, 4 * np.int64(block), residual, bias, add, y)
-
-
-@kernel
-def _many(x, w, residual, bias, add, y):
-    parts = (x.shape[0] + _ROWS - 1) // _ROWS
-    blocks = (y.shape[1] + _COLUMNS - 1) // _COLUMNS
-    for unit in prange(parts * blocks):
-        first, j = np.int64(unit) // blocks * _ROWS, np.int64(unit) % blocks * _COLUMNS
-        rows, out = x[first : first + _ROWS], y[first : first + _ROWS]
-        _block(rows, w, first, j, residual, bias, add, out)
+def _multiply(x, w, residual, bias, add, blocks, shares, y):
+    n, panels = len(x), len(w)
+    for unit in prange(blocks * shares):
+        block, share = divmod(np.int64(unit), shares)
+        first, last = block * n // blocks, (block + 1) * n // blocks
+        some = share * panels // shares, (share + 1) * panels // shares
+        stacked = np.empty((last - first) * x.shape[1], np.float32)
+        stack(x[first:last], stacked)
+        through(stacked, last - first, w, some, first, residual, bias, add, y)
 
 
 def product(x, w, residual=None, bias=None):
     """Return x w^T + (residual + bias): (.. d), (f d) to (.. f).
 
-    x is float32; w is float32, float16 or bfloat16; residual (.. f), bias (f).
+    x is float32; w is a `Packed` weight, or an array that is packed for this call;
+    residual (.. f), bias (f).
     """
-    d, f = x.shape[-1], w.shape[0]
+    f, d = w.shape
     y = buffers.empty((*x.shape[:-1], f))
     add = residual is not None or bias is not None
     nothing = np.zeros(f, np.float32)
     residual = nothing if residual is None else buffers.floats(residual)
     bias = nothing if bias is None else buffers.floats(bias)
-    rows, weights = buffers.floats(x).reshape(-1, d), buffers.weight(w)
-    weights = buffers.padded(weights, 1, LANES)
-    residual, out = residual.reshape(-1, f), y.reshape(-1, f)
-    if math.prod(x.shape[1:-1]) >= _WHOLE:
-        panels.multiply(buffers.padded(rows, 1, LANES), weights, residual, bias, out)
-        return y
-    rows = buffers.padded(rows, 2, LANES)
-    run = _two if len(rows) == 2 else _few if len(rows) < _MANY else _many
-    run(rows, weights, residual, bias, add, out)
+    rows, out = buffers.floats(x).reshape(-1, d), y.reshape(-1, f)
+    panels = pack_weight(w).panels
+    # threads take blocks of rows, and share the panels so that all have the same work
+    blocks, those = -(-len(rows) // _BLOCK), threads.count()
+    shares = min(len(panels), those // math.gcd(those, blocks))
+    residual = residual.reshape(-1, f)
+    _multiply(rows, panels, residual, bias, add, blocks, shares, out)
     return y

@@ -7,9 +7,36 @@ made at a time changes the order of none.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 from llvmlite import binding, ir
 from numba.core.registry import cpu_target
+
+LANES = 16
+"""Numbers in a vector of our kernels, whatever the width of a register."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Sums that stay in registers: of `rows` rows of x, `vectors` vectors each."""
+
+    rows: int
+    vectors: int
+
+    def vectors_of(self, rows: int) -> int:
+        """Return how many vectors, 1 or 2, so few rows have at a time."""
+        return 2 if rows <= 2 else self.vectors
+
+
+TILES = {32: Tile(12, 2), 8: Tile(6, 1), 4: Tile(2, 1)}
+"""The tile for so many vectors in registers: 24 sums with AVX-512, 6 with AVX2 or NEON,
+2 with SSE; the rest is for weights and a number of x."""
+
+
+def tile() -> Tile:
+    """Return the largest tile whose sums stay in registers."""
+    lanes, count = vectors()
+    return TILES[count * lanes // LANES]
 
 
 @functools.cache

@@ -17,9 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minigen.cpu.half import widen_half
-
-LANES = 16
-"""Numbers in a vector; the last axis of every array is a multiple of it."""
+from minigen.cpu.registers import LANES
 
 _BYTE, _SHORT, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 _FLOATS = ir.VectorType(ir.FloatType(), LANES)
@@ -175,6 +173,98 @@ def pour(rows, vectors):
         return types.void(x, count, panel, sums, i), build
 
     return step
+
+
+def meet(tile):
+    """Return an intrinsic that multiplies rows of x by a part of a panel of weights.
+
+    tile: a `registers.Tile`, of which the rows are the most that meet a panel together.
+    step(x, at, rows, w, panel, k, count, ahead, sums, i) takes x, rows side by side:
+    x[at + n rows + r] is input k + n of row r < rows; panels w (u d 32), float32 or the
+    bits of a bfloat16 or a float16; and sums (.. 32). It adds to sums[i + r, c] the sum
+    over n < count of that times w[panel, k + n, c], added up one after the other, in
+    fused steps, from zero. On the way, it fetches numbers of w into the second cache:
+    from `ahead[0]` after the part's first on, of each input `ahead[1]` after those of
+    the one before.
+    """
+
+    @intrinsic
+    def step(context, x, at, rows, w, panel, k, count, ahead, sums, i):
+        def build(context, builder, signature, args):
+            kinds = signature.args
+            x, w, sums = (
+                context.make_array(kinds[n])(context, builder, args[n])
+                for n in (0, 3, 8)
+            )
+            at, rows, panel, k, count, i = (args[n] for n in (1, 2, 4, 5, 6, 9))
+            offset, stride = cgutils.unpack_tuple(builder, args[7])
+            number, dtype = k.type, kinds[3].dtype
+            depth = cgutils.unpack_tuple(builder, w.shape)[1]
+            start = builder.add(builder.mul(panel, depth), k)
+            weights = _at(builder, w, builder.mul(start, number(2 * LANES)))
+            part = _at(builder, x, at), weights, count, offset, stride
+            end = builder.append_basic_block("meet.end")
+            switch = builder.switch(rows, end)
+            for r in range(1, tile.rows + 1):
+                block = builder.append_basic_block(f"meet.{r}")
+                switch.add_case(number(r), block)
+                builder.position_at_end(block)
+                vectors = tile.vectors_of(r)
+                for first in range(0, 2, vectors):
+                    totals = dot(
+                        builder, *part, dtype, r, range(first, first + vectors)
+                    )
+                    for n, total in enumerate(totals):
+                        row = builder.add(i, number(n // vectors))
+                        place = builder.mul(row, number(2 * LANES))
+                        column = LANES * (first + n % vectors)
+                        place = builder.add(place, number(column))
+                        pointer = _at(builder, sums, place)
+                        pointer = builder.bitcast(pointer, _FLOATS.as_pointer())
+                        before = builder.load(pointer, align=4)
+                        total = builder.fadd(before, total)
+                        builder.store(total, pointer, align=4)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        taken = x, at, rows, w, panel, k, count, ahead, sums, i
+        return types.void(*taken), build
+
+    return step
+
+
+def dot(builder, x, w, count, offset, stride, dtype, rows, vectors):
+    """Build the innermost loop of `meet`, and return its sums: rows times vectors.
+
+    x, w: pointers to `rows` numbers an input and to 32; vectors: which of the two
+    vectors of each 32 are read.
+    """
+    number = count.type
+
+    def one(n, sums):
+        line = builder.mul(n, number(2 * LANES))
+        fetched = builder.add(offset, builder.mul(n, stride))
+        b = []
+        for v in vectors:
+            b.append(_load(builder, _gep(builder, w, line, LANES * v), dtype))
+            # sixteen numbers of four bytes are a line of the cache, of two bytes half
+            if dtype == types.float32 or v % 2 == 0:
+                _prefetch(builder, _gep(builder, w, fetched, LANES * v))
+        column = builder.mul(n, number(rows))
+        a = [
+            _spread(builder, builder.load(_gep(builder, x, column, r)))
+            for r in range(rows)
+        ]
+        pairs = [(left, right) for left in a for right in b]
+        return [_fma(builder, *q, s) for q, s in zip(pairs, sums, strict=True)]
+
+    zeros = [_FLOATS([0.0] * LANES)] * (rows * len(vectors))
+    return _loop(builder, count, 1, zeros, one)
+
+
+def _gep(builder, pointer, place, more):
+    return builder.gep(pointer, [builder.add(place, place.type(more))])
 
 
 @intrinsic

@@ -1,0 +1,134 @@
+"""Weights laid out for products: panels of 32 features, their inputs side by side.
+
+A weight (f d) becomes (f/32 d 32): the 32 numbers that meet one input of x stand side
+by side, so that a product reads a panel from end to end, and every number of x is
+multiplied by whole vectors of it. A model's weights are laid out once, when they are
+moved to this backend; its file stays as it is, and the pages of it that were mapped are
+given back. So a process takes as much memory as before; but what lay in these pages was
+shared by all processes that read the file, and panels are each process's own.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigen.cpu import buffers
+from minigen.target import kernel, prange
+
+WIDTH = 32
+"""Features of a panel: two vectors of sixteen."""
+
+SMALL = 1 << 18
+"""Numbers of a weight below which NumPy lays it out, which needs no compiler."""
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A weight (f ...) in panels, which stands for it wherever products read it.
+
+    panels (f/32 d 32): float32, or the bits of a float16 as int16, of a bfloat16 as
+    uint16; d: the product of all axes but the first; beyond the last feature are zeros.
+    shape, dtype: of the weight. `np.asarray` returns the weight itself, and so every
+    method of an array, such as `w.T`, works on a copy of it: slowly, but for kernels of
+    others that stand in the place of ours.
+    """
+
+    panels: np.ndarray
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """Return some rows, w[i:j]: a view if i and j are multiples of 32."""
+        first, last, _ = rows.indices(len(self))
+        last = max(first, last)
+        shape = (last - first, *self.shape[1:])
+        if first % WIDTH or (last % WIDTH and last != len(self)):
+            return pack_weight(np.asarray(self)[rows])
+        return Packed(
+            self.panels[first // WIDTH : -(-last // WIDTH)], shape, self.dtype
+        )
+
+    def take(self, ids, axis=0, out=None, mode="raise"):
+        """Return rows of a table (t d), as `np.take` does: ids (...) -> (... d)."""
+        rows = self.panels[ids // WIDTH, :, ids % WIDTH]
+        return np.ascontiguousarray(rows).view(self.dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        rows = np.ascontiguousarray(self.panels.transpose(0, 2, 1))
+        rows = rows.reshape(-1, self.panels.shape[1])[: len(self)]
+        weight = rows.view(self.dtype).reshape(self.shape)
+        return weight if dtype is None else weight.astype(dtype, copy=False)
+
+
+@kernel
+def _pack(w, panels):
+    # (f d) -> (f/32 d 32), by sixteen inputs, which are a line of the cache
+    f, d = w.shape
+    for unit in prange(len(panels)):
+        u = np.int64(unit)
+        for start in range(0, d, 16):
+            for k in range(start, min(start + 16, d)):
+                for c in range(min(WIDTH, f - WIDTH * u)):
+                    panels[u, k, c] = w[WIDTH * u + c, k]
+
+
+def pack_weight(w) -> Packed:
+    """Return a weight (f ...) in panels: the same object if it is that already.
+
+    w: float32, float16 or bfloat16. Raises ShapeError for another dtype.
+    """
+    if isinstance(w, Packed):
+        return w
+    bits = buffers.weight(w).reshape(len(w), math.prod(w.shape[1:]))
+    f, d = bits.shape
+    panels = buffers.empty((-(-f // WIDTH), d, WIDTH), bits.dtype)
+    if f % WIDTH:
+        panels[-1, :, f % WIDTH :] = 0
+    if bits.size < SMALL:
+        whole = f // WIDTH
+        rows = bits[: whole * WIDTH].reshape(whole, WIDTH, d)
+        panels[:whole] = rows.transpose(0, 2, 1)
+        if f % WIDTH:
+            panels[-1, :, : f % WIDTH] = bits[whole * WIDTH :].T
+    else:
+        _pack(bits.view(f"u{bits.itemsize}"), panels.view(f"u{bits.itemsize}"))
+    _forget(bits)
+    return Packed(panels, w.shape, w.dtype)
+
+
+def _forget(array):
+    # let go of a mapped file's pages in which an array lies; who needs them reads again
+    data = array
+    while isinstance(data, np.ndarray):
+        data = data.base
+    if not isinstance(data, mmap.mmap) or not hasattr(data, "madvise"):
+        return
+    page = mmap.PAGESIZE
+    start = array.ctypes.data - np.frombuffer(data, np.uint8).ctypes.data
+    first, last = -(-start // page) * page, (start + array.nbytes) // page * page
+    if first < last:
+        data.madvise(mmap.MADV_DONTNEED, first, last - first)
