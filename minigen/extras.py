@@ -11,8 +11,6 @@ import json
 import re
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 DISTRIBUTION = "minigen-images"
 """What pip calls minigen."""
@@ -76,6 +74,10 @@ def source() -> tuple[Path | None, bool]:
     editable = origin.get("dir_info", {}).get("editable", False)
     folders = [_beside()]
     if "dir_info" in origin:
+        # the protocols that this imports take longer than all of minigen's modules
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname
+
         folders.append(Path(url2pathname(urlsplit(origin["url"]).path)))
     return next((folder for folder in folders if _is_ours(folder)), None), editable
 

@@ -231,7 +231,7 @@ class Kept:
         """Return what was compiled for a signature, or None."""
         try:
             with self._targeted():
-                context.refresh()
+                _initialize(self.target, context)
                 path = self._path(signature, context.codegen())
                 folder, known, kind, state = pickle.loads(_read(path))
                 if (folder, known) != (path.parts[-2:], signature):
@@ -286,6 +286,20 @@ class Kept:
         from numba.core.target_extension import target_override
 
         return target_override(self.target)
+
+
+def _initialize(target, context):
+    """Make ready what compiled kernels call, and not what only a compiler needs.
+
+    On the CPU that is Numba's runtime; all else that `refresh` imports, and what it
+    registers, takes longer than to load all kernels of a model.
+    """
+    if target != "cpu":
+        context.refresh()
+        return
+    from numba.core.runtime import rtsys
+
+    rtsys.initialize(context)
 
 
 def _read(path):

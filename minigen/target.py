@@ -12,7 +12,6 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from unittest import mock
 
 from minigen import extras, threads
 from minigen.errors import BackendError
@@ -244,6 +243,9 @@ def _gather_float64(annotation, lines):
 
 
 def _pretended(cc):
+    # imported here, since it brings all of asyncio
+    from unittest import mock
+
     # without a driver Numba has no current device to ask which target to compile for
     device = mock.Mock(compute_capability=cc)
     return mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device)

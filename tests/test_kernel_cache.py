@@ -549,3 +549,31 @@ def test_an_edit_of_a_helper_is_seen_whatever_is_set(tmp_path):
 def test_the_models_that_ship_are_those_in_the_folder():
     weights = Path(doctor.__file__).parent / "weights"
     assert {*doctor.SHIPPED} == {path.stem for path in weights.glob("*.safetensors")}
+
+
+def test_what_is_kept_is_loaded_without_what_only_a_compiler_needs(tmp_path):
+    """Which a kernel that is compiled after it finds all the same."""
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from minigen import backends\n"
+        "ops, x = backends.table('numba'), np.ones((2, 8), np.float32)\n"
+        "print(ops.rms_norm(x[None], x[0], 1e-5).tolist())\n"
+        "print('numba.np.linalg' in sys.modules)\n"
+    )
+    more = "print(ops.silu(x[None]).tolist(), 'numba.np.linalg' in sys.modules)\n"
+    given = {**os.environ, "MINIGEN_CACHE": str(tmp_path)}
+
+    def run(code):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, env=given, capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
+
+    compiled, true = run(code)
+    loaded, false, silu = run(code + more)
+    assert (true, false) == ("True", "False") and loaded == compiled
+    assert silu.endswith("True") and run(code + more)[2] == silu.replace(
+        "True", "False"
+    )
