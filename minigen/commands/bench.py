@@ -400,7 +400,8 @@ def headline(
     names, batches = part or [*measuring.PARTS], batch or measuring.BATCHES
     for name in names:
         choice("part", name, measuring.PARTS)
-    o.warn_of(backends.pick(backend)[0])
+    backend, _ = backends.pick(backend)
+    o.warn_of(backend)
     options = dict(
         tokens=tokens, every=every, dtype=dtype, backend=backend,
         threads=threads or numba.config.NUMBA_NUM_THREADS,
