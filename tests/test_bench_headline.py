@@ -7,12 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from minigen import backends, plans, sample
-from minigen.bench import headline
+from minigen.bench import headline, results
 from minigen.bench.growth import kept
 from minigen.bench.headline import PARTS, Part, Side, jobs_of, kept_bytes
 from minigen.cli import app
 from minigen.families import PRESETS
 from minigen.families.work import Work
+from minigen.images import read_image
 from tests.models.stand_in import stand_in
 
 TINY = {
@@ -50,8 +51,10 @@ def test_sides_are_drawn_whole_and_compared():
     assert [side["times_as_fast"] for side in sides] == pytest.approx(ratios)
 
 
-def test_some_tokens_and_some_steps_stand_for_all():
+def test_some_tokens_and_some_steps_stand_for_all(tmp_path):
     options = ["--tokens", 16, "--every", 2, "--batch", 1, "--runs", 1]
+    folder, picture = tmp_path / "results", tmp_path / "bars.png"
+    options += ["--save", "--folder", folder, "--picture", picture]
     found = run("parallel", "masked", *options, "--backend", "numpy")
     assert found.exit_code == 0, found.output
     rows = [line.split("|") for line in found.stdout.split("\n") if line[:1] == "|"]
@@ -62,6 +65,10 @@ def test_some_tokens_and_some_steps_stand_for_all():
         "mar-mnist, 4 steps (estimated)",
     ]
     assert "Reported: a paper." in found.stdout and "5.68" in found.stdout
+    # two bars of the first part, one of the second; the same tables, of the results
+    assert read_image(picture).shape == (50 + 26 * 3, 920, 3)
+    printed = found.stdout.partition("results: ")[0].strip()
+    assert results.tables(results.load(folder)).startswith(printed)
 
 
 def test_a_job_of_several_parts_runs_once_and_the_rest_is_guessed(monkeypatch):

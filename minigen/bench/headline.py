@@ -15,12 +15,11 @@ from statistics import median
 from time import perf_counter
 from types import SimpleNamespace
 
-from minigen import backends, plans
-from minigen.bench import process
-from minigen.bench.compare import decoder_of, settle
+from minigen import backends
+from minigen.bench import compare, process
+from minigen.bench.compare import WORKER, decoder_of, settle, total
 from minigen.bench.growth import kept
 from minigen.bench.heads import REPORTED
-from minigen.bench.weights import pick
 from minigen.bench.worker import Job
 from minigen.checks import integer
 from minigen.families import PRESETS, family_of, module_of
@@ -28,8 +27,6 @@ from minigen.families.work import FLOAT, Work
 from minigen.words import duration, gigabytes, markdown
 
 BATCHES = (1, 4, 16)
-
-WORKER = "minigen.bench.worker"
 
 RATES = SimpleNamespace(bandwidth=3e10, peak=2e11)
 """Bytes and operations a second that times are guessed by, before any is measured."""
@@ -227,63 +224,66 @@ def kept_bytes(config, batch: int) -> int:
 
 def work(job: Job) -> Work:
     """Return the least work of the tokens of a job's whole images."""
-    config = PRESETS[job.generator]
-    steps = job.steps or config.tokens
-    counts = [n for n in plans.counts(job.schedule, config.tokens, steps) if n]
-    size = pick(job.dtype).itemsize
-    each = family_of(config).work(config, counts, size, job.batch)
-    return Work(sum(w.bytes for w in each), sum(w.operations for w in each))
+    whole = PRESETS[job.generator].tokens if job.tokens else None
+    return total(compare.work(replace(job, tokens=whole))["tokens"])
 
 
-def rows(part: Part, batches: Sequence[int], found: dict, **options) -> list[tuple]:
-    """Return a table of a part: a header, then a row for each side and batch."""
-    table = [(
-        "", "batch", "a batch", "images/s", "times as fast", "reported", "read",
-        "operations", "peak memory", "kept",
-    )]  # fmt: skip
-    for batch in batches:
-        *ours, theirs = (found[job] for job in jobs_of(part, batch, **options))
-        said = (*part.reported, "1")
-        for side, reported in zip((*ours, theirs), said, strict=True):
-            about = " (estimated)" if side.estimated else ""
-            table.append((
-                label(side.job) + about, batch, duration(side.median),
-                f"{batch / side.median:.3g}", f"{theirs.median / side.median:.2f}",
-                reported, gigabytes(side.work.bytes),
-                f"{side.work.operations / 1e9:,.0f} GFLOP",
-                gigabytes(side.peak_bytes), gigabytes(side.kept_bytes),
-            ))  # fmt: skip
-    return table
+def to_json(
+    names: Sequence[str], batches: Sequence[int], found: dict[Job, Side], **options
+) -> list[dict]:
+    """Return what was measured, ready for JSON: of each part and batch, all sides.
 
-
-def report(names: Sequence[str], batches: Sequence[int], found: dict, **options) -> str:
-    """Return a Markdown table of each part, its source, and what differs from it."""
-    texts = []
+    The baseline is the last of them.
+    """
+    entries = []
     for name in names:
-        part = PARTS[name]
-        table = markdown(rows(part, batches, found, **options), right=range(1, 10))
-        texts += [table, f"Reported: {part.source}.", part.differs]
+        for batch in batches:
+            sides = [found[job] for job in jobs_of(PARTS[name], batch, **options)]
+            said = (*PARTS[name].reported, "1")
+            entries.append({
+                "part": name, "batch": batch, "source": PARTS[name].source,
+                "differs": PARTS[name].differs,
+                "sides": [
+                    {
+                        **asdict(side), "label": label(side.job),
+                        "median": side.median, "reported": reported,
+                        "times_as_fast": sides[-1].median / side.median,
+                    }
+                    for side, reported in zip(sides, said, strict=True)
+                ],
+            })  # fmt: skip
+    return entries
+
+
+def report(entries: Sequence[dict]) -> str:
+    """Return a Markdown table of each part, its source, and what differs from it.
+
+    entries: from `to_json`, of one run or of several.
+    """
+    texts = []
+    for name in dict.fromkeys(entry["part"] for entry in entries):
+        of_part = [entry for entry in entries if entry["part"] == name]
+        of_part.sort(key=lambda entry: entry["batch"])
+        rows = [
+            _row(side, entry["batch"]) for entry in of_part for side in entry["sides"]
+        ]
+        texts.append(markdown([HEADER, *rows], right=range(1, len(HEADER))))
+        texts += [f"Reported: {of_part[0]['source']}.", of_part[0]["differs"]]
     return "\n\n".join(texts)
 
 
-def to_json(names: Sequence[str], batches: Sequence[int], found: dict, **options):
-    """Return everything that was measured, ready for JSON."""
-    return [
-        {
-            "part": name,
-            "batch": batch,
-            "source": PARTS[name].source,
-            "sides": [
-                {
-                    **asdict(found[job]),
-                    "median": found[job].median,
-                    "reported": said,
-                    "times_as_fast": found[jobs[-1]].median / found[job].median,
-                }
-                for job, said in zip(jobs, (*PARTS[name].reported, "1"), strict=True)
-            ],
-        }
-        for name in names
-        for batch in batches
-        for jobs in (jobs_of(PARTS[name], batch, **options),)
-    ]
+HEADER = (
+    "", "batch", "a batch", "images/s", "times as fast", "reported", "read",
+    "operations", "peak memory", "kept",
+)  # fmt: skip
+
+
+def _row(side, batch):
+    least = side["work"]
+    return (
+        f"{side['label']}{' (estimated)' * side['estimated']}", batch,
+        duration(side["median"]), f"{batch / side['median']:.3g}",
+        f"{side['times_as_fast']:.2f}", side["reported"], gigabytes(least["bytes"]),
+        f"{least['operations'] / 1e9:,.0f} GFLOP", gigabytes(side["peak_bytes"]),
+        gigabytes(side["kept_bytes"]),
+    )  # fmt: skip

@@ -1,9 +1,10 @@
-"""Two panels of lines: what is kept, and the time of a token, against the position."""
+"""Panels of lines for `bench growth`, and bars for `bench headline`."""
 
 from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ WIDTH, HEIGHT = 460, 340  # of a panel, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 62, 40, 84, 48  # its margins
 FINER = 3  # marks so many times larger and shrunk, which makes lines smooth
 LETTER, TITLE = 13, 15
+SIDE, BAR = 220, 26  # of bars: room for their names, and from one to the next
 COLOURS = (BLUE, ORANGE)
 
 
@@ -58,6 +60,39 @@ def draw(panels: list[Panel]):
     for i, panel in enumerate(panels):
         _draw_panel(pen, panel, i * WIDTH)
     return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def write_bars(path: str | Path, entries: list[dict]) -> Path:
+    """Draw how many times as fast models are as their baselines; write it as a PNG.
+
+    entries: from `minigen.bench.headline.to_json`. A thin line ends at the number that
+    is reported, the larger one of a range.
+    """
+    from PIL import Image, ImageDraw
+
+    rows = [
+        (f"{side['label']}, batch {entry['batch']}", side["times_as_fast"], numbers)
+        for entry in entries
+        for side in entry["sides"][:-1]
+        for numbers in ([float(n) for n in re.findall(r"[\d.]+", side["reported"])],)
+    ]
+    most = max(max([value, *numbers]) for _, value, numbers in rows)
+    size, wide = (2 * WIDTH, BAR * len(rows) + 50), 2 * WIDTH - SIDE - 2 * RIGHT
+    picture = Image.new("RGB", [FINER * n for n in size], PAPER)
+    pen = ImageDraw.Draw(picture)
+    _write(pen, (SIDE, 20), "times as fast as the baseline, and reported", TITLE, "lm")
+    for i, (name, value, numbers) in enumerate(rows):
+        left, middle = SIDE, 50 + BAR * i
+        _write(pen, (left - 10, middle), name, LETTER, "rm")
+        _line(pen, [(left, middle), (left + wide * value / most, middle)], BLUE, 9)
+        if numbers:
+            end = left + wide * max(numbers) / most
+            _line(pen, [(left, middle + 7), (end, middle + 7)], ORANGE, 2)
+        _write(pen, (left + wide * value / most + 6, middle), f"{value:.3g}", LETTER,
+               "lm", BLUE)  # fmt: skip
+    buffer = io.BytesIO()
+    picture.resize(size, Image.Resampling.LANCZOS).save(buffer, "png")
+    return write_file(path, buffer.getvalue())
 
 
 def ticks(high: float, count: int = 5) -> list[float]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from minigen.bench import machine
+from minigen.bench import headline, machine
 from minigen.errors import InputError
 from minigen.families import PRESETS
 from minigen.words import duration, gigabytes, markdown
@@ -59,7 +59,14 @@ def tables(found: Sequence[dict]) -> str:
         for kind in (*reversed(machine.VECTORS), "other")
         if any(one["about"]["vectors"] == kind for one in found)
     ]
-    parts = [_images(found, kinds), _products(found, kinds), _machines(found, kinds)]
+    headlines = [
+        entry
+        for one in found
+        if one["bench"] == "headline"
+        for entry in one["found"]["entries"]
+    ]
+    parts = [_images(found, kinds), _products(found, kinds)]
+    parts += [headline.report(headlines), _machines(found, kinds)]
     return "\n\n".join(part for part in parts if part)
 
 

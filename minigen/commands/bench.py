@@ -384,22 +384,31 @@ def headline(
     dtype: Dtype = "float32",
     backend: o.Backend = "auto",
     threads: o.Threads = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Also draw bars.")
+    ] = None,
     as_json: o.Json = False,
+    save: Save = False,
+    folder: Folder = FOLDER,
 ):
     """Measure what the papers say of their models: times as fast, memory.
 
     ARPG beside a raster transformer, AiM beside transformers of its size, ARINAR beside
     MAR, at full size with stand-in weights, each side alone in a process. All parts
-    take hours, most of them for batches of 16: name a part and a batch. Prints
-    Markdown.
+    take hours, most of them for batches of 16: name a part and a batch, and `--save`
+    the results, of which `minigen bench tables` makes one table. Prints Markdown.
     """
     from minigen import backends
     from minigen.bench import headline as measuring
+    from minigen.bench.picture import write_bars
     from minigen.target import numba
+    from minigen.writing import check_writable
 
     names, batches = part or [*measuring.PARTS], batch or measuring.BATCHES
     for name in names:
         choice("part", name, measuring.PARTS)
+    if picture:
+        check_writable(picture, ".png")
     backend, _ = backends.pick(backend)
     o.warn_of(backend)
     options = dict(
@@ -409,10 +418,16 @@ def headline(
     parts = [measuring.PARTS[name] for name in names]
     found = measuring.measure(parts, batches, runs, _tell_all, **options)
     tell()
+    values = measuring.to_json(names, batches, found, **options)
     if as_json:
-        say_json(measuring.to_json(names, batches, found, **options))
+        say_json(values)
     else:
-        say_text(measuring.report(names, batches, found, **options))
+        say_text(measuring.report(values))
+    if picture:
+        write_bars(picture, values)
+    if save:
+        what = (*names, *(f"batch {n}" for n in batches), dtype)
+        _save(as_json, "headline", what, {"entries": values}, folder)
 
 
 @app.command()
