@@ -76,7 +76,9 @@ def _images(found, kinds):
         if one["bench"] == "cpu":
             kind = one["about"]["vectors"]
             for row, cells in _rows_of(one["found"]):
-                runs.setdefault(row, {})[kind] = cells
+                # of several runs of the same, the first says what only one can
+                known = runs.setdefault(row, {}).setdefault(kind, {})
+                runs[row][kind] = {**cells, **known}
     if not runs:
         return ""
     # a column for whatever any run on these vectors has

@@ -108,8 +108,8 @@ def cpu(
 
         say_text(report.comparison(found))
     if save:
-        what = (settled.generator, settled.dtype, f"batch {batch}")
-        _save(as_json, "cpu", what, values, folder)
+        amount = settled.generator, settled.dtype, f"batch {batch}"
+        _save(as_json, "cpu", (*amount, *[*found.sides][1:]), values, folder)
 
 
 @app.command()
