@@ -5,6 +5,7 @@ import json
 import math
 import re
 from dataclasses import replace
+from pkgutil import resolve_name
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +17,7 @@ from minigen.bench.worker import Job
 from minigen.checkpoints import names
 from minigen.cli import app
 from minigen.errors import BackendError, InputError
-from minigen.families import PRESETS, AimConfig, family_of
+from minigen.families import PRESETS, AimConfig, GptConfig, family_of
 from minigen.models import llamagen, mamba
 
 ONCE = ceilings.Ceilings(1e10, 1e11, 2)
@@ -200,3 +201,64 @@ def test_an_option_that_no_run_may_have_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr(process, "start", lambda *job: pytest.fail("a process"))
     said = CliRunner().invoke(app, ["bench", "cpu", "arpg-l", "--guidance", "nan"])
     assert said.exit_code == 2 and "guidance nan is not a finite number" in said.output
+
+
+TWINS = {
+    "aim": AimConfig(width=32, layers=2, tokens=16, state_size=8, head_size=8),
+    "gpt": GptConfig(width=32, layers=2, heads=2, tokens=16, multiple_of=16),
+    "arinar": PRESETS["arinar-mnist"],
+}  # fmt: skip
+
+
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("config", TWINS.values(), ids=list(TWINS))
+def test_a_twin_draws_the_same_with_weights_that_are_packed(config, monkeypatch):
+    import torch
+    from torch.nn import functional
+
+    from minigen.training import bench
+
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this PyTorch has no oneDNN")
+    monkeypatch.setitem(PRESETS, "tiny", config)
+    monkeypatch.setattr(functional, "linear", functional.linear)
+    job = Job("tiny", "vq-16", steps=3, schedule="linear", every=2)
+    drawn = []
+    for prepare in (bench.PREPARE["eager"], bench.PREPARE["onednn"]):
+        with torch.device("meta"):
+            twin = resolve_name(family_of(config).twin)(config)
+        twin = bench.stand_in(twin, "float32")
+        seen = []
+        prepare([twin])
+        plain = functional.linear
+
+        def linear(x, w, bias=None, plain=plain, seen=seen):
+            seen.append(plain(x, w, bias))
+            return seen[-1]
+
+        monkeypatch.setattr(functional, "linear", linear)
+        torch.manual_seed(0)
+        with torch.inference_mode():
+            bench.drawer(job, twin)(1)
+        drawn.append(seen)
+        monkeypatch.setattr(functional, "linear", plain)
+    assert len(drawn[0]) == len(drawn[1]) > 4
+    for one, other in zip(*drawn, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    # a packed weight is kept once, but for a table's
+    layers = [m for m in twin.modules() if isinstance(m, torch.nn.Linear)]
+    assert any(layer.weight.numel() == 0 for layer in layers)
+    tables = [m for m in twin.modules() if isinstance(m, torch.nn.Embedding)]
+    assert all(table.weight.numel() for table in tables)
+
+
+@pytest.mark.needs("torch")
+def test_without_a_compiler_the_side_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(ceilings, "measure", lambda threads: ONCE)
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    command = ("bench", "cpu", "gpt-mnist", "--tokens", "1", "--backend", "numpy")
+    said = CliRunner().invoke(app, [*command, "--against", "compile"])
+    assert said.exit_code == 2
+    assert "torch.compile cannot run the twin of gpt-mnist here" in said.output
+    assert "--against eager,onednn" in said.output

@@ -26,6 +26,9 @@ def stand_in(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
     missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
     # the one buffer that is no weight: the codes that training used last
     assert not unexpected and set(missing) <= {"quantize.codebook_used"}, missing
+    if hasattr(model, "table"):
+        # which is made without memory, too
+        model.table = rotary_table(model.config)
     return model.eval()
 
 
@@ -154,8 +157,6 @@ def main(job: Job, side: str) -> None:
     with torch.device("meta"):
         twins = [resolve_name(family_of(c).twin)(c) for c in (config, decoding)]
     generator, tokenizer = twins = [stand_in(model, job.dtype) for model in twins]
-    if hasattr(generator, "table"):
-        generator.table = rotary_table(config)
     PREPARE[side](twins)
     draw_tokens, grid = drawer(job, generator), (config.side, config.side)
     steps, share = job.tokens or job.steps, 1.0
