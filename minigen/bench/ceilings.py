@@ -16,8 +16,9 @@ from functools import partial
 import numpy as np
 
 from minigen.bench import machine, process
-from minigen.target import kernel, prange
-from minigen.threads import all_of_them, count
+from minigen.kernel_cache import keep
+from minigen.target import numba, prange
+from minigen.threads import count
 from minigen.words import say_json
 
 READ = 64 << 20
@@ -52,7 +53,12 @@ class Ceilings:
     cache: int = 0
 
 
-@kernel
+def _compile(function):
+    # for all threads; sums may be reordered, for here no bits matter
+    return keep(numba.njit(parallel=True, error_model="numpy", fastmath=True)(function))
+
+
+@_compile
 def _one_sum(x, sums):
     for i in prange(x.shape[0]):
         s = np.float32(0)
@@ -61,7 +67,7 @@ def _one_sum(x, sums):
         sums[i] = s
 
 
-@kernel
+@_compile
 def _four_sums(x, sums):
     for group in prange(x.shape[0] // 4):
         i = 4 * np.int64(group)
@@ -77,7 +83,7 @@ def _four_sums(x, sums):
 
 # a tile's sums and the rows that it multiplies are all in registers: nine sums are as
 # many as AVX2 has room for, sixteen as NEON and AVX-512 have
-@kernel
+@_compile
 def _three_by_three(a, sums, tiles):
     for t in prange(sums.shape[0]):
         x0, x1, x2 = a[t, 0], a[t, 1], a[t, 2]
@@ -101,7 +107,7 @@ def _three_by_three(a, sums, tiles):
             a[t, 0, 0] = sums[t]
 
 
-@kernel
+@_compile
 def _four_by_four(a, sums, tiles):
     for t in prange(sums.shape[0]):
         x0, x1, x2, x3 = a[t, 0], a[t, 1], a[t, 2], a[t, 3]
@@ -165,7 +171,7 @@ def reach(repeats: int, read: int, square: int, tiles: int) -> Ceilings:
     """
     threads = count()
     x = np.ones((ROWS * threads, read // (ROWS * threads)), np.float32)
-    with all_of_them(), ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         reading = {
             way: x.nbytes / _best(f, repeats) for way, f in readers(x, pool).items()
         }
