@@ -3,7 +3,7 @@
 from minigen.checkpoints.conversion import ConversionReport, convert
 from minigen.checkpoints.description import Description, describe
 from minigen.checkpoints.hashing import hash_weights
-from minigen.checkpoints.load import Model, has_tokenizer, load_model
+from minigen.checkpoints.load import Model, load_model
 from minigen.checkpoints.reader import Checkpoint, open_checkpoint, read_checkpoint
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Model",
     "convert",
     "describe",
-    "has_tokenizer",
     "hash_weights",
     "load_model",
     "open_checkpoint",

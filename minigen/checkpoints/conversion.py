@@ -16,12 +16,12 @@ from typing import Any
 import minigen
 from minigen.checkpoints import load, safetensors_file
 from minigen.checkpoints.behaviour import BEHAVIOURS, MEANING, settle
+from minigen.checkpoints.description import first_not_finite
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, open_checkpoint, release
 from minigen.checkpoints.values import (
     DTYPES,
     name_dtype,
-    not_finite,
     pieces,
     weight_dtype,
 )
@@ -101,7 +101,11 @@ def convert(
             for name, array in weights.items()
             for kept in (weight_dtype(name, array.dtype),)
         }
-        _expect_finite(checkpoint, weights)
+        if found := first_not_finite(checkpoint, weights):
+            raise CheckpointError(
+                f"its weight {found}; nothing can be drawn with such a model: take "
+                "another copy of the file, or an earlier checkpoint of its training"
+            )
         with replace_file(destination) as file:
             model_hash = _write(file, checkpoint, config, weights, targets)
     return ConversionReport(
@@ -141,16 +145,6 @@ def _with_behaviour(checkpoint, config, unseen, behaviour):
             f"{behaviour}"
         )
     return settle(config, unseen, behaviour)
-
-
-def _expect_finite(checkpoint, weights):
-    for name, array in weights.items():
-        if found := not_finite(name, array):
-            raise CheckpointError(
-                f"its weight {found}; nothing can be drawn with such a model: take "
-                "another copy of the file, or an earlier checkpoint of its training"
-            )
-        release(checkpoint)
 
 
 def _write(file, checkpoint, config, weights, targets):

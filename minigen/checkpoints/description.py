@@ -90,11 +90,12 @@ def describe(
         intact=None if stored is None else stored == found_hash,
         bytes=len(checkpoint.data),
         families=tuple(names.parts(checkpoint.state)),
-        not_finite=_first_not_finite(checkpoint, arrays) if check else None,
+        not_finite=first_not_finite(checkpoint, arrays) if check else None,
     )
 
 
-def _first_not_finite(checkpoint: Checkpoint, arrays):
+def first_not_finite(checkpoint: Checkpoint, arrays) -> str:
+    """Return what `not_finite` says of the first array that is not finite, or ""."""
     for name, array in arrays.items():
         if found := not_finite(name, array):
             return found

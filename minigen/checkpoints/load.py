@@ -139,12 +139,6 @@ def identify(
         return found, (), checkpoint.state
 
 
-def has_tokenizer(path: str | os.PathLike[str], key: str | None = None) -> bool:
-    """Return whether a file holds a VQ tokenizer beside another model, as AiM's may."""
-    found = names.parts(open_checkpoint(path, key).state)
-    return len(found) > 1 and "vq" in found
-
-
 def preset_of(config: Config) -> str:
     """Return the name of the preset that equals `config`, or "custom"."""
     return next((name for name, c in PRESETS.items() if c == config), "custom")
