@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pkgutil import resolve_name
 
@@ -250,6 +251,17 @@ def test_a_twin_draws_the_same_with_weights_that_are_packed(config, monkeypatch)
     assert any(layer.weight.numel() == 0 for layer in layers)
     tables = [m for m in twin.modules() if isinstance(m, torch.nn.Embedding)]
     assert all(table.weight.numel() for table in tables)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("torch")
+@pytest.mark.skipif(not shutil.which("g++"), reason="no g++")
+def test_torch_compiles_the_layers_of_a_twin(monkeypatch):
+    monkeypatch.setattr(ceilings, "measure", lambda threads: ONCE)
+    command = ("bench", "cpu", "gpt-mnist", "--tokens", "2", "--backend", "numpy")
+    said = CliRunner().invoke(app, [*command, "--runs", "1", "--against", "compile"])
+    assert said.exit_code == 0, said.output
+    assert "compile: torch.compile of the twin's layers; compiling took" in said.output
 
 
 @pytest.mark.needs("torch")
