@@ -109,10 +109,19 @@ def test_a_table_has_a_column_for_every_kind_of_machine():
 
 def test_products_are_told_by_dtype():
     cell = {"dtype": "float32", "rows": 2, "f": 8, "d": 4, "peer": "onednn"}
-    cells = [cell | {"ratio": ratio} for ratio in (1.5, 0.9, 1.25)]
-    found = {"cells": [*cells, cell | {"ratio": None}]}
-    said = results.tables([record(found, "AVX2", "products")])
+    cells = [
+        cell | {"ratio": ratio, "rows": n}
+        for n, ratio in ((2, 0.9), (4, 1.5), (6, 1.25), (8, None))
+    ]
+    found = {"cells": cells, "own_bfloat16": []}
+    # again in another file, and in bfloat16
+    half = {"cells": [cells[0], cells[1] | {"dtype": "bfloat16"}]}
+    half["own_bfloat16"] = ["AMX bfloat16"]
+    runs = [record(one, "AVX2", "products") for one in (found, half)]
+    said = results.tables(runs)
     assert "| float32 | AVX2 | 3 | 1.25 | 0.90 (2 rows of 8 x 4, onednn) |" in said
+    bfloat16 = "| bfloat16, beside AMX bfloat16 | AVX2 | 1 | 1.50 | 1.50 (4 rows"
+    assert bfloat16 in said
 
 
 def test_what_is_above_its_limit_is_found():

@@ -143,16 +143,26 @@ def _place(row):
 def _products(found, kinds):
     rows = [("products", "vectors", "cells", "median", "worst")]
     for kind in kinds:
+        runs = [
+            one["found"]
+            for one in found
+            if one["bench"] == "products" and one["about"]["vectors"] == kind
+        ]
+        own = {name for run in runs for name in run["own_bfloat16"]}
+        # a shape that several models have, in several files, is one cell
+        cells = {
+            (c["dtype"], c["rows"], c["f"], c["d"]): c
+            for run in runs
+            for c in run["cells"]
+            if c["ratio"] is not None
+        }
         for dtype in ("float32", "bfloat16"):
-            cells = [
-                cell
-                for one in found
-                if one["bench"] == "products" and one["about"]["vectors"] == kind
-                for cell in one["found"]["cells"]
-                if cell["dtype"] == dtype and cell["ratio"] is not None
-            ]
-            if cells:
-                rows.append((dtype, kind, len(cells), *_judge(cells)))
+            some = [cell for key, cell in cells.items() if key[0] == dtype]
+            if some:
+                label = dtype
+                if own and dtype == "bfloat16":
+                    label += f", beside {', '.join(sorted(own))}"
+                rows.append((label, kind, len(some), *_judge(some)))
     return markdown(rows, right=range(2, 4)) if rows[1:] else ""
 
 
