@@ -110,7 +110,7 @@ def measure(
     for name in names:
         say(f"{name}: drawing stand-in weights")
         config = enlarged(PRESETS[name], positions[-1])
-        moved = backends.move(ops, weights.model(config, dtype).weights)
+        moved = backends.move(ops, weights.model(config, dtype, ops).weights)
         shapes = manifest(PRESETS[name]).values()
         curve = Curve(name, sum(map(math.prod, shapes)), "state", [])
         if isinstance(config, GptConfig):

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
+from minigen.backends import PRODUCTS
 from minigen.bench import ceilings, machine, process
 from minigen.bench.ceilings import Ceilings
 from minigen.bench.weights import pick
@@ -35,9 +36,6 @@ SIDES = {
     "onednn": ("minigen.training.bench_products", DTYPES),
 }
 """The module of each side, and the dtypes of the weights it multiplies by."""
-
-TABLES = {"embeddings", "classes", "no_class", "positions", "codebook", "A_log"}
-"""Last parts of our names of matrices that nothing is multiplied by: rows are read."""
 
 BEYOND = 128 << 20
 """Bytes of the weights that a side takes in turn, unless four caches are more."""
@@ -114,7 +112,7 @@ def shapes(names: Sequence[str]) -> dict[tuple[int, int], list[str]]:
         config = PRESETS[name]
         for ours, _, shape in family_of(config).rows(config):
             is_matrix = len(shape) == 2 or shape[2:] == (1, 1)
-            if is_matrix and ours.rpartition(".")[2] not in TABLES:
+            if is_matrix and ours.rpartition(".")[2] in PRODUCTS:
                 users = found.setdefault(shape[:2], [])
                 users += [name] if name not in users else []
     largest = sorted(found, key=lambda shape: (-shape[0] * shape[1], shape))

@@ -16,6 +16,7 @@ from statistics import median
 from minigen import backends
 from minigen.bench.gpu.cases import Array, case
 from minigen.bench.gpu.timing import rounds
+from minigen.cpu.packed import pack_weight
 from minigen.threads import all_of_them
 
 LEAST = 0.05
@@ -88,16 +89,27 @@ def measure(
         say(f"{one.function}, {one.name}")
         plain, fast = functions(one.function)
         timing = Timing(one.function, one.name, rung, [], [])
-        sets = cycle([one.make(seed) for seed in range(rounds(one.bytes))])
+        sets = [one.make(seed) for seed in range(rounds(one.bytes))]
+        turns = (
+            (plain, cycle(sets), timing.plain),
+            (fast, cycle(_packed(one.function, sets)), timing.fast),
+        )
         with all_of_them():
             for run in range(-1, runs):
-                for function, times in ((plain, timing.plain), (fast, timing.fast)):
-                    seconds = _seconds(function, sets)
+                for function, arguments, times in turns:
+                    seconds = _seconds(function, arguments)
                     # the first run compiles
                     if run >= 0:
                         times.append(seconds)
         found.append(timing)
     return found
+
+
+def _packed(function, sets):
+    # weights as models hold them: packed once
+    if function == "attention":
+        return sets
+    return [(x, pack_weight(w), *rest) for x, w, *rest in sets]
 
 
 def _seconds(function, sets):

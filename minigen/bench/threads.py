@@ -110,7 +110,7 @@ def new_token() -> tuple[str, Callable[[], object], int]:
     from minigen.bench import growth, weights
 
     config, ops = PRESETS[TOKEN], backends.table("numba")
-    arrays = backends.move(ops, weights.model(config, "float32").weights)
+    arrays = weights.model(config, "float32", ops).weights
     state = growth.state_at(ops, arrays, config, POSITION)
     step = growth.new_step(ops, arrays, config, POSITION, state)
     return f"a token of {TOKEN}", lambda: [step() for _ in range(TOKENS)], TOKENS

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigen import backends
 from minigen.checkpoints import Model, names, safetensors_file
 from minigen.checkpoints.values import DTYPES
 from minigen.checks import choice
@@ -48,10 +49,22 @@ def state(config, dtype: str = "float32") -> Iterator[tuple[str, np.ndarray]]:
         yield name, draw(name, shape).astype(kind, copy=False)
 
 
-def model(config, dtype: str = "float32") -> Model:
-    """Return a model of stand-in weights, as if loaded from a file."""
-    tree = names.to_tree(config, dict(state(config, dtype)))
-    return Model(config, tree, Path("stand-in"))
+def model(config, dtype: str = "float32", ops=None) -> Model:
+    """Return a model of stand-in weights, as if loaded from a file.
+
+    ops: the op table of a backend: on a host, each array is held as it holds arrays as
+    soon as it is drawn, so that memory never has all of them twice.
+    """
+    kind, tree = pick(dtype), {}
+    for ours, upstream, shape in family_of(config).rows(config):
+        drawn = {upstream: draw(upstream, shape).astype(kind, copy=False)}
+        (array,) = names.arrange([(ours, upstream, shape)], drawn).values()
+        tree[ours] = np.ascontiguousarray(array)
+        if ops is not None and ops.device is None:
+            *path, leaf = ours.split(".")
+            name = f"conv.{leaf}" if path[-1:] == ["conv"] else leaf
+            tree[ours] = backends.move(ops, tree[ours], name)
+    return Model(config, names.unflatten(tree), Path("stand-in"))
 
 
 def head(config, dtype: str = "float32") -> dict:

@@ -124,16 +124,17 @@ def peak_bytes() -> int:
 
 def main(job: Job) -> None:
     """Serve with our own models."""
+    from minigen import backends
     from minigen.bench import weights
     from minigen.families import PRESETS
     from minigen.pipeline import assemble
 
-    # no name is left for the weights: those that are packed are to be let go
-    pipe = assemble(
-        weights.model(PRESETS[job.generator], job.dtype),
-        weights.model(PRESETS[job.tokenizer], job.dtype),
-        job.backend,
-    )
+    backend, ops = backends.pick(job.backend)
+    models = [
+        weights.model(PRESETS[name], job.dtype, ops)
+        for name in (job.generator, job.tokenizer)
+    ]
+    pipe = assemble(*models, backend)
     labels = [i % pipe.config.classes for i in range(job.batch)]
     if job.every in (None, 1):
         draw, steps = _whole(pipe, job, labels)
