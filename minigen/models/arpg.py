@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.models.kv_cache import Causal, KVCache, new_caches
+from minigen.models.layers import rotary_table, table_rows
 from minigen.models.watching import tell, tell_linear
+
+__all__ = [
+    "ask", "begin", "check_plan", "feed", "guides", "prompt", "rotary_table",
+    "table_rows",
+]  # fmt: skip
+"""What the loop calls; `rotary_table` and `table_rows` are those of LlamaGen too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +47,6 @@ def check_plan(config, plan):
 
     Positions are rotations, so a grid may be larger than that of training.
     """
-
-
-def table_rows(positions, options=None):
-    """Return the rows of the rotary table of raster positions, as int64.
-
-    Row 0 is that of the class.
-    """
-    return np.asarray(positions, np.int64) + 1
 
 
 def prompt(config, labels, rows, known, guided=True):
@@ -131,15 +130,6 @@ def arrange(config, tokens, labels, order):
         [np.zeros_like(class_ids), query_rows[:, :-1]], axis=1
     )
     return ids, content_rows, query_rows
-
-
-def rotary_table(ops, config, grid=None):
-    """Return the rotary table (t e/2 2) of a grid, by default the trained one.
-
-    It is on the host; `ops.put` moves it to where the other arrays live.
-    """
-    rows, columns = grid or (config.side, config.side)
-    return ops.rope_table(rows, columns, config.head_size, config.rope_base)
 
 
 def read(ops, weights, config, ids, rows, table, caches, watch=None):

@@ -16,7 +16,6 @@ import numpy as np
 from minigen import checks
 from minigen.errors import ShapeError
 from minigen.models import pyramid
-from minigen.models.watching import tell
 
 
 def encode(ops, weights, config, x, watch=None):
@@ -24,10 +23,7 @@ def encode(ops, weights, config, x, watch=None):
 
     x (b Y X 3): images in [-1, 1], of any size that the levels can halve.
     """
-    x = pyramid.encode(ops, weights["encoder"], block_names(config), x, watch)
-    x = ops.linear(x, **weights["quant_conv"])
-    tell(watch, "quant_conv", x)
-    return x
+    return pyramid.encode(ops, weights, block_names(config), x, watch)
 
 
 def posterior(ops, config, moments):
@@ -55,9 +51,7 @@ def from_latents(ops, config, latents):
 
 def decode(ops, weights, config, samples, watch=None):
     """Return the image of samples: (b y x c) to (b Y X 3), about [-1, 1]."""
-    x = ops.linear(samples, **weights["post_quant_conv"])
-    tell(watch, "post_quant_conv", x)
-    return pyramid.decode(ops, weights["decoder"], block_names(config), x, watch)
+    return pyramid.decode(ops, weights, block_names(config), samples, watch)
 
 
 def check_tokens(config, tokens, canvas=False):

@@ -17,8 +17,15 @@ import numpy as np
 from minigen.errors import InputError
 from minigen.models.codes import one_by_one
 from minigen.models.kv_cache import Causal, KVCache, new_caches
+from minigen.models.layers import rotary_table, table_rows
 from minigen.models.watching import tell, tell_linear
 from minigen.plans import check_raster
+
+__all__ = [
+    "ask", "begin", "check_plan", "feed", "guides", "prompt", "rotary_table",
+    "table_rows",
+]  # fmt: skip
+"""What the loop calls; `rotary_table` and `table_rows` are those of ARPG too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +55,6 @@ def check_plan(config, plan):
     Known tokens must come first in that order.
     """
     check_raster(plan)
-
-
-def table_rows(positions, options=None):
-    """Return the rows of the rotary table of raster positions, as int64.
-
-    Row 0 is that of the class.
-    """
-    return np.asarray(positions, np.int64) + 1
 
 
 def prompt(config, labels, rows, known, guided=True):
@@ -130,15 +129,6 @@ def loss(ops, weights, config, tokens, labels, table):
     """Return the mean cross entropy, in nats a token, of the training form."""
     logits = forward(ops, weights, config, tokens[:, :-1], labels, table)
     return ops.cross_entropy(logits, ops.put(tokens))
-
-
-def rotary_table(ops, config, grid=None):
-    """Return the rotary table (t e/2 2) of a grid, by default the trained one.
-
-    It is on the host; `ops.put` moves it to where the other arrays live.
-    """
-    rows, columns = grid or (config.side, config.side)
-    return ops.rope_table(rows, columns, config.head_size, config.rope_base)
 
 
 def _read(ops, weights, config, cache, x, rows, table):

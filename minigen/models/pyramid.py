@@ -2,7 +2,8 @@
 
 The encoder halves the sides after every level but the last; the decoder mirrors it.
 Both have residual blocks at every level. If the weights of a level hold attention, it
-follows each of the level's blocks. VQ and KL differ in what is between the halves.
+follows each of the level's blocks. A linear layer follows the encoder, and another one
+begins the decoder. VQ and KL differ in what is between the halves.
 
 Source: CompVis/latent-diffusion ldm/modules/diffusionmodules/model.py. Images and
 activations are (b y x c), float32. `watch(name, array)` is called with the output of
@@ -34,11 +35,12 @@ class Names:
     mid: tuple[str, str, str]
 
 
-def encode(ops, w, names, x, watch=None):
+def encode(ops, weights, names, x, watch=None):
     """Return the features of images: (b Y X 3) to (b y x c).
 
     A level whose side is odd drops the last row or column.
     """
+    w = weights["encoder"]
     x = _conv3x3(ops, x, w["conv_in"], watch, "encoder.conv_in")
     for name, level in zip(names.down, w["levels"], strict=True):
         name = f"encoder.{name}"
@@ -47,11 +49,13 @@ def encode(ops, w, names, x, watch=None):
             x = ops.conv3x3_half(x, **level["down"])
             tell(watch, f"{name}.downsample", x)
     x = _middle(ops, x, w["mid"], names, watch, "encoder.mid")
-    return _out(ops, x, w, watch, "encoder")
+    return _linear(ops, _out(ops, x, w, watch, "encoder"), weights, "quant_conv", watch)
 
 
-def decode(ops, w, names, x, watch=None):
+def decode(ops, weights, names, x, watch=None):
     """Return the images of features: (b y x c) to (b Y X 3)."""
+    w = weights["decoder"]
+    x = _linear(ops, x, weights, "post_quant_conv", watch)
     x = _conv3x3(ops, x, w["conv_in"], watch, "decoder.conv_in")
     x = _middle(ops, x, w["mid"], names, watch, "decoder.mid")
     for name, level in zip(names.up, w["levels"], strict=True):
@@ -107,6 +111,12 @@ def _out(ops, x, w, watch, name):
         watch(f"{name}.norm_out", ops.group_norm(x, **w["norm_out"], r=GROUPS, eps=EPS))
     x = ops.group_norm_swish(x, **w["norm_out"], r=GROUPS, eps=EPS)
     return _conv3x3(ops, x, w["conv_out"], watch, f"{name}.conv_out")
+
+
+def _linear(ops, x, weights, name, watch):
+    x = ops.linear(x, **weights[name])
+    tell(watch, name, x)
+    return x
 
 
 def _conv3x3(ops, x, w, watch, name):

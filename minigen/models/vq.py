@@ -14,7 +14,6 @@ from __future__ import annotations
 from minigen import checks
 from minigen.errors import InputError, ShapeError
 from minigen.models import pyramid
-from minigen.models.watching import tell
 
 
 def encode(ops, weights, config, x, watch=None):
@@ -22,10 +21,7 @@ def encode(ops, weights, config, x, watch=None):
 
     x (b Y X 3): images in [-1, 1], of any size that the levels can halve.
     """
-    x = pyramid.encode(ops, weights["encoder"], block_names(config), x, watch)
-    x = ops.linear(x, **weights["quant_conv"])
-    tell(watch, "quant_conv", x)
-    return x
+    return pyramid.encode(ops, weights, block_names(config), x, watch)
 
 
 def quantise(ops, weights, config, h):
@@ -52,9 +48,7 @@ def decode(ops, weights, config, tokens, watch=None):
 
 def decode_latent(ops, weights, config, z, watch=None):
     """Return the image of quantised vectors: (b y x c) to (b Y X 3)."""
-    x = ops.linear(z, **weights["post_quant_conv"])
-    tell(watch, "post_quant_conv", x)
-    return pyramid.decode(ops, weights["decoder"], block_names(config), x, watch)
+    return pyramid.decode(ops, weights, block_names(config), z, watch)
 
 
 def check_tokens(config, tokens, canvas=False):
