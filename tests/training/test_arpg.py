@@ -200,5 +200,5 @@ def test_one_token_a_step_equals_the_training_forward():
 @pytest.mark.parametrize("counts", [[4, 4], [9, 0], [10]])
 def test_counts_that_do_not_part_the_positions_are_refused(counts):
     config = ArpgConfig(width=32, layers=2, heads=2, vocabulary=11, classes=3, tokens=9)
-    with pytest.raises(InputError, match="do not part 9 positions"):
+    with pytest.raises(InputError, match="do not add up to 9 positions"):
         generate(Arpg(config), torch.tensor([0]), torch.arange(9), counts)
