@@ -22,7 +22,11 @@ KEPT = 1 << 28
 LINE = 64
 """Bytes of a line of a cache."""
 
+PAGE, ROOM = 1 << 21, 1 << 26
+"""Bytes of a large page, and of the blocks that weights lie in."""
+
 _POOL: list = []
+_FREE: list = []
 _TAKING = threading.Lock()
 
 _KINDS = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16}
@@ -41,6 +45,23 @@ def empty(shape, dtype=np.float32):
         return np.empty(shape, dtype)
     block = _Block(-(-size // LARGE) * LARGE)
     return np.asarray(block)[:size].view(dtype).reshape(shape)
+
+
+def lasting(shape, dtype):
+    """Return a new array for a weight, with undefined contents.
+
+    Weights lie side by side in large blocks: those the operating system can give in
+    pages of 2 MiB, and then a processor that reads on and on seldom has to look up
+    where the next page is.
+    """
+    used = math.prod(shape) * np.dtype(dtype).itemsize
+    size = -(-used // LINE) * LINE
+    with _TAKING:
+        if not _FREE or len(_FREE[0]) < size:
+            room = np.empty(max(size, ROOM) + PAGE, np.uint8)
+            _FREE[:] = [room[-room.ctypes.data % PAGE :]]
+        taken, _FREE[0] = _FREE[0][:size], _FREE[0][size:]
+    return taken[:used].view(dtype).reshape(shape)
 
 
 class _Block:

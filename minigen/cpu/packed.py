@@ -96,16 +96,17 @@ def _pack(w, panels):
                     panels[u, k, c] = w[WIDTH * u + c, k]
 
 
-def pack_weight(w) -> Packed:
+def pack_weight(w, empty=buffers.lasting) -> Packed:
     """Return a weight (f ...) in panels: the same object if it is that already.
 
-    w: float32, float16 or bfloat16. Raises ShapeError for another dtype.
+    w: float32, float16 or bfloat16; empty: makes the panels. Raises ShapeError for
+    another dtype.
     """
     if isinstance(w, Packed):
         return w
     bits = buffers.weight(w).reshape(len(w), math.prod(w.shape[1:]))
     f, d = bits.shape
-    panels = buffers.empty((-(-f // WIDTH), d, WIDTH), bits.dtype)
+    panels = empty((-(-f // WIDTH), d, WIDTH), bits.dtype)
     if f % WIDTH:
         panels[-1, :, f % WIDTH :] = 0
     if bits.size < SMALL:

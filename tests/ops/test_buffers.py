@@ -66,3 +66,13 @@ def test_what_was_kept_longest_makes_room_for_another_size(monkeypatch):
 def test_small_arrays_are_numpy_s():
     assert empty((2, 3)).base is None and empty(5, np.uint8).shape == (5,)
     assert empty((0, 7)).shape == (0, 7)
+
+
+def test_weights_lie_side_by_side_and_never_in_each_other():
+    arrays = [buffers.lasting((n, 3), np.uint16) for n in (1, 100, 7)]
+    for i, array in enumerate(arrays):
+        assert array.ctypes.data % buffers.LINE == 0
+        array[...] = i
+    assert [set(array.flat) for array in arrays] == [{0}, {1}, {2}]
+    large = buffers.lasting((buffers.ROOM + 1,), np.uint8)
+    assert len(large) == buffers.ROOM + 1 and large.ctypes.data % buffers.PAGE == 0

@@ -86,7 +86,7 @@ def _nothing(w):
 
 
 def _patches(x, w, bias, residual, grid, step, edge):
-    f, panels = len(w), pack_weight(w).panels
+    f, panels = len(w), pack_weight(w, buffers.empty).panels
     out = buffers.empty((len(x), *grid, f))
     x, bias = buffers.floats(x), buffers.floats(bias)
     residual = buffers.floats(residual).reshape(-1, f)
@@ -119,7 +119,7 @@ def _overlap(size, shift):
 def _winograd(x, w, bias, residual):
     f, c = len(w), x.shape[3]
     u = buffers.empty((f // WIDTH * 16, c, WIDTH))
-    winograd.transform_weights(pack_weight(w).panels, u)
+    winograd.transform_weights(pack_weight(w, buffers.empty).panels, u)
     out = buffers.empty((*x.shape[:3], f))
     residual = buffers.floats(residual.reshape(-1, f))
     winograd.convolve(
