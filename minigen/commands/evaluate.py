@@ -134,6 +134,7 @@ def evaluate(
 
 
 def _generator(model, tokenizer, classifier, backend, count, first, batch, swept, runs):
+    from minigen.commands.halves import halved
     from minigen.evaluate import BATCH, evaluate_generator
     from minigen.pipeline import load
 
@@ -144,7 +145,8 @@ def _generator(model, tokenizer, classifier, backend, count, first, batch, swept
         for now in runs
     ]
     rows = []
-    with progress(count * len(runs), "drawing", pipe.backend) as advance:
+    halves = halved(pipe.backend, model, tokenizer)
+    with halves, progress(count * len(runs), "drawing", pipe.backend) as advance:
         for now, plan in zip(runs, taken, strict=True):
             found = evaluate_generator(
                 pipe, classifier, count, first, batch or BATCH, advance, **now

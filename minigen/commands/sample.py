@@ -188,6 +188,7 @@ def prepare(recipe, backend, threads, batch=None):
 
 def run(pipe, plan, recipe, batch, shown):
     """Draw with a progress bar; return (sheet, recipe) of the steps in a slice."""
+    from minigen.commands.halves import halved
     from minigen.pipeline import BATCH
     from minigen.show.recipe import canvases, check, picture
 
@@ -196,7 +197,8 @@ def run(pipe, plan, recipe, batch, shown):
     check(pipe, plan, recipe, len(chosen))
     total = steps * -(-len(recipe.labels) // batch) + len(chosen)
     pictures = []
-    with progress(total, "drawing", pipe.backend) as advance:
+    halves = halved(pipe.backend, recipe.model, recipe.tokenizer)
+    with halves, progress(total, "drawing", pipe.backend) as advance:
         after = canvases(pipe, recipe, chosen, batch, lambda step: advance())
         for index, canvas in zip(chosen, after, strict=True):
             pictures.append(picture(pipe, recipe, canvas, index + 1))
