@@ -44,8 +44,8 @@ RUNGS = {
     "panels, a dozen rows": _linear(2, 6),
     "panels, many rows": _linear(1, 256),
     "one query, keys fetched ahead": _attention(2, 1, 256),
-    "tiles of 4 x 4 scores": _attention(2, 4, 256),
-    "panels of 32 queries": _attention(1, 256, 256),
+    "four scores at a time": _attention(2, 4, 256),
+    "keys side by side": _attention(1, 256, 256),
     "patches times panels": _conv3x3(16, 256),
     "Winograd's products": _conv3x3(32, 256),
 }

@@ -51,7 +51,19 @@ def move_on(h, decay, u, B, C):
     return found
 
 
-def _over(step):
+@serial
+def largest(x):
+    """Return the largest number of a row; NaN is not looked at."""
+    whole = x.size // LANES * LANES
+    found = np.float32(-np.inf)
+    if whole:
+        found = _largest((x,), (), whole)
+    for k in range(whole, x.size):
+        found = max(found, x[k])
+    return found
+
+
+def _over(step, start=0.0, join=tile._totals):
     # an intrinsic: sixteen sums over rows of a multiple of sixteen numbers, added up;
     # step: what becomes of them, given sixteen numbers of each row, and the numbers
 
@@ -75,9 +87,9 @@ def _over(step):
                 vectors = [tile._load(builder, place) for place in places]
                 return [step(builder, *sums, places, *vectors, *spread)]
 
-            zeros = [tile._FLOATS([0.0] * LANES)]
-            found = tile._loop(builder, args[2], LANES, zeros, one)
-            return tile._totals(builder, found)[0]
+            starts = [tile._FLOATS([start] * LANES)]
+            found = tile._loop(builder, args[2], LANES, starts, one)
+            return join(builder, found)[0]
 
         return types.float32(rows, numbers, size), build
 
@@ -100,3 +112,21 @@ def _move_on(builder, sums, places, h, decay, B, C, u):
     place = builder.bitcast(places[0], tile._FLOATS.as_pointer())
     builder.store(h, place, align=4)
     return tile._fma(builder, h, C, sums)
+
+
+def _larger(builder, one, other):
+    return builder.select(builder.fcmp_ordered(">", one, other), one, other)
+
+
+def _join_largest(builder, vectors):
+    (found,), half = vectors, LANES // 2
+    while half:
+        lanes = [(lane + half) % LANES for lane in range(LANES)]
+        other = builder.shuffle_vector(found, found, tile._WORDS(lanes))
+        found, half = _larger(builder, found, other), half // 2
+    return [builder.extract_element(found, tile._WORD(0))]
+
+
+_largest = _over(
+    lambda builder, sums, places, x: _larger(builder, x, sums), -np.inf, _join_largest
+)

@@ -21,7 +21,7 @@ def wide(*arrays):
 
 
 many = sampled_from((48, 49, 64, 71))
-"""Queries of an image that go to `many.py`, where there are heads enough."""
+"""Queries of an image for which keys are laid side by side."""
 
 
 @given(st.b, many, st.n, sampled_from((4, 6)), st.e, st.seeds)

@@ -12,7 +12,6 @@ from minigen.bench import rungs
 from minigen.checking.specs import SPECS
 from minigen.cpu import products
 from minigen.ops.attention import cpu as attention
-from minigen.ops.attention import many
 from minigen.ops.conv2d import cpu as conv2d
 from minigen.ops.conv2d import cpu_plain, winograd
 
@@ -61,8 +60,8 @@ WAYS = {
     "panels, a dozen rows": (products, "_multiply"),
     "panels, many rows": (products, "_multiply"),
     "one query, keys fetched ahead": (attention, "_attention"),
-    "tiles of 4 x 4 scores": (attention, "_attention"),
-    "panels of 32 queries": (many, "attend"),
+    "four scores at a time": (attention, "_attention"),
+    "keys side by side": (attention, "_attention"),
     "patches times panels": (conv2d, "_convolve"),
     "Winograd's products": (winograd, "convolve"),
 }

@@ -1,13 +1,14 @@
-"""Softmax attention, four queries at a time, in two passes over the keys.
+"""Softmax attention, up to 32 queries of a head at a time, in two passes.
 
-A thread takes one head of one image and four of its queries. Their scores against all
-keys are kept, so that the softmax is the plain one: the largest, the powers, their sum.
-Scores come in tiles of four queries by four keys; a tile that lacks some repeats the
-last one. Keys in the future score -inf. A query that is alone, as where one token is
-drawn a step, has tiles of its own, for nothing but reading keys and values takes its
-time. A sum has the same terms in the same order in a tile of any size: so a query's
-result is batch-invariant, to the last bit. Where an image has many queries,
-which see all keys, `many.py` is faster. Where there are no tiles: `cpu_plain.py`.
+A thread takes one head of one image and some of its queries. Their scores are kept, so
+that the softmax is the plain one: the largest, the powers, their sum. Four keys are
+read, and meet each query while they lie in the first cache; then a few dozen values
+likewise. A single query, as where one token is drawn a step, takes the same way: what
+it waits for is memory, from which the keys and values ahead are fetched meanwhile.
+Where an image has many queries, keys are laid side by side before they meet them.
+
+A sum has the same terms in the same order whatever else a thread has to do: so a
+query's result is batch-invariant, to the last bit. As plain loops: `cpu_plain.py`.
 
 Kernels see q, k and v as rows of one head each: token n of head j stands in row n h + j
 after the first row of its image. Keys and values have r heads, each shared by h / r.
@@ -18,86 +19,115 @@ from __future__ import annotations
 import numpy as np
 
 from minigen.cpu import buffers
+from minigen.cpu.blend import KEYS, blend, copy, fetch, score
 from minigen.cpu.scalar import exp
-from minigen.cpu.tile import LANES, blend, tile
-from minigen.ops.attention import many
-from minigen.target import exact, kernel, prange, serial
+from minigen.cpu.sums import largest, total
+from minigen.cpu.tile import LANES, turn
+from minigen.target import kernel, prange, serial
 
-_WIDTH = 2 * LANES
+_QUERIES = 32
+"""Queries of a head that a thread takes."""
 
-_MANY, _HEADS = 48, 4
-"""Queries and heads of an image that go to `many.py`: it is of no account how many
+_MANY = 48
+"""Queries of an image from which on keys are turned: it is of no account how many
 images there are, so a result has the same bits in any batch."""
+
+_AHEAD = 16
+"""Keys between one that is read and the one that is fetched meanwhile."""
+
+_PART = 4 * LANES
+"""Keys, channels and values whose products are added up one after the other, before
+they are added to the rest."""
+
+_turn, _mix, _mix_half = turn(LANES), blend(4), blend(2)
 
 
 @serial
-def _softmax(scores, seen):
-    # what is not seen has a score of -inf and a weight of zero
-    highest = np.float32(-np.inf)
-    for n in range(seen):
-        highest = max(highest, scores[n])
-    total = np.float32(0)
+def _score(q, k, start, r, seen, before, scores):
+    # query j sees the keys up to number before + j, and the last one all that are seen;
+    # what lies behind is computed too, and not looked at
+    end = start + (seen - 1) * r
+    for n in range(0, seen, KEYS):
+        row = start + n * r
+        keys = row, min(row + r, end), min(row + 2 * r, end), min(row + 3 * r, end)
+        for c in range(KEYS):
+            fetch(k, min(row + (c + _AHEAD) * r, end))
+        for j in range(max(0, n - before), len(q)):
+            score(q, j, k, keys, scores, n)
+
+
+@serial
+def _score_many(q, k, start, r, seen, before, scores):
+    # the same, of keys side by side: so nothing has to be added up across a vector
+    part = np.empty((_PART, _PART), np.float32)
+    for at in range(0, seen, _PART):
+        keys, row = min(_PART, seen - at), start + at * r
+        for p in range(0, k.shape[1], _PART):
+            channels = min(_PART, k.shape[1] - p)
+            for n in range(0, keys, LANES):
+                for c in range(0, channels, LANES):
+                    _turn(k, row, r, keys, p + c, part, c, n)
+            for j in range(max(0, at - before), len(q)):
+                _mix(q, j, p, channels, part, 0, 1, 0, scores, j, at)
+
+
+@serial
+def _softmax(scores, scale):
+    highest = largest(scores) * scale
     for n in range(scores.size):
-        power = exp(scores[n] - highest) if n < seen else np.float32(0)
-        scores[n] = power
-        total += power
+        scores[n] = exp(scores[n] * scale - highest)
+    share = np.float32(1) / total(scores)
     for n in range(scores.size):
-        scores[n] = scores[n] / total
+        scores[n] *= share
 
 
-@exact
-def _four(row, step, last):
-    # a row and the three after it; where there are none, the last one again
-    others = min(row + step, last), min(row + 2 * step, last), min(row + 3 * step, last)
-    return min(row, last), *others
+@serial
+def _blend(scores, count, v, start, r, seen, before, means):
+    part = np.empty((_PART, _PART), np.float32)
+    for at in range(0, seen, _PART):
+        row = start + at * r
+        for n in range(_PART, min(2 * _PART, seen - at)):
+            fetch(v, row + n * r)
+        for p in range(0, v.shape[1], _PART):
+            columns = min(_PART, v.shape[1] - p)
+            if count > 1:
+                # rows that lie far apart would push each other out of the cache
+                for n in range(min(_PART, seen - at)):
+                    copy(v, row + n * r, p, columns, part, n)
+            for j in range(max(0, at - before), count):
+                some = min(_PART, min(seen, before + j + 1) - at)
+                if count > 1:
+                    _mix(scores, j, at, some, part, 0, 1, 0, means, j, p)
+                elif columns == _PART:
+                    _mix(scores, j, at, some, v, row, r, p, means, j, p)
+                else:
+                    _mix_half(scores, j, at, some, v, row, r, p, means, j, p)
 
 
-def _unit(queries, ahead):
-    # what a thread does for so many queries of a head; ahead: how many keys lie between
-    # one that is read and the one that is fetched meanwhile
-    dots, mix = tile(queries, 4), blend(queries, 2)
-
-    @exact
-    def unit(q, rows, count, k, v, start, step, seen, causal, scale, y):
-        # rows of q and y, the last ones the same if they are more than count; keys and
-        # values start + n step, of which the last of the queries sees so many
-        scores = np.empty((queries, (seen + LANES - 1) // LANES * LANES), np.float32)
-        end = start + (seen - 1) * step
-        for n in range(0, scores.shape[1], 4):
-            keys = _four(start + n * step, step, end)
-            later = _four(start + (n + ahead) * step, step, end)
-            sums = dots(q, rows, k, keys, later)
-            for r in range(queries):
-                for c in range(4):
-                    scores[r, n + c] = sums[4 * r + c] * scale
-        for r in range(queries):
-            _softmax(scores[r], seen - max(count - 1 - r, 0) if causal else seen)
-        means = np.empty((queries, v.shape[1]), np.float32)
-        for p in range(0, v.shape[1], _WIDTH):
-            mix(scores, v, start, step, seen, p, means)
-        for r in range(count):
-            for p in range(y.shape[1]):
-                y[rows[r], p] = means[r, p]
-
-    return unit
-
-
-_alone, _together = _unit(1, 16), _unit(4, 0)
-
-
-@exact
+@serial
 def _group(q, k, v, sizes, group, length, causal, scale, y):
     m, n, h, r = sizes
-    groups = (m + 3) // 4
-    image, head, i = group // (h * groups), group // groups % h, group % groups * 4
+    groups = (m + _QUERIES - 1) // _QUERIES
+    image, head = group // (h * groups), group // groups % h
+    i = group % groups * _QUERIES
     first, start = (image * m + i) * h + head, image * n * r + head // (h // r)
-    seen, count = min(i + 4, m) if causal else length, min(m - i, 4)
-    last = first + (count - 1) * h
-    if count == 1:
-        _alone(q, (first,), 1, k, v, start, r, seen, causal, scale, y)
+    count = min(m - i, _QUERIES)
+    seen, before = (i + count, i) if causal else (length, length)
+    queries = np.empty((count, q.shape[1]), np.float32)
+    for j in range(count):
+        copy(q, first + j * h, 0, q.shape[1], queries, j)
+    scores = np.zeros((count, (seen + _PART - 1) // _PART * _PART), np.float32)
+    if m < _MANY:
+        _score(queries, k, start, r, seen, before, scores)
     else:
-        rows = _four(first, h, last)
-        _together(q, rows, count, k, v, start, r, seen, causal, scale, y)
+        _score_many(queries, k, start, r, seen, before, scores)
+    for j in range(count):
+        _softmax(scores[j, : min(seen, before + j + 1)], scale)
+    means = np.zeros((count, (v.shape[1] + _PART - 1) // _PART * _PART), np.float32)
+    _blend(scores, count, v, start, r, seen, before, means)
+    for j in range(count):
+        for p in range(y.shape[1]):
+            y[first + j * h, p] = means[j, p]
 
 
 @kernel
@@ -123,11 +153,8 @@ def _run(q, k, v, length, causal):
     scale = np.float32(1 / np.sqrt(e))
     queries = buffers.padded(buffers.floats(q).reshape(-1, e), LANES)
     keys = buffers.padded(buffers.floats(k).reshape(-1, e), LANES)
-    values = buffers.padded(buffers.floats(v).reshape(-1, e), _WIDTH)
-    sizes, groups = (m, n, h, r), b * h * ((m + 3) // 4)
+    values = buffers.padded(buffers.floats(v).reshape(-1, e), 2 * LANES)
+    sizes, groups = (m, n, h, r), b * h * -(-m // _QUERIES)
     out = y.reshape(-1, e)
-    if not causal and m >= _MANY and h >= _HEADS:
-        many.attend(queries, keys, values, sizes, b * h, length, scale, out)
-        return y
     _attention(queries, keys, values, sizes, groups, length, causal, scale, out)
     return y
