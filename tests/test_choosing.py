@@ -220,31 +220,42 @@ def test_rates_follow_from_an_image_alone_and_a_batch():
 def test_the_command_that_measures_prints_a_row_for_each_model(minigen, monkeypatch):
     asked = []
 
-    def side(model, backend, runs, cache):
-        asked.append((model, backend, runs, cache))
-        kept = asked.count((model, backend, runs, cache)) == 2
-        start = {"numpy": 1.0, "numba": 2.0 if kept else 9.0}[backend]
-        return Side(start, 0.1, 0.8) if backend == "numpy" else Side(start, 0.05, 0.16)
+    def command(model, backend, cache):
+        asked.append((model, backend))
+        # the first one compiles
+        numba = 2.25 if asked.count((model, backend)) == 2 else 9.21
+        return {"numpy": 1.9, "numba": numba}[backend]
 
-    monkeypatch.setattr(measuring, "time_side", side)
+    def calls(model, backend, runs, cache):
+        assert runs in (3, 5)
+        return {"numpy": dict(one=0.1, batch=0.8), "numba": dict(one=0.05, batch=0.16)}[
+            backend
+        ]
+
+    monkeypatch.setattr(measuring, "time_command", command)
+    monkeypatch.setattr(measuring, "time_calls", calls)
     said, _ = minigen("bench", "backends", "--runs", "3")
     table = said.split("\n")
     assert [line.split("|")[1].strip() for line in table[2:7]] == [
         f"`{name}`" for name in TOKENIZERS
     ]
     assert len(asked) == 3 * len(TOKENIZERS)
-    # 0.08 seconds are won by an image, of the 1 and 8 that kernels cost
-    assert table[2].split("|")[6:8] == [" 13 ", " 101 "]
+    # 0.08 seconds are won by an image, of the 1.04 and 8 that kernels cost
+    assert table[2].split("|")[6:8] == [" 14 ", " 101 "]
     pasted = eval("{" + "".join(said.split("\n\n")[1].split("\n")) + "}")
     assert {*pasted} == {*TIMES} and pasted["arpg"].compile == 8
+    asked.clear()
     found = json.loads(minigen("bench", "backends", "mar-mnist", "--json")[0])
     assert [one["model"] for one in found] == ["mar-mnist"]
     assert "did you mean" in "".join(minigen("bench", "backends", "mar-mist", status=2))
 
 
-def test_each_side_is_a_process_with_a_cache_of_its_own(tmp_path):
-    side = measuring.time_side("gpt-mnist", "numpy", 1, str(tmp_path))
-    assert side.start > 0 and 0 < side.one < side.batch
-    found = measuring.crossing("gpt-mnist", side, side, side)
+def test_each_side_is_a_command_and_calls_in_a_process(tmp_path):
+    cache = str(tmp_path)
+    command = measuring.time_command("gpt-mnist", "numpy", cache)
+    calls = measuring.time_calls("gpt-mnist", "numpy", 1, cache)
+    side = Side(command, **calls)
+    assert 0 < side.one < side.batch and side.start < command
+    found = measuring.crossing("gpt-mnist", side, side, command)
     assert (found.kept, found.compiled) == (0, 0)
     assert markdown(measuring.rows([found])).count("\n") == 2

@@ -1,7 +1,8 @@
 """Time NumPy beside kernels for each generator that ships: what `auto` decides by.
 
-Each side runs in a process of its own, and kernels twice: with an empty folder for
-compiled kernels, and once more with what the first process has left there.
+Each side is the command `sample` in a process of its own, and kernels twice: with an
+empty folder for compiled kernels, and once more with what the first process has left
+there. What drawing itself takes is timed in another process, where all is loaded.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
@@ -50,12 +52,17 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Side:
-    """Seconds of a process until it has drawn a batch and an image, less those that
-    drawing them takes; of an image alone; and of a batch."""
+    """Seconds of a command that draws a batch and an image, of an image alone, and of a
+    batch."""
 
-    start: float
+    command: float
     one: float
     batch: float
+
+    @property
+    def start(self) -> float:
+        """Seconds of the command that are not spent on drawing."""
+        return self.command - self.one - self.batch
 
 
 def measure(
@@ -67,36 +74,45 @@ def measure(
     found = []
     for model in models:
         with TemporaryDirectory() as cache:
+            say(f"{model}: compiling")
+            compiling = time_command(model, "numba", cache)
             sides = []
-            for backend in ("numpy", "numba", "numba"):
-                known = " with kept kernels" if len(sides) == 2 else ""
-                say(f"{model} on {backend}{known}")
-                sides.append(time_side(model, backend, runs, cache))
-        found.append(crossing(model, *sides))
+            for backend in ("numpy", "numba"):
+                say(f"{model} on {backend}")
+                command = time_command(model, backend, cache)
+                sides.append(Side(command, **time_calls(model, backend, runs, cache)))
+        found.append(crossing(model, *sides, compiling))
     return found
 
 
-def time_side(model: str, backend: str, runs: int, cache: str) -> Side:
-    """Run a process; cache: the folder in which it keeps what it compiles."""
-    command = [sys.executable, "-m", __name__, model, backend, str(runs)]
+def time_command(model: str, backend: str, cache: str) -> float:
+    """Return the seconds of `minigen sample`; cache: its folder for kernels."""
+    out = str(Path(cache) / "drawn.png")
+    draw = ("sample", model, "--class", "0", "--count", BATCH + 1, "--batch", BATCH)
+    command = ["-m", "minigen", *map(str, draw), "--backend", backend, "--out", out]
     start = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "MINIGEN_CACHE": cache},
-    ) as process:
-        process.stdout.readline()
-        first = time.perf_counter() - start
-        times = json.loads(process.stdout.readline())
-    return Side(first - times["one"] - times["batch"], **times)
+    _run(command, cache)
+    return time.perf_counter() - start
 
 
-def crossing(model: str, numpy: Side, compiling: Side, numba: Side) -> Crossing:
-    """Return what follows from what three processes took."""
+def time_calls(model: str, backend: str, runs: int, cache: str) -> dict[str, float]:
+    """Return what an image alone and a batch take, once all is loaded."""
+    return json.loads(_run(["-m", __name__, model, backend, str(runs)], cache))
+
+
+def _run(command, cache):
+    given = {**os.environ, "MINIGEN_CACHE": cache}
+    done = subprocess.run(
+        [sys.executable, *command], stdout=subprocess.PIPE, env=given, check=True
+    )
+    return done.stdout
+
+
+def crossing(model: str, numpy: Side, numba: Side, compiling: float) -> Crossing:
+    """Return what follows from these times; compiling: of the first command."""
     configs, counts = choosing.drawn_by_default(model, PRESETS[model])
     work = [choosing.work(*configs, n, counts, BATCH) for n in (1, BATCH)]
-    price = max(compiling.start - numpy.start, LEAST)
+    price = max(compiling - numba.command + numba.start - numpy.start, LEAST)
     load = max(numba.start - numpy.start, LEAST)
     times = Times(rates(numpy, work), rates(numba, work), price, load)
     gain = (numpy.batch - numba.batch) / BATCH
@@ -149,22 +165,20 @@ def source(found: list[Crossing]) -> list[str]:
 
 
 def draw(model: str, backend: str, runs: int) -> None:
-    """Draw a batch and an image and say so on stdout; then what either takes."""
+    """Draw an image and a batch, and say on stdout what either takes."""
     from minigen.pipeline import load
 
     pipe = load(model, backend=backend)
-    labels = {"batch": range(BATCH), "one": range(1)}
-    for some in labels.values():
-        pipe.sample(some, batch=BATCH)
-    say_json({"ready": True}, indent=None)
+    labels = {"one": range(1), "batch": range(BATCH)}
     seconds = {name: [] for name in labels}
-    for _ in range(runs):
+    for run in range(-1, runs):
         for name, some in labels.items():
             start = time.perf_counter()
             pipe.sample(some, batch=BATCH)
-            seconds[name].append(time.perf_counter() - start)
-    middle = {name: median(times) for name, times in seconds.items()}
-    say_json(middle, indent=None)
+            # the first run loads
+            if run >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    say_json({name: median(times) for name, times in seconds.items()})
 
 
 if __name__ == "__main__":
