@@ -114,7 +114,12 @@ def crossing(model: str, numpy: Side, numba: Side, compiling: float) -> Crossing
     work = [choosing.work(*configs, n, counts, BATCH) for n in (1, BATCH)]
     price = max(compiling - numba.command + numba.start - numpy.start, LEAST)
     load = max(numba.start - numpy.start, LEAST)
-    times = Times(rates(numpy, work), rates(numba, work), price, load)
+    # as `source` prints them, so that the choice is that which they lead to
+    pairs = [
+        tuple(float(f"{rate:.2g}") for rate in rates(side, work))
+        for side in (numpy, numba)
+    ]
+    times = Times(*pairs, *(float(f"{start:.2g}") for start in (price, load)))
     gain = (numpy.batch - numba.batch) / BATCH
 
     def images(seconds):
