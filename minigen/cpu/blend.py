@@ -35,11 +35,11 @@ def score(context, q, i, k, keys, scores, n):
         size = cgutils.unpack_tuple(builder, q.shape)[1]
         query, rows = (
             _place(builder, q, i, n.type(0)),
-            tile._rows(builder, k.data, keys, size),
+            tile.row_pointers(builder, k.data, keys, size),
         )
         found = _FOUR(ir.Undefined)
         for c, number in enumerate(
-            tile._totals(builder, dots(builder, query, rows, size))
+            tile.totals(builder, dots(builder, query, rows, size))
         ):
             found = builder.insert_element(found, number, ir.IntType(32)(c))
         pointer = builder.bitcast(_place(builder, scores, i, n), _FOUR.as_pointer())
@@ -53,12 +53,12 @@ def dots(builder, query, keys, size):
     """Build the loop of `score`: sixteen running sums of a query with each key."""
 
     def step(k, sums):
-        a = tile._load(builder, builder.gep(query, [k]))
-        b = [tile._load(builder, builder.gep(key, [k])) for key in keys]
-        return [tile._fma(builder, a, *pair) for pair in zip(b, sums, strict=True)]
+        a = tile.load(builder, builder.gep(query, [k]))
+        b = [tile.load(builder, builder.gep(key, [k])) for key in keys]
+        return [tile.fma(builder, a, *pair) for pair in zip(b, sums, strict=True)]
 
-    zeros = [tile._FLOATS([0.0] * LANES)] * len(keys)
-    return tile._loop(builder, size, LANES, zeros, step)
+    zeros = [tile.FLOATS([0.0] * LANES)] * len(keys)
+    return tile.loop(builder, size, LANES, zeros, step)
 
 
 def blend(vectors):
@@ -87,7 +87,7 @@ def blend(vectors):
             place = _place(builder, sums, j, c)
             for l, vector in enumerate(found):
                 pointer = builder.gep(place, [c.type(LANES * l)])
-                vector = builder.fadd(tile._load(builder, pointer), vector)
+                vector = builder.fadd(tile.load(builder, pointer), vector)
                 _store(builder, vector, pointer)
             return context.get_dummy_value()
 
@@ -102,15 +102,15 @@ def blended(builder, weight, row, stride, count, vectors):
 
     def step(n, sums):
         at = builder.gep(row, [builder.mul(n, stride)])
-        w = tile._spread(builder, builder.load(builder.gep(weight, [n])))
+        w = tile.spread(builder, builder.load(builder.gep(weight, [n])))
         v = [
-            tile._load(builder, builder.gep(at, [n.type(LANES * c)]))
+            tile.load(builder, builder.gep(at, [n.type(LANES * c)]))
             for c in range(vectors)
         ]
-        return [tile._fma(builder, w, *pair) for pair in zip(v, sums, strict=True)]
+        return [tile.fma(builder, w, *pair) for pair in zip(v, sums, strict=True)]
 
-    zeros = [tile._FLOATS([0.0] * LANES)] * vectors
-    return tile._loop(builder, count, 1, zeros, step)
+    zeros = [tile.FLOATS([0.0] * LANES)] * vectors
+    return tile.loop(builder, count, 1, zeros, step)
 
 
 @intrinsic
@@ -123,10 +123,10 @@ def fetch(context, array, row):
         width = cgutils.unpack_tuple(builder, array.shape)[1]
 
         def step(k, none):
-            tile._prefetch(builder, builder.gep(start, [k]))
+            tile.prefetch(builder, builder.gep(start, [k]))
             return none
 
-        tile._loop(builder, width, LANES, [], step)
+        tile.loop(builder, width, LANES, [], step)
         return context.get_dummy_value()
 
     return types.void(array, row), build
@@ -146,18 +146,18 @@ def copy(context, rows, i, p, count, part, n):
         target = _place(builder, part, n, n.type(0))
 
         def step(c, none):
-            vector = tile._load(builder, builder.gep(source, [c]))
+            vector = tile.load(builder, builder.gep(source, [c]))
             _store(builder, vector, builder.gep(target, [c]))
             return none
 
-        tile._loop(builder, count, LANES, [], step)
+        tile.loop(builder, count, LANES, [], step)
         return context.get_dummy_value()
 
     return types.void(rows, i, p, count, part, n), build
 
 
 def _store(builder, vector, pointer):
-    pointer = builder.bitcast(pointer, tile._FLOATS.as_pointer())
+    pointer = builder.bitcast(pointer, tile.FLOATS.as_pointer())
     builder.store(vector, pointer, align=4)
 
 

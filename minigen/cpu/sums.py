@@ -63,7 +63,7 @@ def largest(x):
     return found
 
 
-def _over(step, start=0.0, join=tile._totals):
+def _over(step, start=0.0, join=tile.totals):
     # an intrinsic: sixteen sums over rows of a multiple of sixteen numbers, added up;
     # step: what becomes of them, given sixteen numbers of each row, and the numbers
 
@@ -78,17 +78,17 @@ def _over(step, start=0.0, join=tile._totals):
                 for n, kind in enumerate(kinds)
             ]
             spread = [
-                tile._spread(builder, builder.extract_value(args[1], n))
+                tile.spread(builder, builder.extract_value(args[1], n))
                 for n in range(len(signature.args[1]))
             ]
 
             def one(k, sums):
                 places = [builder.gep(array.data, [k]) for array in arrays]
-                vectors = [tile._load(builder, place) for place in places]
+                vectors = [tile.load(builder, place) for place in places]
                 return [step(builder, *sums, places, *vectors, *spread)]
 
-            starts = [tile._FLOATS([start] * LANES)]
-            found = tile._loop(builder, args[2], LANES, starts, one)
+            starts = [tile.FLOATS([start] * LANES)]
+            found = tile.loop(builder, args[2], LANES, starts, one)
             return join(builder, found)[0]
 
         return types.float32(rows, numbers, size), build
@@ -98,7 +98,7 @@ def _over(step, start=0.0, join=tile._totals):
 
 @_over
 def _dot(builder, sums, places, x, y):
-    return tile._fma(builder, x, y, sums)
+    return tile.fma(builder, x, y, sums)
 
 
 @_over
@@ -108,10 +108,10 @@ def _total(builder, sums, places, x):
 
 @_over
 def _move_on(builder, sums, places, h, decay, B, C, u):
-    h = tile._fma(builder, decay, h, builder.fmul(u, B))
-    place = builder.bitcast(places[0], tile._FLOATS.as_pointer())
+    h = tile.fma(builder, decay, h, builder.fmul(u, B))
+    place = builder.bitcast(places[0], tile.FLOATS.as_pointer())
     builder.store(h, place, align=4)
-    return tile._fma(builder, h, C, sums)
+    return tile.fma(builder, h, C, sums)
 
 
 def _larger(builder, one, other):
@@ -122,9 +122,9 @@ def _join_largest(builder, vectors):
     (found,), half = vectors, LANES // 2
     while half:
         lanes = [(lane + half) % LANES for lane in range(LANES)]
-        other = builder.shuffle_vector(found, found, tile._WORDS(lanes))
+        other = builder.shuffle_vector(found, found, tile.WORDS(lanes))
         found, half = _larger(builder, found, other), half // 2
-    return [builder.extract_element(found, tile._WORD(0))]
+    return [builder.extract_element(found, tile.WORD(0))]
 
 
 _largest = _over(
