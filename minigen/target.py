@@ -33,7 +33,6 @@ __all__ = [
     "compile_ptx",
     "core",
     "cuda",
-    "exact",
     "float64_lines",
     "gpu_inline",
     "gpu_intrinsic",
@@ -73,10 +72,6 @@ def kernel(function):
 def serial(function):
     """Compile a CPU kernel that runs on one thread."""
     return keep(_compile(function))
-
-
-exact = serial
-"""The same: from when sums of other kernels could be reordered."""
 
 
 def __getattr__(name):

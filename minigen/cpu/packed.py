@@ -23,15 +23,18 @@ WIDTH = 32
 """Features of a panel: two vectors of sixteen."""
 
 SMALL = 1 << 18
-"""Numbers of a weight below which NumPy lays it out, which needs no compiler."""
+"""Numbers of a weight below which NumPy lays it out, in float32: so that a small model,
+whatever the dtypes of its file, needs no kernel to be compiled for that, and one for
+all its products."""
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
     """A weight (f ...) in panels, which stands for it wherever products read it.
 
-    panels (f/32 d 32): float32, or the bits of a float16 as int16, of a bfloat16 as
-    uint16; d: the product of all axes but the first; beyond the last feature are zeros.
+    panels (f/32 d 32): float32, or of a large weight the bits of a float16 as int16, of
+    a bfloat16 as uint16; d: the product of all axes but the first; beyond the last
+    feature are zeros.
     shape, dtype: of the weight. `np.asarray` returns the weight itself, and so every
     method of an array, such as `w.T`, works on a copy of it: slowly, but for kernels of
     others that stand in the place of ours.
@@ -75,13 +78,19 @@ class Packed:
     def take(self, ids, axis=0, out=None, mode="raise"):
         """Return rows of a table (t d), as `np.take` does: ids (...) -> (... d)."""
         rows = self.panels[ids // WIDTH, :, ids % WIDTH]
-        return np.ascontiguousarray(rows).view(self.dtype)
+        return self._restored(np.ascontiguousarray(rows))
 
     def __array__(self, dtype=None, copy=None):
         rows = np.ascontiguousarray(self.panels.transpose(0, 2, 1))
         rows = rows.reshape(-1, self.panels.shape[1])[: len(self)]
-        weight = rows.view(self.dtype).reshape(self.shape)
+        weight = self._restored(rows).reshape(self.shape)
         return weight if dtype is None else weight.astype(dtype, copy=False)
+
+    def _restored(self, numbers):
+        # what panels hold, in the dtype of the weight
+        if numbers.dtype == np.float32:
+            return numbers.astype(self.dtype, copy=False)
+        return numbers.view(self.dtype)
 
 
 @kernel
@@ -105,6 +114,8 @@ def pack_weight(w, empty=buffers.lasting) -> Packed:
     if isinstance(w, Packed):
         return w
     bits = buffers.weight(w).reshape(len(w), math.prod(w.shape[1:]))
+    if bits.size < SMALL:
+        bits = w.astype(np.float32, copy=False).reshape(bits.shape)
     f, d = bits.shape
     panels = empty((-(-f // WIDTH), d, WIDTH), bits.dtype)
     if f % WIDTH:

@@ -27,7 +27,7 @@ from minigen.cpu import buffers, registers
 from minigen.cpu.packed import WIDTH, pack_weight
 from minigen.cpu.tile import LANES, turn
 from minigen.cpu.tile import meet as meeting
-from minigen.target import exact, kernel, prange
+from minigen.target import kernel, prange, serial
 
 _TILE = registers.tile()
 _ROWS = _TILE.rows
@@ -43,13 +43,13 @@ _BLOCK = 512
 _step, _turn = meeting(_TILE), turn(_ROWS)
 
 
-@exact
+@serial
 def groups_of(n):
     """Return how many groups n rows make, each of at most `_ROWS` rows."""
     return (n + _ROWS - 1) // _ROWS
 
 
-@exact
+@serial
 def group(n, g):
     """Return where group g of n rows begins, and how many rows it has.
 
@@ -66,7 +66,7 @@ def group(n, g):
     return (first, half) if g == full else (first + half, rest - half)
 
 
-@exact
+@serial
 def stack(x, stacked):
     """Lay the rows of every group side by side: x (n d) -> flat, (d rows) a group."""
     n, d = x.shape
@@ -81,7 +81,7 @@ def stack(x, stacked):
                 out[k, r] = x[first + r, k]
 
 
-@exact
+@serial
 def meet(stacked, w, u, sums):
     """Write sums (n 32) = x times panel u of w (.. d 32), for n rows x, stacked."""
     n, d = len(sums), w.shape[1]
@@ -101,7 +101,7 @@ def meet(stacked, w, u, sums):
             )
 
 
-@exact
+@serial
 def through(stacked, n, w, panels, first, residual, bias, add, y):
     """Write rows first .. first + n of y: n rows, stacked, times some panels of w.
 

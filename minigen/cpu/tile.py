@@ -172,7 +172,7 @@ def spread(builder, number):
 
 
 def loop(builder, size, stride, values, step):
-    """Build values = step(k, values) for k in range(0, size, stride), one round at least.
+    """Build values = step(k, values) for k in range(0, size, stride), once at least.
 
     Returns the values after the last round.
     """

@@ -17,12 +17,12 @@ from minigen.cpu import buffers
 from minigen.cpu.packed import WIDTH, pack_weight
 from minigen.cpu.products import product, stack, through
 from minigen.ops.conv2d import winograd
-from minigen.target import exact, kernel, prange
+from minigen.target import kernel, prange, serial
 
 _PIXELS = 48  # pixels whose patches are gathered together, at most
 
 
-@exact
+@serial
 def _gather(x, first, grid, step, edge, patches):
     # (b y x c) -> (n 9c): the patch of every output pixel from `first` on; outside of x
     # it is zero

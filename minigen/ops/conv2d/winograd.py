@@ -14,7 +14,7 @@ import numpy as np
 
 from minigen.cpu.packed import WIDTH
 from minigen.cpu.products import meet, stack
-from minigen.target import exact, inline, kernel, prange
+from minigen.target import inline, kernel, prange, serial
 
 _SQUARES = 48  # squares of 2x2 outputs worked on together
 _LEAST = 128  # channels and features that repay the transforms
@@ -47,7 +47,7 @@ def _outputs(a, b, c, d):
     return a + b + c, b - c - d
 
 
-@exact
+@serial
 def _transform_weights(w, u):
     # (9c 32) -> (16 c 32)
     """Write G w G^T of the 32 features of a panel."""
@@ -117,7 +117,7 @@ def _write_square(y, square, first, bias, residual, grid, out):
                 out[p, j] = residual[r, j] + (bias[j] + y[t, k])
 
 
-@exact
+@serial
 def _convolve_squares(x, u, bias, residual, first, count, out):
     # (b y x c), (f/32*16 c 32), (f), (n f) -> (n f)
     grid, c = x.shape[1:3], x.shape[3]
