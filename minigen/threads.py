@@ -134,12 +134,15 @@ def _explain(error, config):
 class Ways:
     """The last times of a kernel on one thread and on all, for some shapes.
 
-    left: calls until the slower way is tried again, once both are known.
+    calls: those since both were known, or since the slower way was tried again; pause:
+    after how many it is, times how much slower it was. What was measured once, at the
+    start, may be wrong, so that the first pauses are short.
     """
 
     one: list[float] = field(default_factory=list)
     all: list[float] = field(default_factory=list)
-    left: int = AGAIN
+    calls: int = 0
+    pause: int = 2
 
     def choose(self, size: int = 0) -> list[float]:
         """Return `one` or `all`: the way to take now. The caller appends its time.
@@ -157,11 +160,11 @@ class Ways:
         if not second:
             return second
         times = sorted((self.one, self.all), key=_middle)
-        self.left -= 1
-        if self.left > 0:
-            return times[0]
         better, worse = map(_middle, times)
-        self.left = int(AGAIN * worse / better)
+        self.calls += 1
+        if self.calls < self.pause * worse / better:
+            return times[0]
+        self.calls, self.pause = 0, min(4 * self.pause, AGAIN)
         return times[1]
 
 

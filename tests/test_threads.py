@@ -61,6 +61,12 @@ def test_a_machine_that_becomes_busy_or_quiet_is_noticed():
         assert spend(ways, one, all_, 1000) <= 1.06 * 1000 * min(one, all_)
 
 
+def test_a_start_beside_others_is_soon_made_good():
+    ways = Ways(all=[3e-3, 3e-3])
+    spend(ways, 2e-3, 1e-3, 40)
+    assert ways.choose() is ways.all
+
+
 def test_a_single_slow_call_changes_nothing():
     ways = Ways()
     spend(ways, 1e-3, 6e-4, 50)
