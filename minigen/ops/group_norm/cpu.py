@@ -16,77 +16,76 @@ from minigen.target import kernel, prange, serial
 
 
 @serial
-def _sum_rows(x, sums, squares):
-    # (n x c) -> (n c), (n c)
-    n, columns, c = x.shape
-    for row in range(n):
-        for k in range(c):
-            sums[row, k] = squares[row, k] = 0.0
-        for column in range(columns):
-            for k in range(c):
-                v = np.float64(x[row, column, k])
-                sums[row, k] += v
-                squares[row, k] += v * v
+def _sum_row(x, sums):
+    # (x c) -> (2 c): of each channel the sum, and that of the squares
+    sums[:] = 0.0
+    for column in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            v = np.float64(x[column, k])
+            sums[0, k] += v
+            sums[1, k] += v * v
 
 
 @serial
-def _scale(x, mean, scale, bias, out):
-    # (n x c), (b c), (b c), (c) -> (n x c)
-    n, columns, c = x.shape
-    rows = n // mean.shape[0]
-    for row in range(n):
-        image = row // rows
-        for column in range(columns):
-            for k in range(c):
-                v = (x[row, column, k] - mean[image, k]) * scale[image, k] + bias[k]
-                out[row, column, k] = v
+def _moments(sums, pixels, w, r, eps, mean, scale):
+    # (y 2 c), (c) -> (c), (c): of each channel the mean of its group, and w divided by
+    # the deviation
+    c = w.size
+    width = c // r
+    for group in range(r):
+        total = square = 0.0
+        for k in range(group * width, (group + 1) * width):
+            for row in range(len(sums)):
+                total += sums[row, 0, k]
+                square += sums[row, 1, k]
+        middle = total / (pixels * width)
+        variance = max(square / (pixels * width) - middle * middle, 0.0)
+        inverse = 1 / np.sqrt(variance + eps)
+        for k in range(group * width, (group + 1) * width):
+            mean[k], scale[k] = middle, inverse * w[k]
+
+
+@serial
+def _scale_row(x, mean, scale, bias, swish, out):
+    # (x c), (c), (c), (c) -> (x c)
+    for column in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            out[column, k] = (x[column, k] - mean[k]) * scale[k] + bias[k]
+        if swish:
+            for k in range(x.shape[1]):
+                v = out[column, k]
+                out[column, k] = v / (np.float32(1) + exp(-v))
 
 
 @kernel
-def _scale_swish(x, mean, scale, bias, out):
-    # (n x c), (b c), (b c), (c) -> (n x c)
-    n, columns, c = x.shape
-    rows = n // mean.shape[0]
-    for row in prange(n):
-        image = row // rows
-        for column in range(columns):
-            for k in range(c):
-                v = (x[row, column, k] - mean[image, k]) * scale[image, k] + bias[k]
-                out[row, column, k] = v / (np.float32(1) + exp(-v))
+def _group_norm(x, w, bias, r, eps, swish, out):
+    # (b y x c), (c), (c) -> (b y x c)
+    b, y, columns, c = x.shape
+    sums = np.empty((b, y, 2, c), np.float64)
+    for row in prange(b * y):
+        image, line = divmod(np.int64(row), y)
+        _sum_row(x[image, line], sums[image, line])
+    mean, scale = np.empty((b, c), np.float32), np.empty((b, c), np.float32)
+    for image in range(b):
+        # image by image, so that a batch cannot change the order of a sum
+        _moments(sums[image], y * columns, w, r, eps, mean[image], scale[image])
+    for row in prange(b * y):
+        i, line = divmod(np.int64(row), y)
+        _scale_row(x[i, line], mean[i], scale[i], bias, swish, out[i, line])
 
 
 def group_norm(x, w, bias, r, eps):
     """(b y x c), (c), (c) -> (b y x c)"""
-    return _run(_scale, x, w, bias, r, eps)
+    return _run(x, w, bias, r, eps, False)
 
 
 def group_norm_swish(x, w, bias, r, eps):
     """(b y x c), (c), (c) -> (b y x c)"""
-    return _run(_scale_swish, x, w, bias, r, eps)
+    return _run(x, w, bias, r, eps, True)
 
 
-def _run(scale_kernel, x, w, bias, r, eps):
-    b, y, columns, c = x.shape
-    flat = buffers.floats(x).reshape(b * y, columns, c)
-    sums, squares = (buffers.empty((b * y, c), np.float64) for _ in range(2))
-    _sum_rows(flat, sums, squares)
-    # image by image, so that a batch cannot change the order of a sum
-    moments = [
-        _moments(sums[i : i + y], squares[i : i + y], r, columns, eps)
-        for i in range(0, b * y, y)
-    ]
-    mean, inverse = np.repeat(moments, c // r, axis=2).swapaxes(0, 1)
-    scale = (inverse * w.astype(np.float64)).astype(np.float32)
-    out = buffers.empty(flat.shape)
-    scale_kernel(flat, mean.astype(np.float32), scale, buffers.floats(bias), out)
-    return out.reshape(x.shape)
-
-
-def _moments(sums, squares, r, columns, eps):
-    # (y c), (y c) -> (r), (r)
-    """Return the mean of every group of one image, and 1 / its deviation."""
-    count = sums.size * columns // r
-    mean = sums.sum(0).reshape(r, -1).sum(1) / count
-    square = squares.sum(0).reshape(r, -1).sum(1) / count
-    variance = np.maximum(square - mean * mean, 0.0)
-    return mean, 1 / np.sqrt(variance + eps)
+def _run(x, w, bias, r, eps, swish):
+    out = buffers.empty(x.shape)
+    w, bias = buffers.floats(w), buffers.floats(bias)
+    _group_norm(buffers.floats(x), w, bias, r, float(eps), swish, out)
+    return out
