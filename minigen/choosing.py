@@ -53,7 +53,7 @@ TIMES = {
     "arinar": Times((0.21, 0), (0.017, 0.0035), 17, 0.39),
     "mar": Times((0.12, 0.035), (0.015, 0.02), 14, 0.71),
 }
-"""Measured by `minigen bench backends` on two cores of an AMD EPYC (Zen 5, AVX-512)."""
+"""Measured by `minigen bench backends` on two cores of an AMD EPYC (Zen 4, AVX-512)."""
 
 
 def is_little(

@@ -333,7 +333,8 @@ def load(
     auto is numpy if images, as many as will be drawn, are too few for kernels to be
     worth compiling (`minigen.choosing`), else the fastest that is available. Name one
     where bits must stay the same. Weights are mapped from the file, so loading takes
-    milliseconds. Raises InputError, BackendError, CheckpointError.
+    milliseconds; numba reads those of products, to pack them. Raises InputError,
+    BackendError, CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)
