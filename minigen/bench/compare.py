@@ -116,7 +116,7 @@ def weight_bytes(job: Job) -> int:
     """Return the bytes of a generator's weights.
 
     >>> weight_bytes(Job("arpg-mnist"))
-    5466624
+    4634112
     """
     return parameters(PRESETS[job.generator]) * pick(job.dtype).itemsize
 

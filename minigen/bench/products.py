@@ -105,7 +105,7 @@ def shapes(names: Sequence[str]) -> dict[tuple[int, int], list[str]]:
     """Return {(f, d): models} of all weights that models multiply by, largest first.
 
     >>> list(shapes(["mar-mnist"]))[:2]
-    [(384, 128), (512, 128)]
+    [(128, 512), (512, 128)]
     """
     found = {}
     for name in names:

@@ -14,8 +14,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from minigen.cpu import tile
-from minigen.cpu.scalar import fma
+from minigen.cpu import buffers, tile
+from minigen.cpu.scalar import exp, fma
 from minigen.cpu.tile import LANES
 from minigen.target import serial
 
@@ -130,3 +130,16 @@ def _join_largest(builder, vectors):
 _largest = _over(
     lambda builder, sums, places, x: _larger(builder, x, sums), -np.inf, _join_largest
 )
+
+
+@serial
+def _rates(A_log, A):
+    for k in range(A.size):
+        A[k] = -exp(A_log[k])
+
+
+def rates(A_log):
+    """Return A = -exp(A_log). NumPy's exp has other bits where vectors are wider."""
+    A = buffers.empty(A_log.shape)
+    _rates(buffers.floats(A_log).reshape(-1), A.reshape(-1))
+    return A

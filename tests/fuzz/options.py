@@ -130,7 +130,8 @@ def stopped():
     """Let every command stop where it would begin to draw, compile or measure."""
     places = (
         "minigen.sample.decode", "minigen.commands.machine.exercise",
-        "minigen.bench.weights.draw", "minigen.bench.compare._worker",
+        "minigen.bench.weights.draw", "minigen.bench.process.start",
+        "minigen.bench.backends._run",
         "minigen.checking.referee.check_kernels",
         "minigen.checking.referee.check_function", "minigen.evaluate.look",
     )  # fmt: skip

@@ -10,8 +10,7 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.cpu.scalar import exp, fma, silu, softplus
-from minigen.cpu.sums import dot, move_on
-from minigen.ops.selective_scan.cpu import rates
+from minigen.cpu.sums import dot, move_on, rates
 from minigen.target import kernel, prange, serial
 
 

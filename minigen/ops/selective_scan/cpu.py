@@ -6,21 +6,8 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.cpu.scalar import exp
-from minigen.cpu.sums import move_on
+from minigen.cpu.sums import move_on, rates
 from minigen.target import kernel, prange, serial
-
-
-@serial
-def _rates(A_log, A):
-    for k in range(A.size):
-        A[k] = -exp(A_log[k])
-
-
-def rates(A_log):
-    """Return A = -exp(A_log). NumPy's exp has other bits where vectors are wider."""
-    A = buffers.empty(A_log.shape)
-    _rates(buffers.floats(A_log).reshape(-1), A.reshape(-1))
-    return A
 
 
 @serial
