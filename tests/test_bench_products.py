@@ -4,9 +4,12 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import ml_dtypes
@@ -16,7 +19,7 @@ from typer.testing import CliRunner
 
 from minigen import backends, plans
 from minigen import sample as loop
-from minigen.bench import ceilings, product_worker, products, weights
+from minigen.bench import ceilings, process, product_worker, products, weights
 from minigen.bench.ceilings import Ceilings
 from minigen.bench.product_worker import Side
 from minigen.bench.products import Cell, Products, Timing
@@ -268,3 +271,26 @@ def test_no_sum_of_a_ceiling_leaves_its_register(loop, least, cpu, features):
     assert products >= least and left == 0
     # sixteen sums are all registers of AVX2
     assert spills("_four_by_four", "x86-64-v3", V3)[0] > 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signals here")
+def test_a_side_that_waits_for_its_turn_uses_no_core():
+    code = (
+        "import sys, threading\n"
+        "for line in sys.stdin:\n"
+        "    print('{}', flush=True)\n"
+        "    threading.Thread(target=lambda: [None for _ in iter(int, 1)], "
+        "daemon=True).start()\n"
+    )
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as side:
+        try:
+            assert process.ask(side, "go") == {}
+            state = Path(f"/proc/{side.pid}/stat")
+            end = time.monotonic() + 60
+            while state.exists() and ") T " not in state.read_text():
+                assert time.monotonic() < end
+            assert process.ask(side, "go") == {}
+        finally:
+            side.kill()

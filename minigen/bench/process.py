@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,7 +56,20 @@ def read(process: subprocess.Popen) -> dict:
 
 
 def ask(process: subprocess.Popen, line: str) -> dict:
-    """Give the process a line and return its answer."""
+    """Give the process a line and return its answer. Then it is stopped until asked.
+
+    For threads of a library go on spinning while they wait for work, some for a fifth
+    of a second, and would take a core from the next side.
+    """
+    _signal(process, "SIGCONT")
     process.stdin.write(f"{line}\n")
     process.stdin.flush()
-    return read(process)
+    found = read(process)
+    _signal(process, "SIGSTOP")
+    return found
+
+
+def _signal(process, name):
+    # Windows has no such signals
+    if hasattr(signal, name):
+        process.send_signal(getattr(signal, name))

@@ -22,10 +22,6 @@ from minigen.bench.worker import answer
 LEAST = 0.02
 """The least seconds of a run."""
 
-SETTLE = 0.05
-"""Seconds of rest before a run: threads of the side before spin for a while when they
-have nothing to do (OpenBLAS's for 26 ms), and would hold a core."""
-
 WARM = 8
 """Products before a run: kernels measure on how many threads they are faster."""
 
@@ -101,7 +97,6 @@ def worst(cell: Cell, x, w, y, side: Side) -> float:
 def seconds(side: Side, x, kept: list) -> float:
     """Return the seconds of a product, of as many as take LEAST together."""
     turns = cycle(kept)
-    time.sleep(SETTLE)
     for _ in range(WARM):
         side.multiply(x, next(turns))
     start, count = time.perf_counter(), 0
