@@ -24,6 +24,9 @@ def start(module: str, *arguments: str, threads: int) -> Iterator[subprocess.Pop
 
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA")
     given = {f"{name}_NUM_THREADS": str(threads) for name in names}
+    # each of OpenMP's threads on a core of its own: a system may wake the second one
+    # beside the first, and leave it there
+    given["OMP_PROC_BIND"] = os.environ.get("OMP_PROC_BIND", "true")
     # how threads wait is each side's own choice, unless the user made it
     kept = {name: value for name, value in os.environ.items() if name not in ADDED}
     process = subprocess.Popen(
