@@ -206,14 +206,13 @@ def is_cached(cell: Cell, cache: int) -> bool:
 
 def share(found: Products, timing: Timing) -> float | None:
     """Return our share of what the ceilings allow, None where that is not known."""
-    cell, top = timing.cell, found.ceilings
-    least = cell.operations / top.peak
+    cell, top, seconds = timing.cell, found.ceilings, timing.medians[OURS]
+    # as `raised` counts them, so that who made a ceiling has all of it, exactly
+    reached = cell.operations / seconds / top.peak
     if not is_cached(cell, top.cache):
-        least = max(least, cell.bytes / top.bandwidth)
-    elif cell.rows < ROWS[-1]:
-        # the speed of a cache is not measured
-        return None
-    return least / timing.medians[OURS]
+        return max(reached, cell.bytes / seconds / top.bandwidth)
+    # the speed of a cache is not measured
+    return None if cell.rows < ROWS[-1] else reached
 
 
 def summary(found: Products, dtype: str) -> dict | None:
