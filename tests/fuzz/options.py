@@ -131,7 +131,7 @@ def stopped():
     places = (
         "minigen.sample.decode", "minigen.commands.machine.exercise",
         "minigen.bench.weights.draw", "minigen.bench.process.start",
-        "minigen.bench.backends._run",
+        "minigen.bench.backends._run", "minigen.bench.rungs._seconds",
         "minigen.checking.referee.check_kernels",
         "minigen.checking.referee.check_function", "minigen.evaluate.look",
     )  # fmt: skip
