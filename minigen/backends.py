@@ -143,16 +143,20 @@ def fastest() -> str:
 def move(ops: SimpleNamespace, weights: Any, name: str = "") -> Any:
     """Return a tree (dicts, lists) of arrays where, and as, the backend holds them.
 
-    A weight whose name is one of PRODUCTS is laid out for products.
+    name: the dotted name of what is moved. A weight of products is laid out for them.
     """
     if isinstance(weights, dict):
-        # a causal convolution's weights are no matrix of a product
-        inside = "conv." if name == "conv" else ""
-        return {one: move(ops, part, inside + one) for one, part in weights.items()}
+        return {one: move(ops, part, f"{name}.{one}") for one, part in weights.items()}
     if isinstance(weights, list | tuple):
         return [move(ops, part, name) for part in weights]
-    is_product = name in PRODUCTS and weights.ndim in (2, 4)
-    return ops.pack_weight(weights) if is_product else ops.put(weights)
+    return (ops.pack_weight if is_product(name, weights.ndim) else ops.put)(weights)
+
+
+def is_product(name: str, axes: int) -> bool:
+    """Say whether models multiply by a weight of this dotted name and so many axes."""
+    *path, last = name.split(".")
+    # those of a causal convolution are no matrix of a product
+    return last in PRODUCTS and axes in (2, 4) and path[-1:] != ["conv"]
 
 
 def hosted(ops: SimpleNamespace) -> SimpleNamespace:

@@ -388,7 +388,7 @@ def assemble(
         pipe = assemble(generator, tokenizer, "numpy")
         backend, _ = pipe.choose(pipe.plan(), images)
         return pipe if backend == "numpy" else assemble(generator, tokenizer, backend)
-    _, ops = backends.pick(backend)
+    ops = backends.table(backend)
     models = (
         replace(
             model,

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 
-from minigen.backends import PRODUCTS
+from minigen.backends import is_product
 from minigen.bench import ceilings, machine, process
 from minigen.bench.ceilings import Ceilings
 from minigen.bench.weights import pick
@@ -112,7 +112,7 @@ def shapes(names: Sequence[str]) -> dict[tuple[int, int], list[str]]:
         config = PRESETS[name]
         for ours, _, shape in family_of(config).rows(config):
             is_matrix = len(shape) == 2 or shape[2:] == (1, 1)
-            if is_matrix and ours.rpartition(".")[2] in PRODUCTS:
+            if is_matrix and is_product(ours, 2):
                 users = found.setdefault(shape[:2], [])
                 users += [name] if name not in users else []
     largest = sorted(found, key=lambda shape: (-shape[0] * shape[1], shape))

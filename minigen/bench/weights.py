@@ -61,9 +61,7 @@ def model(config, dtype: str = "float32", ops=None) -> Model:
         (array,) = names.arrange([(ours, upstream, shape)], drawn).values()
         tree[ours] = np.ascontiguousarray(array)
         if ops is not None and ops.device is None:
-            *path, leaf = ours.split(".")
-            name = f"conv.{leaf}" if path[-1:] == ["conv"] else leaf
-            tree[ours] = backends.move(ops, tree[ours], name)
+            tree[ours] = backends.move(ops, tree[ours], ours)
     return Model(config, names.unflatten(tree), Path("stand-in"))
 
 

@@ -118,15 +118,11 @@ def pack_weight(w, empty=buffers.lasting) -> Packed:
         bits = w.astype(np.float32, copy=False).reshape(bits.shape)
     f, d = bits.shape
     panels = empty((-(-f // WIDTH), d, WIDTH), bits.dtype)
-    if f % WIDTH:
-        panels[-1, :, f % WIDTH :] = 0
     if bits.size < SMALL:
-        whole = f // WIDTH
-        rows = bits[: whole * WIDTH].reshape(whole, WIDTH, d)
-        panels[:whole] = rows.transpose(0, 2, 1)
-        if f % WIDTH:
-            panels[-1, :, : f % WIDTH] = bits[whole * WIDTH :].T
+        whole = buffers.padded(bits, WIDTH, 1).reshape(-1, WIDTH, d)
+        panels[...] = whole.transpose(0, 2, 1)
     else:
+        panels[f // WIDTH :, :, f % WIDTH :] = 0
         _pack(bits.view(f"u{bits.itemsize}"), panels.view(f"u{bits.itemsize}"))
     _forget(bits)
     return Packed(panels, w.shape, w.dtype)
