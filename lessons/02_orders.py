@@ -170,9 +170,9 @@ assert np.ptp(totals) < 0.3 * np.mean(totals), "no order is much harder than ano
 # %% [markdown]
 # ## Exercises
 #
-# 1. Write an order of your own, from the rim inwards say, and give it to `pipe.steps`
-#    as a list of positions. What does the model draw when it must begin with the
-#    corners?
+# 1. Write an order of your own, along the diagonals say, and give it to `pipe.steps` as
+#    a list of positions. What does the model draw when it must begin in a corner, and
+#    what with `order="border"`, which begins in all four?
 # 2. Draw in two steps of 32 tokens: `schedule=[32, 32]`, with `order="raster"` and with
 #    `order="halton"`. Which order survives, and why?
 # 3. `minigen evaluate arpg-mnist --order raster` classifies many images. Rank the

@@ -1,23 +1,27 @@
-"""Orders: lists of all positions of a grid, the first to be decoded first.
+"""Orders: lists of positions of a grid, the first to be decoded first.
 
 Position p of a grid of (rows, columns) is row p // columns, column p % columns. Every
-order is given the seed of the run; only the random one uses it.
+order is called with rows, columns, the seed of the run, the known positions and the
+number of tokens of each step; most of them need rows and columns only, and leave the
+others in `_`. A list holds every unknown position once; known ones are skipped.
 """
 
 from __future__ import annotations
 
+import math
 
-def raster(rows, columns, seed=0):
+
+def raster(rows, columns, *_):
     """Row by row, as text is read."""
     return list(range(rows * columns))
 
 
-def column(rows, columns, seed=0):
+def column(rows, columns, *_):
     """Column by column."""
     return [y * columns + x for x in range(columns) for y in range(rows)]
 
 
-def spiral(rows, columns, seed=0):
+def spiral(rows, columns, *_):
     """From the centre outwards, turning clockwise."""
     y, x = (rows - 1) // 2, (columns - 1) // 2
     dy, dx = 0, 1
@@ -36,7 +40,7 @@ def spiral(rows, columns, seed=0):
     return positions
 
 
-def random(rows, columns, seed=0):
+def random(rows, columns, seed=0, *_):
     """Every order as likely as any other: a permutation that follows from the seed."""
     # not before it is used: NumPy comes with it
     from minigen import rng
@@ -44,7 +48,7 @@ def random(rows, columns, seed=0):
     return rng.permutation(seed, rows * columns).tolist()
 
 
-def halton(rows, columns, seed=0):
+def halton(rows, columns, *_):
     """Spread out evenly at every moment: the Halton sequence in bases 2 and 3.
 
     Source: Besnier et al., "Halton scheduler for masked generative image transformer".
@@ -58,7 +62,7 @@ def halton(rows, columns, seed=0):
     return list(seen)
 
 
-def subsample(rows, columns, seed=0):
+def subsample(rows, columns, *_):
     """Coarse to fine: every eighth position each way, then every fourth, and so on."""
     stride = 1 << (max(rows, columns) - 1).bit_length()
     seen = {}
@@ -70,7 +74,78 @@ def subsample(rows, columns, seed=0):
     return list(seen)
 
 
-ORDERS = {f.__name__: f for f in (raster, column, spiral, random, halton, subsample)}
+def border(rows, columns, *_):
+    """Rings, from the rim inwards: of each its corners, then the cells between them.
+
+    The corners: top left and its opposite, top right and its opposite. The cells of a
+    ring are numbered clockwise from the top left, and come in the order of the van der
+    Corput sequence in base 2, which halves the widest gaps: neighbours come late.
+    """
+    seen = {}
+    for top in range((min(rows, columns) + 1) // 2):
+        left, bottom, right = top, rows - 1 - top, columns - 1 - top
+        corners = (top, left), (bottom, right), (top, right), (bottom, left)
+        ring = [(top, x) for x in range(left, right)]
+        ring += [(y, right) for y in range(top, bottom)]
+        ring += [(bottom, x) for x in range(right, left, -1)]
+        ring += [(y, left) for y in range(bottom, top, -1)]
+        halves = (_radical_inverse(i, 2) for i in range(2 * len(ring)))
+        spread = [ring[int(share * len(ring))] for share in halves]
+        for y, x in (*corners, *spread):
+            seen.setdefault(y * columns + x)
+    return list(seen)
+
+
+def locality(rows, columns, seed=0, known=(), counts=()):
+    """Close to what is known, and far from each other in a step (LPD).
+
+    counts: tokens of each step, if not given one. The score of a cell is the sum of 1 /
+    distance of the known ones among its eight neighbours. A step takes cells of a score
+    of at least 1, the highest first, but none beside another of this step. If these are
+    too few, it goes on with the cell whose nearest of this step is farthest. Which of
+    equals is first follows from the seed. The time grows with cells times steps.
+
+    Source: "Locality-aware parallel decoding" (arXiv 2507.01957) and its code, with
+    both thresholds 1, as there; the random numbers are ours.
+    """
+    import numpy as np
+
+    from minigen import rng
+
+    n = rows * columns
+    ys, xs = np.divmod(np.arange(n), columns)
+    # a frame around the grid, so that every cell has eight neighbours
+    seen = np.zeros((rows + 2, columns + 2))
+    for p in known:
+        seen[ys[p] + 1, xs[p] + 1] = 1
+    order = []
+    for step, count in enumerate(counts or (1,) * (n - len(known))):
+        straight = seen[:-2, 1:-1] + seen[2:, 1:-1] + seen[1:-1, :-2] + seen[1:-1, 2:]
+        diagonal = seen[:-2, :-2] + seen[:-2, 2:] + seen[2:, :-2] + seen[2:, 2:]
+        score = (straight + diagonal / math.sqrt(2)).ravel()
+        cells = rng.permutation(seed, n, step=step)
+        cells = cells[seen[ys[cells] + 1, xs[cells] + 1] == 0]
+        near = cells[np.argsort(-score[cells], kind="stable")]
+        beside, group = np.zeros_like(seen), []
+        for p in near[: np.count_nonzero(score[cells] >= 1)]:
+            if len(group) < count and not beside[ys[p] + 1, xs[p] + 1]:
+                beside[ys[p] : ys[p] + 3, xs[p] : xs[p] + 3] = 1
+                group.append(p)
+        nearest = np.full(n, np.inf)
+        for i in range(count):
+            if i == len(group):
+                group.append(cells[np.argmax(nearest[cells])])
+            p = group[i]
+            nearest = np.minimum(nearest, (ys - ys[p]) ** 2 + (xs - xs[p]) ** 2)
+        seen[ys[group] + 1, xs[group] + 1] = 1
+        order += group
+    return [int(p) for p in order]
+
+
+ORDERS = {
+    f.__name__: f
+    for f in (raster, column, spiral, random, halton, subsample, border, locality)
+}
 """Every order, by its name."""
 
 

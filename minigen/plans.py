@@ -72,8 +72,8 @@ def plan(
 
     grid: (rows, columns); position p is row p // columns, column p % columns. order: a
     name in ORDERS, or the positions themselves, in the order of decoding. known:
-    positions whose tokens are given; the order skips them. seed: of the random order, 0
-    .. 2**64 - 1.
+    positions whose tokens are given; the order skips them. seed: 0 .. 2**64 - 1, which
+    the orders random and locality follow from.
 
     schedule: a name in SCHEDULES, or the number of tokens of each step; steps: the
     number of steps of arccos, cosine and linear ("one" decodes one token a step). If
@@ -89,14 +89,14 @@ def plan(
     rows, columns = check_grid(grid)
     rng.split_seed(seed)
     known = _positions(known, rows * columns, "known")
-    taken, steps = set(known), integer("steps", steps, 1, MOST_STEPS)
-    unknown = [p for p in _order(order, rows, columns, seed) if p not in taken]
-    if len(unknown) + len(known) != rows * columns:
+    left, steps = rows * columns - len(known), integer("steps", steps, 1, MOST_STEPS)
+    sizes = counts(schedule, left, steps)
+    unknown = _order(order, rows, columns, seed, known, sizes)
+    if len(unknown) != left:
         raise InputError(
             f"the order names {len(unknown)} unknown positions; the {rows} x {columns} "
-            f"grid has {rows * columns - len(known)}: name each of them once"
+            f"grid has {left}: name each of them once"
         )
-    sizes = counts(schedule, len(unknown), steps)
     if faithful and 0 in sizes:
         raise InputError(
             f"{steps} steps for {len(unknown)} tokens leave steps with nothing to "
@@ -228,10 +228,14 @@ _LEFT = {
 }
 
 
-def _order(order, rows, columns, seed):
-    if not isinstance(order, str):
-        return _positions(order, rows * columns, "order")
-    return ORDERS[check_order("order", order)](rows, columns, seed)
+def _order(order, rows, columns, seed, known, sizes):
+    """Return the unknown positions in an order."""
+    if isinstance(order, str):
+        named = ORDERS[check_order("order", order)](rows, columns, seed, known, sizes)
+    else:
+        named = _positions(order, rows * columns, "order")
+    taken = set(known)
+    return [p for p in named if p not in taken]
 
 
 def _positions(positions, n, name):

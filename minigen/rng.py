@@ -37,9 +37,12 @@ def uniforms(
     return reference.uniforms(split_seed(seed), images, positions, step, index)
 
 
-def permutation(seed: int, n: int) -> NDArray[np.int64]:
-    """Return a random permutation of 0 .. n - 1 (int64), a function of `seed` alone."""
-    high, low, _, _ = philox((ORDER_IMAGE, 0, np.arange(n), 0), split_seed(seed))
+def permutation(seed: int, n: int, step: int = 0) -> NDArray[np.int64]:
+    """Return a random permutation of 0 .. n - 1 (int64), a function of the numbers.
+
+    seed: of the run; step: an order may need one for every step.
+    """
+    high, low, _, _ = philox((ORDER_IMAGE, 0, np.arange(n), step), split_seed(seed))
     return np.argsort((high << np.uint64(32)) | low, kind="stable")
 
 

@@ -1,5 +1,7 @@
 """Plans partition the unknown positions, for every order, schedule, grid and count."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,6 +100,58 @@ def test_spiral_is_connected():
     order = plans.plan((7, 7), "spiral", "one").order
     for a, b in zip(order, order[1:], strict=False):
         assert abs(a // 7 - b // 7) + abs(a % 7 - b % 7) == 1
+
+
+@given(SIZES, SIZES)
+def test_border_goes_inwards_and_begins_each_ring_at_its_corners(rows, columns):
+    order = plans.plan((rows, columns), "border", "one").order
+    cells = [divmod(p, columns) for p in order]
+    rings = [min(y, x, rows - 1 - y, columns - 1 - x) for y, x in cells]
+    assert rings == sorted(rings)
+    for r in set(rings):
+        edges = {r, rows - 1 - r}, {r, columns - 1 - r}
+        ring = [cells[i] for i, found in enumerate(rings) if found == r]
+        corners = [y in edges[0] and x in edges[1] for y, x in ring]
+        assert corners == sorted(corners, reverse=True)
+
+
+@given(arguments())
+def test_locality_follows_its_rule(a):
+    """The rule of spec/orders.md, section 2, cell by cell, without arrays."""
+    plan = plans.plan(**{**a, "order": "locality"})
+    known = {divmod(p, a["grid"][1]) for p in plan.known}
+    shuffled = [
+        divmod(p, a["grid"][1])
+        for p in range(a["grid"][0] * a["grid"][1])
+        if p not in plan.known
+    ]
+
+    def score(cell):
+        away = (math.dist(cell, other) for other in known)
+        return sum(1 / d for d in away if d < 2)
+
+    for group in plan.groups:
+        taken = []
+        for cell in (divmod(p, a["grid"][1]) for p in group):
+            left = [c for c in shuffled if c not in known and c not in taken]
+            free = [
+                c
+                for c in left
+                if score(c) >= 1 and all(math.dist(c, t) >= 2 for t in taken)
+            ]
+            if free:
+                assert cell in free
+                assert score(cell) == pytest.approx(max(map(score, free)))
+            elif taken:
+                away = [min(math.dist(c, t) for t in taken) for c in left]
+                assert min(math.dist(cell, t) for t in taken) == max(away)
+            taken.append(cell)
+        known |= set(taken)
+
+
+def test_locality_follows_from_the_seed():
+    made = {plans.plan((8, 8), "locality", seed=seed) for seed in range(20)}
+    assert len(made) == 20
 
 
 @pytest.mark.parametrize("order", ["halton", "subsample"])
