@@ -58,24 +58,17 @@ __all__ = [
 ]
 
 _FACE = {
-    "load": "minigen.pipeline",
-    "Pipeline": "minigen.pipeline",
-    "Model": "minigen.checkpoints",
-    "Options": "minigen.options",
-    "Step": "minigen.sample",
-    "plan": "minigen.plans",
-    "Plan": "minigen.plans",
-    "known_models": "minigen.catalogue",
-    "KnownModel": "minigen.catalogue",
-    "read_checkpoint": "minigen.checkpoints",
-    "convert": "minigen.checkpoints",
-    "ConversionReport": "minigen.checkpoints",
-    "check": "minigen.checking",
-    "Report": "minigen.checking.report",
-    "errors": "minigen",
-    "evaluate": "minigen",
+    "minigen": ("errors", "evaluate"),
+    "minigen.catalogue": ("KnownModel", "known_models"),
+    "minigen.checking": ("check",),
+    "minigen.checking.report": ("Report",),
+    "minigen.checkpoints": ("ConversionReport", "Model", "convert", "read_checkpoint"),
+    "minigen.options": ("Options",),
+    "minigen.pipeline": ("Pipeline", "load"),
+    "minigen.plans": ("Plan", "plan"),
+    "minigen.sample": ("Step",),
 }
-"""What `minigen.NAME` is, and the module that it is imported from when first used."""
+"""Each module, and the names that are imported from it when they are first used."""
 
 if TYPE_CHECKING:
     # for tools that read a program without running it
@@ -91,11 +84,12 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        if name not in _FACE:
-            raise AttributeError(f"module 'minigen' has no attribute {name!r}")
-        if _FACE[name] == "minigen":
-            return importlib.import_module(f"minigen.{name}")
-        return getattr(importlib.import_module(_FACE[name]), name)
+        for module, names in _FACE.items():
+            if name in names and module == "minigen":
+                return importlib.import_module(f"minigen.{name}")
+            if name in names:
+                return getattr(importlib.import_module(module), name)
+        raise AttributeError(f"module 'minigen' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

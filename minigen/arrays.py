@@ -16,13 +16,15 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
 from minigen import simt, target
-from minigen.arena import Arena, Block
+from minigen.arena import Arena
 from minigen.errors import BackendError
 from minigen.extras import install
 
@@ -80,9 +82,7 @@ class Interpreter:
 
     def empty(self, shape, dtype=np.float32):
         """Return a new array, full of poison that a kernel must overwrite."""
-        shape, dtype = _shape(shape), np.dtype(dtype)
-        block = self._arena.take(_size(shape, dtype))
-        array = np.asarray(_Described(block, shape, dtype, "__array_interface__"))
+        array = np.asarray(_take(self._arena, shape, dtype, "__array_interface__"))
         simt.poison(array)
         return array
 
@@ -164,10 +164,8 @@ class Gpu:
 
     def empty(self, shape, dtype=np.float32):
         """Return a new array with undefined contents."""
-        shape, dtype = _shape(shape), np.dtype(dtype)
-        block = self._arena.take(_size(shape, dtype))
-        described = _Described(block, shape, dtype, "__cuda_array_interface__")
-        return target.cuda.as_cuda_array(described, sync=False)
+        memory = _take(self._arena, shape, dtype, "__cuda_array_interface__")
+        return target.cuda.as_cuda_array(memory, sync=False)
 
     put, launch = put, launch
 
@@ -241,6 +239,7 @@ class Gpu:
         recording.start = replay
 
 
+@dataclass(eq=False)
 class Recording:
     """Launches that were recorded and can be run again, on the same addresses.
 
@@ -248,13 +247,12 @@ class Recording:
     as the recording. So do the other arrays that the launches read or write.
     """
 
-    def __init__(self, launches, arena):
-        self.start = None
-        self._launches = launches
-        self._arena = arena
+    launches: list
+    arena: Arena
+    start: Callable[[], None] | None = None
 
     def __len__(self):
-        return len(self._launches)
+        return len(self.launches)
 
     def replay(self):
         """Run all launches once more; results lie where they lay before."""
@@ -263,24 +261,19 @@ class Recording:
         self.start()
 
 
-@dataclass(frozen=True)
-class _Described:
-    # tells NumPy or Numba where an array lies; the array keeps this, this the block
-    block: Block
-    shape: tuple
-    dtype: np.dtype
-    protocol: str
-
-    def __getattr__(self, name):
-        if name != self.__dict__["protocol"]:
-            raise AttributeError(name)
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.block.address, False),
-            "strides": None,
-            "version": 3,
-        }
+def _take(arena, shape, dtype, protocol):
+    # what tells NumPy or Numba where a new array lies; the array keeps it, it the block
+    shape = (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+    dtype = np.dtype(dtype)
+    block = arena.take(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+    described = {
+        "shape": shape,
+        "typestr": dtype.str,
+        "data": (block.address, False),
+        "strides": None,
+        "version": 3,
+    }
+    return SimpleNamespace(**{protocol: described}, block=block)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -357,14 +350,6 @@ def _device_memory(size):
             "together (--batch), or end what else runs on it"
         ) from None
     return memory.device_ctypes_pointer.value, memory
-
-
-def _shape(shape):
-    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
-
-
-def _size(shape, dtype):
-    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
 def _storable(values):

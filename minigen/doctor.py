@@ -10,9 +10,11 @@ import sys
 import time
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import takewhile
 from pathlib import Path
 
 from minigen import kernel_cache, writing
+from minigen.catalogue import WEIGHTS
 from minigen.errors import BackendError, InputError
 from minigen.extras import REQUIRED, again, install, packages
 from minigen.families import PRESETS
@@ -82,9 +84,8 @@ def examine_package(name: str) -> Finding:
     """Say whether a required package is there, new enough, and can be imported."""
     module, lowest = REQUIRED[name]
     mend = packages(name, options="--upgrade")
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
+    version = _version(name)
+    if version is None:
         return Finding(name, "-", False, "not installed", mend)
     if numbers(version) < numbers(lowest):
         return Finding(name, version, False, f"older than {lowest}", mend)
@@ -156,9 +157,8 @@ def examine_cache() -> Finding:
 
 def examine_weights() -> Finding:
     """Say whether the weights that ship are there."""
-    folder = Path(__file__).parent / "weights"
     files = [*(f"{name}.safetensors" for name in SHIPPED), "judge-mnist.npz"]
-    missing = [name for name in files if not (folder / name).is_file()]
+    missing = [name for name in files if not (WEIGHTS / name).is_file()]
     if missing:
         return Finding(
             "weights", "-", False,
@@ -238,12 +238,8 @@ def numbers(version: str) -> tuple[int, ...]:
     >>> numbers("2.13.0+cpu"), numbers("0.61.0rc1")
     ((2, 13, 0), (0, 61))
     """
-    found = []
-    for part in version.split("+")[0].split("."):
-        if not part.isdecimal():
-            break
-        found.append(int(part))
-    return tuple(found)
+    parts = version.split("+")[0].split(".")
+    return tuple(map(int, takewhile(str.isdecimal, parts)))
 
 
 def _version(package):

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from minigen.errors import InputError
 from minigen.words import complain
-from minigen.writing import make_folder, write_file
+from minigen.writing import is_mine, make_folder, write_file
 
 FOLDER = re.compile(r"kernels-[0-9a-f]{12}")
 """The name of a folder of kernels: it ends in the hash of their sources."""
@@ -149,7 +149,7 @@ def _open(folder):
         return str(error).partition(";")[0]
     if not stat.S_ISDIR(found.st_mode):
         return f"{folder} is not a folder"
-    if not _is_mine(found):
+    if not is_mine(found):
         return f"{folder} belongs to another user"
     if hasattr(os, "geteuid"):
         if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -161,10 +161,6 @@ def _open(folder):
     return ""
 
 
-def _is_mine(found):
-    return not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
-
-
 def kept_in(base: Path) -> list[Path]:
     """Return the folders of kernels in a folder, also those of other sources."""
     with suppress(OSError):
@@ -173,7 +169,7 @@ def kept_in(base: Path) -> list[Path]:
             for path in sorted(base.iterdir())
             for found in (os.lstat(path),)
             if FOLDER.fullmatch(path.name) and stat.S_ISDIR(found.st_mode)
-            if _is_mine(found)
+            if is_mine(found)
         ]
     return []
 
@@ -218,14 +214,9 @@ class Kept:
     def cache_path(self):
         return location().folder
 
-    def enable(self):
-        self.enabled = True
-
-    def disable(self):
+    def flush(self):
+        """Keep nothing more: Numba calls this before it compiles all kernels again."""
         self.enabled = False
-
-    # Numba calls this before it compiles all of them again
-    flush = disable
 
     def load_overload(self, signature, context):
         """Return what was compiled for a signature, or None."""
@@ -304,7 +295,7 @@ def _initialize(target, context):
 
 def _read(path):
     with open(path, "rb") as file:
-        if not _is_mine(os.fstat(file.fileno())):
+        if not is_mine(os.fstat(file.fileno())):
             raise PermissionError(f"{path} belongs to another user")
         digest, content = file.read(DIGEST), file.read()
     if hashlib.sha256(content).digest() != digest:

@@ -23,28 +23,7 @@ ADDED = threads.settings(os.environ)
 os.environ.update(ADDED)
 
 import numba  # noqa: E402
-from numba import prange  # noqa: E402
-
-# ruff: noqa: F822
-__all__ = [
-    "ADDED",
-    "Resources",
-    "argument_types",
-    "compile_ptx",
-    "core",
-    "cuda",
-    "float64_lines",
-    "gpu_inline",
-    "gpu_intrinsic",
-    "gpu_kernel",
-    "has_compiler",
-    "has_gpu",
-    "inline",
-    "kernel",
-    "link",
-    "prange",
-    "serial",
-]
+from numba import prange as prange  # noqa: E402
 
 # no flag lets a compiler reorder or fuse what stands there: it would do so in another
 # way for every width of a vector. Sums that have to be fast say their order themselves:
@@ -156,11 +135,10 @@ def argument_types(arguments) -> tuple:
 
     arguments: arrays in C order, and NumPy scalars.
     """
-    return tuple(_mutable(numba.typeof(argument)) for argument in arguments)
-
-
-def _mutable(kind):
-    return kind.copy(readonly=False) if isinstance(kind, numba.types.Array) else kind
+    return tuple(
+        kind.copy(readonly=False) if isinstance(kind, numba.types.Array) else kind
+        for kind in map(numba.typeof, arguments)
+    )
 
 
 def compile_ptx(kernel, types, cc) -> str:
@@ -188,11 +166,9 @@ def link(ptx, cc) -> Resources:
         nvjitlink.get_info_log(handle, log)
     finally:
         nvjitlink.destroy(handle)
-    text = log.decode()
 
     def number(pattern):
-        found = [int(n) for n in re.findall(pattern, text)]
-        return max(found, default=0)
+        return max(map(int, re.findall(pattern, log.decode())), default=0)
 
     return Resources(
         registers=number(r"Used (\d+) registers"),

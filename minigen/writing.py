@@ -87,12 +87,9 @@ def check_writable(path: str | Path, suffix: str | None = None) -> None:
 def check_folder(path: str | Path) -> None:
     """Raise InputError unless files can be written in `path`, which may be missing."""
     path = Path(path)
-    if os.path.isdir(path):
-        return _try(path, path)
-    if os.path.lexists(path):
-        raise InputError(f"{path} is not a folder")
-    _demand_folder(path.parent)
-    return _try(path, path.parent)
+    folder = path if os.path.lexists(path) else path.parent
+    _demand_folder(folder)
+    _try(path, folder)
 
 
 def make_folder(path: str | Path, mode: int = 0o777) -> Path:
@@ -105,6 +102,11 @@ def make_folder(path: str | Path, mode: int = 0o777) -> Path:
     except (OSError, ValueError) as error:
         raise _refusal(path, error) from None
     return Path(path)
+
+
+def is_mine(found: os.stat_result) -> bool:
+    """Say whether what has that stat belongs to this user: on Windows all of it."""
+    return not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
 
 
 def _find_target(path):
@@ -250,8 +252,7 @@ def _sweep(folder):
 
 
 def _is_left(found, home, number):
-    mine = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
-    if not mine or not stat.S_ISREG(found.st_mode):
+    if not is_mine(found) or not stat.S_ISREG(found.st_mode):
         return False
     if time.time() - found.st_mtime > WEEK:
         return True

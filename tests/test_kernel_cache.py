@@ -256,7 +256,7 @@ def test_a_temporary_folder_of_another_user_is_not_used(base, monkeypatch):
     above = kernel_cache.folders()[1].parent
     above.mkdir(mode=0o700, parents=True)
     other = above.stat().st_ino
-    monkeypatch.setattr(kernel_cache, "_is_mine", lambda found: found.st_ino != other)
+    monkeypatch.setattr(kernel_cache, "is_mine", lambda found: found.st_ino != other)
     assert not run() and not run() and list(above.iterdir()) == []
 
 
@@ -381,7 +381,7 @@ def test_of_another_user_no_folder_is_removed(base, monkeypatch):
     other = base / "kernels-aaaaaaaaaaaa"
     other.mkdir()
     os.utime(other, (0, 0))
-    monkeypatch.setattr(kernel_cache, "_is_mine", lambda found: False)
+    monkeypatch.setattr(kernel_cache, "is_mine", lambda found: False)
     assert kernel_cache.kept_in(base) == []
     kernel_cache._tidy(folder())
     assert other.is_dir()
