@@ -81,10 +81,7 @@ def twice(device, x):
 def place(device, canvas, tokens, positions):
     """(b n), (b m), (m) -> (b n)
 
-    Write tokens at canvas[:, positions] in place, and return the canvas.
-
-    Positions differ from each other; one that is not on the canvas sets the device's
-    flag.
+    A position that is not on the canvas sets the device's flag.
     """
     if tokens.size:
         blocks = -(-tokens.size // THREADS)

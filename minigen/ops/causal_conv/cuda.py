@@ -77,10 +77,7 @@ def _causal_conv_silu(x, w, bias, state, y):
 def causal_conv(device, x, w, bias, state):
     """(b n c), (c w), (c), (b w c) -> (b n c), (b w c)
 
-    Return y[l] = bias + sum over k of w[k] x[l - (w-1) + k], and the state.
-
-    The state, the w inputs before x, becomes the last w of x in place. At most 32:
-    ShapeError for a longer window.
+    A window of more than 32 inputs raises ShapeError.
     """
     return _launch(device, _causal_conv, x, w, bias, state)
 

@@ -6,10 +6,7 @@ from minigen.cpu import buffers
 
 
 def columns(x, first, last):
-    """(b n d) -> (b n f)
-
-    Return a copy of x[..., first:last], as float32.
-    """
+    """(b n d) -> (b n f)"""
     y = buffers.empty((*x.shape[:-1], last - first))
     y[...] = x[..., first:last]
     return y

@@ -22,10 +22,7 @@ def _columns(x, first, y):
 
 
 def columns(device, x, first, last):
-    """(b n d) -> (b n f)
-
-    Return a copy of x[..., first:last], as float32.
-    """
+    """(b n d) -> (b n f)"""
     d = x.shape[-1]
     f = last - first
     y = device.empty((*x.shape[:-1], f))

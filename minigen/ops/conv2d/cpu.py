@@ -71,12 +71,7 @@ def conv3x3_add(x, w, bias, residual):
 
 
 def conv3x3_half(x, w, bias):
-    """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
-
-    Convolve at every second row and column, which halves both sides (rounded down).
-
-    One column of zeros is added on the right and one row at the bottom.
-    """
+    """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)"""
     grid = (x.shape[1] // 2, x.shape[2] // 2)
     return _patches(x, w, bias, _nothing(w), grid, 2, 0)
 

@@ -251,8 +251,6 @@ def _conv3x3_half(x, w, bias, height, width, y):
 def conv3x3(device, x, w, bias):
     """(b y x c), (f 3 3 c), (f) -> (b y x f)
 
-    Convolve with zeros around the image, which keeps its size.
-
     For at most 4 features there is a kernel that wastes nothing on more.
     """
     sides = x.shape[1:3]
@@ -270,12 +268,7 @@ def conv3x3_add(device, x, w, bias, residual):
 
 
 def conv3x3_half(device, x, w, bias):
-    """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)
-
-    Convolve at every second row and column, which halves both sides (rounded down).
-
-    One column of zeros is added on the right and one row at the bottom.
-    """
+    """(b y x c), (f 3 3 c), (f) -> (b y/2 x/2 f)"""
     rest = bias, *map(np.int32, x.shape[1:3])
     sides = x.shape[1] // 2, x.shape[2] // 2
     return _launch(device, _conv3x3_half, x, w, rest, sides)

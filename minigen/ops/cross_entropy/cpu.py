@@ -29,9 +29,7 @@ def _cross_entropy(logits, targets, losses):
 def cross_entropy(logits, targets):
     """(b n v), (b n) -> ()
 
-    Return the mean over b and n of log(sum exp(logits)) - logits[target], float64.
-
-    logits float32; targets are integers in 0 .. v - 1.
+    The mean is a float64.
     """
     v = logits.shape[-1]
     losses = buffers.empty(targets.size, np.float64)

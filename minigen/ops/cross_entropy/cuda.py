@@ -53,10 +53,8 @@ def _cross_entropy(logits, targets, losses, flag):
 def cross_entropy(device, logits, targets):
     """(b n v), (b n) -> ()
 
-    Return the mean over b and n of log(sum exp(logits)) - logits[target], float64.
-
-    targets are int64 in 0 .. v - 1: any other sets the device's flag. The mean is taken
-    on the host, which waits for the device.
+    targets are int64 in 0 .. v - 1: any other sets the device's flag. The mean, in
+    float64, is taken on the host, which waits for the device.
     """
     rows = targets.size
     losses = device.empty(rows)

@@ -128,10 +128,7 @@ def _draw(probabilities, uniforms, tokens):
 
 
 def keep(logits, top_k, top_p, minimum=1):
-    """(b m v) -> (b m v)
-
-    Return which logits survive the filters, as booleans (rules: reference.py).
-    """
+    """(b m v) -> (b m v)"""
     kept = buffers.empty(logits.shape, np.bool_)
     v = logits.shape[-1]
     _keep(
@@ -160,10 +157,7 @@ def probabilities(logits, temperature, top_k, top_p):
 
 
 def draw(probabilities, uniforms):
-    """(b m v), (b m) -> (b m)
-
-    Return int64 tokens by inverse distribution function (rules: reference.py).
-    """
+    """(b m v), (b m) -> (b m)"""
     _expect_weights(probabilities)
     _expect_shares(uniforms)
     tokens = buffers.empty(uniforms.shape, np.int64)

@@ -289,10 +289,8 @@ def _draw(p, u, tokens, flag):
 def probabilities(device, logits, temperature, top_k, top_p):
     """(b m v) -> (b m v)
 
-    Return softmax(logits / max(temperature, 1e-5)) over what the filters keep.
-
-    The rules are those of `reference.keep`; how near to them is said above. Raises
-    ShapeError for a v of more than 65536.
+    How near this comes to the reference is said above. Raises ShapeError for a v of
+    more than 65536.
     """
     v, threads = _sizes(logits)
     n = logits.size // v
@@ -312,8 +310,6 @@ def probabilities(device, logits, temperature, top_k, top_p):
 
 def draw(device, probabilities, uniforms):
     """(b m v), (b m) -> (b m)
-
-    Return int64 tokens by inverse distribution function, as `reference.draw` does.
 
     A row that cannot be drawn from, or a uniform outside of 0 .. 1, sets the device's
     flag. How near this comes to the reference is said above. Raises ShapeError for a v

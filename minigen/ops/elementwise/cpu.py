@@ -23,10 +23,7 @@ def multiply(x, y):
 
 
 def scale(x, factor):
-    """(b ...) -> (b ...)
-
-    Return x times a number.
-    """
+    """(b ...) -> (b ...)"""
     return np.multiply(x, np.float32(factor), out=buffers.empty(x.shape))
 
 

@@ -87,10 +87,7 @@ def multiply(device, x, y):
 
 
 def scale(device, x, factor):
-    """(b ...) -> (b ...)
-
-    Return x times a number.
-    """
+    """(b ...) -> (b ...)"""
     return _launched(device, _scale, x, np.float32(factor))
 
 

@@ -8,12 +8,7 @@ from minigen.cpu import buffers
 
 
 def embed(table, ids):
-    """(t d), (b n) -> (b n d)
-
-    Return table[ids] in float32.
-
-    table: float32, float16 or bfloat16; ids: integers in 0 .. t - 1.
-    """
+    """(t d), (b n) -> (b n d)"""
     out = buffers.empty((*ids.shape, table.shape[1]))
     out[...] = np.take(table, ids, axis=0)
     return out

@@ -28,10 +28,7 @@ def _embed(table, ids, y, flag):
 def embed(device, table, ids):
     """(t d), (b n) -> (b n d)
 
-    Return table[ids] in float32.
-
-    table: float32, float16, or the bits of bfloat16. ids are int64 in 0 .. t - 1: any
-    other sets the device's flag.
+    ids are int64 in 0 .. t - 1: any other sets the device's flag.
     """
     d = table.shape[1]
     y = device.empty((*ids.shape, d))

@@ -36,10 +36,7 @@ def _rms_norm_gate(x, z, w, eps, y):
 
 
 def gate_rms_norm(x, z, w, r, eps):
-    """(b n d), (b n d), (d) -> (b n d)
-
-    Return w v / sqrt(mean(v^2) + eps), v = x silu(z), in `r` groups of channels.
-    """
+    """(b n d), (b n d), (d) -> (b n d)"""
     return _run(_gate_rms_norm, x, z, w, r, eps)
 
 

@@ -127,10 +127,7 @@ def draw_guided(
     weight,
     stretch,
 ):
-    """(b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
-
-    Return one value of each row (rules: reference.py).
-    """
+    """(b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)"""
     arrays = weights, means, logs, other_weights, other_means, other_logs
     y, found = buffers.empty(uniforms.shape), np.empty((len(weights), 2))
     held = [np.ascontiguousarray(array, np.float64) for array in arrays]

@@ -265,10 +265,8 @@ def draw_guided(
 ):
     """(b g), (b g), (b g), (b g), (b g), (b g), (b) -> (b)
 
-    Return one value of each row; how near it comes to the reference is said above.
-
     uniforms: float32. What the reference refuses sets the device's flag. ShapeError for
-    a g of more than 32.
+    a g of more than 32. How near this comes to the reference is said above.
     """
     arrays = weights, means, logs, other_weights, other_means, other_logs
     b, g = weights.shape

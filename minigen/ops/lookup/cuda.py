@@ -161,10 +161,7 @@ def _lookup(z, codes, y):
 
 
 def unit(device, x):
-    """(n c) -> (n c)
-
-    Scale every row to length 1: x / max(|x|, 1e-12).
-    """
+    """(n c) -> (n c)"""
     y = device.empty(x.shape)
     device.launch(_unit, -(-x.shape[0] // WARPS), THREADS, x, y)
     return y

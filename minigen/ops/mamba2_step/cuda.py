@@ -224,13 +224,7 @@ def mamba2_step(
     device, projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps
 ):
     """(b 1 f), (c w), (c), (h), (h), (h), (d), (b w c), (b h p s)
-    -> (b 1 d), (b w c), (b h p s)
-
-    Return what a mixer projects back, and both states, moved on in place.
-
-    The sizes are those of a mixer: d = h p, c = d + 2 r s and f = d + c + h, with r a
-    divisor of h.
-    """
+    -> (b 1 d), (b w c), (b h p s)"""
     b, h, p, s = state.shape
     d, c = h * p, w.shape[0]
     if p + 2 * s > ROOM:

@@ -181,8 +181,6 @@ def log_likelihood(device, x, weights, means, log_variances):
 def draw_component(device, weights, uniforms):
     """(b g), (b m) -> (b m)
 
-    Return int64 components by inverse distribution function.
-
     Weights that cannot be drawn from, or a uniform outside of 0 .. 1, set the device's
     flag. How near this comes to the reference is said above.
     """
@@ -193,8 +191,6 @@ def draw_component(device, weights, uniforms):
 
 def draw_value(device, components, means, log_variances, normals, stretch):
     """(b m), (b g f), (b g f), (b m f) -> (b m f)
-
-    Return mean + normal * stretch * standard deviation of the drawn components.
 
     components: each in 0 .. g - 1; any other sets the device's flag.
     """

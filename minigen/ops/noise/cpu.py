@@ -50,18 +50,12 @@ def _normals(images, positions, step, first, k0, k1, z):
 
 
 def uniforms_at(key, images, positions, step, first, m):
-    """(2), (b), (b) -> (b m)
-
-    Return float32 numbers inside of 0 .. 1 (rules: reference.py).
-    """
+    """(2), (b), (b) -> (b m)"""
     return _run(_uniforms, key, images, positions, step, first, m)
 
 
 def normals_at(key, images, positions, step, first, m):
-    """(2), (b), (b) -> (b m)
-
-    Return float32 normal numbers (rules: reference.py).
-    """
+    """(2), (b), (b) -> (b m)"""
     return _run(_normals, key, images, positions, step, first, m)
 
 

@@ -63,8 +63,6 @@ def _normals_at(key, images, positions, step, first, z):
 def uniforms_at(device, key, images, positions, step, first, m):
     """(2), (b), (b) -> (b m)
 
-    Return float32 numbers inside of 0 .. 1; row i is that of `uniforms`.
-
     key (2) uint32; images, positions int64; step, first: modulo 2**32.
     """
     return _launch(device, _uniforms_at, key, images, positions, step, first, m)
@@ -72,8 +70,6 @@ def uniforms_at(device, key, images, positions, step, first, m):
 
 def normals_at(device, key, images, positions, step, first, m):
     """(2), (b), (b) -> (b m)
-
-    Return float32 normal numbers, independent of `uniforms_at` of the same counters.
 
     key (2) uint32; images, positions int64; step, first: modulo 2**32.
     """

@@ -99,8 +99,6 @@ def sample_normal(device, mean, log_variance, noise):
 def normal_kl(device, mean, log_variance):
     """(b ...), (b ...) -> (b)
 
-    Return the divergence KL(normal || standard normal) of each image, in nats.
-
     Summed in float32, by 256 threads an image.
     """
     return _totals(device, _normal_kl, mean, log_variance)
@@ -108,8 +106,6 @@ def normal_kl(device, mean, log_variance):
 
 def normal_nll(device, x, mean, log_variance):
     """(b ...), (b ...), (b ...) -> (b)
-
-    Return -log of the density of each image x, in nats.
 
     Summed in float32, by 256 threads an image.
     """

@@ -20,12 +20,7 @@ def _rope2d(x, table, rows, y):
 
 
 def rope2d(x, table, rows):
-    """(b n h e), (t e/2 2), (b n) -> (b n h e)
-
-    Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
-
-    rows are integers in 0 .. t - 1.
-    """
+    """(b n h e), (t e/2 2), (b n) -> (b n h e)"""
     b, n, h, e = x.shape
     y = buffers.empty(x.shape)
     _rope2d(

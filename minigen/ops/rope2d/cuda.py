@@ -34,8 +34,6 @@ def _rope2d(x, table, rows, y, flag):
 def rope2d(device, x, table, rows):
     """(b n h e), (t e/2 2), (b n) -> (b n h e)
 
-    Turn each pair (x0, x1) by its angle: (x0 c - x1 s, x1 c + x0 s).
-
     rows are int64 in 0 .. t - 1: any other sets the device's flag.
     """
     b, n, h, e = x.shape

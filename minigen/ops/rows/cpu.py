@@ -24,10 +24,7 @@ def scatter(x, new, rows):
 
 
 def concat(x, y):
-    """(b n d), (b m d) -> (b n+m d)
-
-    Return the rows of x and then those of y, in float32.
-    """
+    """(b n d), (b m d) -> (b n+m d)"""
     b, n, d = x.shape
     z = buffers.empty((b, n + y.shape[1], d))
     z[:, :n], z[:, n:] = x, y
@@ -35,10 +32,7 @@ def concat(x, y):
 
 
 def repeat(x, n):
-    """(b d) -> (b n d)
-
-    Return each row of x n times, in float32.
-    """
+    """(b d) -> (b n d)"""
     y = buffers.empty((x.shape[0], n, x.shape[1]))
     y[...] = x[:, None]
     return y

@@ -65,8 +65,6 @@ def _repeat(x, y):
 def gather(device, x, rows):
     """(b n d), (b m) -> (b m d)
 
-    Return the rows of each image that `rows` names, in its order.
-
     rows are int64 in 0 .. n - 1: any other sets the device's flag.
     """
     y = device.empty((*rows.shape, x.shape[-1]))
@@ -77,8 +75,6 @@ def gather(device, x, rows):
 
 def scatter(device, x, new, rows):
     """(b n d), (b m d), (b m) -> (b n d)
-
-    Write `new` at the rows of x, in place, and return x. Rows differ in an image.
 
     rows are int64 in 0 .. n - 1: any other sets the device's flag.
     """
@@ -97,20 +93,14 @@ def append(device, cache, new, length):
 
 
 def concat(device, x, y):
-    """(b n d), (b m d) -> (b n+m d)
-
-    Return the rows of x and then those of y, in float32.
-    """
+    """(b n d), (b m d) -> (b n+m d)"""
     b, n, d = x.shape
     z = device.empty((b, n + y.shape[1], d))
     return append(device, append(device, z, x, 0), y, n)
 
 
 def repeat(device, x, n):
-    """(b d) -> (b n d)
-
-    Return each row of x n times, in float32.
-    """
+    """(b d) -> (b n d)"""
     b, d = x.shape
     y = device.empty((b, n, d))
     device.launch(_repeat, b * n, THREADS, x, y)

@@ -243,10 +243,7 @@ def _selective_scan(x, delta, A_log, B, C, D, n, r, tiles, t, state, y):
 def selective_scan(device, x, delta, A_log, B, C, D, state):
     """(b n c), (b n c), (c s), (b n r s), (b n r s), (c), (b c s) -> (b n c), (b c s)
 
-    Return y of every token, and the state h, which is moved on in place.
-
-    delta: step sizes, not negative. Each of the r groups of consecutive channels shares
-    its B and C. A single token has a kernel of its own.
+    A single token has a kernel of its own.
     """
     (b, n, c), r = x.shape, B.shape[2]
     if n == 1:

@@ -98,10 +98,7 @@ def ssd(x, delta, A_log, B, C, D, state):
 
 def ssd_chunked(x, delta, A_log, B, C, D, state, chunk):
     """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    -> (b n h p), (b h p s)
-
-    Return the same as `ssd`, `chunk` tokens at a time.
-    """
+    -> (b n h p), (b h p s)"""
     given, y, held = _prepare(x, delta, A_log, B, C, D, state)
     _ssd_chunked(*given, chunk, held, y)
     return y, buffers.give_back(state, held)

@@ -107,10 +107,7 @@ def _walk(device, kernel, lanes, x, delta, A_log, B, C, D, state):
 
 def ssd_chunked(device, x, delta, A_log, B, C, D, state, chunk):
     """(b n h p), (b n h), (h), (b n r s), (b n r s), (h), (b h p s)
-    -> (b n h p), (b h p s)
-
-    Return the same as `ssd`, `chunk` tokens at a time.
-    """
+    -> (b n h p), (b h p s)"""
     b, n, h, p = x.shape
     r, s = B.shape[2:]
     y = device.empty(x.shape)

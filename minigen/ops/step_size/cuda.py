@@ -26,10 +26,7 @@ def _step_size(x, bias, lowest, highest, y):
 
 
 def step_size(device, x, bias, lowest, highest):
-    """(b n h), (h) -> (b n h)
-
-    Return softplus(x + bias) within lowest .. highest.
-    """
+    """(b n h), (h) -> (b n h)"""
     h = x.shape[-1]
     y = device.empty(x.shape)
     limits = np.float32(lowest), np.float32(highest)

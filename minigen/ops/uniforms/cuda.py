@@ -35,9 +35,8 @@ def _uniforms(key, images, positions, step, index, u):
 def uniforms(device, key, images, positions, step, index):
     """(2), (b), (m) -> (b m)
 
-    Return one float32 number for each image and position: the reference's bits.
-
-    key (2) uint32; images, positions int64; step, index: modulo 2**32.
+    The reference's bits. key (2) uint32; images, positions int64; step, index: modulo
+    2**32.
     """
     u = device.empty((images.shape[0], positions.shape[0]))
     counters = np.uint32(int(step) % 2**32), np.uint32(int(index) % 2**32)

@@ -8,8 +8,6 @@ from minigen.cpu import buffers
 def upsample(x):
     """(b y x c) -> (b 2y 2x c)
 
-    Repeat every row and every column once.
-
     It only copies, and NumPy copies as fast as memory allows.
     """
     b, y, columns, c = x.shape
