@@ -246,9 +246,5 @@ def _has_gpu():
     return importlib.import_module("minigen.target").has_gpu()
 
 
-def _empty(shape, dtype=np.float32):
-    return np.empty(shape, dtype)
-
-
-_HOST = {"empty": _empty, "put": np.asarray, "get": np.asarray}
-_HOST["pack_weight"] = np.asarray
+_HOST = dict.fromkeys(("put", "pack_weight", "get"), np.asarray)
+_HOST["empty"] = partial(np.empty, dtype=np.float32)

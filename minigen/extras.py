@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -66,11 +67,9 @@ def source() -> tuple[Path | None, bool]:
     from (PEP 610), if it is still there, else None.
     """
     origin = {}
-    try:
+    with suppress(metadata.PackageNotFoundError):
         text = metadata.distribution(DISTRIBUTION).read_text("direct_url.json")
         origin = json.loads(text or "{}")
-    except metadata.PackageNotFoundError:
-        pass
     editable = origin.get("dir_info", {}).get("editable", False)
     folders = [_beside()]
     if "dir_info" in origin:

@@ -32,13 +32,9 @@ def find(model: File) -> Path:
     names = sorted(p.stem for p in WEIGHTS.glob("*.safetensors"))
     if name in names:
         return WEIGHTS / f"{name}.safetensors"
-    try:
-        path = Path(name)
-        if path.is_file() or path.is_dir():
-            return path
-    except (OSError, ValueError):
-        # too long, or not to be encoded: it names no file
-        pass
+    # neither is what is too long, or cannot be encoded
+    if os.path.isfile(name) or os.path.isdir(name):
+        return Path(name)
     if name in PRESETS:
         raise InputError(
             f"{name} does not ship: its weights are too large; download the released "

@@ -15,6 +15,7 @@ import inspect
 import linecache
 import re
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from minigen.errors import ConfigError
 
@@ -26,7 +27,7 @@ _UNDER = re.compile(
     r"(?:\s*[rR]?(?P<quotes>\"{3}|'{3})(?P<paragraph>(?s:.*?))(?:\n\s*\n|(?P=quotes)))?"
 )
 _ITEM = re.compile(r"(?:([^\W\d]\w*)\s*)?\(([^()]*)\)(\?)?|([^\W\d]\w*)")
-_COMMA = re.compile(r"\s*,\s*(?=\S)")
+_COMMA = re.compile(r"\s*,\s*(?![^(]*\))")
 _SIZE = re.compile(r"(\d*)([a-z]?)(?:/([1-9]\d*))?(?:\+([a-z]))?")
 _KIND = re.compile(rf"([\w ]+?) (?:is an?|are) ({'|'.join(KINDS)}|entrie)s?")
 _LIKE = re.compile(r"(\w+) is like (\w+)")
@@ -153,7 +154,7 @@ def _parse(name, arguments, text):
         raise ValueError("expected one ->")
     before, after = (_items(side) for side in line.split("->"))
     before, rules = _named(arguments, before), []
-    for clause in filter(None, re.split(r",\s*", rest)):
+    for clause in filter(None, _COMMA.split(rest)):
         subjects, said = _said(clause)
         for one in subjects:
             if one not in before or said.get("like", one) not in before:
@@ -202,13 +203,13 @@ def _written(function, code):
 
 def _items(side):
     # the arguments, or results, of one side of a line
-    found, at, side = [], 0, side.strip()
-    while at < len(side):
-        match = _ITEM.match(side, at)
+    found, side = [], side.strip()
+    for text in _COMMA.split(side) if side else ():
+        match = _ITEM.fullmatch(text)
         if match is None:
-            raise ValueError(f"{side[at:]!r} is no argument")
+            raise ValueError(f"{text!r} is not one argument; commas separate them")
         called, sizes, optional, number = match.groups()
-        item = {"name": called or number or "", "kind": "number"}
+        item = {"name": called or number or ""}
         if number is None:
             sizes = sizes.split()
             more = sizes.index("...") if "..." in sizes else None
@@ -217,12 +218,6 @@ def _items(side):
             item["sizes"] = tuple(map(_size, sizes))
             item |= {"more": more, "optional": bool(optional)}
         found.append(item)
-        at = match.end()
-        if at < len(side):
-            comma = _COMMA.match(side, at)
-            if comma is None:
-                raise ValueError(f"{side[at:]!r} follows {match[0]!r}")
-            at = comma.end()
     return found
 
 
@@ -230,13 +225,12 @@ def _named(arguments, items):
     # each argument by its name; those of the def that the line leaves out are numbers
     if len(items) > len(arguments):
         raise ValueError(f"the function takes {', '.join(arguments)}")
-    items += [{"name": "", "kind": "number"}] * (len(arguments) - len(items))
-    for name, item in zip(arguments, items, strict=True):
+    named = {}
+    for name, item in zip_longest(arguments, items, fillvalue={"name": ""}):
         if item["name"] not in ("", name):
             raise ValueError(f"{item['name']!r} stands where the function has {name!r}")
-    return {
-        name: item | {"name": name} for name, item in zip(arguments, items, strict=True)
-    }
+        named[name] = item | {"name": name}
+    return named
 
 
 def _said(clause):

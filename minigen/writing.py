@@ -187,8 +187,7 @@ def _refusal(path, error):
 
 def _name_part(folder):
     _sweep(folder)
-    name = f".minigen-{_home()}-{os.getpid()}-{secrets.token_hex(8)}.part"
-    return folder / name
+    return folder / f".minigen-{_home()}-{os.getpid()}-{secrets.token_hex(8)}.part"
 
 
 def _open_part(part, mode):
@@ -265,10 +264,8 @@ def _is_gone(process):
         return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 

@@ -73,8 +73,9 @@ def read(text, *arguments):
 
 UNREADABLE = {
     "(b n) -> (b) -> (b)": "expected one ->",
-    "(b n) (d) -> (b)": "follows",
-    "(b n), -> (b)": "follows",
+    "(b n) (d) -> (b)": "'(b n) (d)' is not one argument",
+    "(b n), -> (b)": "'' is not one argument",
+    "(b, n) -> (b)": "'b,' is no size",
     "(b /2) -> (b)": "'/2' is no size",
     "(bn) -> (b)": "'bn' is no size",
     "(b n+m) -> (b)": "only a size of a result is a sum",
