@@ -142,11 +142,21 @@ def locality(rows, columns, seed=0, known=(), counts=()):
     return [int(p) for p in order]
 
 
+def random_each(rows, columns, seed, image):
+    """A random order of one image, which follows from the seed and its number."""
+    from minigen import rng
+
+    return rng.permutation(seed, rows * columns, image=image).tolist()
+
+
 ORDERS = {
     f.__name__: f
     for f in (raster, column, spiral, random, halton, subsample, border, locality)
 }
-"""Every order, by its name."""
+"""Every order that is the same for all images of a run, by its name."""
+
+PER_IMAGE = ("random-each",)
+"""Orders whose positions differ from image to image: `Plan.per_image` names them."""
 
 
 def _inside(start, direction, size, stride):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from minigen import rng
-from minigen.checks import MOST_STEPS, choice, integer, integers, shown
+from minigen.checks import MOST_STEPS, choice, integer, integers, optional, shown
 from minigen.errors import InputError
-from minigen.orders import ORDERS
+from minigen.orders import ORDERS, PER_IMAGE, random_each, raster
 
 SCHEDULES = ("arccos", "cosine", "linear", "one")
 FREE = ("arccos", "cosine", "linear")
@@ -31,11 +32,17 @@ class Plan:
 
     Position p is row p // columns, column p % columns. `known` positions are given, not
     decoded; a model reads them in this order.
+
+    per_image: a name in PER_IMAGE, if the positions differ from image to image; then
+    `groups` hold the unknown positions in raster order, and only their numbers count.
+    seed: of the orders of the images.
     """
 
     grid: tuple[int, int]
     groups: tuple[tuple[int, ...], ...]
     known: tuple[int, ...] = ()
+    per_image: str | None = None
+    seed: int = 0
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -47,13 +54,25 @@ class Plan:
         """Tokens decoded at each step."""
         return tuple(len(group) for group in self.groups)
 
+    def of(self, image: int) -> Plan:
+        """Return the plan of one image, by its number, with the positions of it."""
+        if self.per_image is None:
+            return self
+        taken = set(self.known)
+        order = random_each(*self.grid, self.seed, image)
+        order = [p for p in order if p not in taken]
+        return Plan(self.grid, _cut(order, self.counts), self.known)
+
     def __str__(self) -> str:
-        """Draw the grid: the step that decodes each position, `.` where it is known."""
+        """Draw the grid: the step that decodes each position, `.` where it is known.
+
+        `?` stands where it differs from image to image.
+        """
         rows, columns = self.grid
         cells = ["."] * (rows * columns)
         for step, group in enumerate(self.groups):
             for position in group:
-                cells[position] = str(step)
+                cells[position] = str(step) if self.per_image is None else "?"
         size = max(len(cell) for cell in cells)
         lines = (cells[y * columns : (y + 1) * columns] for y in range(rows))
         return "\n".join(" ".join(cell.rjust(size) for cell in line) for line in lines)
@@ -71,9 +90,10 @@ def plan(
     """Return the plan that decodes every unknown position of `grid` exactly once.
 
     grid: (rows, columns); position p is row p // columns, column p % columns. order: a
-    name in ORDERS, or the positions themselves, in the order of decoding. known:
+    name in ORDERS, or the positions themselves, in the order of decoding; or a name in
+    PER_IMAGE: random-each is a random order for each image (`Plan.of`). known:
     positions whose tokens are given; the order skips them. seed: 0 .. 2**64 - 1, which
-    the orders random and locality follow from.
+    the orders random, random-each and locality follow from.
 
     schedule: a name in SCHEDULES, or the number of tokens of each step; steps: the
     number of steps of arccos, cosine and linear ("one" decodes one token a step). If
@@ -102,17 +122,17 @@ def plan(
             f"{steps} steps for {len(unknown)} tokens leave steps with nothing to "
             f"decode, where the original fails; ask for at most {len(unknown)} steps"
         )
-    ends = np.cumsum(sizes).tolist()
-    groups = (
-        tuple(unknown[end - size : end]) for size, end in zip(sizes, ends, strict=True)
-    )
-    return Plan((rows, columns), tuple(g for g in groups if g), known)
+    groups = tuple(group for group in _cut(unknown, sizes) if group)
+    differs = isinstance(order, str) and order in PER_IMAGE
+    how = (order, int(seed)) if differs else ()
+    return Plan((rows, columns), groups, known, *how)
 
 
 def check_order(name: str, order):
     """Return an order, a name or a tuple of positions, or raise InputError."""
     if isinstance(order, str):
-        return choice(name, order, ORDERS, ", or give the positions themselves")
+        known = (*ORDERS, *PER_IMAGE)
+        return choice(name, order, known, ", or give the positions themselves")
     return integers(f"{name}: position", order, longest=MOST_STEPS)
 
 
@@ -144,6 +164,8 @@ def check_plan(plan: Plan) -> None:
     rows, columns = check_grid(plan.grid)
     named = [p for group in plan.groups for p in group]
     _positions([*plan.known, *named], rows * columns, "the plan")
+    optional(partial(choice, known=PER_IMAGE), "per_image", plan.per_image)
+    rng.split_seed(plan.seed)
     if not all(plan.groups):
         raise InputError("the plan has a step without positions; leave it out")
 
@@ -154,7 +176,8 @@ def check_raster(plan: Plan) -> None:
     Known tokens must come first in that order.
     """
     order = (*plan.known, *plan.order)
-    if order != tuple(range(len(order))) or any(n != 1 for n in plan.counts):
+    in_turn = order == tuple(range(len(order))) and set(plan.counts) <= {1}
+    if plan.per_image or not in_turn:
         raise InputError(
             "this model draws one token a step in raster order, after what is known in "
             "that order; ask for order raster and schedule one"
@@ -228,10 +251,18 @@ _LEFT = {
 }
 
 
+def _cut(positions, sizes):
+    """Return a tuple of positions for each of the sizes."""
+    ends = np.cumsum(sizes).tolist()
+    pairs = zip(sizes, ends, strict=True)
+    return tuple(tuple(positions[end - size : end]) for size, end in pairs)
+
+
 def _order(order, rows, columns, seed, known, sizes):
-    """Return the unknown positions in an order."""
+    """Return the unknown positions in an order; in raster order if images differ."""
     if isinstance(order, str):
-        named = ORDERS[check_order("order", order)](rows, columns, seed, known, sizes)
+        order = ORDERS.get(check_order("order", order), raster)
+        named = order(rows, columns, seed, known, sizes)
     else:
         named = _positions(order, rows * columns, "order")
     taken = set(known)

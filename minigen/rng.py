@@ -37,12 +37,17 @@ def uniforms(
     return reference.uniforms(split_seed(seed), images, positions, step, index)
 
 
-def permutation(seed: int, n: int, step: int = 0) -> NDArray[np.int64]:
+def permutation(
+    seed: int, n: int, step: int = 0, image: int | None = None
+) -> NDArray[np.int64]:
     """Return a random permutation of 0 .. n - 1 (int64), a function of the numbers.
 
-    seed: of the run; step: an order may need one for every step.
+    seed: of the run; step: an order may need one for every step; image: the number of
+    an image that has one of its own.
     """
-    high, low, _, _ = philox((ORDER_IMAGE, 0, np.arange(n), step), split_seed(seed))
+    whose = 0 if image is None else 1 + image
+    counter = ORDER_IMAGE, whose, np.arange(n), step
+    high, low, _, _ = philox(counter, split_seed(seed))
     return np.argsort((high << np.uint64(32)) | low, kind="stable")
 
 

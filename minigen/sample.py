@@ -29,7 +29,8 @@ class Step:
     """One decoding step of b images, in which the tokens at m positions were drawn.
 
     index: of this step, from 0; steps: their number; positions (m) int64, in the order
-    of the plan; tokens (b m) int64; probabilities (b m v) float32: what the tokens were
+    of the plan, or (b m) if they differ from image to image (`Plan.per_image`); tokens
+    (b m) int64; probabilities (b m v) float32: what the tokens were
     drawn from, after guidance, temperature and filters; weight: of guidance, 1 if there
     was none; canvas (b y x) int64: every token so far, and UNKNOWN (-1) elsewhere.
 
@@ -146,7 +147,7 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
                 ops.scatter(given.canvas, tokens, query.positions)
             else:
                 tokens, p = draw_codes(ops, answer, weight, draws, options)
-                ops.place(given.canvas, tokens, query.positions)
+                write(ops, given.canvas, tokens, query.positions)
             last = query
         yield tokens, p, 1.0 if weight is None else weight
 
@@ -165,16 +166,34 @@ def draw_codes(ops, logits, weight, draws, options):
     """Draw tokens (b m) from logits; return them and the probabilities (b m v).
 
     logits: (2b m v), first b rows with the class, then without; or (b m v), if weight,
-    of guidance, is None. draws: images (b) and positions (m), of which every pair has
-    a number of its own.
+    of guidance, is None.
     """
     if weight is not None:
         logits = ops.guide(logits, weight)
     # softmax makes 0 of a logit of -inf, and then all would look well
     logits = ops.check_finite(logits)
     p = ops.probabilities(logits, options.temperature, options.top_k, options.top_p)
-    where = draws.key, draws.images, draws.positions, draws.step
-    return ops.draw(p, ops.uniforms(*where, 0)), p
+    return ops.draw(p, uniforms(ops, draws)), p
+
+
+def uniforms(ops, draws):
+    """Return the uniform numbers (b m) of a step: of every image and position one."""
+    shape = draws.positions.shape
+    if len(shape) == 1:
+        # all images ask for the same positions
+        return ops.uniforms(draws.key, draws.images, draws.positions, draws.step, 0)
+    cells = draws.key, draws.images, draws.positions.reshape(-1), draws.step
+    return ops.uniforms_at(*cells, 0, 1).reshape(shape)
+
+
+def write(ops, canvas, tokens, positions):
+    """Write tokens (b m) on a canvas (b n), in place. positions: (m) or (b m)."""
+    if len(positions.shape) == 1:
+        ops.place(canvas, tokens, positions)
+    else:
+        # a row of one number for each token
+        canvas, tokens = (x.reshape(*x.shape, 1) for x in (canvas, tokens))
+        ops.scatter(canvas, tokens, positions)
 
 
 def draw_latents(ops, z, weight, draws, weights, config, options, table, watch=None):
@@ -227,18 +246,22 @@ def steps(
 
 
 def _steps(ops, weights, config, plan, options, given, watch):
-    kind, known_now = kind_of(config), list(plan.known)
+    kind, b = kind_of(config), len(given.canvas)
+    known = np.tile(np.array(plan.known, np.int64), (b, 1))
+    places = [query.positions for query in given.queries]
     given = packing.pack(given).put(ops)
     noted = flags.of_run(ops, len(plan.counts))
     run = decode(ops, weights, config, options, given, watch, noted)
     for index, (tokens, p, weight) in enumerate(run):
-        positions = kind.positions(plan.groups[index])
-        known_now += plan.groups[index]
+        positions = np.broadcast_to(places[index], tokens.shape[:2])
+        known = np.concatenate([known, positions], axis=1)
+        if plan.per_image is None:
+            positions = positions[0]
         # copies: the canvas is written again, and the model reads the tokens
-        picture = kind.show(np.array(ops.get(given.canvas)), plan.grid, known_now)
+        picture = kind.show(np.array(ops.get(given.canvas)), plan.grid, known)
         drawn = np.array(ops.get(tokens)), None if p is None else ops.get(p), weight
         noted.expect_clear()
-        yield Step(index, len(plan.groups), positions, *drawn, picture)
+        yield Step(index, len(plan.groups), np.array(positions), *drawn, picture)
 
 
 def sample(

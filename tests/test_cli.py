@@ -20,7 +20,7 @@ from minigen.catalogue import parameters
 from minigen.checkpoints import convert, names, read_checkpoint
 from minigen.cli import app
 from minigen.families import FAMILIES, PRESETS, family_of
-from minigen.orders import ORDERS
+from minigen.orders import ORDERS, PER_IMAGE
 from minigen.pipeline import Pipeline
 from minigen.show import files
 from minigen.words import gigabytes
@@ -510,7 +510,7 @@ def test_defaults_are_those_of_the_library(minigen):
     options = {**vars(loop.Options()), **own}
     assert {name: found[name] for name in options} == options
     help_ = minigen("sample", "--help")
-    assert all(name in help_ for name in (*ORDERS, *plans.SCHEDULES))
+    assert all(name in help_ for name in (*ORDERS, *PER_IMAGE, *plans.SCHEDULES))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["models"], ["sample", "--help"]])

@@ -47,8 +47,8 @@ def pipeline(model, backend):
     return Pipeline(*models, backend, ops)
 
 
-def plan_of(steps=3, known=()):
-    return plans.plan((2, 2), "random", "cosine", steps, known, seed=1)
+def plan_of(steps=3, known=(), order="random"):
+    return plans.plan((2, 2), order, "cosine", steps, known, seed=1)
 
 
 def run(model, backend="numba", labels=(1, 2), plan=None, watch=None, **how):
@@ -98,6 +98,19 @@ def test_an_image_is_the_same_alone(model):
     together = run(model)[-1].canvas
     assert_same(run(model, labels=(2,), first=1)[-1].canvas, together[1:])
     assert abs(run(model, labels=(2,))[-1].canvas - together[1:]).max() > 1e-3
+
+
+def test_an_image_with_an_order_of_its_own_is_the_same_alone(model):
+    plan = plan_of(order="random-each")
+    assert plan.of(0) != plan.of(1)
+    together = run(model, plan=plan)
+    (alone,) = run(model, labels=(2,), first=1, plan=plan)[-1].canvas
+    assert_same(alone, together[-1].canvas[1])
+    # its own positions as data are the same plan
+    own = run(model, labels=(2,), first=1, plan=plan.of(1))
+    assert_same(own[-1].canvas[0], alone)
+    for step, group in zip(together, plan.of(1).groups, strict=True):
+        assert step.positions[1].tolist() == sorted(group)
 
 
 def test_known_tokens_are_kept_and_listened_to(model):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minigen import plans
 from minigen.errors import InputError
-from minigen.orders import ORDERS
+from minigen.orders import ORDERS, PER_IMAGE
 
 SIZES = st.integers(1, 9)
 
@@ -20,9 +20,8 @@ def arguments(draw):
     n = rows * columns
     known = draw(st.lists(st.integers(0, n - 1), unique=True, max_size=n))
     unknown = [p for p in range(n) if p not in set(known)]
-    order = draw(
-        st.one_of(st.sampled_from(list(ORDERS)), st.permutations(unknown).map(tuple))
-    )
+    names = st.sampled_from([*ORDERS, *PER_IMAGE])
+    order = draw(st.one_of(names, st.permutations(unknown).map(tuple)))
     schedule = draw(st.sampled_from(plans.SCHEDULES))
     return {
         "grid": (rows, columns),
@@ -50,6 +49,24 @@ def test_partition(a):
             assert len(plan.groups) == a["steps"]
 
 
+@given(arguments(), st.integers(0, 2**32 - 2))
+def test_an_image_s_own_plan_has_the_same_counts(a, image):
+    plan = plans.plan(**{**a, "order": "random-each"})
+    own = plan.of(image)
+    assert own.counts == plan.counts and own.known == plan.known
+    assert sorted(own.order) == sorted(plan.order)
+    assert own.per_image is None and own.of(image) == own
+    assert own == plans.plan(**{**a, "order": "random-each"}).of(image)
+
+
+def test_every_image_has_a_random_order_of_its_own():
+    plan = plans.plan((4, 4), "random-each", seed=5)
+    random = plans.plan((4, 4), "random", seed=5)
+    orders = {plan.of(image).order for image in (0, 1, 2, 2**32 - 2)}
+    assert len(orders) == 4 and random.order not in orders
+    assert plan.of(0) != plans.plan((4, 4), "random-each", seed=6).of(0)
+
+
 @given(arguments())
 def test_a_plan_is_a_function_of_its_arguments(a):
     assert plans.plan(**a) == plans.plan(**a)
@@ -61,7 +78,7 @@ def test_drawing_shows_every_position(a):
     cells = str(plan).split()
     assert len(cells) == a["grid"][0] * a["grid"][1]
     for step, group in enumerate(plan.groups):
-        assert {cells[p] for p in group} == {str(step)}
+        assert {cells[p] for p in group} == {"?" if plan.per_image else str(step)}
     assert {cells[p] for p in plan.known} <= {"."}
 
 

@@ -125,16 +125,17 @@ def test_a_raster_model_s_third_run_is_replayed(device, config):
     assert launches == [len(run.recording) * times for times in (1, 2, 1)]
 
 
-def test_the_third_run_of_a_shape_is_replayed(device):
+@pytest.mark.parametrize("order", ["random", "random-each"])
+def test_the_third_run_of_a_shape_is_replayed(device, order):
     pipe, plain = pipeline(device), pipeline()
     runs = [([0], 5), ([2], 6), ([1], 7)]
     launches = []
     for labels, seed in runs:
         before = device.launches
-        images = draw(pipe, labels, seed)
+        images = draw(pipe, labels, seed, order)
         launches.append(device.launches - before)
         # another order of the same counts, other classes, another seed
-        expected = draw(plain, labels, seed)
+        expected = draw(plain, labels, seed, order)
         assert images.dtype == np.uint8 and images.shape == (1, 1, 3, 3)
         # a pixel is rounded down: float32 noise may move it by a level
         assert abs(images.astype(int) - expected.astype(int)).max() <= 1

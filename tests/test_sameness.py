@@ -393,3 +393,32 @@ def test_vectors_have_the_same_bits_alone_and_in_a_batch(model, backend):
 def assert_same_bits(pipe, recipe):
     alone, together = (last(pipe, recipe, batch) for batch in (1, None))
     assert alone.tobytes() == together.tobytes()
+
+
+def test_a_random_order_an_image_replays(tmp_path):
+    """A picture of some steps too: each image is known where its own plan says."""
+    pipe = load("arpg-mnist", backend="numpy")
+    recipe = signed(Recipe("arpg-mnist", (1, 7, 3), steps=4, order="random-each"), pipe)
+    for step, canvas in enumerate(canvases(pipe, recipe, [1, 3]), 2):
+        drawn = picture(pipe, recipe, canvas, None if step == 3 else step)
+        image, edited = drawn[0], to_json(drawn[1])
+        status, said = replayed(tmp_path, image, edited)
+        assert status == 0 and "all" in said
+        # with another seed other positions are known
+        if step == 2:
+            assert replayed(tmp_path, image, {**edited, "seed": 1})[0] == 2
+
+
+def test_an_image_with_an_order_of_its_own_parts_where_it_was_drawn():
+    """The step and the position of the image's own plan are named."""
+    pipe = load("arpg-mnist", backend="numpy")
+    recipe = Recipe("arpg-mnist", (1, 7), steps=4, order="random-each")
+
+    def uniforms_at(key, images, positions, step, first, m):
+        u = pipe.ops.uniforms_at(key, images, positions, step, first, m)
+        return 1 - u if step == 2 else u
+
+    found = compared(with_ops(pipe, uniforms_at=uniforms_at), pipe, recipe)
+    first, plan = found["first"], pipe.plan("random-each", steps=4)
+    assert found["verdict"] == "different" and first.step == 3
+    assert first.position in plan.of(first.image).groups[2]

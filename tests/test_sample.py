@@ -13,6 +13,7 @@ from minigen import backends, plans, rng, sample
 from minigen.errors import InputError
 from minigen.families import ArpgConfig
 from minigen.models import arpg, codes
+from minigen.orders import PER_IMAGE
 from tests.models.stand_in import stand_in
 
 CONFIG = ArpgConfig(
@@ -43,7 +44,9 @@ def compare(one, other, seed, first=0):
     ties = 0
     for a, b in zip(one, other, strict=True):
         images = np.arange(first, first + len(together))
-        u = rng.uniforms(seed, images, a.index, a.positions)
+        positions = np.broadcast_to(a.positions, a.tokens.shape)
+        pairs = zip(images, positions, strict=True)
+        u = np.concatenate([rng.uniforms(seed, [i], a.index, p) for i, p in pairs])
         edges = np.cumsum(a.probabilities.astype(np.float64), axis=-1)
         gap = np.abs(edges - u[..., None] * edges[..., -1:]).min(axis=-1)
         differ = (a.tokens != b.tokens) & together[:, None]
@@ -107,13 +110,14 @@ def test_order_inside_a_group_does_not_matter(backend, weights):
 @settings(max_examples=10)
 @given(
     seed=st.integers(0, 2**32),
+    order=st.sampled_from(["random", *PER_IMAGE]),
     steps=st.integers(1, 16),
     image=st.integers(0, 7),
     guidance=st.floats(-2, 8),
 )
-def test_alone_as_in_a_batch(weights, seed, steps, image, guidance):
+def test_alone_as_in_a_batch(weights, seed, order, steps, image, guidance):
     """Image i of eight is the image drawn alone, bit for bit on Numba."""
-    plan = plans.plan((4, 4), "random", "arccos", steps, seed=seed)
+    plan = plans.plan((4, 4), order, "arccos", steps, seed=seed)
     labels = [i % 5 for i in range(8)]
     options = sample.Options(guidance=guidance)
     for name in ("numpy", "numba"):
@@ -216,6 +220,30 @@ def test_steps_tell_what_was_drawn(backend, weights):
         assert np.abs(step.probabilities.sum(-1) - 1).max() < CONFIG.vocabulary * EPS
 
 
+def test_steps_tell_where_each_image_was_drawn(backend, weights):
+    plan = plans.plan((4, 4), "random-each", "linear", 4, known=(3,), seed=2)
+    known = np.array([[7], [8]])
+    call = backends.table(backend), weights, CONFIG, plan, [1, 2]
+    for step in sample.steps(*call, known=known, first=5):
+        for i in range(2):
+            assert tuple(step.positions[i]) == plan.of(5 + i).groups[step.index]
+            flat = step.canvas[i].reshape(16)
+            assert np.array_equal(flat[step.positions[i]], step.tokens[i])
+            assert flat[3] == known[i]
+        counted = (step.canvas.reshape(2, 16) != codes.UNKNOWN).sum(1)
+        assert counted.tolist() == [1 + sum(plan.counts[: step.index + 1])] * 2
+
+
+def test_an_order_an_image_draws_what_its_own_plan_draws(backend, weights):
+    """The positions as data, one image at a time, give the same image."""
+    plan = plans.plan((4, 4), "random-each", "arccos", 5, seed=2)
+    call = backends.table(backend), weights, CONFIG
+    together = sample.sample(*call, plan, [1, 2], seed=3)
+    for i, label in enumerate([1, 2]):
+        alone = sample.sample(*call, plan.of(i), [label], seed=3, first=i)
+        assert np.array_equal(together[i], alone[0])
+
+
 @pytest.mark.parametrize(
     "labels, known, options, said",
     [
@@ -248,7 +276,7 @@ def _image(step, i):
     return sample.Step(
         step.index,
         step.steps,
-        step.positions,
+        np.broadcast_to(step.positions, step.tokens.shape)[i : i + 1],
         step.tokens[i : i + 1],
         step.probabilities[i : i + 1],
         step.weight,

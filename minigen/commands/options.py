@@ -12,7 +12,7 @@ import typer
 
 from minigen.checks import labels, outside, picture
 from minigen.errors import InputError
-from minigen.orders import ORDERS
+from minigen.orders import ORDERS, PER_IMAGE
 from minigen.words import complain
 
 
@@ -23,11 +23,12 @@ def _ships(begun: str) -> list[str]:
     return [name for name in names if name.startswith(begun)]
 
 
-def _names(module: str, table: str) -> Callable[[str], list[str]]:
-    """Return a shell completion for the names in a table, imported only when asked."""
+def _names(module: str, *tables: str) -> Callable[[str], list[str]]:
+    """Return a shell completion for the names in tables, imported only when asked."""
 
     def complete(begun: str) -> list[str]:
-        names = getattr(importlib.import_module(module), table)
+        found = importlib.import_module(module)
+        names = (name for table in tables for name in getattr(found, table))
         return [name for name in names if name.startswith(begun)]
 
     return complete
@@ -73,14 +74,14 @@ Steps = Annotated[
         metavar="N", help="Decoding steps; 16, or a step for each token, if not said."
     ),
 ]
-*_FIRST, _LAST = ORDERS
+*_FIRST, _LAST = *ORDERS, *PER_IMAGE
 Order = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        autocompletion=_names("minigen.orders", "ORDERS"),
-        help=f"{', '.join(_FIRST)} or {_LAST}. Like schedule, guidance and temperature "
-        "it is the model's own, if nothing is said.",
+        autocompletion=_names("minigen.orders", "ORDERS", "PER_IMAGE"),
+        help=f"{', '.join(_FIRST)} (another for every image) or {_LAST}. Like "
+        "schedule, guidance and temperature it is the model's own, if nothing is said.",
     ),
 ]
 Schedule = Annotated[

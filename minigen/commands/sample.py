@@ -270,7 +270,7 @@ def _header(row):
 
 def _line(row):
     return (
-        f"{row['step']:4}  {len(row['positions']):4}  {row['known']:5}  "
+        f"{row['step']:4}  {len(row['tokens'][0]):4}  {row['known']:5}  "
         f"{row['guidance']:8.2f}"
         + "".join(f"  {value:11.3f}" for value in list(row.values())[5:])
     )

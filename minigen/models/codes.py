@@ -10,7 +10,7 @@ import numpy as np
 
 from minigen import checks, plans
 from minigen.errors import InputError
-from minigen.models.query import Query
+from minigen.models.query import Query, positions_of
 
 UNKNOWN = -1
 """What a canvas holds where no token is known yet."""
@@ -60,13 +60,16 @@ def one_by_one(classes, rows, known):
 
 def queries(model, config, plan, images, options):
     """Return a `Query` for each step. Both halves of guidance ask for the same rows."""
-    w = len(images) * (2 if model.guides(options.guidance) else 1)
-    return tuple(
-        Query(
-            np.tile(model.table_rows(group, options), (w, 1)), positions(group), images
-        )
-        for group in plan.groups
-    )
+    times = 2 if model.guides(options.guidance) else 1
+    made = []
+    for positions in positions_of(plan, images):
+        asked = np.tile(model.table_rows(positions, options), (times, 1))
+        if plan.per_image is None:
+            made.append(Query(asked, positions[0], images))
+        else:
+            numbers = np.repeat(images, positions.shape[1])
+            made.append(Query(asked, positions, numbers))
+    return tuple(made)
 
 
 def guidance(options, known, counts):
@@ -92,16 +95,11 @@ def canvas(config, plan, b, known):
     return made
 
 
-def positions(group):
-    """Return the positions of a step in the order of its tokens: that of the plan."""
-    return np.array(group, np.int64)
-
-
 def is_known(canvas):
     """Return a mask of the known tokens of a canvas."""
     return canvas != UNKNOWN
 
 
 def show(canvas, grid, known):
-    """Return a canvas of the host as (b y x). known: its known positions; not used."""
+    """Return a canvas of the host as (b y x). known: not used."""
     return canvas.reshape(-1, *grid)

@@ -18,7 +18,7 @@ import numpy as np
 from minigen import checks
 from minigen.errors import InputError
 from minigen.models import mae
-from minigen.models.query import Query
+from minigen.models.query import Query, positions_of
 from minigen.plans import check_trained
 
 
@@ -77,10 +77,9 @@ def prompt(model, config, labels, plan, known, options):
 
 
 def queries(model, config, plan, images, options):
-    """Return a `Query` for each step: all images ask for the same positions."""
-    b, guided = len(images), model.guides(options.guidance)
-    groups = [np.tile(np.array(g, np.int64), (b, 1)) for g in plan.groups]
-    known = np.tile(np.array(plan.known, np.int64), (b, 1))
+    """Return a `Query` for each step."""
+    groups, guided = positions_of(plan, images), model.guides(options.guidance)
+    known = np.tile(np.array(plan.known, np.int64), (len(images), 1))
     return queries_of(config, groups, known, images, guided)
 
 
@@ -165,20 +164,15 @@ def canvas(config, plan, b, known):
     return made
 
 
-def positions(group):
-    """Return the positions of a step in the order of its tokens: rising."""
-    return np.array(sorted(group), np.int64)
-
-
 def is_known(canvas):
     """Return a mask (..) of the known tokens of a canvas (.. f) from `show`."""
     return ~np.isnan(canvas[..., 0])
 
 
 def show(canvas, grid, known):
-    """Return a canvas of the host as (b y x f): NaN except at positions `known`."""
-    shown = np.full_like(canvas, np.nan)
-    shown[:, known] = canvas[:, known]
+    """Return a canvas of the host as (b y x f): NaN except at positions known (b k)."""
+    shown, known = np.full_like(canvas, np.nan), known[..., None]
+    np.put_along_axis(shown, known, np.take_along_axis(canvas, known, 1), 1)
     return shown.reshape(len(canvas), *grid, -1)
 
 

@@ -106,10 +106,10 @@ def tokens(pipe, plan, recipe) -> np.ndarray | None:
         canvas = unpack(recipe.drawn, (*shape, config.features), None)
         known = ~np.isnan(canvas)
     step = recipe.step or len(plan.groups)
-    expected = np.zeros(math.prod(pipe.grid), bool)
-    for group in plan.groups[:step]:
-        expected[list(group)] = True
-    if (known != expected.reshape(*pipe.grid, 1)).any():
+    expected = np.zeros((len(canvas), math.prod(pipe.grid)), bool)
+    for i in range(len(canvas)):
+        expected[i, [*_steps(plan.of(recipe.first + i), step)]] = True
+    if (known != expected.reshape(-1, *pipe.grid, 1)).any():
         raise InputError(
             "the recipe records (in 'drawn') tokens at other positions than those "
             f"drawn after step {step} of {len(plan.groups)}: another program has "
@@ -138,9 +138,6 @@ def differences(pipe, plan, recipe, old, new) -> Iterator[Difference]:
 def _partings(pipe, plan, recipe, old, new):
     """Return (step, image, positions) of each image that diverges, steps in order."""
     n = math.prod(plan.grid)
-    steps = np.zeros(n, np.int64)
-    for index, group in enumerate(plan.groups):
-        steps[list(group)] = index
     old, new = (a.reshape(len(new), n, -1) for a in (old, new))
     if pipe.kind is codes:
         apart = old[..., 0] != new[..., 0]
@@ -150,10 +147,17 @@ def _partings(pipe, plan, recipe, old, new):
         apart = ~same.all(-1)
     found = []
     for i in np.nonzero(apart.any(1))[0].tolist():
-        index = int(steps[apart[i]].min())
-        positions = np.nonzero(apart[i] & (steps == index))[0].tolist()
-        found.append((index, i, positions))
+        steps, cells = _steps(plan.of(recipe.first + i)), np.nonzero(apart[i])[0]
+        # what was given stood there before the first step
+        index = min(steps.get(p, 0) for p in cells)
+        found.append((index, i, [int(p) for p in cells if steps.get(p, 0) == index]))
     return sorted(found)
+
+
+def _steps(plan, end=None):
+    """Return {position: its step}, of the steps before `end`."""
+    groups = enumerate(plan.groups[:end])
+    return {p: index for index, group in groups for p in group}
 
 
 def _apart(one, other):

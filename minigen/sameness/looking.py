@@ -77,7 +77,7 @@ def look(pipe, plan, recipe, i, index) -> Seen:
         recipe.guided_draw,
     )  # fmt: skip
     model, image = (ops, pipe.generator.weights, pipe.config), recipe.first + i
-    call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how
+    call = *model, plan.of(image), recipe.labels[i : i + 1], recipe.seed, how
     for step in loop.steps(*call, first=image, watch=watch):
         if step.index == index:
             return Seen(pipe, recipe, image, step, watched)

@@ -160,7 +160,8 @@ def maps(values, positions, grid: tuple[int, int], scale: int = 16) -> list:
 def canvas(pipe, step, scale: int = 4) -> np.ndarray:
     """Show the first image after a step, its new tokens framed: uint8 (y x 3)."""
     picture = enlarge(pipe.picture(step.canvas[:1])[0], scale)
-    return outline(picture, step.positions, step.canvas.shape[1:3])
+    positions = np.atleast_2d(step.positions)[0]
+    return outline(picture, positions, step.canvas.shape[1:3])
 
 
 def bars(values, width: int, height: int, colour=BLUE, high=None) -> np.ndarray:

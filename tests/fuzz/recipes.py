@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 
 from minigen import plans
-from minigen.orders import ORDERS
+from minigen.orders import ORDERS, PER_IMAGE
 from tests.fuzz import running
 
 BASES = (
@@ -26,7 +26,8 @@ WORDS = (
     "", " ", "7", "numpy", "arpg-mnist", "arpg-mnits", "vq-mnist", "judge-mnist", "kl",
     "a\0b", "\x1b[31mred", "line\nline", "\ud800", "\U0001f600", "x" * 5000, "fifo",
     "/dev/zero", ".", "/", "/etc/passwd", "-1", "nan", "0" * 64, *ORDERS,
-    *plans.SCHEDULES, "constant", "released", "trained", "grid", "candidates",
+    *PER_IMAGE, *plans.SCHEDULES, "constant", "released", "trained", "grid",
+    "candidates",
 )  # fmt: skip
 NUMBERS = (
     0, 1, 2, 3, 7, 9, 10, 64, 65, 255, 1000, 2**16, 2**16 + 1, 2**31, 2**32 - 2,

@@ -26,7 +26,7 @@ def gather(x, rows):
 
 def scatter(x, new, rows):
     """(b n d), (b m d), (b m) -> (b n d)
-    where x is changed, 0 <= rows < n
+    where x and new are entries, new is like x, x is changed, 0 <= rows < n
 
     Write `new` at these rows of x, in place; return x. The rows of an image differ.
 

@@ -12,15 +12,24 @@ def draw_gather(draw):
 
 
 def draw_scatter(draw):
-    """Draw x (b n d), new (b m d) and rows (b m) of x, which differ in an image."""
+    """Draw x (b n d), new (b m d) and rows (b m) of x, which differ in an image.
+
+    Both hold numbers, or integers.
+    """
     b, n, d, seed = *draw.sizes("bnd"), draw.seed()
     m = draw.between(1, n)
     rng = np.random.default_rng(seed)
+    fill = draw.among(floats, whole)
     return {
-        "x": floats(seed, b, n, d),
-        "new": floats(seed + 1, b, m, d),
+        "x": fill(seed, b, n, d),
+        "new": fill(seed + 1, b, m, d),
         "rows": np.stack([rng.permutation(n)[:m] for _ in range(b)]),
     }
+
+
+def whole(seed, *shape):
+    """Return integers that fill more than 32 bits."""
+    return integers(seed, 2**40, *shape)
 
 
 def draw_append(draw):
