@@ -63,14 +63,16 @@ def is_little(
     counts: Sequence[int],
     batch: int,
     times: Times | None = None,
+    asked: Sequence[int] | None = None,
 ) -> bool:
     """Say whether NumPy is to draw and decode some images.
 
     counts: tokens of each step (`Plan.counts`); batch: images drawn together; times: by
-    default those of `TIMES`.
+    default those of `TIMES`; asked: positions asked for at each step, by default as
+    many as tokens (`Plan.asked`).
     """
     times = times or TIMES[family_of(generator).name]
-    operations, steps = work(generator, tokenizer, images, counts, batch)
+    operations, steps = work(generator, tokenizer, images, counts, batch, asked)
     numpy, numba = (
         operation * operations / 1e9 + step * steps
         for operation, step in (times.numpy, times.numba)
@@ -84,6 +86,7 @@ def work(
     images: int,
     counts: Sequence[int],
     batch: int,
+    asked: Sequence[int] | None = None,
 ) -> tuple[float, int]:
     """Return the operations of a guided run, and its steps; arguments as above."""
     grid = generator.side, generator.side
@@ -91,9 +94,11 @@ def work(
         images * family_of(tokenizer).work(tokenizer, grid, FLOAT, 1).operations
     )
     full, rest = divmod(images, batch)
+    # only ARPG can ask for more than it draws
+    how = {} if asked in (None, counts) else {"asked": asked}
     for times, together in ((full, batch), (1, rest)):
         if times and together:
-            steps = family_of(generator).work(generator, counts, FLOAT, together)
+            steps = family_of(generator).work(generator, counts, FLOAT, together, **how)
             operations += times * sum(step.operations for step in steps)
     return operations, len(counts) * (full + bool(rest))
 
@@ -104,9 +109,10 @@ def most(
     counts: Sequence[int],
     batch: int,
     times: Times | None = None,
+    asked: Sequence[int] | None = None,
 ) -> int:
     """Return how many images are still little work; 0 if not even one is."""
-    low, high, how = 0, 1, (counts, batch, times)
+    low, high, how = 0, 1, (counts, batch, times, asked)
     while high < LAST_IMAGE and is_little(generator, tokenizer, high, *how):
         low, high = high, 2 * high
     while high - low > 1:

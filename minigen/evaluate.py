@@ -52,6 +52,7 @@ if TYPE_CHECKING:
             "top_p": float,
             "positions": str,
             "guided_draw": str,
+            "confidence_noise": float,
         },
         total=False,
     )
@@ -182,7 +183,7 @@ def evaluate_generator(
 
     Returns agreement (share seen as the class asked for), distance (Frechet, to the
     test set), images, seconds (to draw, not to classify) and images_per_second.
-    options: keywords of `Pipeline.sample`, from seed to guided_draw.
+    options: keywords of `Pipeline.sample`, from seed to confidence_noise.
     """
     count, batch = checks.integer("count", count, least=2), check("batch", batch)
     first, side = checks.images(first, count), pipe.config.side

@@ -42,6 +42,7 @@ CHECKS = {
     "temperature": partial(number, least=0, hint=" (0 takes the likeliest)"),
     "top_k": partial(integer, most=2**31 - 1, hint=" (0 keeps all)"),
     "top_p": partial(number, least=0, most=1, hint=" (1 keeps all)"),
+    "confidence_noise": partial(number, least=0, hint=" (0 is none)"),
     "positions": partial(choice, known=aim.POSITIONS),
     "guided_draw": partial(choice, known=GUIDED_DRAWS),
     "backend": partial(choice, known=("auto", *backends.BACKENDS), error=BackendError),
@@ -83,7 +84,9 @@ class Options:
     many of the likeliest tokens are drawn from, 0 for all. top_p: only the likeliest
     tokens that have this probability together, 1 for all. positions: of AiM,
     "released" or "trained" (`minigen.models.aim.POSITIONS`). guided_draw: of ARINAR,
-    "candidates" or "grid" (`minigen.models.arinar.GUIDED`).
+    "candidates" or "grid" (`minigen.models.arinar.GUIDED`). confidence_noise: of the
+    order confidence, how many Gumbel numbers are added to the logarithm of a token's
+    probability before the most certain are kept, falling to none at the last step.
 
     Raises InputError for what `CHECKS` does not allow.
     """
@@ -96,6 +99,7 @@ class Options:
     top_p: float = 1.0
     positions: str = "released"
     guided_draw: str = "candidates"
+    confidence_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -103,8 +107,8 @@ class Options:
             object.__setattr__(self, field.name, value)
 
 
-def check_model(model, config, options: Options) -> None:
-    """Raise InputError for an option of another model than this module's."""
+def check_model(model, config, plan: plans.Plan, options: Options) -> None:
+    """Raise InputError for an option of another model than this module's, or order."""
     if model is arinar:
         arinar.stretches(config, options.temperature)
     if (options.top_k or options.top_p != 1) and not hasattr(config, "vocabulary"):
@@ -112,6 +116,11 @@ def check_model(model, config, options: Options) -> None:
             f"top_k {options.top_k} and top_p {options.top_p} choose among the codes "
             "of a codebook; this model's tokens are vectors: leave them at 0 and 1, "
             "and give a temperature"
+        )
+    if options.confidence_noise and plan.per_image != "confidence":
+        raise InputError(
+            f"confidence_noise {options.confidence_noise} is for the order confidence, "
+            "which keeps the most certain tokens of a step; leave it out for another"
         )
     if options.guided_draw != Options.guided_draw and model is not arinar:
         raise InputError(

@@ -155,7 +155,7 @@ ORDERS = {
 }
 """Every order that is the same for all images of a run, by its name."""
 
-PER_IMAGE = ("random-each",)
+PER_IMAGE = ("random-each", "confidence")
 """Orders whose positions differ from image to image: `Plan.per_image` names them."""
 
 

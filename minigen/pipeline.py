@@ -135,7 +135,7 @@ class Pipeline:
         batch: images drawn together. See `minigen.choosing`.
         """
         configs = self.config, self.tokenizer_config
-        most = choosing.most(*configs, plan.counts, batch)
+        most = choosing.most(*configs, plan.counts, batch, asked=plan.asked)
         backend = "numpy" if images <= most else backends.fastest()
         return backend, choosing.reason(backend, most)
 
@@ -167,6 +167,7 @@ class Pipeline:
         top_p: float = 1.0,
         positions: str = "released",
         guided_draw: str = "candidates",
+        confidence_noise: float = 0.0,
     ) -> loop.Options:
         """Return the options of a draw, with the model's defaults in place of None.
 
@@ -176,6 +177,7 @@ class Pipeline:
         return loop.Options(
             chosen["guidance"], chosen["guidance_schedule"], guided_steps,
             chosen["temperature"], top_k, top_p, positions, guided_draw,
+            confidence_noise,
         )  # fmt: skip
 
     def steps(
@@ -195,6 +197,7 @@ class Pipeline:
         top_p: float = 1.0,
         positions: str = "released",
         guided_draw: str = "candidates",
+        confidence_noise: float = 0.0,
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
@@ -207,7 +210,7 @@ class Pipeline:
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
-            positions, guided_draw,
+            positions, guided_draw, confidence_noise,
         )  # fmt: skip
         model = self.ops, self.generator.weights, self.config
         plan = self.plan(order, schedule, steps, seed)
@@ -231,6 +234,7 @@ class Pipeline:
         top_p: float = 1.0,
         positions: str = "released",
         guided_draw: str = "candidates",
+        confidence_noise: float = 0.0,
     ) -> NDArray[np.uint8]:
         """Draw one image for each of b labels; return uint8 (b y x c), c is RGB.
 
@@ -244,7 +248,7 @@ class Pipeline:
         plan = self.plan(order, schedule, steps, seed)
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
-            positions, guided_draw,
+            positions, guided_draw, confidence_noise,
         )  # fmt: skip
         images = []
         for start in range(0, len(labels), batch):

@@ -35,7 +35,8 @@ class Plan:
 
     per_image: a name in PER_IMAGE, if the positions differ from image to image; then
     `groups` hold the unknown positions in raster order, and only their numbers count.
-    seed: of the orders of the images.
+    Those of `confidence` depend on the tokens that are drawn (`minigen.confidence`), so
+    nobody knows them before. seed: of the orders of the images.
     """
 
     grid: tuple[int, int]
@@ -54,9 +55,19 @@ class Plan:
         """Tokens decoded at each step."""
         return tuple(len(group) for group in self.groups)
 
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """Positions asked for at each step; for `confidence` all that are unknown."""
+        if self.per_image != "confidence":
+            return self.counts
+        return tuple(np.cumsum(self.counts[::-1])[::-1].tolist())
+
     def of(self, image: int) -> Plan:
-        """Return the plan of one image, by its number, with the positions of it."""
-        if self.per_image is None:
+        """Return the plan of one image, by its number, with the positions of it.
+
+        That of `confidence` is itself, since only drawing tells its positions.
+        """
+        if self.per_image != "random-each":
             return self
         taken = set(self.known)
         order = random_each(*self.grid, self.seed, image)
@@ -91,9 +102,11 @@ def plan(
 
     grid: (rows, columns); position p is row p // columns, column p % columns. order: a
     name in ORDERS, or the positions themselves, in the order of decoding; or a name in
-    PER_IMAGE: random-each is a random order for each image (`Plan.of`). known:
-    positions whose tokens are given; the order skips them. seed: 0 .. 2**64 - 1, which
-    the orders random, random-each and locality follow from.
+    PER_IMAGE: random-each is a random order for each image (`Plan.of`), confidence
+    takes the most certain tokens first, at the cost of a pass over all that is unknown
+    at every step (`minigen.confidence`). known: positions whose tokens are given; the
+    order skips them. seed: 0 .. 2**64 - 1, which the orders random, random-each and
+    locality follow from.
 
     schedule: a name in SCHEDULES, or the number of tokens of each step; steps: the
     number of steps of arccos, cosine and linear ("one" decodes one token a step). If

@@ -2,7 +2,8 @@
 
 A decoding step launches hundreds of small kernels, and launching one from Python takes
 longer than many of them run. But what is launched depends on shapes alone: the classes,
-the seed and the order are data. So a run of a shape seen before is recorded, as a CUDA
+the seed and the order are data (but for the order confidence: `minigen.confidence`). So
+a run of a shape seen before is recorded, as a CUDA
 graph, and replayed with other classes, another seed, another order of the same counts.
 """
 
@@ -44,7 +45,7 @@ def draw(pipe, plan, labels, seed, options, first) -> np.ndarray:
     ops = pipe.ops
     given = loop.inputs(ops, pipe.config, plan, labels, seed, options, first=first)
     given, shape = packing.pack(given), (plan.grid, plan.counts, len(labels), options)
-    if ops.device is None or not plan.counts:
+    if ops.device is None or not plan.counts or plan.per_image == "confidence":
         return pipe.download(*launch(pipe, plan.grid, options, given.put(ops)))
     run = pipe.recorded.get(shape)
     if isinstance(run, Run):
@@ -82,7 +83,7 @@ def launch(pipe, grid, options, given) -> tuple[list, flags.Flags]:
 
     given: `sample.Inputs`, on the device. Also returns the flags of the run.
     """
-    ops, w, steps = pipe.ops, pipe.generator.weights, len(given.queries)
+    ops, w, steps = pipe.ops, pipe.generator.weights, len(given.guidance)
     noted = flags.of_run(ops, steps)
     for _ in loop.decode(ops, w, pipe.config, options, given, noted=noted):
         pass

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import checks, flags, packing, plans, rng
+from minigen import checks, confidence, flags, packing, plans, rng
 from minigen.equality import digest, same
 from minigen.families import family_of, module_of
 from minigen.models import codes, masked
@@ -61,7 +61,8 @@ class Inputs:
     model reads everything twice, with the class and without; room: the capacity of the
     KV cache in tokens, the class included; canvas (b n ..): known tokens; the loop
     writes to it; table: what the model reads at every step, such as a rotary table, or
-    None.
+    None; kept: tokens kept at each step of the order confidence, which has one query,
+    of all that is unknown; else empty.
     """
 
     key: np.ndarray
@@ -72,6 +73,7 @@ class Inputs:
     room: int
     canvas: np.ndarray
     table: np.ndarray | None = None
+    kept: tuple[int, ...] = ()
 
 
 def kind_of(config) -> ModuleType:
@@ -90,7 +92,7 @@ def inputs(
     plans.check_plan(plan)
     model.check_plan(config, plan)
     known = kind.check_known(config, plan, b, known)
-    check_model(model, config, options)
+    check_model(model, config, plan, options)
     guided, k = model.guides(options.guidance), len(plan.known)
     last = (options.guided_steps or len(plan.groups)) if guided else 0
     guidance = kind.guidance(options, k, plan.counts)
@@ -103,16 +105,19 @@ def inputs(
         room=1 + k + len(plan.order),
         canvas=kind.canvas(config, plan, b, known),
         table=kind.table(model, ops, config, plan.grid),
+        kept=plan.counts if plan.per_image == "confidence" else (),
     )
 
 
 def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None):
     """Draw the tokens of each step, write them on the canvas, and yield them.
 
-    given: packed and moved to the device. Yields for each step the tokens (b m ..), the
-    probabilities (b m v) that they were drawn from (None if tokens are vectors), both
-    on the device, and the weight of guidance. The loop never looks into an array of a
-    device, so it never waits; which kernels are launched depends on shapes alone.
+    given: packed and moved to the device. Yields for each step the positions, as in a
+    `Query`, the tokens (b m ..), the probabilities (b m v) that they were drawn from
+    (None if tokens are vectors), all on the device, and the weight of guidance. The
+    loop never looks into an array of a device, so it never waits, but for the order
+    confidence (`minigen.confidence`); which kernels are launched depends on shapes
+    alone.
 
     watch: called as watch("state", state) before each `ask`; a head that draws calls it
     too. noted: from `flags.of_run`; it knows afterwards what went wrong on a device. On
@@ -120,12 +125,14 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
     """
     model, table = module_of(config), given.table
     latents = kind_of(config) is masked
-    noted = noted or flags.of_run(ops, len(given.queries))
+    count = len(given.guidance)
+    noted = noted or flags.of_run(ops, count)
     b = given.canvas.shape[0]
-    state = tokens = last = None
-    steps = zip(given.queries, given.guidance, strict=True)
-    for index, (query, weight) in enumerate(steps):
+    state = tokens = last = left = None
+    queries = iter(given.queries)
+    for index, weight in enumerate(given.guidance):
         with noted.at(index):
+            query = left or next(queries)
             if last is None:
                 state = prefill(ops, weights, config, given)
             else:
@@ -147,9 +154,14 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
                 ops.scatter(given.canvas, tokens, query.positions)
             else:
                 tokens, p = draw_codes(ops, answer, weight, draws, options)
+                if given.kept:
+                    noise = options.confidence_noise * (1 - (index + 1) / count)
+                    query, tokens, p, left = confidence.keep(
+                        ops, draws, query, tokens, p, given.kept[index], noise
+                    )
                 write(ops, given.canvas, tokens, query.positions)
             last = query
-        yield tokens, p, 1.0 if weight is None else weight
+        yield query.positions, tokens, p, 1.0 if weight is None else weight
 
 
 def prefill(ops, weights, config, given: Inputs):
@@ -248,12 +260,11 @@ def steps(
 def _steps(ops, weights, config, plan, options, given, watch):
     kind, b = kind_of(config), len(given.canvas)
     known = np.tile(np.array(plan.known, np.int64), (b, 1))
-    places = [query.positions for query in given.queries]
     given = packing.pack(given).put(ops)
     noted = flags.of_run(ops, len(plan.counts))
     run = decode(ops, weights, config, options, given, watch, noted)
-    for index, (tokens, p, weight) in enumerate(run):
-        positions = np.broadcast_to(places[index], tokens.shape[:2])
+    for index, (positions, tokens, p, weight) in enumerate(run):
+        positions = np.broadcast_to(ops.get(positions), tokens.shape[:2])
         known = np.concatenate([known, positions], axis=1)
         if plan.per_image is None:
             positions = positions[0]

@@ -44,6 +44,7 @@ def evaluate(
     top_p: o.TopP = 1.0,
     positions: o.Positions = "released",
     guided_draw: o.GuidedDraw = "candidates",
+    confidence_noise: o.ConfidenceNoise = 0.0,
     first: o.First = 0,
     batch: o.Batch = None,
     tokenizer: o.Tokenizer = None,
@@ -76,7 +77,7 @@ def evaluate(
 
     options = dict(
         steps=steps, seed=seed, top_k=top_k, top_p=top_p, positions=positions,
-        guided_draw=guided_draw,
+        guided_draw=guided_draw, confidence_noise=confidence_noise,
     )  # fmt: skip
     left = dict(
         order=order, schedule=schedule, guidance=guidance,
@@ -88,7 +89,7 @@ def evaluate(
     loaded = load_model(find(model))
     draws = bool(FAMILIES[loaded.family].tokenizer)
     usual = dict(seed=0, top_k=0, top_p=1.0, positions="released",
-                 guided_draw="candidates", first=0)  # fmt: skip
+                 guided_draw="candidates", confidence_noise=0.0, first=0)  # fmt: skip
     unused = {"data": data, "write_statistics": write_statistics or None}
     if not draws:
         unused = {**options, **left, "first": first, "batch": batch, "sweep": sweep,

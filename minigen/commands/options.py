@@ -80,8 +80,9 @@ Order = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=_names("minigen.orders", "ORDERS", "PER_IMAGE"),
-        help=f"{', '.join(_FIRST)} (another for every image) or {_LAST}. Like "
-        "schedule, guidance and temperature it is the model's own, if nothing is said.",
+        help=f"{', '.join(_FIRST)} (another for every image) or {_LAST} (the most "
+        "certain first, of all that is unknown: slower). Like schedule, guidance and "
+        "temperature it is the model's own, if nothing is said.",
     ),
 ]
 Schedule = Annotated[
@@ -130,6 +131,14 @@ GuidedDraw = Annotated[
         metavar="NAME",
         help="Of ARINAR: candidates, as the original draws under guidance, or grid, "
         "the exact density.",
+    ),
+]
+ConfidenceNoise = Annotated[
+    float,
+    typer.Option(
+        metavar="X",
+        help="Of the order confidence: how much chance, falling to none, decides which "
+        "tokens are kept.",
     ),
 ]
 Tokenizer = Annotated[

@@ -41,6 +41,7 @@ def sample(
     top_p: o.TopP = 1.0,
     positions: o.Positions = "released",
     guided_draw: o.GuidedDraw = "candidates",
+    confidence_noise: o.ConfidenceNoise = 0.0,
     first: o.First = 0,
     batch: o.Batch = None,
     columns: Annotated[int | None, o.count("Columns of the grid.")] = None,
@@ -67,7 +68,7 @@ def sample(
         steps=steps, order=order, schedule=schedule, guidance=guidance,
         guidance_schedule=guidance_schedule, guided_steps=guided_steps,
         temperature=temperature, top_k=top_k, top_p=top_p, positions=positions,
-        guided_draw=guided_draw, scale=scale,
+        guided_draw=guided_draw, confidence_noise=confidence_noise, scale=scale,
         columns=columns or columns_for(len(labels), named),
     )  # fmt: skip
     _check_writable(out, steps_dir, gif)
@@ -111,6 +112,7 @@ def steps(
     top_p: o.TopP = 1.0,
     positions: o.Positions = "released",
     guided_draw: o.GuidedDraw = "candidates",
+    confidence_noise: o.ConfidenceNoise = 0.0,
     first: o.First = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Draw the canvas in the terminal.")
@@ -135,7 +137,8 @@ def steps(
         seed=seed, first=first, steps=steps, order=order, schedule=schedule,
         guidance=guidance, guidance_schedule=guidance_schedule,
         guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
-        positions=positions, guided_draw=guided_draw, scale=scale,
+        positions=positions, guided_draw=guided_draw,
+        confidence_noise=confidence_noise, scale=scale,
     )  # fmt: skip
     _check_writable(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)

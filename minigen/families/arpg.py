@@ -141,28 +141,29 @@ def guess(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
     return ArpgConfig(**fields, **rounding(d, f)), ("heads", "tokens")
 
 
-def work(config, counts, size, batch):
+def work(config, counts, size, batch, asked=None):
     """Return the least `Work` of each step, guided: step i draws counts[i] tokens.
 
-    batch: of how many images; size: bytes of a stored weight.
+    batch: of how many images; size: bytes of a stored weight; asked: how many positions
+    each step asks for, if these are more than it draws (the order confidence).
     """
     rows = 2 * batch
     d, f, v = config.width, config.hidden, config.vocabulary
     read = config.half * (4 * d * d + 3 * d * f) + 2 * d * d
     ask = config.half * (2 * d * d + 3 * d * f) + v * d
     known, fed, steps = 0, 1, []
-    for asked in counts:
+    for drawn, asking in zip(counts, asked or counts, strict=True):
         known += fed
         # a query and a key meet in 2 d operations, the weight and the value in 2 d more
-        meetings = config.half * (fed + asked) * known
+        meetings = config.half * (fed + asking) * known
         cache = 2 * (config.half + 1) * rows * known * d * FLOAT
         steps.append(
             Work(
                 bytes=(read + ask) * size + cache,
-                operations=2 * rows * (read * fed + ask * asked + 2 * d * meetings),
+                operations=2 * rows * (read * fed + ask * asking + 2 * d * meetings),
             )
         )
-        fed = asked
+        fed = drawn
     return steps
 
 

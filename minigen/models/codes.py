@@ -59,10 +59,15 @@ def one_by_one(classes, rows, known):
 
 
 def queries(model, config, plan, images, options):
-    """Return a `Query` for each step. Both halves of guidance ask for the same rows."""
+    """Return a `Query` for each step. Both halves of guidance ask for the same rows.
+
+    For the order confidence there is one, of all that is unknown.
+    """
     times = 2 if model.guides(options.guidance) else 1
-    made = []
-    for positions in positions_of(plan, images):
+    made, steps = [], positions_of(plan, images)
+    if plan.per_image == "confidence" and steps:
+        steps = [np.concatenate(steps, axis=1)]
+    for positions in steps:
         asked = np.tile(model.table_rows(positions, options), (times, 1))
         if plan.per_image is None:
             made.append(Query(asked, positions[0], images))

@@ -35,9 +35,15 @@ class Memory:
 def check_plan(config, plan):
     """Raise InputError unless the grid is the one whose positions the model learned.
 
-    It draws in any order, and any number of tokens a step.
+    It draws in any order but confidence, and any number of tokens a step.
     """
     check_trained(plan, config.side)
+    if plan.per_image == "confidence":
+        raise InputError(
+            "this model's tokens are vectors, which have a density and no probability: "
+            "none can be called the most certain, as the order confidence needs it; "
+            "ask for another order"
+        )
 
 
 def check_known(config, plan, b, known):

@@ -13,6 +13,8 @@ A recipe holds everything that a picture depends on, except the arithmetic. Prom
   the rest of the image differs. The pixels of the same tokens differ by at most LEVELS
   of 255; so an image that diverged is still compared with a picture of the recorded
   tokens. Tokens that are vectors are the same if rounding explains their difference.
+  With the order confidence rounding may also decide which of two tokens is kept: what
+  follows from that is told as a difference.
 
 The recipe of a picture records its tokens, so a later run can find out which of these
 holds: `minigen replay` does so for a picture, `python -m tests.sameness` for backends.

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigen.errors import InputError
 from minigen.models import codes
-from minigen.sameness.looking import allowance, look
+from minigen.sameness.looking import allowance, look, plan_of
 from minigen.sameness.record import unpack
 from minigen.show.grid import enlarge, grid
 
@@ -109,7 +109,11 @@ def tokens(pipe, plan, recipe) -> np.ndarray | None:
     expected = np.zeros((len(canvas), math.prod(pipe.grid)), bool)
     for i in range(len(canvas)):
         expected[i, [*_steps(plan.of(recipe.first + i), step)]] = True
-    if (known != expected.reshape(-1, *pipe.grid, 1)).any():
+    wrong = known != expected.reshape(-1, *pipe.grid, 1)
+    if plan.per_image == "confidence":
+        # the tokens decide where; how many there are is all that is known before
+        wrong = known.sum((1, 2, 3)) != expected.sum(1)
+    if wrong.any():
         raise InputError(
             "the recipe records (in 'drawn') tokens at other positions than those "
             f"drawn after step {step} of {len(plan.groups)}: another program has "
@@ -147,7 +151,8 @@ def _partings(pipe, plan, recipe, old, new):
         apart = ~same.all(-1)
     found = []
     for i in np.nonzero(apart.any(1))[0].tolist():
-        steps, cells = _steps(plan.of(recipe.first + i)), np.nonzero(apart[i])[0]
+        own, cells = plan_of(pipe, plan, recipe, i), np.nonzero(apart[i])[0]
+        steps = _steps(own)
         # what was given stood there before the first step
         index = min(steps.get(p, 0) for p in cells)
         found.append((index, i, [int(p) for p in cells if steps.get(p, 0) == index]))

@@ -12,6 +12,7 @@ from minigen import sample as loop
 from minigen.models import codes, mixture_head, token_flow
 from minigen.ops.draw.reference import COLDEST
 from minigen.ops.noise.reference import uniforms_at
+from minigen.plans import Plan
 from minigen.sameness.near_ties import (
     NONE,
     Tie,
@@ -77,12 +78,26 @@ def look(pipe, plan, recipe, i, index) -> Seen:
         recipe.guided_draw,
     )  # fmt: skip
     model, image = (ops, pipe.generator.weights, pipe.config), recipe.first + i
-    call = *model, plan.of(image), recipe.labels[i : i + 1], recipe.seed, how
+    plan = plan_of(pipe, plan, recipe, i)
+    call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how
     for step in loop.steps(*call, first=image, watch=watch):
         if step.index == index:
             return Seen(pipe, recipe, image, step, watched)
         watched.clear()
     raise ValueError(f"step {index} is not one of the plan's {len(plan.groups)}")
+
+
+def plan_of(pipe, plan, recipe, i):
+    """Return the plan of image i of a recipe, with its positions.
+
+    If tokens decide them, it is that of the tokens which `pipe` draws.
+    """
+    image = recipe.first + i
+    if plan.per_image != "confidence":
+        return plan.of(image)
+    run = pipe.steps(recipe.labels[i : i + 1], first=image, **recipe.options)
+    groups = tuple(tuple(step.positions[0].tolist()) for step in run)
+    return Plan(plan.grid, groups, plan.known)
 
 
 def allowance(pipe, recipe, steps, features) -> np.ndarray:

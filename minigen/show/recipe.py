@@ -49,6 +49,7 @@ class Recipe:
     top_p: float = 1.0
     positions: str = "released"
     guided_draw: str = "candidates"
+    confidence_noise: float = 0.0
     columns: int | None = None
     scale: int = 1
     step: int | None = None
@@ -61,7 +62,7 @@ class Recipe:
         names = (
             "seed", "steps", "order", "schedule", "guidance", "guidance_schedule",
             "guided_steps", "temperature", "top_k", "top_p", "positions",
-            "guided_draw",
+            "guided_draw", "confidence_noise",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 

@@ -43,8 +43,8 @@ FILES = (
 NAMES = (
     "numpy", "numba", "cuda", "nunpy", "auto", "raster", "halton", "halten", "random",
     "arccos", "one", "linear", "constant", "released", "trained", "grid", "candidates",
-    "float32", "bfloat16", "float61", "arpg", "vq", "v1", "head", "ema", "kernels",
-    "rms_norm", "steps=1,2", "steps=x", "top-k=1", "a=", "=", "text:f", "", "\x1b[0m",
+    "confidence", "float32", "bfloat16", "float61", "arpg", "vq", "v1", "head", "ema",
+    "kernels", "rms_norm", "steps=1,2", "steps=x", "top-k=1", "a=", "=", "text:f", "", "\x1b[0m",
     *MODELS,
 )  # fmt: skip
 
@@ -52,7 +52,7 @@ GOOD = {
     "model": MODELS[:6], "source": ("weights.safetensors",), "generator": ("arpg-l",),
     "tokenizer": ("vq-mnist", "kl-mnist", "vq-16"), "classes": ("7", "3,7", "0-9"),
     "count": ("1", "2"), "steps": ("1", "16", "64"), "seed": ("0",), "first": ("9",),
-    "order": ("raster", "halton", "random"), "schedule": ("arccos", "one", "linear"),
+    "order": ("raster", "confidence"), "schedule": ("arccos", "one", "linear"),
     "guidance": ("1", "0", "4.5", "-2"), "guidance_schedule": ("constant", "linear"),
     "guided_steps": ("1", "64"), "temperature": ("1", "0", "0.5"), "top_k": ("0", "5"),
     "top_p": ("1", "0.5"), "positions": ("released", "trained"), "columns": ("1", "3"),
@@ -63,6 +63,7 @@ GOOD = {
     "sweep": ("steps=1,2", "order=raster,halton"), "key": ("ema",), "op": ("guide",),
     "examples": ("1", "2"), "family": ("arpg", "vq"), "behaviour": ("v1", "head"),
     "tokens": ("1", "64"), "weights": ("float32",), "block": ("32",),
+    "confidence_noise": ("0", "4.5"),
 }  # fmt: skip
 """Values that options are given most of the time, so that others are looked at too."""
 
