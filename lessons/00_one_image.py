@@ -76,7 +76,7 @@ show.save("00_surprise.png", show.board([tiles], captions))
 # This is the package's own code, printed from where it runs. Each round: let the model
 # read what was drawn (`feed`), ask for new positions (`ask`), push towards the class
 # (`guide`), make `probabilities` of that, `draw` from them, and write the tokens on the
-# canvas (`place`). Where tokens are vectors, as in lesson 09, a head draws them.
+# canvas (`write`). Where tokens are vectors, as in lesson 09, a head draws them.
 
 # %%
 show.source(sample.decode, sample.draw_codes)

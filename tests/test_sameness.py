@@ -425,8 +425,7 @@ def test_an_image_with_an_order_of_its_own_parts_where_it_was_drawn(order):
     found = compared(with_ops(pipe, uniforms_at=uniforms_at), pipe, recipe)
     assert found["verdict"] == "different"
     first = found["first"]
-    steps = list(
-        pipe.steps([(1, 7)[first.image]], first=first.image, steps=4, order=order)
-    )
+    label = recipe.labels[first.image]
+    steps = list(pipe.steps([label], first=first.image, steps=4, order=order))
     assert first.position in steps[first.step - 1].positions
     assert first.step == 3 or order == "confidence"

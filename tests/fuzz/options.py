@@ -44,8 +44,8 @@ NAMES = (
     "numpy", "numba", "cuda", "nunpy", "auto", "raster", "halton", "halten", "random",
     "arccos", "one", "linear", "constant", "released", "trained", "grid", "candidates",
     "confidence", "float32", "bfloat16", "float61", "arpg", "vq", "v1", "head", "ema",
-    "kernels", "rms_norm", "steps=1,2", "steps=x", "top-k=1", "a=", "=", "text:f", "", "\x1b[0m",
-    *MODELS,
+    "kernels", "rms_norm", "steps=1,2", "steps=x", "top-k=1", "a=", "=", "text:f", "",
+    "\x1b[0m", *MODELS,
 )  # fmt: skip
 
 GOOD = {
