@@ -14,7 +14,6 @@ first axis. Other attributes may not be used.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -307,7 +306,7 @@ def _outside(sizes, least, most):
 
 def _missing():
     # what would have to be installed for a GPU to be used here
-    if importlib.util.find_spec("numba_cuda") is None or not target.has_compiler():
+    if not target.has_compiler():
         return (
             "the backend cuda needs numba-cuda and NVIDIA's compiler libraries; run "
             f"`{install('cuda13')}` (for a driver older than 580 "

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minigen import flags, signatures
+from minigen import signatures
 from minigen.calls import checked
 from minigen.checks import choice
 from minigen.errors import BackendError
@@ -157,43 +157,6 @@ def is_product(name: str, axes: int) -> bool:
     *path, last = name.split(".")
     # those of a causal convolution are no matrix of a product
     return last in PRODUCTS and axes in (2, 4) and path[-1:] != ["conv"]
-
-
-def hosted(ops: SimpleNamespace) -> SimpleNamespace:
-    """Return a table of a device whose functions take and return NumPy arrays.
-
-    Every call moves its arrays there and back, and raises the error that its kernels
-    flagged: for tests, and to play with one op.
-    """
-    functions = {
-        one: checked(signature, partial(_hosted, ops, one), "hosted")
-        for one, signature, _, _ in _functions("reference")
-    }
-    return SimpleNamespace(
-        **functions, **_HOST, rope_table=_rope_table(), device=ops.device
-    )
-
-
-def _hosted(ops, name, *arguments):
-    # an array that is written in place is written in the caller's too
-    arrays = [a for a in arguments if isinstance(a, np.ndarray)]
-    moved = {id(a): ops.put(a) for a in arrays}
-    noted = flags.Flags(ops, ops.put(np.zeros(1, np.int64)), (name,))
-    with noted.at(0):
-        result = getattr(ops, name)(*[moved.get(id(a), a) for a in arguments])
-    noted.expect_clear()
-    origin = {id(moved[id(array)]): array for array in arrays}
-
-    def fetched(one):
-        if id(one) in origin:
-            array, values = origin[id(one)], ops.get(one)
-            # what may not be written to was not; bits of a bfloat16 stay its bits
-            if array.flags.writeable:
-                array.view(values.dtype)[...] = values
-            return array
-        return ops.get(one) if hasattr(one, "shape") else one
-
-    return tuple(map(fetched, result)) if type(result) is tuple else fetched(result)
 
 
 def _device_table(device):

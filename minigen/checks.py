@@ -36,7 +36,8 @@ def integer(name: str, value, least: int = 0, most: int | None = None, hint="") 
     >>> integer("steps", 16, least=1)
     16
     """
-    if not _is_integer(value) or value < least or (most is not None and value > most):
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < least or (most is not None and value > most):
         span = f"of at least {least}" if most is None else f"of {least} .. {most}"
         raise InputError(f"{name} {shown(value)} is not an integer {span}{hint}")
     return int(value)
@@ -227,11 +228,6 @@ def shown(value, most: int = 60) -> str:
     except ValueError:
         said = f"({type(value).__name__} of very many digits)"
     return said if len(said) <= most else f"{said[: most - 4]} ..."
-
-
-def _is_integer(value):
-    integer = type(value) is int or isinstance(value, numbers.Integral)
-    return integer and not isinstance(value, bool)
 
 
 def _array(name, value):

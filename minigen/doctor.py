@@ -202,12 +202,10 @@ def mending(findings: list[Finding]) -> list[str]:
     broken = [finding for finding in findings if not finding.well and finding.mend]
     needed = [f for f in broken if f.name in REQUIRED]
     commands = [f.mend for f in broken if f not in needed]
-    if len(needed) == 1:
-        commands.insert(0, needed[0].mend)
-    elif needed:
+    if len(needed) > 1:
         names = [finding.name for finding in needed]
-        commands.insert(0, packages(*names, options="--force-reinstall"))
-    return commands
+        return [packages(*names, options="--force-reinstall"), *commands]
+    return [*(finding.mend for finding in needed), *commands]
 
 
 def cache() -> tuple[Path, int, int]:

@@ -84,9 +84,10 @@ def golden(request) -> Path:
 def ops(backend):
     """The table of operations of the backend under test, on NumPy arrays."""
     from minigen import backends
+    from tests.hosting import hosted
 
     table = backends.pick(backend)[1]
-    return table if table.device is None else backends.hosted(table)
+    return table if table.device is None else hosted(table)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -114,6 +114,7 @@ def work(seed, first, count, names, place) -> None:
     from minigen.cpu import buffers
     from tests.fuzz.pages import guarded
     from tests.fuzz.wrong import is_large
+    from tests.hosting import hosted
 
     plain = buffers.empty
 
@@ -122,7 +123,7 @@ def work(seed, first, count, names, place) -> None:
 
     tables = {name: backends.table(name) for name in names}
     if "interpreter" in tables:
-        tables["interpreter"] = backends.hosted(tables["interpreter"])
+        tables["interpreter"] = hosted(tables["interpreter"])
     with open(place, "w") as file, mock.patch.object(buffers, "empty", empty):
         for index in itertools.count(first):
             if count <= 0:

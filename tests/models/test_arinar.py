@@ -13,7 +13,7 @@ from minigen.families import PRESETS, ArinarConfig
 from minigen.models import arinar, mae, masked, mixture_head, token_flow
 from minigen.models.query import Draws
 from minigen.sample import Options
-from tests import masked_runs
+from tests import hosting, masked_runs
 from tests.models.stand_in import stand_in
 from tests.ops.test_mixture import cdf, parameters
 from tests.ops.test_noise import distance
@@ -259,7 +259,7 @@ def test_tables_of_16_bits_are_read_on_a_device(dtype, hosted):
     x = normals(0, 2, config.groups, config.group)
     ops = backends.table("interpreter")
     if hosted:
-        ops, there = backends.hosted(ops), weights
+        ops, there = hosting.hosted(ops), weights
     else:
         there = backends.move(ops, weights)
 

@@ -10,6 +10,7 @@ from minigen.checking.specs import SPECS, worst
 from minigen.errors import ShapeError
 from minigen.ops.causal_conv import cuda
 from tests import strategies as st
+from tests.hosting import hosted
 from tests.kernels.collect import Recorder
 from tests.ops.test_causal_conv import NAMES, case, in_parts, whole
 from tests.tolerance import FACTOR, assert_same
@@ -64,7 +65,7 @@ def test_no_tokens_leave_the_state_as_it_was():
 
 
 def test_a_table_on_host_arrays_writes_the_state_that_it_was_given():
-    ops = backends.hosted(backends.table("interpreter"))
+    ops = hosted(backends.table("interpreter"))
     x, weight, bias, state = case(0, 2, 3, 5, 4)
     expected = whole(on_device("causal_conv"), x, weight, bias, state)
     wide = np.zeros((2, 4, 10), np.float32)

@@ -14,6 +14,7 @@ from minigen.errors import InputError, ShapeError
 from minigen.ops.rope2d import reference as rope2d
 from tests.fuzz import ops as fuzz
 from tests.fuzz.wrong import right, sizes, with_size
+from tests.hosting import hosted
 
 BACKENDS = ("numpy", "numba", "interpreter")
 FUNCTIONS = tuple(backends._functions("reference"))
@@ -107,7 +108,7 @@ INDICES = {
 def tables():
     """The tables of all backends, on NumPy arrays."""
     made = {name: backends.table(name) for name in BACKENDS}
-    return made | {"interpreter": backends.hosted(made["interpreter"])}
+    return made | {"interpreter": hosted(made["interpreter"])}
 
 
 @pytest.mark.parametrize("name", BACKENDS)

@@ -16,6 +16,7 @@ from minigen.checking.tolerance import EPS, FACTOR
 from minigen.errors import InputError, MinigenError, NotFiniteError
 from minigen.ops.draw.spec import draw_errors
 from minigen.ops.guide.spec import guide_magnitude
+from tests.hosting import hosted
 from tests.kernels import collect
 
 TINY, HUGE = 1e-45, 1e38
@@ -34,7 +35,7 @@ def numbers(*shape, values=VALUES):
 
 @pytest.fixture(scope="module")
 def tables():
-    device = backends.hosted(backends.table("interpreter"))
+    device = hosted(backends.table("interpreter"))
     others = {"numba": backends.table("numba"), "interpreter": device}
     return {"numpy": backends.table("numpy")} | others
 

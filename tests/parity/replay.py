@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minigen import backends
+from tests.hosting import hosted
 from tests.parity import (
     aim,
     arinar,
@@ -141,7 +142,7 @@ def replay(played: case.Case, backend: str) -> None:
         if recognise(played):
             ops = backends.table(backend)
             if ops.device is not None:
-                ops = backends.hosted(ops)
+                ops = hosted(ops)
             with threads(backend, all_of_them=weights.size(played) > LARGE):
                 return play(played, ops)
     raise AssertionError(
