@@ -12,6 +12,7 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 
 from minigen.errors import InputError, ShapeError
@@ -31,11 +32,7 @@ LARGEST = (2 - 2**-23) * 2.0**127
 
 
 def integer(name: str, value, least: int = 0, most: int | None = None, hint="") -> int:
-    """Return an integer of `least` .. `most` as an int; NumPy's integers are allowed.
-
-    >>> integer("steps", 16, least=1)
-    16
-    """
+    """Return an integer of `least` .. `most` as an int; it may be one of NumPy's."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or value < least or (most is not None and value > most):
         span = f"of at least {least}" if most is None else f"of {least} .. {most}"
@@ -46,17 +43,11 @@ def integer(name: str, value, least: int = 0, most: int | None = None, hint="") 
 def number(
     name: str, value, least: float = -LARGEST, most: float = LARGEST, hint=""
 ) -> float:
-    """Return a finite number, one that a float32 can hold, of `least` .. `most`.
-
-    >>> number("temperature", 1, least=0)
-    1.0
-    """
+    """Return a finite number, one that a float32 can hold, of `least` .. `most`."""
     x = math.nan
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        try:
+        with suppress(OverflowError):
             x = float(value)
-        except OverflowError:
-            x = math.inf
     if not (least <= x <= most and abs(x) <= LARGEST):
         span = f" of at least {least:g}" if least > -LARGEST else ""
         span = f" of {least:g} .. {most:g}" if most < LARGEST else span

@@ -20,7 +20,7 @@ import stat
 import sys
 import tempfile
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -220,8 +220,10 @@ class Kept:
 
     def load_overload(self, signature, context):
         """Return what was compiled for a signature, or None."""
+        from numba.core.target_extension import target_override
+
         try:
-            with self._targeted():
+            with target_override(self.target):
                 _initialize(self.target, context)
                 path = self._path(signature, context.codegen())
                 folder, known, kind, state = pickle.loads(_read(path))
@@ -270,13 +272,6 @@ class Kept:
         digest = hashlib.sha256(repr(about).encode()).hexdigest()[:24]
         short = re.sub("[^A-Za-z0-9_.]", "", name.removeprefix("minigen."))
         return folder / f"{short[-100:]}-{digest}.nbc"
-
-    def _targeted(self):
-        if self.target == "cpu":
-            return nullcontext()
-        from numba.core.target_extension import target_override
-
-        return target_override(self.target)
 
 
 def _initialize(target, context):
