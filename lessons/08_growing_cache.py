@@ -104,7 +104,7 @@ COSTS = {
     "linear": lambda x, w, **bias_and_residual: x.size * len(w),
     # each query with each key, then each weight with each value
     "attention": lambda q, k, v, length: 2 * q.size * length,
-    "attention_causal": lambda q, k, v: q.size * (1 + k.shape[1]),
+    "attention_causal": lambda q, k, v, length: q.size * (1 + 2 * length - q.shape[1]),
     # the state is scaled, added to, and looked at; the window has a weight a cell
     "mamba2_step": lambda *given: given[7].size + 3 * given[8].size,
 }

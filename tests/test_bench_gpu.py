@@ -135,8 +135,9 @@ def test_operations_of_attention_are_pairs_of_queries_and_keys():
     q, cache = Array((2, 3, 4, 8)), Array((2, 9, 4, 8))
     # 8 products for a score, 8 for its part of the value; and as many sums
     assert cases.operations("attention", q, cache, cache, 5) == 2 * 4 * 3 * 5 * 32
-    pairs = sum(i + 1 for i in range(3))
-    assert cases.operations("attention_causal", q, q, q) == 2 * 4 * pairs * 32
+    pairs = 3 + 4 + 5
+    given = q, cache, cache, 5
+    assert cases.operations("attention_causal", *given) == 2 * 4 * pairs * 32
 
 
 def test_operations_of_a_step_are_those_of_the_cpu_bench():

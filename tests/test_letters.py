@@ -29,7 +29,7 @@ SIZES |= {"s": 17, "p": 18, "g": 19, "f": 10, "r": 4, "t": 7, "y": 6, "x": 14}
 SIZES |= {"w": 15}
 _SHARED = {"k": floats(1, 2, 11, 4, 8), "v": floats(2, 2, 11, 4, 8)}
 # in place of the simplest, which have two sizes that are the same
-OWN = {"attention": _SHARED | {"length": 2}, "attention_causal": _SHARED}
+OWN = {name: _SHARED | {"length": 5} for name in ("attention", "attention_causal")}
 OWN |= {"append": {"cache": floats(1, 2, 11, 16), "length": 5}}
 OWN |= {"columns": {"first": 3, "last": 13}, "zeros": {"shape": (2, 11)}}
 OWN |= {"ssd_chunked": {"chunk": 4}}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigen.models.kv_cache import Causal, KVCache, new_caches
+from minigen.models.kv_cache import KVCache, new_caches
 from minigen.models.layers import rotary_table, table_rows
 from minigen.models.watching import tell, tell_linear
 
@@ -70,29 +70,33 @@ def new_cache(ops, config, batch, capacity):
     return Cache(tuple(layers), shared)
 
 
-def begin(ops, weights, config, ids, rows, table, capacity):
+def begin(ops, weights, config, ids, rows, table, capacity, causal=False):
     """Return the cache after prefill: class and known tokens, ids and rows (w n)."""
     cache = new_cache(ops, config, ids.shape[0], capacity)
-    return feed(ops, weights, config, cache, ids, rows, table)
+    return feed(ops, weights, config, cache, ids, rows, table, causal)
 
 
-def feed(ops, weights, config, cache, ids, rows, table, watch=None):
+def feed(ops, weights, config, cache, ids, rows, table, causal=False, watch=None):
     """Let the self-decoder read tokens, and return the cache that holds them too.
 
-    ids, rows (b n) int64: rows of the embedding table and of the rotary table. The
-    tokens of one call see each other in both directions, and everything read before.
+    ids, rows (b n) int64: rows of the embedding table and of the rotary table. All see
+    everything read before. causal: of the tokens of this call each sees those before
+    it, as in training, so that one call equals a call for each; else they see each
+    other in both directions, as the original draws.
     """
-    caches = cache.layers
-    layers, k, v = read(ops, weights, config, ids, rows, table, caches, watch)
+    call = ids, rows, table, cache.layers, causal
+    layers, k, v = read(ops, weights, config, *call, watch)
     return Cache(layers, cache.shared.append(ops, k, v))
 
 
-def ask(ops, weights, config, cache, rows, table, watch=None):
+def ask(ops, weights, config, cache, rows, table, causal=False, watch=None):
     """Return the logits (b m v) of the positions at `rows` (b m) of the rotary table.
 
-    A query reads all that the cache holds, and no other query.
+    A query reads all that the cache holds, and no other query. causal: query t reads
+    all but the last m - 1 - t tokens, as in training: so a call answers for the token
+    after the first ones, for the next, and so on.
     """
-    return answer(ops, weights, config, rows, table, cache.shared, watch)
+    return answer(ops, weights, config, rows, table, cache.shared, causal, watch)
 
 
 def forward(ops, weights, config, tokens, labels, order, table, watch=None):
@@ -103,10 +107,10 @@ def forward(ops, weights, config, tokens, labels, order, table, watch=None):
     """
     arranged = arrange(config, tokens, labels, order)
     ids, content_rows, query_rows = (ops.put(array) for array in arranged)
-    causal = (Causal(),) * config.half
-    _, k, v = read(ops, weights, config, ids, content_rows, table, causal, watch)
-    shared = Causal(k, v)
-    return answer(ops, weights, config, query_rows, table, shared, watch)
+    call = ids, content_rows, table, (KVCache(),) * config.half, True
+    _, k, v = read(ops, weights, config, *call, watch)
+    shared = KVCache().append(ops, k, v)
+    return answer(ops, weights, config, query_rows, table, shared, True, watch)
 
 
 def loss(ops, weights, config, tokens, labels, order, table):
@@ -132,11 +136,11 @@ def arrange(config, tokens, labels, order):
     return ids, content_rows, query_rows
 
 
-def read(ops, weights, config, ids, rows, table, caches, watch=None):
+def read(ops, weights, config, ids, rows, table, caches, causal, watch=None):
     """Run the self-decoder over tokens: ids, rows (b n).
 
-    caches: of each layer a `KVCache` or a `Causal`. Returns the caches that hold these
-    tokens too, and the keys and values (b n h e) of these tokens for the shared cache.
+    caches: a `KVCache` of each layer; causal: as for `feed`. Returns the caches that
+    hold these tokens too, and their keys and values (b n h e) for the shared cache.
     """
     heads = *ids.shape, config.heads, config.head_size  # (b n h e)
     grown = []
@@ -148,7 +152,7 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
         k = ops.rope2d(ops.linear(a, w["to_k"]).reshape(heads), table, rows)
         v = ops.linear(a, w["to_v"]).reshape(heads)
         grown.append(caches[i].append(ops, k, v))
-        o = grown[i].attend(ops, q).reshape(x.shape)  # (b n h e) -> (b n d)
+        o = grown[i].attend(ops, q, causal).reshape(x.shape)  # (b n h e) -> (b n d)
         tell_linear(watch, f"self{i}_attn", ops, o, w["proj"])
         x = ops.linear(o, w["proj"], residual=x)
         x = feed_forward(ops, config, x, w)
@@ -163,10 +167,10 @@ def read(ops, weights, config, ids, rows, table, caches, watch=None):
     return tuple(grown), k, v.reshape(heads)
 
 
-def answer(ops, weights, config, rows, table, shared, watch=None):
+def answer(ops, weights, config, rows, table, shared, causal=False, watch=None):
     """Run the cross-decoder over position-only queries and return logits (b m v).
 
-    shared: the `KVCache` or `Causal` of the shared keys and values.
+    shared: the `KVCache` of the shared keys and values; causal: as for `ask`.
     """
     heads = *rows.shape, config.heads, config.head_size  # (b m h e)
     # the mask vector for every query: (b m d)
@@ -174,7 +178,7 @@ def answer(ops, weights, config, rows, table, shared, watch=None):
     for i, w in enumerate(weights["cross"]):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(ops.linear(a, w["to_q"]).reshape(heads), table, rows)
-        o = shared.attend(ops, q).reshape(u.shape)  # (b m h e) -> (b m d)
+        o = shared.attend(ops, q, causal).reshape(u.shape)  # (b m h e) -> (b m d)
         tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
         u = ops.linear(o, w["proj"], residual=u)
         u = feed_forward(ops, config, u, w)

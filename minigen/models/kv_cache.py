@@ -1,8 +1,7 @@
 """The keys and values of an attention layer: cached, or of one whole sequence.
 
-`KVCache` grows while an image is drawn. In training a whole sequence is read at once:
-then `Causal` takes its place. Both have the same two functions, so the layers of a
-model are written once.
+A cache grows while an image is drawn. In training a whole sequence is read at once:
+then an empty cache without room is given, and the layers of a model are written once.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from dataclasses import dataclass
 class KVCache:
     """Arrays (b n h e) with room for n tokens; the first `length` tokens are valid.
 
-    Keys are stored after their rotation by position.
+    Keys are stored after their rotation by position. Without arrays it has no room: it
+    takes one whole sequence, whose arrays become its own.
     """
 
-    keys: object
-    values: object
+    keys: object = None
+    values: object = None
     length: int = 0
 
     def append(self, ops, k, v) -> KVCache:
@@ -27,29 +27,22 @@ class KVCache:
         They are written in place, behind what is valid: append to the newest cache
         only, for a second one would overwrite what came after an older.
         """
+        if self.keys is None:
+            return KVCache(k, v, k.shape[1])
         keys = ops.append(self.keys, k, self.length)
         values = ops.append(self.values, v, self.length)
         return KVCache(keys, values, self.length + k.shape[1])
 
-    def attend(self, ops, q):
-        """Return the attention of queries (b m h e) to all cached tokens: (b m h e)."""
-        return ops.attention(q, self.keys, self.values, self.length)
+    def attend(self, ops, q, causal=True):
+        """Return the attention of queries (b m h e) to cached tokens: (b m h e).
 
-
-@dataclass(frozen=True, eq=False)
-class Causal:
-    """Keys and values (b n h e) of a whole sequence: query t reads the first t+1."""
-
-    keys: object = None
-    values: object = None
-
-    def append(self, ops, k, v) -> Causal:
-        """Return the keys and values of the sequence k, v: of that alone."""
-        return Causal(k, v)
-
-    def attend(self, ops, q):
-        """Return the causal attention of queries (b n h e): (b n h e)."""
-        return ops.attention_causal(q, self.keys, self.values)
+        causal: the queries belong to the m newest tokens in turn, and each sees those
+        up to its own. Else all of them see all that is cached.
+        """
+        # the newest token sees all that is cached in any case
+        causal = causal and q.shape[1] > 1
+        attend = ops.attention_causal if causal else ops.attention
+        return attend(q, self.keys, self.values, self.length)
 
 
 def new_caches(ops, count, shape) -> tuple[KVCache, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from minigen.errors import InputError
 from minigen.models.codes import one_by_one
-from minigen.models.kv_cache import Causal, KVCache, new_caches
+from minigen.models.kv_cache import KVCache, new_caches
 from minigen.models.layers import rotary_table, table_rows
 from minigen.models.watching import tell, tell_linear
 from minigen.plans import check_raster
@@ -120,8 +120,8 @@ def forward(ops, weights, config, tokens, labels, table, watch=None):
         ops.embed(weights["embeddings"], ops.put(np.ascontiguousarray(tokens))),
     )
     tell(watch, "embed", x)
-    causal = (Causal(),) * config.layers
-    _, x = _decode(ops, weights, config, x, ops.put(rows), table, causal, watch)
+    caches = (KVCache(),) * config.layers
+    _, x = _decode(ops, weights, config, x, ops.put(rows), table, caches, watch)
     return _answer(ops, weights, config, x, watch)
 
 
@@ -137,7 +137,7 @@ def _read(ops, weights, config, cache, x, rows, table):
 
 
 def _decode(ops, weights, config, x, rows, table, caches, watch=None):
-    # all layers: (b n d) to (b n d); caches: of each a `KVCache` or a `Causal`
+    # all layers: (b n d) to (b n d); caches: a `KVCache` of each
     b, n, d = x.shape
     grown = []
     queries = (b, n, config.heads, config.head_size)  # (b n h e)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.errors import InputError
-from minigen.models import kv_cache, token_flow
-from minigen.models.kv_cache import Causal
+from minigen.models import token_flow
+from minigen.models.kv_cache import KVCache, new_caches
 from minigen.models.layers import split_columns
 from minigen.models.watching import tell
 
@@ -77,7 +77,7 @@ def new_caches(ops, config, b):
     """Return an empty `KVCache` of b rows for every layer."""
     size = config.inner_width // config.inner_heads
     shape = b, config.groups, config.inner_heads, size
-    return kv_cache.new_caches(ops, config.inner_layers, shape)
+    return new_caches(ops, config.inner_layers, shape)
 
 
 def forward(ops, w, config, x, z, watch=None):
@@ -93,8 +93,8 @@ def forward(ops, w, config, x, z, watch=None):
         before = ops.gather(x, ops.put(_every(b, n - 1)))
         h = ops.concat(h, ops.linear(before, **w["features"]))
     h = _with_positions(ops, w, h, ops.put(_every(b, n)))
-    causal = (Causal(),) * config.inner_layers
-    h, _ = read(ops, w, config, h, given, causal, watch)
+    caches = (KVCache(),) * config.inner_layers
+    h, _ = read(ops, w, config, h, given, caches, watch)
     return answer(ops, w, config, h)
 
 
@@ -112,7 +112,7 @@ def step(ops, w, config, x, i, given, caches):
 def read(ops, w, config, h, given, caches, watch=None):
     """Run all layers: (b n d) to (b n d); return also the caches with these tokens.
 
-    caches: of each layer a `KVCache` or a `Causal`.
+    caches: a `KVCache` of each layer.
     """
     b, n, d = h.shape
     grown = []

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from minigen.models.kv_cache import Causal, KVCache
+from minigen.models.kv_cache import KVCache
 from minigen.models.mae import thirds
 from minigen.models.watching import tell
 
@@ -29,7 +29,7 @@ def forward(ops, w, x):
         # every second block reads from the last to the first
         order = ops.put(_every(b, np.arange(n)[:: -1 if i % 2 else 1]))
         x = ops.gather(x, order)
-        h, _ = _read(ops, block, x, order, Causal())
+        h, _ = _read(ops, block, x, order, KVCache())
         moved = ops.linear(h, **block["out"])
         before = ops.gather(moved, ops.put(_every(b, np.arange(n - 1))))
         x = ops.subtract(x, ops.concat(ops.zeros((b, 1, f)), before))

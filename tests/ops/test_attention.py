@@ -1,10 +1,11 @@
 """attention: against the reference, and against itself with and without a cache."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis.strategies import sampled_from
 
-from minigen.ops.attention import cpu, reference
+from minigen.ops.attention import cpu, cpu_plain, reference
 from minigen.ops.attention.spec import attention_magnitude
 from minigen.ops.rows import cpu as rows
 from tests import strategies as st
@@ -18,6 +19,10 @@ def inputs(seed, b, m, n, h, e):
 
 def wide(*arrays):
     return [a.astype(np.float64) for a in arrays]
+
+
+def magnitude_causal(*given):
+    return attention_magnitude(*given, function=reference.attention_causal)
 
 
 many = sampled_from((48, 49, 64, 71))
@@ -63,26 +68,45 @@ def test_shared_heads_are_heads_repeated(b, m, n, r, e, seed):
     for file in (cpu, reference):
         y = file.attention(q, k, v, length)
         assert_same(y, file.attention(q, *repeated, length))
-        if m == n:
-            y = file.attention_causal(q, k, v)
-            assert_same(y, file.attention_causal(q, *repeated))
+        if m <= length:
+            y = file.attention_causal(q, k, v, length)
+            assert_same(y, file.attention_causal(q, *repeated, length))
 
 
-@given(st.b, st.n, st.h, st.e, st.seeds)
-def test_one_token_a_step_equals_causal(b, n, h, e, seed):
-    q, k, v = inputs(seed, b, n, n, h, e)
-    keys, values = np.full_like(k, np.nan), np.full_like(v, np.nan)
-    steps = []
-    for i in range(n):
-        keys = rows.append(keys, k[:, i : i + 1], i)
-        values = rows.append(values, v[:, i : i + 1], i)
-        steps.append(cpu.attention(q[:, i : i + 1], keys, values, i + 1))
-    assert_close(
-        np.concatenate(steps, axis=1),
-        reference.attention_causal(*wide(q, k, v)),
-        attention_magnitude(*wide(q, k, v)),
-    )
-    assert (keys == k).all() and (values == v).all()
+FILES = pytest.mark.parametrize("file", [cpu, cpu_plain, reference])
+
+
+@FILES
+@given(st.b, st.n, st.h, st.e, sampled_from((0, 1, 5, 40, 127)), st.seeds)
+def test_one_causal_call_equals_a_call_for_each_token(file, b, m, h, e, before, seed):
+    """m tokens after others in a cache: on numba the same bits."""
+    length = before + m
+    q, k, v = inputs(seed, b, m, length, h, e)
+    keys, values = (np.full((b, length + 3, h, e), np.nan, np.float32) for _ in "kv")
+    keys, values = (rows.append(*pair, 0) for pair in ((keys, k), (values, v)))
+    y = file.attention_causal(q, keys, values, length)
+    each = [
+        file.attention(q[:, t : t + 1], keys, values, before + t + 1) for t in range(m)
+    ]
+    each = np.concatenate(each, axis=1)
+    if file is not reference:
+        assert_same(y, each)
+    exact = reference.attention_causal(*wide(q, k, v), length)
+    for found in (y, each):
+        assert_close(found, exact, magnitude_causal(*wide(q, k, v), length))
+
+
+@pytest.mark.parametrize("m", [31, 32, 33, 47, 48, 49, 64, 71])
+def test_causal_queries_have_the_bits_of_one_however_many_they_are(m, threads):
+    length = m + 9
+    q, k, v = inputs(m, 2, m, length, 2, 24)
+    with threads(1):
+        y = cpu.attention_causal(q, k, v, length)
+    with threads(2):
+        assert_same(cpu.attention_causal(q, k, v, length), y)
+    for t in (0, 1, m // 2, m - 1):
+        one = cpu.attention(q[:, t : t + 1], k, v, length - m + t + 1)
+        assert_same(one, y[:, t : t + 1])
 
 
 @given(st.m, st.n, st.h, st.e, st.seeds)
@@ -99,11 +123,11 @@ def test_a_query_has_the_same_bits_in_any_batch(m, n, h, e, seed):
 @given(st.n, st.h, st.e, st.seeds)
 def test_causal_rows_do_not_see_what_follows(n, h, e, seed):
     q, k, v = inputs(seed, 2, n, n, h, e)
-    y = cpu.attention_causal(q, k, v)
+    y = cpu.attention_causal(q, k, v, n)
     half = (n + 1) // 2
     k[:, half:] = v[:, half:] = 7.0
-    assert_same(cpu.attention_causal(q, k, v)[:, :half], y[:, :half])
-    assert_same(cpu.attention_causal(q[1:], k[1:], v[1:])[:, :half], y[1:, :half])
+    assert_same(cpu.attention_causal(q, k, v, n)[:, :half], y[:, :half])
+    assert_same(cpu.attention_causal(q[1:], k[1:], v[1:], n)[:, :half], y[1:, :half])
 
 
 def test_two_threads_equal_one(threads):

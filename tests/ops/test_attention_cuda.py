@@ -52,7 +52,7 @@ def attention(q, k, v, length, **how):
 
 
 def causal(q, k, v, **how):
-    return run(cuda.attention_causal, q, k, v, **how)[0]
+    return run(cuda.attention_causal, q, k, v, k.shape[1], **how)[0]
 
 
 def inputs(seed, b, m, n, h, e):
@@ -60,12 +60,13 @@ def inputs(seed, b, m, n, h, e):
     return [st.floats(seed + i, b, s, h, e) for i, s in enumerate((m, n, n))]
 
 
-def assert_attends(y, q, k, v, *length):
-    """Assert that y is attention, causal if no length is given."""
+def assert_attends(y, q, k, v, length=None):
+    """Assert that y is attention, causal over all keys if no length is given."""
     function = reference.attention if length else reference.attention_causal
-    k, v = (a[:, : length[0] if length else None] for a in (k, v))
-    expected = function(*(a.astype(np.float64) for a in (q, k, v)), *length)
-    assert_close(y, expected, attention_magnitude(q, k, v, *length))
+    length = length or k.shape[1]
+    wide = (a.astype(np.float64) for a in (q, k[:, :length], v[:, :length]))
+    expected = function(*wide, length)
+    assert_close(y, expected, attention_magnitude(q, k, v, length, function))
 
 
 @example(b=1, m=2, n=66, h=1, e=68, split=False, seed=0, schedule=0)
@@ -84,6 +85,24 @@ def test_close_to_the_reference(b, m, n, h, e, split, seed, schedule):
 def test_causal_close_to_the_reference(b, n, h, e, seed, schedule):
     arrays = inputs(seed, b, n, n, h, e)
     assert_attends(causal(*arrays, schedule=schedule), *arrays)
+
+
+@pytest.mark.parametrize("split", [True, False])
+@given(m, choose((0, 1, 30, 60, 64, 65)), narrow, st.seeds, schedules)
+def test_causal_queries_have_the_bits_of_one(split, m, before, e, seed, schedule):
+    """m tokens after others in a cache: one call has the bits of a call for each."""
+    length = before + m
+    q, k, v = inputs(seed, 1, m, length + 2, 1, e)
+    k[:, length:] = v[:, length:] = np.nan
+    how = {"schedule": schedule, "split": split}
+    y, kernels = run(cuda.attention_causal, q, k, v, length, **how)
+    if e % 4 == 0:
+        tiles = ["_attention_split", "_attention_join"]
+        assert kernels == (tiles if split and length > 64 else ["_attention_causal"])
+    assert_attends(y, q, k[:, :length], v[:, :length])
+    for t in (0, m - 1):
+        one = attention(q[:, t : t + 1], k, v, before + t + 1)
+        assert_same(one, y[:, t : t + 1])
 
 
 @given(choose((1, 2, 3, 5)), h, narrow, st.seeds)
@@ -136,7 +155,7 @@ def test_a_tile_of_which_a_query_sees_nothing():
     def split(device, q, k, v):
         return cuda._split(device, q, k, v, 1, 1)
 
-    walked = causal(*arrays)
+    walked = causal(*arrays, split=False)
     assert_same(run(split, *arrays)[0], walked)
     assert_attends(walked, *arrays)
     for i in (0, 63, 64, 66):
@@ -192,7 +211,7 @@ def test_one_wide_head_as_in_the_tokenizer():
     y, kernels = run(cuda.attention, *arrays, 3, split=False)
     assert kernels == ["_attention_split", "_attention_join"]
     assert_attends(y, *arrays, 3)
-    y, kernels = run(cuda.attention_causal, *arrays)
+    y, kernels = run(cuda.attention_causal, *arrays, 3, split=False)
     assert kernels == ["_attention_split", "_attention_join"]
     assert_attends(y, *arrays)
 
@@ -216,6 +235,6 @@ def test_the_naive_kernel(b, m, n, h, e, seed, schedule):
 def test_heads_that_16_bytes_do_not_divide_take_the_naive_kernel():
     arrays = inputs(0, 1, 3, 3, 2, 6)
     for launcher, length in ((cuda.attention, (3,)), (cuda.attention_causal, ())):
-        y, kernels = run(launcher, *arrays, *length)
+        y, kernels = run(launcher, *arrays, 3)
         assert kernels == ["_attention_naive"]
         assert_attends(y, *arrays, *length)

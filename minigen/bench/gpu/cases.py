@@ -143,8 +143,8 @@ def operations(function: str, *arguments) -> int:
         q, _, _, length = arguments
         return 4 * q.cells * length
     if function == "attention_causal":
-        q = arguments[0]
-        return 2 * q.cells * (q.shape[1] + 1)
+        q, _, _, length = arguments
+        return 2 * q.cells * (2 * length - q.shape[1] + 1)
     if function in ("distances", "lookup"):
         z, codes = arguments
         return 2 * z.cells * codes.shape[0]

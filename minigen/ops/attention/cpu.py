@@ -5,7 +5,8 @@ that the softmax is the plain one: the largest, the powers, their sum. Four keys
 read, and meet each query while they lie in the first cache; then a few dozen values
 likewise. A single query, as where one token is drawn a step, takes the same way: what
 it waits for is memory, from which the keys and values ahead are fetched meanwhile.
-Where an image has many queries, keys are laid side by side before they meet them.
+Where an image has many queries, keys are laid side by side before they meet them; but
+not if they are causal, so that one call has the bits of a call for each token.
 
 A sum has the same terms in the same order whatever else a thread has to do: so a
 query's result is batch-invariant, to the last bit. As plain loops: `cpu_plain.py`.
@@ -57,8 +58,9 @@ def _score(q, k, start, r, seen, before, scores):
 
 
 @serial
-def _score_many(q, k, start, r, seen, before, scores):
-    # the same, of keys side by side: so nothing has to be added up across a vector
+def _score_many(q, k, start, r, seen, scores):
+    # every query sees every key here; keys lie side by side, so nothing has to be added
+    # up across a vector
     part = np.empty((_PART, _PART), np.float32)
     for at in range(0, seen, _PART):
         keys, row = min(_PART, seen - at), start + at * r
@@ -67,7 +69,7 @@ def _score_many(q, k, start, r, seen, before, scores):
             for n in range(0, keys, LANES):
                 for c in range(0, channels, LANES):
                     _turn(k, row, r, keys, p + c, part, c, n)
-            for j in range(max(0, at - before), len(q)):
+            for j in range(len(q)):
                 _mix(q, j, p, channels, part, 0, 1, 0, scores, j, at)
 
 
@@ -112,15 +114,17 @@ def _group(q, k, v, sizes, group, length, causal, scale, y):
     i = group % groups * _QUERIES
     first, start = (image * m + i) * h + head, image * n * r + head // (h // r)
     count = min(m - i, _QUERIES)
-    seen, before = (i + count, i) if causal else (length, length)
+    # query j of the group sees the keys up to number before + j
+    before = length - m + i if causal else length
+    seen = min(before + count, length)
     queries = np.empty((count, q.shape[1]), np.float32)
     for j in range(count):
         copy(q, first + j * h, 0, q.shape[1], queries, j)
     scores = np.zeros((count, (seen + _PART - 1) // _PART * _PART), np.float32)
-    if m < _MANY:
+    if causal or m < _MANY:
         _score(queries, k, start, r, seen, before, scores)
     else:
-        _score_many(queries, k, start, r, seen, before, scores)
+        _score_many(queries, k, start, r, seen, scores)
     for j in range(count):
         _softmax(scores[j, : min(seen, before + j + 1)], scale)
     means = np.zeros((count, (v.shape[1] + _PART - 1) // _PART * _PART), np.float32)
@@ -141,9 +145,9 @@ def attention(q, k, v, length):
     return _run(q, k, v, length, False)
 
 
-def attention_causal(q, k, v):
-    """(b n h e), (b n r e), (b n r e) -> (b n h e)"""
-    return _run(q, k, v, q.shape[1], True)
+def attention_causal(q, k, v, length):
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)"""
+    return _run(q, k, v, length, True)
 
 
 def _run(q, k, v, length, causal):

@@ -24,7 +24,7 @@ def _attention(q, k, v, length, causal, y):
         shared = head // (h // k.shape[2])
         weights = np.empty(length, np.float32)
         for i in range(m):
-            seen = i + 1 if causal else length
+            seen = length - m + i + 1 if causal else length
             highest, total = np.float32(-np.inf), np.float32(0)
             for n in range(seen):
                 score = np.float32(0)
@@ -50,12 +50,12 @@ def attention(q, k, v, length):
     return _run(q, k, v, length, False)
 
 
-def attention_causal(q, k, v):
-    """(b n h e), (b n r e), (b n r e) -> (b n h e)
+def attention_causal(q, k, v, length):
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)
 
-    Return causal attention: query i reads keys 0 .. i.
+    Return causal attention of the m newest tokens of the first `length`.
     """
-    return _run(q, k, v, q.shape[1], True)
+    return _run(q, k, v, length, True)
 
 
 def _run(q, k, v, length, causal):

@@ -231,13 +231,13 @@ def _attention(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
 
 
 @gpu_kernel
-def _attention_causal(q, k, v, n, e, kin, stride, groups, scale, y):
-    """One block per image, head and 16 queries, of which query i sees keys 0 to i.
+def _attention_causal(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
+    """One block per image, head and 16 queries, of which query i sees length + i keys.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
-    Reads q 1..(n + 63) // 64, k 1..groups * kin, v 1..groups * kin; writes y 1.
+    Reads q 1..(length + m + 62) // 64, k 0..groups * kin, v 0..groups * kin; writes y 1.
     Shared memory: 33024 bytes.
     """
-    _walk(q, k, v, n, n, e, kin, stride, 1, 1, scale, y)
+    _walk(q, k, v, m, n, e, kin, stride, length, 1, scale, y)
 
 
 @gpu_kernel
@@ -344,33 +344,12 @@ def _attention_naive(q, k, v, length, step, scale, y):
 
 def attention(device, q, k, v, length):
     """(b m h e), (b n r e), (b n r e) -> (b m h e)"""
-    b, m, h, e = q.shape
-    n, r = k.shape[1:3]
-    groups = _ceil(m, QUERIES)
-    few = groups * h * b < FEW and length > KEYS
-    if e % 4:
-        return _naive(device, q, k, v, length, 0)
-    if e > HELD or few:
-        return _split(device, q, k, v, length, 0)
-    y = device.empty(q.shape)
-    arguments = *_flat(q, k, v), m, n, e, h // r, r * e, groups, length, _scale(e)
-    device.launch(_attention, (groups, h, b), THREADS, *arguments, *_flat(y))
-    return y
+    return _run(device, _attention, q, k, v, length, 0)
 
 
-def attention_causal(device, q, k, v):
-    """(b n h e), (b n r e), (b n r e) -> (b n h e)"""
-    b, n, h, e = q.shape
-    r = k.shape[2]
-    if e % 4:
-        return _naive(device, q, k, v, 1, 1)
-    if e > HELD:
-        return _split(device, q, k, v, 1, 1)
-    y = device.empty(q.shape)
-    groups = _ceil(n, QUERIES)
-    arguments = *_flat(q, k, v), n, e, h // r, r * e, groups, _scale(e)
-    device.launch(_attention_causal, (groups, h, b), THREADS, *arguments, *_flat(y))
-    return y
+def attention_causal(device, q, k, v, length):
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)"""
+    return _run(device, _attention_causal, q, k, v, length - q.shape[1] + 1, 1)
 
 
 def attention_naive(device, q, k, v, length):
@@ -384,6 +363,22 @@ def attention_naive(device, q, k, v, length):
     return _naive(device, q, k, v, length, 0)
 
 
+def _run(device, kernel, q, k, v, length, step):
+    # query i sees the first length + step i keys
+    b, m, h, e = q.shape
+    n, r = k.shape[1:3]
+    groups = _ceil(m, QUERIES)
+    few = groups * h * b < FEW and length + step * (m - 1) > KEYS
+    if e % 4:
+        return _naive(device, q, k, v, length, step)
+    if e > HELD or few:
+        return _split(device, q, k, v, length, step)
+    y = device.empty(q.shape)
+    arguments = *_flat(q, k, v), m, n, e, h // r, r * e, groups, length, _scale(e)
+    device.launch(kernel, (groups, h, b), THREADS, *arguments, *_flat(y))
+    return y
+
+
 def _naive(device, q, k, v, length, step):
     b, m, h, e = q.shape
     y = device.empty(q.shape)
@@ -395,11 +390,8 @@ def _naive(device, q, k, v, length, step):
 def _split(device, q, k, v, length, step):
     b, m, h, e = q.shape
     n, r = k.shape[1:3]
-    groups, tiles, rows = (
-        _ceil(m, QUERIES),
-        _ceil(n if step else length, KEYS),
-        b * m * h,
-    )
+    groups, rows = _ceil(m, QUERIES), b * m * h
+    tiles = _ceil(length + step * (m - 1), KEYS)
     highest, totals = device.empty((tiles, rows)), device.empty((tiles, rows))
     parts, y = device.empty((tiles, rows, e)), device.empty(q.shape)
     arguments = *_flat(q, k, v), m, n, e, h // r, r * e, groups, length, step, _scale(e)

@@ -1,4 +1,4 @@
-"""Softmax attention: over a cache of keys and values, or causal over a sequence.
+"""Softmax attention over a cache of keys and values, causal or not.
 
 Keys and values may have fewer heads than queries (grouped-query attention): each of
 their r heads is shared by h / r neighbouring heads of queries, so the KV cache is h / r
@@ -41,19 +41,22 @@ def attention(q, k, v, length):
     return np.einsum("bhmn,bnhe->bmhe", softmax(scores), v)
 
 
-def attention_causal(q, k, v):
-    """(b n h e), (b n r e), (b n r e) -> (b n h e)
-    where r divides h, n >= 1
+def attention_causal(q, k, v, length):
+    """(b m h e), (b n r e), (b n r e) -> (b m h e)
+    where r divides h, 1 <= m <= length <= n
 
-    Return causal attention: query i reads keys 0 .. i.
+    Return causal attention of the m newest tokens of the first `length` in a cache:
+    query t reads the length - m + t + 1 keys up to its own. So one call equals m calls
+    of one token. A whole sequence, as in training, is the case m = length = n.
 
-    >>> values = np.array([1.0, 3.0]).reshape(1, 2, 1, 1)
-    >>> attention_causal(np.zeros((1, 2, 1, 1)), np.zeros((1, 2, 1, 1)), values).ravel()
-    array([1., 2.])
+    >>> q, values = np.zeros((1, 2, 1, 1)), np.array([3.0, 6.0, 9.0]).reshape(1, 3, 1, 1)
+    >>> attention_causal(q, np.zeros((1, 3, 1, 1)), values, 3).ravel()
+    array([4.5, 6. ])
     """
-    n, k, v = q.shape[1], _share(k, q), _share(v, q)
+    m, k, v = q.shape[1], _share(k[:, :length], q), _share(v[:, :length], q)
     scores = np.einsum("bmhe,bnhe->bhmn", q, k) / q.dtype.type(np.sqrt(q.shape[-1]))
-    future = np.arange(n)[None, :] > np.arange(n)[:, None]
+    own = length - m + np.arange(m)  # which key is a query's own
+    future = np.arange(length)[None, :] > own[:, None]
     scores = np.where(future, q.dtype.type(-np.inf), scores)
     return np.einsum("bhmn,bnhe->bmhe", softmax(scores), v)
 

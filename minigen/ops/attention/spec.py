@@ -1,5 +1,7 @@
 """Specifications of attention, with a cache and causal."""
 
+from functools import partial
+
 import numpy as np
 
 from minigen.checking.spec import Spec, floats, wide
@@ -20,11 +22,12 @@ def draw_attention(draw):
 
 
 def draw_attention_causal(draw):
-    """Draw q (b n h e), k and v (b n r e)."""
-    b, n, h, e = draw.sizes("bnhe")
-    seed, scale = draw.seed(), draw.among(1.0, 100.0)
-    q, shape = floats(seed, b, n, h, e, scale=scale), (b, n, sharing(draw, h), e)
-    return {"q": q, "k": floats(seed + 1, *shape), "v": floats(seed + 2, *shape)}
+    """Draw the same, of m queries that are the newest tokens of that length."""
+    case = draw_attention(draw)
+    # the newest tokens of a sequence, or all of it
+    m = draw.among(min(case["q"].shape[1], case["length"]), case["length"])
+    b, _, h, e = case["q"].shape
+    return case | {"q": floats(draw.seed(), b, m, h, e, scale=draw.among(1.0, 100.0))}
 
 
 def sharing(draw, h):
@@ -32,17 +35,14 @@ def sharing(draw, h):
     return draw.among(*[r for r in range(h, 0, -1) if h % r == 0])
 
 
-def attention_magnitude(q, k, v, length=None):
-    """Return how far one eps of each input moves the output.
+def attention_magnitude(q, k, v, length, function=reference.attention):
+    """Return how far one eps of each input moves the output of a function.
 
     v enters linearly: the reference with |v|. A score moves by |q| |k| / sqrt(e), which
     changes its weight by that factor; all weights together by twice the largest.
     """
     inputs = wide({"q": q, "k": k[:, :length], "v": abs(v[:, :length])})
-    if length is None:
-        terms = reference.attention_causal(**inputs)
-    else:
-        terms = reference.attention(**inputs, length=length)
+    terms = function(**inputs, length=length)
     q, k = abs(inputs["q"]), abs(inputs["k"])
     k = np.repeat(k.max(1, keepdims=True), q.shape[2] // k.shape[2], axis=2)
     largest = np.einsum("bmhe,bnhe->bmh", q, k)
@@ -65,7 +65,7 @@ SPECS = (
     Spec(
         "attention_causal",
         draw_attention_causal,
-        attention_magnitude,
+        partial(attention_magnitude, function=reference.attention_causal),
         batched=("q", "k", "v"),
         routes=ROUTES,
     ),
