@@ -13,17 +13,21 @@ STEPS = 16
 """Steps of a schedule that may take any number of them."""
 
 
+GENERAL = {"reading": "block"}
+"""Settings of every family, where its record has none."""
+
+
 def settle(family: str, name: str, **given) -> dict:
     """Return the sampling settings of a model: as given, else its own, else general.
 
-    given: order, schedule, guidance, guidance_schedule and temperature, each None where
-    nothing was said.
+    given: order, schedule, guidance, guidance_schedule, temperature and reading, each
+    None where nothing was said.
 
     >>> settle("arpg", "arpg-l", order=None, guidance=5.0)
     {'order': 'random', 'guidance': 5.0}
     """
     record = FAMILIES[family]
-    own = {**record.settings, **record.own.get(name, {})}
+    own = {**GENERAL, **record.settings, **record.own.get(name, {})}
     return {
         setting: own[setting] if value is None else value
         for setting, value in given.items()

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
             "positions": str,
             "guided_draw": str,
             "confidence_noise": float,
+            "reading": str | None,
+            "known_reading": str,
         },
         total=False,
     )
@@ -183,7 +185,7 @@ def evaluate_generator(
 
     Returns agreement (share seen as the class asked for), distance (Frechet, to the
     test set), images, seconds (to draw, not to classify) and images_per_second.
-    options: keywords of `Pipeline.sample`, from seed to confidence_noise.
+    options: keywords of `Pipeline.sample`, from seed to known_reading.
     """
     count, batch = checks.integer("count", count, least=2), check("batch", batch)
     first, side = checks.images(first, count), pipe.config.side

@@ -19,7 +19,7 @@ from minigen.checks import (
     shown,
 )
 from minigen.errors import BackendError, InputError
-from minigen.models import aim, arinar
+from minigen.models import aim, arinar, arpg
 
 GUIDED_DRAWS = tuple(arinar.GUIDED)
 """How a guided feature of ARINAR may be drawn."""
@@ -45,6 +45,8 @@ CHECKS = {
     "confidence_noise": partial(number, least=0, hint=" (0 is none)"),
     "positions": partial(choice, known=aim.POSITIONS),
     "guided_draw": partial(choice, known=GUIDED_DRAWS),
+    "reading": partial(choice, known=arpg.READINGS),
+    "known_reading": partial(choice, known=arpg.READINGS),
     "backend": partial(choice, known=("auto", *backends.BACKENDS), error=BackendError),
 }
 """The check of each option: a function of its name and value (`minigen.checks`)."""
@@ -88,6 +90,11 @@ class Options:
     order confidence, how many Gumbel numbers are added to the logarithm of a token's
     probability before the most certain are kept, falling to none at the last step.
 
+    reading: of ARPG, how it reads the tokens of a step: "block", as the original draws
+    (they see each other), or "causal", as it was trained (each sees those before it,
+    as if they were read one by one: `minigen.models.arpg.READINGS`). known_reading: the
+    same of known tokens, in the order in which the plan names them.
+
     Raises InputError for what `CHECKS` does not allow.
     """
 
@@ -100,6 +107,8 @@ class Options:
     positions: str = "released"
     guided_draw: str = "candidates"
     confidence_noise: float = 0.0
+    reading: str = "block"
+    known_reading: str = "causal"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -127,6 +136,14 @@ def check_model(model, config, plan: plans.Plan, options: Options) -> None:
             f"guided_draw {shown(options.guided_draw)} is for features that are drawn "
             "from mixtures, as ARINAR's are; leave it out for this model"
         )
+    for name in ("reading", "known_reading"):
+        value = getattr(options, name)
+        if value != getattr(Options, name) and model is not arpg:
+            raise InputError(
+                f"{name} {shown(value)} is for ARPG, which reads several tokens in one "
+                "call, behind a mask in training; others read one by one (AiM, GPT) or "
+                "never mask what is known (ARINAR, MAR): leave it out for this model"
+            )
     if options.positions != Options.positions and model is not aim:
         raise InputError(
             f"positions {shown(options.positions)} is for AiM, whose positions "

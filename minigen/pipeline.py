@@ -146,6 +146,7 @@ class Pipeline:
         guidance: float | None = None,
         guidance_schedule: str | None = None,
         temperature: float | None = None,
+        reading: str | None = None,
     ) -> dict[str, Any]:
         """Return these settings by name, with the model's defaults in place of None.
 
@@ -154,7 +155,7 @@ class Pipeline:
         return settle(
             self.generator.family, self.generator.name, order=order, schedule=schedule,
             guidance=guidance, guidance_schedule=guidance_schedule,
-            temperature=temperature,
+            temperature=temperature, reading=reading,
         )  # fmt: skip
 
     def options(
@@ -168,16 +169,21 @@ class Pipeline:
         positions: str = "released",
         guided_draw: str = "candidates",
         confidence_noise: float = 0.0,
+        reading: str | None = None,
+        known_reading: str = "causal",
     ) -> loop.Options:
         """Return the options of a draw, with the model's defaults in place of None.
 
         Arguments as for `minigen.Options`. Raises InputError.
         """
-        chosen = self.settle(None, None, guidance, guidance_schedule, temperature)
+        chosen = self.settle(
+            guidance=guidance, temperature=temperature,
+            guidance_schedule=guidance_schedule, reading=reading,
+        )  # fmt: skip
         return loop.Options(
             chosen["guidance"], chosen["guidance_schedule"], guided_steps,
             chosen["temperature"], top_k, top_p, positions, guided_draw,
-            confidence_noise,
+            confidence_noise, chosen["reading"], known_reading,
         )  # fmt: skip
 
     def steps(
@@ -198,6 +204,8 @@ class Pipeline:
         positions: str = "released",
         guided_draw: str = "candidates",
         confidence_noise: float = 0.0,
+        reading: str | None = None,
+        known_reading: str = "causal",
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
@@ -210,7 +218,7 @@ class Pipeline:
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
-            positions, guided_draw, confidence_noise,
+            positions, guided_draw, confidence_noise, reading, known_reading,
         )  # fmt: skip
         model = self.ops, self.generator.weights, self.config
         plan = self.plan(order, schedule, steps, seed)
@@ -235,6 +243,8 @@ class Pipeline:
         positions: str = "released",
         guided_draw: str = "candidates",
         confidence_noise: float = 0.0,
+        reading: str | None = None,
+        known_reading: str = "causal",
     ) -> NDArray[np.uint8]:
         """Draw one image for each of b labels; return uint8 (b y x c), c is RGB.
 
@@ -248,7 +258,7 @@ class Pipeline:
         plan = self.plan(order, schedule, steps, seed)
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
-            positions, guided_draw, confidence_noise,
+            positions, guided_draw, confidence_noise, reading, known_reading,
         )  # fmt: skip
         images = []
         for start in range(0, len(labels), batch):

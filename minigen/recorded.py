@@ -35,16 +35,19 @@ class Run:
     noted: flags.Flags
 
 
-def draw(pipe, plan, labels, seed, options, first) -> np.ndarray:
+def draw(pipe, plan, labels, seed, options, first, known=None) -> np.ndarray:
     """Draw one image for each of `labels`: uint8 (b y x c).
+
+    Arguments as for `sample.steps`.
 
     The first run of a shape is launched kernel by kernel, which compiles them. The
     second is launched so too, then recorded, and the first replay must give the same
     images to the last bit; else this warns, and such runs are never replayed.
     """
     ops = pipe.ops
-    given = loop.inputs(ops, pipe.config, plan, labels, seed, options, first=first)
-    given, shape = packing.pack(given), (plan.grid, plan.counts, len(labels), options)
+    given = loop.inputs(ops, pipe.config, plan, labels, seed, options, known, first)
+    given = packing.pack(given)
+    shape = plan.grid, plan.counts, len(plan.known), len(labels), options
     if ops.device is None or not plan.counts or plan.per_image == "confidence":
         return pipe.download(*launch(pipe, plan.grid, options, given.put(ops)))
     run = pipe.recorded.get(shape)

@@ -19,6 +19,7 @@ from minigen import checks, confidence, flags, packing, plans, rng
 from minigen.equality import digest, same
 from minigen.families import family_of, module_of
 from minigen.models import codes, masked
+from minigen.models.arpg import READINGS
 from minigen.models.query import Draws
 from minigen.models.watching import tell
 from minigen.options import Options, check_model
@@ -123,7 +124,7 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
     too. noted: from `flags.of_run`; it knows afterwards what went wrong on a device. On
     the host a step whose numbers are not finite raises NotFiniteError.
     """
-    model, table = module_of(config), given.table
+    model, table, causal = module_of(config), given.table, READINGS[options.reading]
     latents = kind_of(config) is masked
     count = len(given.guidance)
     noted = noted or flags.of_run(ops, count)
@@ -134,11 +135,12 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
         with noted.at(index):
             query = left or next(queries)
             if last is None:
-                state = prefill(ops, weights, config, given)
+                state = prefill(ops, weights, config, options, given)
             else:
                 # the same tokens go to both halves of guidance
                 read = ops.twice(tokens) if given.guided else tokens
-                state = model.feed(ops, weights, config, state, read, last.asked, table)
+                call = state, read, last.asked, table, causal
+                state = model.feed(ops, weights, config, *call)
             if watch is not None:
                 watch("state", state)
             answer = model.ask(ops, weights, config, state, query.asked, table)
@@ -164,13 +166,17 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
         yield query.positions, tokens, p, 1.0 if weight is None else weight
 
 
-def prefill(ops, weights, config, given: Inputs):
+def prefill(ops, weights, config, options, given: Inputs):
     """Return the state of the model after it has read the prompt."""
-    model, table = module_of(config), given.table
+    model, table, causal = (
+        module_of(config),
+        given.table,
+        READINGS[options.known_reading],
+    )
     (tokens, where), *rest = given.prompt
-    state = model.begin(ops, weights, config, tokens, where, table, given.room)
+    state = model.begin(ops, weights, config, tokens, where, table, given.room, causal)
     for tokens, where in rest:
-        state = model.feed(ops, weights, config, state, tokens, where, table)
+        state = model.feed(ops, weights, config, state, tokens, where, table, causal)
     return state
 
 

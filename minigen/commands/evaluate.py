@@ -45,6 +45,7 @@ def evaluate(
     positions: o.Positions = "released",
     guided_draw: o.GuidedDraw = "candidates",
     confidence_noise: o.ConfidenceNoise = 0.0,
+    reading: o.Reading = None,
     first: o.First = 0,
     batch: o.Batch = None,
     tokenizer: o.Tokenizer = None,
@@ -81,7 +82,7 @@ def evaluate(
     )  # fmt: skip
     left = dict(
         order=order, schedule=schedule, guidance=guidance,
-        guidance_schedule=guidance_schedule, temperature=temperature,
+        guidance_schedule=guidance_schedule, temperature=temperature, reading=reading,
     )  # fmt: skip
     name, ops = backends.pick(backend)
     o.use_threads(threads, name)

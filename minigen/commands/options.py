@@ -141,6 +141,18 @@ ConfidenceNoise = Annotated[
         "tokens are kept.",
     ),
 ]
+Reading = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of ARPG: block, the tokens of a step see each other, as the original "
+        "draws; or causal, one after another, as it was trained.",
+    ),
+]
+KnownReading = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Of ARPG: the same, of known tokens."),
+]
 Tokenizer = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="The generator's tokenizer, if none ships."),

@@ -42,6 +42,8 @@ def sample(
     positions: o.Positions = "released",
     guided_draw: o.GuidedDraw = "candidates",
     confidence_noise: o.ConfidenceNoise = 0.0,
+    reading: o.Reading = None,
+    known_reading: o.KnownReading = "causal",
     first: o.First = 0,
     batch: o.Batch = None,
     columns: Annotated[int | None, o.count("Columns of the grid.")] = None,
@@ -68,7 +70,8 @@ def sample(
         steps=steps, order=order, schedule=schedule, guidance=guidance,
         guidance_schedule=guidance_schedule, guided_steps=guided_steps,
         temperature=temperature, top_k=top_k, top_p=top_p, positions=positions,
-        guided_draw=guided_draw, confidence_noise=confidence_noise, scale=scale,
+        guided_draw=guided_draw, confidence_noise=confidence_noise, reading=reading,
+        known_reading=known_reading, scale=scale,
         columns=columns or columns_for(len(labels), named),
     )  # fmt: skip
     _check_writable(out, steps_dir, gif)
@@ -113,6 +116,8 @@ def steps(
     positions: o.Positions = "released",
     guided_draw: o.GuidedDraw = "candidates",
     confidence_noise: o.ConfidenceNoise = 0.0,
+    reading: o.Reading = None,
+    known_reading: o.KnownReading = "causal",
     first: o.First = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Draw the canvas in the terminal.")
@@ -138,7 +143,8 @@ def steps(
         guidance=guidance, guidance_schedule=guidance_schedule,
         guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
         positions=positions, guided_draw=guided_draw,
-        confidence_noise=confidence_noise, scale=scale,
+        confidence_noise=confidence_noise, reading=reading,
+        known_reading=known_reading, scale=scale,
     )  # fmt: skip
     _check_writable(None, steps_dir, gif)
     pipe, plan, recipe = prepare(recipe, backend, threads)

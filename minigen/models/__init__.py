@@ -9,6 +9,9 @@ and no others:
     ask(...)                 logits at positions, or conditioning vectors for its head
     feed(...)                the state after it has read tokens
 
+The last argument of `begin` and `feed` says how the tokens of one call are read, which
+makes a difference for ARPG alone (`arpg.READINGS`).
+
 A token is either the number of a code (`codes`) or a vector of features (`masked`). For
 tokens of the first kind a module also has
 

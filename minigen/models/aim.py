@@ -88,10 +88,11 @@ def prompt(config, labels, rows, known, guided=True):
     return one_by_one([*labels, *[config.no_class_id] * len(labels)], rows, known)
 
 
-def begin(ops, weights, config, ids, rows, table, capacity):
+def begin(ops, weights, config, ids, rows, table, capacity, causal=True):
     """Return the memory of a model that has read the class: ids (b 1) int64.
 
-    rows, table and capacity are not used: a class has no position, a state no capacity.
+    The rest is not used: a class has no position, a state no capacity, and it reads one
+    token at a time.
     """
     given = condition(ops, weights, config, ids)
     states = new_states(ops, config, ids.shape[0])
@@ -99,7 +100,7 @@ def begin(ops, weights, config, ids, rows, table, capacity):
     return Memory(given, states, last)
 
 
-def feed(ops, weights, config, memory, ids, rows, table):
+def feed(ops, weights, config, memory, ids, rows, table, causal=True):
     """Read one token of each image (a decode step) and return the new memory.
 
     ids, rows (b 1) int64: rows of the token table and of the position table.

@@ -24,6 +24,13 @@ __all__ = [
 ]  # fmt: skip
 """What the loop calls; `rotary_table` and `table_rows` are those of LlamaGen too."""
 
+READINGS = {"block": False, "causal": True}
+"""How tokens of one call are read: whether each sees only those before it.
+
+ARPG was trained causally, one token after another. Its released code draws in blocks:
+the tokens of a step see each other in both directions.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Cache:

@@ -78,17 +78,17 @@ def new_cache(ops, config, batch, capacity):
     return Cache(new_caches(ops, config.layers, shape))
 
 
-def begin(ops, weights, config, ids, rows, table, capacity):
+def begin(ops, weights, config, ids, rows, table, capacity, causal=True):
     """Return the cache of a decoder that has read the class: ids, rows (b 1) int64.
 
-    capacity: as for `new_cache`.
+    capacity: as for `new_cache`; causal: not used, it reads one token at a time.
     """
     cache = new_cache(ops, config, ids.shape[0], capacity)
     x = ops.embed(weights["classes"], ids)
     return _read(ops, weights, config, cache, x, rows, table)
 
 
-def feed(ops, weights, config, cache, ids, rows, table):
+def feed(ops, weights, config, cache, ids, rows, table, causal=True):
     """Read one token of each image (a decode step); return the cache that holds it too.
 
     ids, rows (b 1) int64: rows of the token table and of the rotary table.

@@ -123,10 +123,10 @@ def table(model, ops, config, grid):
     return model.table(config)
 
 
-def begin(ops, weights, config, ids, rows, table=None, capacity=None):
+def begin(ops, weights, config, ids, rows, table=None, capacity=None, causal=False):
     """Return the memory of a run that knows the classes only.
 
-    ids (w 1), rows (w n): from `prompt`; table and capacity are not used.
+    ids (w 1), rows (w n): from `prompt`. The rest is not used: nothing is masked.
     """
     return Memory(mae.begin(ops, weights, config, ids, rows))
 
@@ -141,7 +141,7 @@ def ask(ops, weights, config, memory, query, table=None, watch=None):
     return mae.conditions(ops, weights, config, x, query, watch)
 
 
-def feed(ops, weights, config, memory, tokens, query, table=None):
+def feed(ops, weights, config, memory, tokens, query, table=None, causal=False):
     """Return the memory with tokens (w m f) written at query.rows."""
     new = mae.embed(ops, weights, tokens, query.rows)
     return Memory(ops.scatter(memory.rows, new, query.rows))

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.errors import InputError
-from minigen.models import token_flow
-from minigen.models.kv_cache import KVCache, new_caches
+from minigen.models import kv_cache, token_flow
+from minigen.models.kv_cache import KVCache
 from minigen.models.layers import split_columns
 from minigen.models.watching import tell
 
@@ -77,7 +77,7 @@ def new_caches(ops, config, b):
     """Return an empty `KVCache` of b rows for every layer."""
     size = config.inner_width // config.inner_heads
     shape = b, config.groups, config.inner_heads, size
-    return new_caches(ops, config.inner_layers, shape)
+    return kv_cache.new_caches(ops, config.inner_layers, shape)
 
 
 def forward(ops, w, config, x, z, watch=None):

@@ -75,7 +75,7 @@ def look(pipe, plan, recipe, i, index) -> Seen:
     how = pipe.options(
         recipe.guidance, recipe.temperature, recipe.guidance_schedule,
         recipe.guided_steps, recipe.top_k, recipe.top_p, recipe.positions,
-        recipe.guided_draw,
+        recipe.guided_draw, recipe.reading, recipe.known_reading,
     )  # fmt: skip
     model, image = (ops, pipe.generator.weights, pipe.config), recipe.first + i
     plan = plan_of(pipe, plan, recipe, i)

@@ -24,11 +24,11 @@ class Recipe:
     """The settings of a run and the models it used; JSON in every PNG we write.
 
     Image i of the run is number `first + i`, of class `labels[i]`. Order, schedule,
-    steps, guidance, its schedule and temperature are the model's own where they are
-    None; steps are None, too, where the schedule leaves no choice. `step` is None for
-    finished images, else the number of steps after which the canvas was shown. `drawn`
-    records the tokens of what is shown (`minigen.sameness.pack`), so that a replay can
-    tell from which token on it differs; pictures of older versions have none.
+    steps, guidance, its schedule, temperature and reading are the model's own where
+    they are None; steps are None, too, where the schedule leaves no choice. `step` is
+    None for finished images, else the number of steps after which the canvas was shown.
+    `drawn` records the tokens of what is shown (`minigen.sameness.pack`), so that a
+    replay can tell from which token on it differs; older pictures have none.
     """
 
     model: str
@@ -50,6 +50,8 @@ class Recipe:
     positions: str = "released"
     guided_draw: str = "candidates"
     confidence_noise: float = 0.0
+    reading: str | None = None
+    known_reading: str = "causal"
     columns: int | None = None
     scale: int = 1
     step: int | None = None
@@ -62,7 +64,7 @@ class Recipe:
         names = (
             "seed", "steps", "order", "schedule", "guidance", "guidance_schedule",
             "guided_steps", "temperature", "top_k", "top_p", "positions",
-            "guided_draw", "confidence_noise",
+            "guided_draw", "confidence_noise", "reading", "known_reading",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
@@ -100,6 +102,7 @@ SCHEMA = {
     "guidance": _optional(CHECKS["guidance"]),
     "guidance_schedule": _optional(CHECKS["guidance_schedule"]),
     "temperature": _optional(CHECKS["temperature"]),
+    "reading": _optional(CHECKS["reading"]),
     "columns": _optional(partial(checks.integer, least=1, most=checks.MOST_PIXELS)),
     "scale": partial(checks.integer, least=1, most=2**15),
     "step": _optional(partial(checks.integer, least=1, most=checks.MOST_STEPS)),
@@ -138,7 +141,8 @@ def from_json(values: dict) -> Recipe:
                 else "it names no model"
             )
         )
-    recipe = checked(Recipe(**values))
+    # before there was a choice, the tokens of a step saw each other
+    recipe = checked(Recipe(**{"reading": "block", **values}))
     # version 0.1 wrote 16 steps also where the schedule leaves no choice
     return replace(recipe, steps=_steps(recipe.schedule, recipe.steps))
 
@@ -149,7 +153,9 @@ def _steps(schedule, steps):
 
 def signed(recipe: Recipe, pipe) -> Recipe:
     """Return the recipe with the settings, hashes and versions of a run on `pipe`."""
-    left = ("order", "schedule", "guidance", "guidance_schedule", "temperature")
+    left = (
+        "order", "schedule", "guidance", "guidance_schedule", "temperature", "reading"
+    )  # fmt: skip
     settled = pipe.settle(**{name: getattr(recipe, name) for name in left})
     return replace(
         recipe,

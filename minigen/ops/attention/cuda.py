@@ -234,7 +234,7 @@ def _attention(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
 def _attention_causal(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
     """One block per image, head and 16 queries, of which query i sees length + i keys.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
-    Reads q 1..(length + m + 62) // 64, k 0..groups * kin, v 0..groups * kin; writes y 1.
+    Reads q 1..(length + m + 62) // 64, k 0..groups*kin, v 0..groups*kin; writes y 1.
     Shared memory: 33024 bytes.
     """
     _walk(q, k, v, m, n, e, kin, stride, length, 1, scale, y)

@@ -49,8 +49,8 @@ def attention_causal(q, k, v, length):
     query t reads the length - m + t + 1 keys up to its own. So one call equals m calls
     of one token. A whole sequence, as in training, is the case m = length = n.
 
-    >>> q, values = np.zeros((1, 2, 1, 1)), np.array([3.0, 6.0, 9.0]).reshape(1, 3, 1, 1)
-    >>> attention_causal(q, np.zeros((1, 3, 1, 1)), values, 3).ravel()
+    >>> k, v = np.zeros((1, 3, 1, 1)), np.array([3.0, 6.0, 9.0]).reshape(1, 3, 1, 1)
+    >>> attention_causal(np.ones((1, 2, 1, 1)), k, v, 3).ravel()
     array([4.5, 6. ])
     """
     m, k, v = q.shape[1], _share(k[:, :length], q), _share(v[:, :length], q)
