@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.strategies import sampled_from
 
 from minigen.ops.attention import cpu, cpu_plain, reference
-from minigen.ops.attention.spec import attention_magnitude
+from minigen.ops.attention.spec import attention_magnitude, causal_magnitude
 from minigen.ops.rows import cpu as rows
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
@@ -19,10 +19,6 @@ def inputs(seed, b, m, n, h, e):
 
 def wide(*arrays):
     return [a.astype(np.float64) for a in arrays]
-
-
-def magnitude_causal(*given):
-    return attention_magnitude(*given, function=reference.attention_causal)
 
 
 many = sampled_from((48, 49, 64, 71))
@@ -93,7 +89,7 @@ def test_one_causal_call_equals_a_call_for_each_token(file, b, m, h, e, before, 
         assert_same(y, each)
     exact = reference.attention_causal(*wide(q, k, v), length)
     for found in (y, each):
-        assert_close(found, exact, magnitude_causal(*wide(q, k, v), length))
+        assert_close(found, exact, causal_magnitude(*wide(q, k, v), length))
 
 
 @pytest.mark.parametrize("m", [31, 32, 33, 47, 48, 49, 64, 71])
