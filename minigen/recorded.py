@@ -47,7 +47,8 @@ def draw(pipe, plan, labels, seed, options, first, known=None) -> np.ndarray:
     ops = pipe.ops
     given = loop.inputs(ops, pipe.config, plan, labels, seed, options, known, first)
     given = packing.pack(given)
-    shape = plan.grid, plan.counts, len(plan.known), len(labels), options
+    sizes = plan.grid, plan.counts, len(plan.known), len(labels)
+    shape = *sizes, plan.per_image, options
     if ops.device is None or not plan.counts or plan.per_image == "confidence":
         return pipe.download(*launch(pipe, plan.grid, options, given.put(ops)))
     run = pipe.recorded.get(shape)

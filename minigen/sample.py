@@ -168,11 +168,8 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
 
 def prefill(ops, weights, config, options, given: Inputs):
     """Return the state of the model after it has read the prompt."""
-    model, table, causal = (
-        module_of(config),
-        given.table,
-        READINGS[options.known_reading],
-    )
+    model, table = module_of(config), given.table
+    causal = READINGS[options.known_reading]
     (tokens, where), *rest = given.prompt
     state = model.begin(ops, weights, config, tokens, where, table, given.room, causal)
     for tokens, where in rest:

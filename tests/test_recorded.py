@@ -148,7 +148,8 @@ def test_other_options_or_counts_are_another_run(device, quick):
     pipe = pipeline(device)
     for options in ({}, {"guidance": 1.0}, {"steps": 3}):
         draw(pipe, [0], 1, **options)
-    assert len(pipe.recorded) == 3
+    draw(pipe, [0], 1, order="random-each")
+    assert len(pipe.recorded) == 4
     assert set(pipe.recorded.values()) == {"seen"}
 
 
