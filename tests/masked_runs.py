@@ -35,5 +35,6 @@ def run(ops, weights, config, labels, groups, options, numbers, watch=None):
         table=model.table(config),
     )
     given = packing.pack(given).put(ops)
-    for tokens, _, weight in sample.decode(ops, weights, config, options, given, watch):
+    run = sample.decode(ops, weights, config, options, given, watch)
+    for _, tokens, _, weight in run:
         yield np.array(tokens), weight, np.array(given.canvas)
