@@ -23,6 +23,7 @@ ADDED = threads.settings(os.environ)
 os.environ.update(ADDED)
 
 import numba  # noqa: E402
+from numba import get_num_threads as get_num_threads  # noqa: E402
 from numba import prange as prange  # noqa: E402
 
 # no flag lets a compiler reorder or fuse what stands there: it would do so in another

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
+
 from minigen.errors import BackendError
 
 LEAST = 5e-5
@@ -29,6 +31,9 @@ LARGE = 1 << 20
 
 AGAIN = 32
 """Calls until the slower way is tried again, times the factor it was slower by."""
+
+TURNS = 3
+"""Calls in the way that was the better one, between two comparisons."""
 
 FORKED = (
     "kernels have run in the process that this one was forked from, and GNU OpenMP "
@@ -134,38 +139,50 @@ def _explain(error, config):
 class Ways:
     """The last times of a kernel on one thread and on all, for some shapes.
 
-    calls: those since both were known, or since the slower way was tried again; pause:
-    after how many it is, times how much slower it was. What was measured once, at the
-    start, may be wrong, so that the first pauses are short.
+    better: the way that is taken, of `turns` calls more without a comparison; calls:
+    those since both were known, or since the slower way was tried again; pause: after
+    how many it is, times how much slower it was. What was measured once, at the start,
+    may be wrong, so that the first pauses are short.
     """
 
     one: list[float] = field(default_factory=list)
     all: list[float] = field(default_factory=list)
+    better: list[float] | None = None
+    turns: int = 0
     calls: int = 0
     pause: int = 2
 
-    def choose(self, size: int = 0) -> list[float]:
+    def choose(self, arrays: tuple = ()) -> list[float]:
         """Return `one` or `all`: the way to take now. The caller appends its time.
 
-        size: how many numbers the arrays have.
+        arrays: the shapes of the kernel's arrays.
         """
+        if self.turns:
+            self.turns -= 1
+            return self.better
         first, second = self.one, self.all
-        if size >= LARGE:
+        if sum(map(math.prod, arrays)) >= LARGE:
             first, second = second, first
         # the first call compiles, so that its time tells nothing
         if len(first) < 2:
             return first
         if first is self.one and _middle(first) < LEAST:
-            return first
+            return self._take(first)
         if not second:
             return second
         times = sorted((self.one, self.all), key=_middle)
         better, worse = map(_middle, times)
         self.calls += 1
         if self.calls < self.pause * worse / better:
-            return times[0]
+            return self._take(times[0])
         self.calls, self.pause = 0, min(4 * self.pause, AGAIN)
         return times[1]
+
+    def _take(self, way):
+        # a comparison takes longer than some kernels
+        self.better, self.turns = way, TURNS
+        self.calls += TURNS
+        return way
 
 
 def _middle(times):
@@ -191,9 +208,11 @@ class Parallel:
             raise BackendError(FORKED)
         if threads == 1 or _state.steady:
             return self._run(arguments)
-        shapes = tuple([x.shape for x in arguments if hasattr(x, "shape")])
-        ways = self.ways.setdefault(shapes, Ways())
-        times = ways.choose(sum(map(math.prod, shapes)))
+        shapes = tuple([x.shape for x in arguments if isinstance(x, np.ndarray)])
+        ways = self.ways.get(shapes)
+        if ways is None:
+            ways = self.ways[shapes] = Ways()
+        times = ways.choose(shapes)
         start = perf_counter()
         if times is ways.one:
             numba.set_num_threads(1)

@@ -18,16 +18,15 @@ number of threads, on any processor.
 
 from __future__ import annotations
 
-import math
+from math import gcd
 
 import numpy as np
 
-from minigen import threads
 from minigen.cpu import buffers, registers
 from minigen.cpu.packed import WIDTH, pack_weight
 from minigen.cpu.tile import LANES, turn
 from minigen.cpu.tile import meet as meeting
-from minigen.target import kernel, prange, serial
+from minigen.target import get_num_threads, kernel, prange, serial
 
 _TILE = registers.tile()
 _ROWS = _TILE.rows
@@ -114,17 +113,22 @@ def through(stacked, n, w, panels, first, residual, bias, add, y):
         j = u * WIDTH
         columns = min(WIDTH, y.shape[1] - j)
         for i in range(n):
-            for c in range(columns):
-                y[first + i, j + c] = sums[i, c]
+            out, total = y[first + i, j : j + columns], sums[i]
             if add:
-                row = min(first + i, len(residual) - 1)
+                row = residual[min(first + i, len(residual) - 1), j : j + columns]
                 for c in range(columns):
-                    y[first + i, j + c] += residual[row, j + c] + bias[j + c]
+                    out[c] = total[c] + (row[c] + bias[j + c])
+            else:
+                for c in range(columns):
+                    out[c] = total[c]
 
 
 @kernel
-def _multiply(x, w, residual, bias, add, blocks, shares, y):
-    n, panels = len(x), len(w)
+def _multiply(x, w, residual, bias, add, y):
+    # threads take blocks of rows, and share the panels so that all have the same work
+    n, panels, those = len(x), len(w), get_num_threads()
+    blocks = (n + _BLOCK - 1) // _BLOCK
+    shares = min(panels, those // gcd(those, blocks))
     for unit in prange(blocks * shares):
         block, share = divmod(np.int64(unit), shares)
         first, last = block * n // blocks, (block + 1) * n // blocks
@@ -148,9 +152,5 @@ def product(x, w, residual=None, bias=None):
     bias = nothing if bias is None else buffers.floats(bias)
     rows, out = buffers.floats(x).reshape(-1, d), y.reshape(-1, f)
     panels = pack_weight(w, buffers.empty).panels
-    # threads take blocks of rows, and share the panels so that all have the same work
-    blocks, those = -(-len(rows) // _BLOCK), threads.count()
-    shares = min(len(panels), those // math.gcd(those, blocks))
-    residual = residual.reshape(-1, f)
-    _multiply(rows, panels, residual, bias, add, blocks, shares, out)
+    _multiply(rows, panels, residual.reshape(-1, f), bias, add, out)
     return y
