@@ -35,10 +35,10 @@ def test_the_way_that_takes_less_is_taken(one, all_):
 def test_of_large_arrays_all_threads_are_tried_first():
     ways = Ways()
     for _ in range(2):
-        times = ways.choose(threads.LARGE)
+        times = ways.choose(((threads.LARGE,),))
         assert times is ways.all
         times.append(1.0)
-    assert ways.choose(threads.LARGE) is ways.one
+    assert ways.choose(((threads.LARGE,),)) is ways.one
 
 
 def test_little_is_lost_before_both_are_known():
