@@ -21,6 +21,9 @@ LAST_IMAGE = 2**32 - 2
 """The highest number of an image: a counter has 32 bits, and the number after this one
 belongs to the random order (`rng.ORDER_IMAGE`)."""
 
+NO_CLASS = -1
+"""The label of an image that is asked for without a class."""
+
 MOST_STEPS = 2**16
 """Steps of a plan, and positions of its grid."""
 
@@ -126,7 +129,7 @@ def integers(
 
 
 def labels(given, classes: int) -> tuple[int, ...]:
-    """Return class numbers, at least one, each of 0 .. classes - 1.
+    """Return class numbers, at least one, each of 0 .. classes - 1, or NO_CLASS.
 
     given: one, or a sequence of them.
 
@@ -138,9 +141,9 @@ def labels(given, classes: int) -> tuple[int, ...]:
     if isinstance(given, range):
         # a range is as good as its ends, however long it is
         given = (given[0], given[-1]) if outside(given, classes) else given
-    hint = f"; this model's classes are 0 .. {classes - 1}"
+    hint = f"; this model's classes are 0 .. {classes - 1}, and {NO_CLASS} is none"
     given = [given] if isinstance(given, numbers.Number | str) else given
-    found = integers("class", given, hint=hint)
+    found = integers("class", given, NO_CLASS, hint=hint)
     if not found:
         raise InputError("no labels were given; give at least one class")
     for label in found:
@@ -153,8 +156,8 @@ def labels(given, classes: int) -> tuple[int, ...]:
 
 
 def outside(given: range, classes: int) -> bool:
-    """Return whether a range contains a number outside 0 .. classes - 1."""
-    return any(not 0 <= end < classes for end in (*given[:1], *given[-1:]))
+    """Return whether a range contains a number that is neither a class nor NO_CLASS."""
+    return any(not NO_CLASS <= end < classes for end in (*given[:1], *given[-1:]))
 
 
 def images(first, count: int) -> int:

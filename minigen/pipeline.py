@@ -38,7 +38,7 @@ TOGETHER = 8
 
 
 Labels: TypeAlias = int | Sequence[int] | NDArray[np.integer[Any]]
-"""Class numbers, one for each image. A single number is one image."""
+"""Class numbers, one for each image, -1 for no class. A single one is one image."""
 
 
 @dataclass(frozen=True)
@@ -209,12 +209,12 @@ class Pipeline:
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
-        labels: b class numbers; seed: 0 .. 2**64 - 1; steps, order, schedule: which
-        positions are decoded when (`minigen.plan`); guidance and the other options: how
-        a token is drawn (`minigen.Options`). None is the model's default (`settle`).
-        first: the number of the first image. An image is a function of the seed and its
-        number, alone or in any batch. The arrays of a Step are copies: you may change
-        them. Raises InputError at once.
+        labels: b class numbers, -1 for no class; seed: 0 .. 2**64 - 1; steps, order,
+        schedule: which positions are decoded when (`minigen.plan`); guidance and the
+        other options: how a token is drawn (`minigen.Options`). None is the model's
+        default (`settle`). first: the number of the first image. An image is a function
+        of the seed and its number, alone or in any batch. The arrays of a Step are
+        copies: you may change them. Raises InputError at once.
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,

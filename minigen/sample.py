@@ -89,6 +89,8 @@ def inputs(
     model, kind = module_of(config), kind_of(config)
     options = options or Options()
     labels = checks.labels(labels, config.classes)
+    # in every table of classes the row after the last one stands for none
+    labels = [config.classes if n == checks.NO_CLASS else n for n in labels]
     first, b = checks.images(first, len(labels)), len(labels)
     plans.check_plan(plan)
     model.check_plan(config, plan)
@@ -246,8 +248,9 @@ def steps(
 ) -> Iterator[Step]:
     """Decode `plan` for each of `labels` and yield every step.
 
-    ops: a table of `minigen.backends`; labels: b class numbers; known (b k) or (b k f):
-    the tokens at plan.known; first: the number of the first image, a counter of its
+    ops: a table of `minigen.backends`; labels: b class numbers, -1 for no class, where
+    guidance changes nothing, for both of its halves are the same; known (b k) or (b k
+    f): the tokens at plan.known; first: the number of the first image, a counter of its
     random numbers; watch: as for `decode`. Raises InputError, and NotFiniteError if the
     numbers of a step are not finite.
 

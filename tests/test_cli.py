@@ -23,6 +23,7 @@ from minigen.families import FAMILIES, PRESETS, family_of
 from minigen.orders import ORDERS, PER_IMAGE
 from minigen.pipeline import Pipeline
 from minigen.show import files
+from minigen.show.recipe import from_json
 from minigen.words import gigabytes
 
 NAMES = {
@@ -86,6 +87,22 @@ def test_one_image_is_one_png_with_its_recipe(minigen):
     assert re.fullmatch("[0-9a-f]{64}", recipe["model_hash"])
     assert recipe["versions"]["backend"] == "numpy"
     assert recipe["versions"]["numpy"] == np.__version__
+
+
+def test_no_class_is_a_class_that_can_be_asked_for(minigen):
+    minigen("sample", "G", "-c", "none,3", "--out", "none.png", *DRAW)
+    _, recipe = files.read_png("none.png")
+    assert recipe["labels"] == [-1, 3]
+    assert "the same" in minigen("replay", "none.png")
+
+
+def test_older_pictures_were_read_in_blocks(minigen):
+    minigen("sample", "G", "-c", "3", "--out", "new.png", "--reading", "causal", *DRAW)
+    image, recipe = files.read_png("new.png")
+    assert (recipe["reading"], recipe["known_reading"]) == ("causal", "causal")
+    assert from_json(recipe).reading == "causal"
+    del recipe["reading"], recipe["known_reading"]
+    assert from_json(recipe).reading == "block"
 
 
 def test_classes_are_rows_of_the_grid(minigen):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigen import arrays, backends, plans, recorded, sample
+from minigen import arrays, backends, checks, plans, recorded, sample
 from minigen.checkpoints import Model
 from minigen.errors import InputError
 from minigen.models import arpg
@@ -214,3 +214,27 @@ def test_a_recorded_run_reads_what_is_known(family):
         assert abs(images.astype(int) - expected.astype(int)).max() <= 1
     (run,) = pipes[1].recorded.values()
     assert launches == [len(run.recording) * times for times in (1, 2, 1)]
+
+
+@FAMILIES
+def test_without_a_class_guidance_changes_nothing(family, backend):
+    """Both of its halves are the same, beside an image with a class too."""
+    plan, labels = plan_of(family, ()), [1, checks.NO_CLASS]
+    # of candidates, which are drawn, one is chosen; the exact density is the same
+    how = {"guided_draw": "grid"} if family == "arinar" else {}
+    one, other = (
+        run(family, plan, labels, backend=backend, guidance=g, **how)[-1].canvas
+        for g in (2.5, 4.0)
+    )
+    assert_same(one[1], other[1])
+    assert not (one[0] == other[0]).all()
+    alone = run(family, plan, labels[1:], backend=backend, first=1, **how)[-1].canvas
+    if backend == "numba":
+        assert_same(alone[0], one[1])
+
+
+def test_a_model_that_knows_none_wants_a_class():
+    config = replace(CONFIGS["gpt"], no_class=False)
+    call = backends.table("numpy"), stand_in(config), config, plan_of("gpt", ())
+    with pytest.raises(InputError, match="nothing without a class; ask for guidance 1"):
+        sample.steps(*call, [checks.NO_CLASS], options=Options(guidance=1.0))

@@ -119,7 +119,7 @@ def test_a_pipe_or_a_device_is_no_model(tmp_path):
 @pytest.mark.parametrize(
     "labels",
     ([], "7", "777", [7.0], [True, 3], np.array([True]), [[7]], [None], {7}, None,
-     np.array([7.0]), range(10**12), range(0, -5, -1), np.zeros((1, 1), int), [10], -1),
+     np.array([7.0]), range(10**12), range(0, -5, -1), np.zeros((1, 1), int), [10], -2),
 )  # fmt: skip
 def test_labels_are_class_numbers(pipe, labels):
     for call in (pipe.sample, pipe.steps):

@@ -248,7 +248,7 @@ def test_an_order_an_image_draws_what_its_own_plan_draws(backend, weights):
     "labels, known, options, said",
     [
         ([5], None, {}, "class 5"),
-        ([-1], None, {}, "class -1"),
+        ([-2], None, {}, "class -2"),
         ([1.5], None, {}, "1.5"),
         ([], None, {}, "no labels"),
         ([1], [[1]], {}, "knows 0"),

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from minigen.checks import labels, outside, picture
+from minigen.checks import NO_CLASS, labels, outside, picture
 from minigen.errors import InputError
 from minigen.orders import ORDERS, PER_IMAGE
 from minigen.words import complain
@@ -48,7 +48,7 @@ Classes = Annotated[
         "--class",
         "-c",
         metavar="N",
-        help="Class to draw: 7, or several: 3,7 or 0-9; may be repeated.",
+        help="Class to draw: 7, or several: 3,7 or 0-9, or none; may be repeated.",
     ),
 ]
 
@@ -188,16 +188,19 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 def parse_classes(given: list[str]) -> list[range]:
     """Return what the values of --class name, in their order, without expanding it.
 
-    >>> parse_classes(["3,7", "0-2"])
-    [range(3, 4), range(7, 8), range(0, 3)]
+    >>> parse_classes(["3,7", "0-2", "none"])
+    [range(3, 4), range(7, 8), range(0, 3), range(-1, 0)]
     """
     ranges = []
     for part in (part.strip() for part in ",".join(given).split(",")):
+        if part == "none":
+            ranges.append(range(NO_CLASS, NO_CLASS + 1))
+            continue
         first, dash, last = part.partition("-")
         if not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})?", part):
             raise InputError(
                 f"--class {part[:60] or '(empty)'} is not a class number; write 7, or "
-                "3,7, or 0-9"
+                "3,7, or 0-9, or none"
             )
         ranges.append(range(int(first), int(last if dash else first) + 1))
         if not ranges[-1]:

@@ -63,10 +63,10 @@ def prompt(config, labels, rows, known, guided=True):
     labels: b classes; known (b k): the tokens at rows (k) of the rotary table. w is 2b
     if guided, else b: the first b get the class, the next b the id of "no class".
     """
-    if guided and not config.no_class:
+    if (guided or config.no_class_id in labels) and not config.no_class:
         raise InputError(
-            "this model was trained without dropping classes, so it knows no guidance; "
-            "ask for guidance 1"
+            "this model was trained without dropping classes, so it knows no guidance, "
+            "and draws nothing without a class; ask for guidance 1 and for a class"
         )
     none = [config.no_class_id] * len(labels) if guided else []
     return one_by_one([*labels, *none], rows, known)

@@ -96,7 +96,9 @@ SCHEMA = {
     **{f.name: CHECKS[f.name] for f in fields(Recipe) if f.name in CHECKS},
     "model": checks.text,
     "tokenizer": _optional(checks.text),
-    "labels": partial(checks.integers, longest=checks.MOST_PIXELS),
+    "labels": partial(
+        checks.integers, least=checks.NO_CLASS, longest=checks.MOST_PIXELS
+    ),
     "model_hash": _hash,
     "tokenizer_hash": _hash,
     "guidance": _optional(CHECKS["guidance"]),
