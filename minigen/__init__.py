@@ -38,6 +38,7 @@ LETTERS = {
 
 __all__ = [
     "ConversionReport",
+    "Drawing",
     "KnownModel",
     "LETTERS",
     "Model",
@@ -63,6 +64,7 @@ _FACE = {
     "minigen.checking": ("check",),
     "minigen.checking.report": ("Report",),
     "minigen.checkpoints": ("ConversionReport", "Model", "convert", "read_checkpoint"),
+    "minigen.drawing": ("Drawing",),
     "minigen.options": ("Options",),
     "minigen.pipeline": ("Pipeline", "load"),
     "minigen.plans": ("Plan", "plan"),
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from minigen.checking import check
     from minigen.checking.report import Report
     from minigen.checkpoints import ConversionReport, Model, convert, read_checkpoint
+    from minigen.drawing import Drawing
     from minigen.options import Options
     from minigen.pipeline import Pipeline, load
     from minigen.plans import Plan, plan

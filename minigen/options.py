@@ -33,6 +33,7 @@ CHECKS = {
     "seed": partial(integer, most=2**64 - 1),
     "first": partial(integer, most=LAST_IMAGE),
     "batch": partial(integer, least=1),
+    "count": partial(integer, least=1),
     "steps": partial(optional, partial(STEPS, hint=" (leave it out for the usual)")),
     "order": partial(optional, plans.check_order),
     "schedule": partial(optional, plans.check_schedule),

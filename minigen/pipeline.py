@@ -5,16 +5,29 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import backends, checks, choosing, flags, options, plans, recorded
+from minigen import (
+    backends,
+    checks,
+    choosing,
+    drawing,
+    flags,
+    options,
+    plans,
+    recorded,
+    tasks,
+)
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
 from minigen.defaults import STEPS, settle
+from minigen.drawing import Drawing, Progress, Settings
 from minigen.errors import BackendError, InputError
 from minigen.families import (
     FAMILIES,
@@ -26,6 +39,11 @@ from minigen.families import (
 )
 from minigen.finding import File, check_generator, find, tokenizer_of
 from minigen.images import check_images
+from minigen.show.recipe import with_paste
+
+if TYPE_CHECKING:
+    # Python 3.10 has none of its own
+    from typing_extensions import Unpack
 
 GREY = 127
 """The grey of a picture where the token is unknown."""
@@ -107,17 +125,21 @@ class Pipeline:
         schedule: str | Sequence[int] | None = None,
         steps: int | None = None,
         seed: int = 0,
+        *,
+        grid: Sequence[int] | None = None,
+        known: Sequence[int] = (),
     ) -> plans.Plan:
         """Return the plan that `sample` and `steps` run. See `minigen.plan`.
 
         steps: by default 16. The schedule "one" needs a step for each token, and cannot
-        be asked for fewer. Raises InputError, also for an order, a schedule or a grid
+        be asked for fewer. grid: by default that of training; known: positions whose
+        tokens will be given. Raises InputError, also for an order, a schedule or a grid
         that the model cannot draw in.
         """
         chosen = self.settle(order, schedule)
         order, schedule = chosen["order"], chosen["schedule"]
-        steps = options.check("steps", steps)
-        plan = plans.plan(self.grid, order, schedule, steps or STEPS, seed=seed)
+        steps, grid = options.check("steps", steps), self.grid if grid is None else grid
+        plan = plans.plan(grid, order, schedule, steps or STEPS, known, seed)
         module_of(self.config).check_plan(self.config, plan)
         if steps is not None and steps < len(plan.groups):
             raise InputError(
@@ -206,6 +228,9 @@ class Pipeline:
         confidence_noise: float = 0.0,
         reading: str | None = None,
         known_reading: str = "causal",
+        plan: plans.Plan | None = None,
+        known: NDArray[Any] | None = None,
+        grid: Sequence[int] | None = None,
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
@@ -214,15 +239,25 @@ class Pipeline:
         other options: how a token is drawn (`minigen.Options`). None is the model's
         default (`settle`). first: the number of the first image. An image is a function
         of the seed and its number, alone or in any batch. The arrays of a Step are
-        copies: you may change them. Raises InputError at once.
+        copies: you may change them. Raises InputError and ShapeError at once.
+
+        plan: what is decoded when, in place of steps, order and schedule; it decodes
+        every position that it does not know. known: a canvas of known tokens, as
+        `Step.canvas` holds them: (b y x) int64, -1 where unknown, or (b y x f) float32,
+        NaN where unknown; without b it is for all. All images know the same positions.
+        grid: rows and columns of the image in tokens, by default those of training; a
+        model whose positions are learned has no others.
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
             positions, guided_draw, confidence_noise, reading, known_reading,
         )  # fmt: skip
+        labels = checks.labels(labels, self.config.classes)
+        order = order, schedule, steps, seed
+        plan, known = drawing.begin(self, order, plan, known, grid, len(labels))
+        known = tasks.known_tokens(known, plan)
         model = self.ops, self.generator.weights, self.config
-        plan = self.plan(order, schedule, steps, seed)
-        return loop.steps(*model, plan, labels, seed, how, first=first)
+        return loop.steps(*model, plan, labels, seed, how, known, first)
 
     def sample(
         self,
@@ -245,6 +280,9 @@ class Pipeline:
         confidence_noise: float = 0.0,
         reading: str | None = None,
         known_reading: str = "causal",
+        plan: plans.Plan | None = None,
+        known: NDArray[Any] | None = None,
+        grid: Sequence[int] | None = None,
     ) -> NDArray[np.uint8]:
         """Draw one image for each of b labels; return uint8 (b y x c), c is RGB.
 
@@ -255,16 +293,126 @@ class Pipeline:
         """
         labels = checks.labels(labels, self.config.classes)
         first, batch = checks.images(first, len(labels)), options.check("batch", batch)
-        plan = self.plan(order, schedule, steps, seed)
+        order = order, schedule, steps, seed
+        plan, known = drawing.begin(self, order, plan, known, grid, len(labels))
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
             positions, guided_draw, confidence_noise, reading, known_reading,
         )  # fmt: skip
-        images = []
-        for start in range(0, len(labels), batch):
-            part = labels[start : start + batch]
-            images.append(recorded.draw(self, plan, part, seed, how, first + start))
-        return np.concatenate(images)
+        draw = partial(recorded.draw, self, plan, seed=seed, options=how)
+        known = tasks.known_tokens(known, plan)
+        parts = drawing.batches(draw, labels, first, batch, known)
+        return np.concatenate([images for images, _ in parts])
+
+    def draw(
+        self,
+        labels: Labels,
+        *,
+        known: NDArray[Any] | None = None,
+        grid: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        **how: Unpack[Settings],
+    ) -> Drawing:
+        """Draw what `sample` draws; return images, their tokens, and the recipe.
+
+        how: arguments as for `sample`. progress: called after each decoding step, with
+        the steps done and those of all batches; a replayed run is done at once. Raises
+        InputError and ShapeError.
+        """
+        batch = how.pop("batch", BATCH)
+        recipe = drawing.recipe_of(self, labels, how, known, grid)
+        return drawing.run(self, recipe, batch, progress)
+
+    def inpaint(
+        self,
+        image: NDArray[np.uint8],
+        mask: NDArray[np.bool_],
+        label: int,
+        *,
+        count: int = 1,
+        paste: bool = False,
+        progress: Progress | None = None,
+        **how: Unpack[Settings],
+    ) -> Drawing:
+        """Draw the part of an image that a mask marks anew: `count` answers.
+
+        image: uint8 (y x c), its sides multiples of a token's pixels; mask: bool (y x),
+        True for pixels to be redrawn; label: the class of the image. Whatever token a
+        marked pixel touches is redrawn, the others are known. `edit` is the same by
+        another name, for another class than the image's. AiM and LlamaGen draw row
+        by row: they redraw the end of an image only. All but ARPG and LlamaGen take
+        images of the size of training.
+
+        The images show what the tokenizer makes of the known tokens, which is not quite
+        the image; with `paste` the pixels that the mask does not mark are those of the
+        image itself. how: as for `draw`. Raises InputError and ShapeError.
+        """
+        task = tasks.inpainting(image, mask, self.tokenizer_config.factor)
+        return self._do(task, label, count, paste, progress, how)
+
+    edit = inpaint
+
+    def outpaint(
+        self,
+        image: NDArray[np.uint8],
+        label: int,
+        border: int | Sequence[int] | None = None,
+        *,
+        grid: Sequence[int] | None = None,
+        count: int = 1,
+        paste: bool = False,
+        progress: Progress | None = None,
+        **how: Unpack[Settings],
+    ) -> Drawing:
+        """Draw what lies around an image: `count` answers.
+
+        border: pixels on every side, or (top, bottom, left, right), multiples of a
+        token's pixels; or grid: rows and columns of the result in tokens, in whose
+        middle the image lies. All else is as for `inpaint`. A result that is larger
+        than the images of training is an extrapolation.
+        """
+        task = tasks.outpainting(image, self.tokenizer_config.factor, border, grid)
+        return self._do(task, label, count, paste, progress, how)
+
+    def expand(
+        self,
+        label: int,
+        grid: Sequence[int],
+        *,
+        count: int = 1,
+        progress: Progress | None = None,
+        **how: Unpack[Settings],
+    ) -> Drawing:
+        """Draw images of a class on another grid than that of training.
+
+        grid: rows and columns in tokens. It may be larger, and need not be square,
+        where positions are not learned: they are rotations in ARPG and LlamaGen. The
+        model has seen no such positions: what it draws is an extrapolation. how: as for
+        `draw`. Raises InputError.
+        """
+        labels = [label] * options.check("count", count)
+        return self.draw(labels, grid=grid, progress=progress, **how)
+
+    def save(
+        self, drawn: Drawing, path: File, columns: int | None = None, scale: int = 1
+    ) -> Path:
+        """Write what `draw` or a task returned as a PNG, with its recipe inside.
+
+        Many images are a sheet of some columns; scale: each pixel is shown as so many
+        each way. `minigen replay` draws the picture again. Raises InputError.
+        """
+        return drawing.save(drawn, path, columns, scale)
+
+    def _do(self, task, label, count, paste, progress, how) -> Drawing:
+        """Draw a task. how: keyword arguments of `draw`."""
+        labels, known = [label] * options.check("count", count), None
+        if task.known:
+            known = task.canvas(self.encode(task.image[None])[0])
+        batch = how.pop("batch", BATCH)
+        recipe = drawing.recipe_of(self, labels, how, known, task.grid)
+        if paste:
+            recipe = with_paste(recipe, task)
+        return drawing.run(self, recipe, batch, progress)
 
     def decode(self, tokens: NDArray[Any]) -> NDArray[np.uint8]:
         """Turn tokens (b y x), or latents (b y x f), into images, uint8 (b y x c).

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -183,12 +183,40 @@ def check_plan(plan: Plan) -> None:
         raise InputError("the plan has a step without positions; leave it out")
 
 
+def check_whole(plan: Plan) -> Plan:
+    """Return a plan as tuples of int, or raise InputError.
+
+    It must decode every position of its grid that it does not know.
+    """
+    check_plan(plan)
+    groups = tuple(tuple(map(int, group)) for group in plan.groups)
+    known = tuple(map(int, plan.known))
+    plan = replace(plan, grid=check_grid(plan.grid), groups=groups, known=known)
+    rows, columns = plan.grid
+    missing = {*range(rows * columns)} - {*plan.known, *plan.order}
+    if missing:
+        raise InputError(
+            f"the plan leaves {len(missing)} positions of its grid unknown, such as "
+            f"{min(missing)}; decode each in a group, or give its token as known"
+        )
+    return plan
+
+
 def check_raster(plan: Plan) -> None:
     """Raise InputError unless `plan` is one token a step in raster order.
 
     Known tokens must come first in that order.
     """
     order = (*plan.known, *plan.order)
+    k = len(plan.known)
+    if {*plan.known} != {*range(k)}:
+        hole = min({*range(k)} - {*plan.known})
+        raise InputError(
+            f"this model reads and draws row by row, and position {hole} is unknown "
+            f"while {max(plan.known)} is known: known tokens must come first in raster "
+            "order; redraw all that follows too, or take a model that starts from any "
+            "tokens: ARPG, ARINAR or MAR"
+        )
     in_turn = order == tuple(range(len(order))) and set(plan.counts) <= {1}
     if plan.per_image or not in_turn:
         raise InputError(

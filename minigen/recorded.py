@@ -35,27 +35,33 @@ class Run:
     noted: flags.Flags
 
 
-def draw(pipe, plan, labels, seed, options, first, known=None) -> np.ndarray:
+def draw(pipe, plan, labels, seed, options, first, known=None, advance=None) -> tuple:
     """Draw one image for each of `labels`: uint8 (b y x c).
 
-    Arguments as for `sample.steps`.
+    Also returns the canvas (b n ..), on the device, which the next run overwrites.
+    Arguments as for `sample.steps`; advance: called after each step, or, where a run is
+    replayed, for all of them at its end.
 
     The first run of a shape is launched kernel by kernel, which compiles them. The
     second is launched so too, then recorded, and the first replay must give the same
     images to the last bit; else this warns, and such runs are never replayed.
     """
-    ops = pipe.ops
+    ops, counts = pipe.ops, plan.counts
     given = loop.inputs(ops, pipe.config, plan, labels, seed, options, known, first)
     given = packing.pack(given)
-    sizes = plan.grid, plan.counts, len(plan.known), len(labels)
+    sizes = plan.grid, counts, len(plan.known), len(labels)
     shape = *sizes, plan.per_image, options
-    if ops.device is None or not plan.counts or plan.per_image == "confidence":
-        return pipe.download(*launch(pipe, plan.grid, options, given.put(ops)))
     run = pipe.recorded.get(shape)
     if isinstance(run, Run):
         keep(pipe.recorded, shape, run)
-        return replay(pipe, run, given)
-    images = pipe.download(*launch(pipe, plan.grid, options, given.put(ops)))
+        images = replay(pipe, run, given)
+        for _ in counts if advance else ():
+            advance()
+        return images, given.views(run.flats).canvas
+    moved = given.put(ops)
+    images = pipe.download(*launch(pipe, plan.grid, options, moved, advance))
+    if ops.device is None or not counts or plan.per_image == "confidence":
+        return images, moved.canvas
     if run is None:
         pipe.recorded[shape] = "seen"
     elif run == "seen":
@@ -70,7 +76,7 @@ def draw(pipe, plan, labels, seed, options, first, known=None) -> np.ndarray:
                 RuntimeWarning,
                 stacklevel=2,
             )
-    return images
+    return images, moved.canvas
 
 
 def keep(runs, shape, run) -> None:
@@ -82,15 +88,17 @@ def keep(runs, shape, run) -> None:
         runs[oldest] = "seen"
 
 
-def launch(pipe, grid, options, given) -> tuple[list, flags.Flags]:
+def launch(pipe, grid, options, given, advance=None) -> tuple[list, flags.Flags]:
     """Run the loop and the tokenizer; return images where the backend's arrays live.
 
-    given: `sample.Inputs`, on the device. Also returns the flags of the run.
+    given: `sample.Inputs`, on the device; advance: called after each step. Also returns
+    the flags of the run.
     """
     ops, w, steps = pipe.ops, pipe.generator.weights, len(given.guidance)
     noted = flags.of_run(ops, steps)
     for _ in loop.decode(ops, w, pipe.config, options, given, noted=noted):
-        pass
+        if advance:
+            advance()
     canvas = given.canvas
     tokens = canvas.reshape(canvas.shape[0], *grid, *canvas.shape[2:])
     with noted.at(steps):

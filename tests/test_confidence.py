@@ -112,7 +112,7 @@ def test_a_device_keeps_the_same_and_records_nothing():
         assert np.array_equal(one.canvas, other.canvas)
     device = pipes[1]
     for _ in range(3):
-        images = recorded.draw(device, plan, [0], 8, OPTIONS, 0)
+        images = recorded.draw(device, plan, [0], 8, OPTIONS, 0)[0]
     assert not device.recorded and images.shape == (1, 1, 3, 3)
 
 

@@ -56,7 +56,7 @@ def plan_of(config, steps=2):
 
 def draw(pipe, steps=2, labels=(1,), **options):
     how = Options(**{"guidance": 2.0, **options})
-    return recorded.draw(pipe, plan_of(pipe.config, steps), labels, 0, how, 0)
+    return recorded.draw(pipe, plan_of(pipe.config, steps), labels, 0, how, 0)[0]
 
 
 def leaves(tree, path=()):
@@ -177,7 +177,7 @@ def test_a_replayed_run_clears_its_words_and_says_which_is_set(device, monkeypat
     pipe = pipeline(CODES["arpg"], "interpreter", device)
     ops, table = pipe.ops, device.put(np.ones((3, 2), np.float32))
 
-    def launch(pipe, grid, options, given):
+    def launch(pipe, grid, options, given, advance=None):
         noted = flags.of_run(ops, len(given.queries))
         with noted.at(1):
             ids = given.queries[0].images.reshape(1, 1)

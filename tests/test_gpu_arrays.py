@@ -429,7 +429,7 @@ def test_a_whole_run_asks_for_nothing_but_launches(machine, gpu, launched, monke
     shapes, counts = [], []
     for seed in range(3):
         before, moved = len(launched), len(machine.log)
-        images = recorded.draw(pipe, plan, [0, 2], seed, Options(), 0)
+        images = recorded.draw(pipe, plan, [0, 2], seed, Options(), 0)[0]
         shapes.append((images.shape, images.dtype))
         counts.append(len(launched) - before)
         # the inputs up, twice where the run is recorded too, and the images down; that

@@ -227,7 +227,7 @@ def test_a_recorded_run_is_the_run(model):
 
     def draw(plan, label, seed):
         given = sample.inputs(pipe.ops, config, plan, [label], seed, options)
-        return given, recorded.draw(pipe, plan, (label,), seed, options, 0)
+        return given, recorded.draw(pipe, plan, (label,), seed, options, 0)[0]
 
     draw(plan, 1, 0)
     draw(plan, 2, 1)

@@ -42,7 +42,8 @@ def pipeline(device=None, config=CONFIG):
 
 def draw(pipe, labels, seed, order="random", steps=2, **options):
     plan = plans.plan((1, 3), order, "linear", steps, seed=seed)
-    return recorded.draw(pipe, plan, labels, seed, replace(OPTIONS, **options), 0)
+    how = replace(OPTIONS, **options)
+    return recorded.draw(pipe, plan, labels, seed, how, 0)[0]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def device():
 def quick(monkeypatch):
     """Let a run be a single kernel: what is recorded when is all the same."""
 
-    def launch(pipe, grid, options, given):
+    def launch(pipe, grid, options, given, advance=None):
         first = given.queries[0]
         places = first.positions.reshape(-1)
         images = pipe.ops.uniforms(given.key, first.images, places, 0, 0)
@@ -118,7 +119,7 @@ def test_a_raster_model_s_third_run_is_replayed(device, config):
     for label, seed in ((0, 5), (2, 6), (1, 7)):
         before = device.launches
         images, expected = (
-            recorded.draw(p, plan, [label], seed, OPTIONS, 0) for p in (pipe, plain)
+            recorded.draw(p, plan, [label], seed, OPTIONS, 0)[0] for p in (pipe, plain)
         )
         launches.append(device.launches - before)
         assert abs(images.astype(int) - expected.astype(int)).max() <= 1

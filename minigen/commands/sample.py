@@ -90,7 +90,7 @@ def sample(
             "recipe": to_json(recipe),
         })  # fmt: skip
         return
-    rows, across = (n * pipe.tokenizer_config.factor for n in pipe.grid)
+    rows, across = (n * pipe.tokenizer_config.factor for n in plan.grid)
     what = "1 image" if len(labels) == 1 else f"{len(labels)} images"
     say(
         f"{out}  {what} of {across} x {rows}, {len(plan.groups)} steps, {seconds:.2f} s"
@@ -175,7 +175,7 @@ def prepare(recipe, backend, threads, batch=None):
     """
     from minigen.backends import fastest, pick
     from minigen.pipeline import BATCH, assemble, load
-    from minigen.show.recipe import checked, signed
+    from minigen.show.recipe import checked, plan_of, signed
 
     recipe = checked(recipe)
     if backend == "auto" and threads is not None:
@@ -185,7 +185,7 @@ def prepare(recipe, backend, threads, batch=None):
         o.use_threads(threads, pick(backend)[0])
     first = "numpy" if backend == "auto" else backend
     pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=first)
-    plan = pipe.plan(recipe.order, recipe.schedule, recipe.steps, recipe.seed)
+    plan = plan_of(pipe, recipe)
     if backend == "auto":
         backend, why = pipe.choose(plan, len(recipe.labels), batch or BATCH)
         complain(f"backend: {why}")

@@ -34,6 +34,20 @@ def check_known(config, plan, b, known):
     return known
 
 
+def check_canvas(config, canvas):
+    """Return a canvas (.. y x) as a new array of int64: tokens, UNKNOWN elsewhere.
+
+    Raises ShapeError, InputError.
+    """
+    canvas = checks.integer_array("known tokens", canvas)
+    if canvas.size and not UNKNOWN <= canvas.min() <= canvas.max() < config.vocabulary:
+        raise InputError(
+            f"known tokens lie in {canvas.min()} .. {canvas.max()}; this model's are "
+            f"0 .. {config.vocabulary - 1}, and {UNKNOWN} where a token is unknown"
+        )
+    return canvas
+
+
 def prompt(model, config, labels, plan, known, options):
     """Return what the model reads first: pairs of ids and rows (w n), in turn."""
     rows = model.table_rows(plan.known, options)

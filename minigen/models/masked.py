@@ -16,10 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen import checks
-from minigen.errors import InputError
+from minigen.errors import InputError, ShapeError
 from minigen.models import mae
 from minigen.models.query import Query, positions_of
 from minigen.plans import check_trained
+
+UNKNOWN = np.nan
+"""What a canvas holds, in every feature, where no token is known yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,26 @@ def check_known(config, plan, b, known):
             f"{f}) was expected"
         )
     return known
+
+
+def check_canvas(config, canvas):
+    """Return a canvas (.. y x f) as a new array of float32: tokens, NaN elsewhere.
+
+    Raises ShapeError, InputError.
+    """
+    canvas = checks.number_array("known tokens", canvas, finite=False)
+    if canvas.ndim < 3 or canvas.shape[-1] != config.features:
+        raise ShapeError(
+            f"known tokens of shape {canvas.shape}; a token of this model has "
+            f"{config.features} features: expected (b, y, x, {config.features})"
+        )
+    unknown = np.isnan(canvas)
+    if np.isinf(canvas).any() or (unknown != unknown[..., :1]).any():
+        raise InputError(
+            "known tokens hold infinity, or NaN in some features of a token only; a "
+            "token is known, all its features finite, or unknown, all of them NaN"
+        )
+    return canvas
 
 
 def guides(guidance):
@@ -177,7 +200,7 @@ def is_known(canvas):
 
 def show(canvas, grid, known):
     """Return a canvas of the host as (b y x f): NaN except at positions known (b k)."""
-    shown, known = np.full_like(canvas, np.nan), known[..., None]
+    shown, known = np.full_like(canvas, UNKNOWN), known[..., None]
     np.put_along_axis(shown, known, np.take_along_axis(canvas, known, 1), 1)
     return shown.reshape(len(canvas), *grid, -1)
 

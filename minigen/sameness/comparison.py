@@ -11,7 +11,7 @@ import numpy as np
 from minigen.errors import InputError
 from minigen.models import codes
 from minigen.sameness.looking import allowance, look, plan_of
-from minigen.sameness.record import unpack
+from minigen.sameness.record import canvas_of, pasted
 from minigen.show.grid import enlarge, grid
 
 LEVELS = 1
@@ -83,7 +83,8 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
     found["images"] = int(parted.sum())
     if parted.any():
         # an image that parted is another one: that of its own tokens
-        own = _sheet(pipe, now, parted, pipe.picture(old[parted]))
+        shown = pasted(now, pipe.picture(old[parted]))
+        own = _sheet(pipe, now, parted, shown)
         where = _sheet(pipe, now, parted, 1)[..., 0] == 1
         apart = np.where(where, _apart(pixels, own), apart)
     within = same_weights and apart.max(initial=0) <= LEVELS
@@ -96,23 +97,19 @@ def tokens(pipe, plan, recipe) -> np.ndarray | None:
     Raises InputError unless they are tokens of such a model, and known exactly where
     the plan has drawn them after the recipe's `step` (or after the last step).
     """
-    if recipe.drawn is None:
+    canvas = canvas_of(pipe, recipe, "drawn")
+    if canvas is None:
         return None
-    shape, config = (len(recipe.labels), *pipe.grid), pipe.config
-    if pipe.kind is codes:
-        canvas = unpack(recipe.drawn, shape, config.vocabulary)
-        known = canvas[..., None] != codes.UNKNOWN
-    else:
-        canvas = unpack(recipe.drawn, (*shape, config.features), None)
-        known = ~np.isnan(canvas)
     step = recipe.step or len(plan.groups)
-    expected = np.zeros((len(canvas), math.prod(pipe.grid)), bool)
+    expected = np.zeros((len(canvas), math.prod(plan.grid)), bool)
     for i in range(len(canvas)):
-        expected[i, [*_steps(plan.of(recipe.first + i), step)]] = True
-    wrong = known != expected.reshape(-1, *pipe.grid, 1)
+        own = plan.of(recipe.first + i)
+        expected[i, [*plan.known, *_steps(own, step)]] = True
+    known, expected = pipe.kind.is_known(canvas), expected.reshape(-1, *plan.grid)
+    wrong = known != expected
     if plan.per_image == "confidence":
         # the tokens decide where; how many there are is all that is known before
-        wrong = known.sum((1, 2, 3)) != expected.sum(1)
+        wrong = known.sum((1, 2)) != expected.sum((1, 2))
     if wrong.any():
         raise InputError(
             "the recipe records (in 'drawn') tokens at other positions than those "
@@ -172,7 +169,7 @@ def _apart(one, other):
 
 def _sheet(pipe, recipe, parted, shown):
     """Return the sheet of the recipe with these images, and 0 for all others."""
-    size = [n * pipe.tokenizer_config.factor for n in pipe.grid]
+    size = [n * pipe.tokenizer_config.factor for n in recipe.grid or pipe.grid]
     images = np.zeros((len(parted), *size, 3), np.uint8)
     images[parted] = shown
     return enlarge(grid(images, recipe.columns), recipe.scale)

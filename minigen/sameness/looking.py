@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import rng
+from minigen import rng, tasks
 from minigen import sample as loop
 from minigen.models import codes, mixture_head, token_flow
 from minigen.ops.draw.reference import COLDEST
@@ -23,6 +23,7 @@ from minigen.sameness.near_ties import (
     rounding,
     tie,
 )
+from minigen.sameness.record import canvas_of
 
 WATCHED = ("mixtures", "candidates", "group")
 """The names of the arrays that are kept (`minigen.models.watching`)."""
@@ -44,6 +45,9 @@ class Seen:
 
     def tie(self, position: int, token: np.ndarray) -> Tie:
         """Return how near the step was to drawing `token` (f) at a position."""
+        if position not in self.step.positions:
+            # it was known, and not drawn
+            return NONE
         at = self.step.positions.tolist().index(position)
         if self.pipe.kind is codes:
             return _of_code(self, at, int(token[0]))
@@ -72,14 +76,12 @@ def look(pipe, plan, recipe, i, index) -> Seen:
 
     heard = {name: hear(name) for name in ("guide", "probabilities")}
     ops = SimpleNamespace(**{**vars(pipe.ops), **heard})
-    how = pipe.options(
-        recipe.guidance, recipe.temperature, recipe.guidance_schedule,
-        recipe.guided_steps, recipe.top_k, recipe.top_p, recipe.positions,
-        recipe.guided_draw, recipe.reading, recipe.known_reading,
-    )  # fmt: skip
     model, image = (ops, pipe.generator.weights, pipe.config), recipe.first + i
-    plan = plan_of(pipe, plan, recipe, i)
-    call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how
+    plan, known = plan_of(pipe, plan, recipe, i), canvas_of(pipe, recipe, "known")
+    if known is not None:
+        known = tasks.known_tokens(known[i : i + 1], plan)
+    how = pipe.options(**recipe.options)
+    call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how, known
     for step in loop.steps(*call, first=image, watch=watch):
         if step.index == index:
             return Seen(pipe, recipe, image, step, watched)
@@ -95,7 +97,11 @@ def plan_of(pipe, plan, recipe, i):
     image = recipe.first + i
     if plan.per_image != "confidence":
         return plan.of(image)
-    run = pipe.steps(recipe.labels[i : i + 1], first=image, **recipe.options)
+    known = canvas_of(pipe, recipe, "known")
+    run = pipe.steps(
+        recipe.labels[i : i + 1], recipe.seed, first=image, plan=plan,
+        known=None if known is None else known[i : i + 1], **recipe.options,
+    )  # fmt: skip
     groups = tuple(tuple(step.positions[0].tolist()) for step in run)
     return Plan(plan.grid, groups, plan.known)
 

@@ -11,11 +11,11 @@ from importlib import metadata
 
 import numpy as np
 
-from minigen import __version__, checks, plans
+from minigen import __version__, checks, plans, tasks
 from minigen.defaults import STEPS
 from minigen.errors import InputError
-from minigen.options import CHECKS
-from minigen.sameness.record import pack
+from minigen.options import CHECKS, Options
+from minigen.sameness.record import canvas_of, pack, pasted
 from minigen.show.grid import enlarge, grid, sheet_size
 
 
@@ -29,6 +29,11 @@ class Recipe:
     None for finished images, else the number of steps after which the canvas was shown.
     `drawn` records the tokens of what is shown (`minigen.sameness.pack`), so that a
     replay can tell from which token on it differs; older pictures have none.
+
+    grid: rows and columns of tokens, None for the model's own. known: the canvases of
+    known tokens, packed too; read: their positions, in the order in which the model
+    reads them, None for raster order. paste: packed pixels of `tasks.Task.paste`, which
+    are shown in the place of those drawn.
     """
 
     model: str
@@ -57,20 +62,23 @@ class Recipe:
     step: int | None = None
     versions: dict[str, str] = field(default_factory=dict, hash=False)
     drawn: str | None = None
+    grid: tuple[int, int] | None = None
+    known: str | None = None
+    read: tuple[int, ...] | None = None
+    paste: str | None = None
 
     @property
     def options(self) -> dict:
-        """The keyword arguments of `Pipeline.steps` that this recipe stands for."""
-        names = (
-            "seed", "steps", "order", "schedule", "guidance", "guidance_schedule",
-            "guided_steps", "temperature", "top_k", "top_p", "positions",
-            "guided_draw", "confidence_noise", "reading", "known_reading",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        """The keyword arguments of `Pipeline.options` that this recipe stands for."""
+        return {f.name: getattr(self, f.name) for f in fields(Options)}
 
 
-MOST_DRAWN = 2**23
-"""The most characters of a record of tokens: half of what a recipe may have."""
+MOST_DRAWN, MOST_KNOWN, MOST_PASTE = 2**23, 2**21, 2**22
+"""The most characters of records: of the tokens that are shown, half of what a recipe
+may have; of known tokens; and of pixels that are pasted."""
+
+LATER = ("grid", "known", "read", "paste")
+"""Fields that are not written where they are None, as in a picture without a task."""
 
 
 def _hash(name, value):
@@ -110,6 +118,10 @@ SCHEMA = {
     "step": _optional(partial(checks.integer, least=1, most=checks.MOST_STEPS)),
     "versions": _versions,
     "drawn": _optional(partial(checks.text, most=MOST_DRAWN)),
+    "grid": _optional(lambda name, value: plans.check_grid(value)),
+    "known": _optional(partial(checks.text, most=MOST_KNOWN)),
+    "read": _optional(partial(checks.integers, longest=checks.MOST_STEPS)),
+    "paste": _optional(partial(checks.text, most=MOST_PASTE)),
 }
 """What each field of a recipe may be: functions of its name and its value."""
 
@@ -127,7 +139,8 @@ def checked(recipe: Recipe) -> Recipe:
 
 def to_json(recipe: Recipe) -> dict:
     """Return the recipe as a JSON-ready dictionary."""
-    return asdict(recipe)
+    values = asdict(recipe)
+    return {n: v for n, v in values.items() if not (n in LATER and v is None)}
 
 
 def from_json(values: dict) -> Recipe:
@@ -180,12 +193,69 @@ def versions() -> dict:
     return found
 
 
+def with_paste(recipe: Recipe, task) -> Recipe:
+    """Return the recipe with the pixels that a `tasks.Task` leaves untouched.
+
+    Raises InputError if the recipe would be too long.
+    """
+    pixels = pack(task.paste)
+    _check_length("pixels to be pasted", pixels, MOST_PASTE, "do not paste them")
+    return replace(recipe, paste=pixels)
+
+
+def with_known(recipe: Recipe, canvas: np.ndarray, plan=None) -> Recipe:
+    """Return the recipe with known tokens, a canvas (b ..) of all its images.
+
+    plan: whose order of reading them is kept.
+    """
+    packed = pack(canvas)
+    _check_length("known tokens", packed, MOST_KNOWN, "draw fewer images at a time")
+    read = None if plan is None or plan.known == (*sorted(plan.known),) else plan.known
+    return replace(recipe, known=packed, read=read)
+
+
+def _check_length(what, text, most, remedy):
+    if len(text) > most:
+        raise InputError(
+            f"the {what} take {len(text):,} characters of the picture's recipe, which "
+            f"may have {most:,} of them; {remedy}"
+        )
+
+
+def plan_of(pipe, recipe: Recipe) -> plans.Plan:
+    """Return the plan of a recipe; raises InputError."""
+    canvas = known_of(pipe, recipe)
+    known = () if canvas is None else tasks.known_positions(pipe.kind, canvas)
+    if recipe.read is not None:
+        tasks.check_known(known, recipe.read)
+        known = recipe.read
+    order = recipe.order, recipe.schedule, recipe.steps, recipe.seed
+    return pipe.plan(*order, grid=recipe.grid, known=known)
+
+
+def known_of(pipe, recipe: Recipe) -> np.ndarray | None:
+    """Return the canvases (b ..) of the tokens that a recipe knows, None without.
+
+    Raises InputError.
+    """
+    canvas = canvas_of(pipe, recipe, "known")
+    if canvas is not None:
+        grid, count = recipe.grid or pipe.grid, len(recipe.labels)
+        canvas = tasks.check_canvas(pipe.kind, pipe.config, canvas, grid, count)
+    return canvas
+
+
 def steps(pipe, recipe: Recipe, batch: int | None = None) -> Iterator:
     """Yield every step of every batch of the recipe's images."""
+    plan, canvas = plan_of(pipe, recipe), known_of(pipe, recipe)
     batch = batch or len(recipe.labels)
     for start in range(0, len(recipe.labels), batch):
-        labels = recipe.labels[start : start + batch]
-        yield from pipe.steps(labels, first=recipe.first + start, **recipe.options)
+        part = slice(start, start + batch)
+        known = None if canvas is None else canvas[part]
+        yield from pipe.steps(
+            recipe.labels[part], recipe.seed, plan=plan, known=known,
+            first=recipe.first + start, **recipe.options,
+        )  # fmt: skip
 
 
 def canvases(
@@ -206,7 +276,7 @@ def canvases(
 
 def size(pipe, recipe: Recipe) -> tuple[int, int]:
     """Return rows and columns of the recipe's sheet, in pixels, before it is drawn."""
-    y, x = (n * pipe.tokenizer_config.factor for n in pipe.grid)
+    y, x = (n * pipe.tokenizer_config.factor for n in recipe.grid or pipe.grid)
     rows, columns = sheet_size(len(recipe.labels), y, x, recipe.columns)
     return rows * recipe.scale, columns * recipe.scale
 
@@ -241,12 +311,17 @@ def check_size(pipe, plan, recipe: Recipe, found: tuple[int, int]) -> None:
 
 def picture(pipe, recipe: Recipe, canvas: np.ndarray, step=None) -> tuple:
     """Return the sheet of a canvas (b ..), and the recipe that goes with it."""
+    return sheet(pipe, recipe, canvas), recorded(replace(recipe, step=step), canvas)
+
+
+def recorded(recipe: Recipe, canvas: np.ndarray) -> Recipe:
+    """Return the recipe with a record of the canvas (b ..) that is shown."""
     drawn = pack(canvas)
     # a reader refuses what is longer
-    drawn = drawn if len(drawn) <= MOST_DRAWN else None
-    return sheet(pipe, recipe, canvas), replace(recipe, step=step, drawn=drawn)
+    return replace(recipe, drawn=drawn if len(drawn) <= MOST_DRAWN else None)
 
 
 def sheet(pipe, recipe: Recipe, canvas: np.ndarray) -> np.ndarray:
     """Show a canvas (b ..) as the recipe's PNG does: one sheet, uint8 (y, x, 3)."""
-    return enlarge(grid(pipe.picture(canvas), recipe.columns), recipe.scale)
+    images = pasted(recipe, pipe.picture(canvas))
+    return enlarge(grid(images, recipe.columns), recipe.scale)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import mkdtemp
+
 import numpy as np
 from numpy.typing import NDArray
 
 import minigen
-from minigen import Options, Pipeline, Plan, Step, errors, evaluate
+from minigen import Drawing, Options, Pipeline, Plan, Step, errors, evaluate
 
 Images = NDArray[np.uint8]
 
@@ -27,6 +30,20 @@ def first(pipe: Pipeline) -> Step:
     return next(pipe.steps(np.array([3]), steps=2))
 
 
+def mend(pipe: Pipeline, image: Images, plan: Plan) -> Path:
+    mask = np.zeros(image.shape[:2], np.bool_)
+    mask[8:24, 8:] = True
+    answers: Drawing = pipe.inpaint(
+        image, mask, 7, count=2, paste=True, seed=3, steps=2
+    )
+    tokens = answers.tokens
+    again = pipe.draw([7, 7], known=tokens, progress=lambda done, of: print(done, of))
+    assert (again.tokens == tokens).all()
+    wide = pipe.outpaint(image, 7, 4, steps=1).images, pipe.expand(7, (9, 8)).images
+    print(wide[0].shape, wide[1].shape, pipe.edit(image, mask, 3, steps=1).recipe.known)
+    return pipe.save(pipe.draw([7], plan=plan), Path(mkdtemp()) / "seven.png", scale=2)
+
+
 def agree(one: Images, other: Images) -> float:
     return evaluate.share(one.ravel(), other.ravel())
 
@@ -39,6 +56,7 @@ images = draw(pipe, [3, 7])
 assert pipe.generator.name in names and how.guidance == 2.0 and len(plan.groups) == 4
 assert agree(images, draw(pipe, [3, 7])) == 1.0 and sorted(watch(pipe))[0] == 0
 tokens = pipe.encode(images)
+print(mend(pipe, images[0], plan))
 print(minigen.__version__, images.dtype, tokens.shape, pipe.decode(tokens).mean())
 print(first(pipe).weight, pipe.picture(first(pipe).canvas).shape, plan.counts)
 try:

@@ -20,6 +20,10 @@ pipe.options(temprature=0.9)  # error
 pipe.plan(ordre="halton")  # error
 pipe.settle(guidence=4.0)  # error
 pipe.seed = 3  # error
+pipe.draw([7], guidence=4.0)  # error
+print(pipe.draw([7], seed=3).tokns)  # error
+pipe.expand(7, (8, 16), step=3)  # error
+pipe.save(pipe.sample([7]), "a.png")  # error
 for step in pipe.steps([7], guidence=4.0):  # error
     print(step.tokns)  # error
     print(step.probabilities.shape)  # error
