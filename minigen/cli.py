@@ -13,7 +13,16 @@ from typing import Annotated
 import typer
 
 from minigen import __version__
-from minigen.commands import bench, check, evaluate, machine, models, replay, sample
+from minigen.commands import (
+    bench,
+    check,
+    evaluate,
+    machine,
+    models,
+    replay,
+    sample,
+    study,
+)
 from minigen.commands.terminal import new_app, run, say
 
 ABOUT = "Autoregressive image generators in NumPy and Numba, for CPU and GPU."
@@ -46,6 +55,7 @@ app.command()(models.models)
 app.command()(models.info)
 app.command()(models.convert)
 app.command()(evaluate.evaluate)
+app.add_typer(study.app, name="study")
 app.command()(check.check)
 app.add_typer(bench.app, name="bench")
 app.command()(machine.doctor)
