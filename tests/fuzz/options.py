@@ -63,7 +63,7 @@ GOOD = {
     "sweep": ("steps=1,2", "order=raster,halton"), "key": ("ema",), "op": ("guide",),
     "examples": ("1", "2"), "family": ("arpg", "vq"), "behaviour": ("v1", "head"),
     "tokens": ("1", "64"), "weights": ("float32",), "block": ("32",),
-    "confidence_noise": ("0", "4.5"),
+    "confidence_noise": ("0", "4.5"), "results": ("a.jsonl",), "table": ("a.md",),
 }  # fmt: skip
 """Values that options are given most of the time, so that others are looked at too."""
 
