@@ -217,13 +217,25 @@ def best(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Of several it is that of least distance.
     """
-    return [
-        min(
-            (row for row in rows if row["steps"] == steps),
-            key=lambda row: (-row["agreement"], row["distance"]),
-        )
-        for steps in sorted({row["steps"] for row in rows})
-    ]
+    found = {}
+    for row in sorted(rows, key=lambda row: (-row["agreement"], row["distance"])):
+        found.setdefault(row["steps"], row)
+    return [found[steps] for steps in sorted(found)]
+
+
+def digest(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return a table of the best result of each order, for each number of steps."""
+    steps = sorted({row["steps"] for row in rows})
+    lines = [["order", *(f"{n} steps" for n in steps)]]
+    for order in dict.fromkeys(row["order"] for row in rows):
+        own = best([row for row in rows if row["order"] == order])
+        cells = {
+            row["steps"]: f"{100 * row['agreement']:.1f} %, {row['distance']:.3g} "
+            f"({row['schedule']}, {row['reading']})"
+            for row in own
+        }
+        lines.append([order, *(cells.get(n, "") for n in steps)])
+    return lines
 
 
 def sentences(
@@ -238,6 +250,8 @@ def sentences(
     said = [
         "A cell holds agreement with its interval of 95 %, distance, and seconds that "
         f"the {rows[0]['images']} images took on {rows[0]['backend']}.",
+        "The best of each order, in agreement:",
+        markdown(digest(rows)),
         *(
             f"Best at {row['steps']} steps: {row['order']}, {row['schedule']}, "
             f"{row['reading']}: {shown(row)}."

@@ -111,7 +111,11 @@ def test_every_result_stands_in_the_table_once(pipe):
     assert sorted(cells) == sorted(map(study.shown, rows))
     best = study.best(rows)
     assert [row["steps"] for row in best] == [4, 8, 16, 64]
+    digest = study.digest(rows)
+    assert [line[0] for line in digest[1:]] == [*ORDERS, *PER_IMAGE]
     for row in best:
+        (line,) = (line for line in digest if line[0] == row["order"])
+        assert f"{100 * row['agreement']:.1f} %, 40 " in " ".join(line)
         same = [r["agreement"] for r in rows if r["steps"] == row["steps"]]
         assert row["agreement"] == max(same)
     said = "\n".join(study.sentences(rows, {"largest": 1, "moved": 0, "mixed": 1}, {}))
