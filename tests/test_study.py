@@ -199,6 +199,7 @@ def test_the_commands(tmp_path, monkeypatch):
     "arguments, said",
     [
         (["arpg-mnist", "--order", "halton,zigzag"], "order 'zigzag' is not known"),
+        # an empty text names no order, and is not the same as saying nothing
         (["arpg-mnist", "--order", ""], "order '' is not known"),
         (["arpg-mnist", "--schedule", "fast"], "schedule 'fast' is not known"),
         (["arpg-mnist", "--steps", "4,x"], "--steps '4,x'"),

@@ -86,7 +86,7 @@ def orders(
     files = {"results": results, "table": table, "picture": picture}
     _study(
         (model, tokenizer, backend, threads),
-        (order or every, schedule, steps),
+        (every if order is None else order, schedule, steps),
         files, data, as_json, count,
         seed=seed, guidance=guidance, temperature=temperature,
     )  # fmt: skip
@@ -145,7 +145,7 @@ def _study(where, what, files, data, as_json, count, **how):
     o.warn_of(name)
     pipe = load(model, tokenizer=tokenizer, backend=name)
     order, schedule, steps = what
-    order = order or pipe.settle()["order"]
+    order = pipe.settle()["order"] if order is None else order
     settings = study.cells(
         pipe,
         [options.check("order", each.strip()) for each in order.split(",")],
