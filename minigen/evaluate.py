@@ -2,8 +2,9 @@
 
 The agreement of a generator is the share of its images that the classifier sees as the
 class that was asked for; its distance is the Frechet distance between the 64 features
-of its images and those of MNIST's test set. A tokenizer is measured by the classes of
-digits before and after it.
+of its images and those of MNIST's test set. What it makes of a part of a digit is
+measured by that digit's class, and by the bits of what was missing. A tokenizer is
+measured by the classes of digits before and after it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigen import backends, checks, flags
+from minigen import backends, checks, flags, recorded
 from minigen.checkpoints import Model, load_model
 from minigen.equality import digest, same
 from minigen.errors import InputError
 from minigen.families import module_of
 from minigen.finding import WEIGHTS, find
 from minigen.images import check_images
-from minigen.models import judge
-from minigen.options import check
+from minigen.models import arpg, judge
+from minigen.models.arpg import READINGS
+from minigen.options import Options, check
 from minigen.pipeline import Pipeline
+from minigen.plans import Plan
 from minigen.writing import replace_file
 
 if TYPE_CHECKING:
@@ -69,6 +72,9 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+PARTS = ("top", "bottom", "left", "right", "centre")
+"""Parts of a picture that `kept` knows."""
+
 BORDER = 2  # black pixels around a 28 x 28 digit
 
 
@@ -205,6 +211,75 @@ def evaluate_generator(
     return {
         "agreement": share(classes, labels),
         "distance": frechet(statistics(features), read_statistics()),
+        "images": count,
+        "seconds": seconds,
+        "images_per_second": count / seconds,
+    }
+
+
+def kept(grid: tuple[int, int], part: str) -> tuple[int, ...]:
+    """Return the positions of a part of a grid, a name in PARTS, row by row.
+
+    A half has the smaller number of rows or columns, where theirs is odd; the centre is
+    what a rim of a quarter on each side leaves.
+
+    >>> kept((4, 2), "top"), kept((4, 4), "centre")
+    ((0, 1, 2, 3), (5, 6, 9, 10))
+    """
+    (rows, columns), (y, x) = grid, np.indices(grid)
+    inside = {
+        "top": y < rows // 2,
+        "bottom": y >= rows - rows // 2,
+        "left": x < columns // 2,
+        "right": x >= columns - columns // 2,
+        "centre": (rows // 4 <= y) & (y < rows - rows // 4)
+        & (columns // 4 <= x) & (x < columns - columns // 4),
+    }  # fmt: skip
+    return tuple(np.flatnonzero(inside[checks.choice("keep", part, PARTS)]).tolist())
+
+
+def evaluate_completion(
+    pipe: Pipeline,
+    classifier: Judge,
+    digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    plan: Plan,
+    how: Options,
+    seed: int = 0,
+    first: int = 0,
+    watch: Callable[[int], object] = lambda n: None,
+) -> dict[str, Any]:
+    """Complete digits of which the tokens at plan.known are given, and their class.
+
+    digits: images (b y x 3) and their classes (b), from `read_digits`; first: the
+    number of the first image. Returns agreement (share seen as its class), images,
+    seconds and images_per_second; for ARPG bits too: what an unknown token takes, each
+    after those before it in the plan, with the known ones read as `how` says.
+    """
+    model = module_of(pipe.config)
+    ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
+    table, causal = None, READINGS[how.known_reading]
+    if model is arpg:
+        table = ops.put(model.rotary_table(ops, config, plan.grid))
+    images, bits = [], []
+    start = time.perf_counter()
+    for at in range(0, len(digits[0]), BATCH):
+        part, labels = (each[at : at + BATCH] for each in digits)
+        tokens = pipe.encode(part)
+        tokens = tokens.reshape(len(part), -1, *tokens.shape[3:])
+        known = tokens[:, list(plan.known)]
+        call = pipe, plan, labels, seed, how, first + at, known
+        images.append(recorded.draw(*call))
+        if model is arpg:
+            call = ops, weights, config, tokens, labels, list(plan.known)
+            nats = model.loss_after(*call, list(plan.order), table, causal)
+            bits.append(len(part) * nats / np.log(2))
+        watch(len(part))
+    seconds = time.perf_counter() - start
+    _, seen = look(classifier, np.concatenate(images))
+    count = len(seen)
+    return {
+        "agreement": share(seen, digits[1]),
+        **({"bits": float(sum(bits)) / count} if bits else {}),
         "images": count,
         "seconds": seconds,
         "images_per_second": count / seconds,

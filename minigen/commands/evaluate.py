@@ -30,7 +30,16 @@ def evaluate(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="MNIST's files, for a tokenizer or a classifier."
+            metavar="DIR",
+            help="MNIST's files, for a tokenizer, a classifier or --keep.",
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PART",
+            help="Complete digits of --data, of which a part is known: top, bottom, "
+            "left, right or centre.",
         ),
     ] = None,
     steps: o.Steps = None,
@@ -65,13 +74,14 @@ def evaluate(
 ):
     """Measure a model: how its images are classified, and how fast they are drawn.
 
-    A generator is asked for every class in turn. A tokenizer and a classifier are
-    given the test digits of --data.
+    A generator is asked for every class in turn; with --keep for the rest of test
+    digits, by their class, and ARPG reads what is known in both ways. A tokenizer and a
+    classifier are given the test digits of --data.
     """
     from minigen import backends
     from minigen.checkpoints import load_model
     from minigen.defaults import settle
-    from minigen.evaluate import load_judge
+    from minigen.evaluate import load_judge, read_digits
     from minigen.families import FAMILIES
     from minigen.finding import find
     from minigen.options import check
@@ -92,9 +102,11 @@ def evaluate(
     usual = dict(seed=0, top_k=0, top_p=1.0, positions="released",
                  guided_draw="candidates", confidence_noise=0.0, first=0)  # fmt: skip
     unused = {"data": data, "write_statistics": write_statistics or None}
+    if keep is not None:
+        unused |= {"data": None, "sweep": sweep, "batch": batch}
     if not draws:
         unused = {**options, **left, "first": first, "batch": batch, "sweep": sweep,
-                  "tokenizer": tokenizer}  # fmt: skip
+                  "tokenizer": tokenizer, "keep": keep}  # fmt: skip
         unused = {n: v for n, v in unused.items() if v != usual.get(n)}
         if loaded.family != "judge":
             unused["write_statistics"] = write_statistics or None
@@ -102,9 +114,17 @@ def evaluate(
         if value is not None:
             raise InputError(
                 f"--{option.replace('_', '-')} has no meaning for {model}, of the "
-                f"family {loaded.family}; leave it out"
+                f"family {loaded.family}{' with --keep' if keep and draws else ''}; "
+                "leave it out"
             )
-    if draws:
+    if draws and keep is not None:
+        if data is None:
+            raise InputError("--keep takes its digits from --data DIR with MNIST's")
+        rows = _completion(
+            model, tokenizer, name, keep, read_digits(data, count=first + count), first,
+            {**options, **left},
+        )  # fmt: skip
+    elif draws:
         given = {n for n, v in {**options, **left}.items() if v != usual.get(n)}
         options |= settle(loaded.family, loaded.name, **left)
         options = {option: check(option, value) for option, value in options.items()}
@@ -131,7 +151,7 @@ def evaluate(
         return
     say(f"{model} on {name}, {rows[0]['images']} images", "")
     say_text(table(cells, right))
-    if draws and count < FEW:
+    if draws and keep is None and count < FEW:
         say("", f"with fewer than {FEW} images all distances come out too large")
 
 
@@ -156,6 +176,32 @@ def _generator(model, tokenizer, classifier, backend, count, first, batch, swept
             # the schedule "one" takes a step for each token, whatever was asked for
             shown = len(plan.groups) if swept == "steps" else now[swept]
             rows.append({swept: shown, **found})
+    return rows
+
+
+def _completion(model, tokenizer, backend, keep, digits, first, options):
+    from minigen import plans
+    from minigen.defaults import STEPS
+    from minigen.evaluate import evaluate_completion, kept, load_judge
+    from minigen.models import arpg
+    from minigen.pipeline import load
+
+    pipe = load(model, tokenizer=tokenizer, backend=backend)
+    digits = [each[first:] for each in digits]
+    seed, steps = options.pop("seed"), options.pop("steps") or STEPS
+    order = pipe.settle(options.pop("order"), options.pop("schedule"))
+    known = kept(pipe.grid, keep)
+    plan = plans.plan(pipe.grid, order["order"], order["schedule"], steps, known, seed)
+    readings = arpg.READINGS if pipe.generator.family == "arpg" else ("causal",)
+    total, rows = len(digits[0]) * len(readings), []
+    with progress(total, "drawing", pipe.backend) as advance:
+        # as it was trained first
+        for reading in sorted(readings, reverse=True):
+            how = pipe.options(**options, known_reading=reading)
+            call = pipe, load_judge(backend=backend), digits, plan, how, seed, first
+            rows.append(
+                {"known_reading": reading, **evaluate_completion(*call, advance)}
+            )
     return rows
 
 

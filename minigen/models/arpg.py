@@ -127,6 +127,26 @@ def loss(ops, weights, config, tokens, labels, order, table):
     return ops.cross_entropy(logits, targets)
 
 
+def loss_after(ops, weights, config, tokens, labels, known, asked, table, causal=True):
+    """Return the mean cross entropy, in nats a token, of tokens after known ones.
+
+    tokens (b n) in raster order, labels (b): int64; known (k), asked (m): positions.
+    The known tokens are read in one call, as causal says (`feed`). Those asked for are
+    read in turn, as in training: each is asked for after all before it.
+    """
+    targets = np.ascontiguousarray(tokens[:, asked])
+    rows = np.tile(table_rows(asked), (len(targets), 1))
+    first = prompt(config, labels, table_rows(known), tokens[:, known], guided=False)
+    ((ids, where),) = [[ops.put(each) for each in pair] for pair in first]
+    room = len(known) + len(asked)
+    cache = begin(ops, weights, config, ids, where, table, room, causal)
+    if len(asked) > 1:
+        read = (ops.put(np.ascontiguousarray(each[:, :-1])) for each in (targets, rows))
+        cache = feed(ops, weights, config, cache, *read, table, causal=True)
+    logits = ask(ops, weights, config, cache, ops.put(rows), table, causal=True)
+    return ops.cross_entropy(logits, ops.put(targets))
+
+
 def arrange(config, tokens, labels, order):
     """Return ids, content rows and query rows (b n) of the training form.
 
