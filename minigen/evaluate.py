@@ -10,6 +10,7 @@ measured by the classes of digits before and after it.
 from __future__ import annotations
 
 import gzip
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigen import backends, checks, flags, recorded
+from minigen import backends, checks, flags
 from minigen.checkpoints import Model, load_model
 from minigen.equality import digest, same
 from minigen.errors import InputError
@@ -28,8 +29,7 @@ from minigen.families import module_of
 from minigen.finding import WEIGHTS, find
 from minigen.images import check_images
 from minigen.models import arpg, judge
-from minigen.models.arpg import READINGS
-from minigen.options import Options, check
+from minigen.options import check
 from minigen.pipeline import Pipeline
 from minigen.plans import Plan
 from minigen.writing import replace_file
@@ -72,9 +72,6 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-PARTS = ("top", "bottom", "left", "right", "centre")
-"""Parts of a picture that `kept` knows."""
-
 BORDER = 2  # black pixels around a 28 x 28 digit
 
 
@@ -217,73 +214,63 @@ def evaluate_generator(
     }
 
 
-def kept(grid: tuple[int, int], part: str) -> tuple[int, ...]:
-    """Return the positions of a part of a grid, a name in PARTS, row by row.
-
-    A half has the smaller number of rows or columns, where theirs is odd; the centre is
-    what a rim of a quarter on each side leaves.
-
-    >>> kept((4, 2), "top"), kept((4, 4), "centre")
-    ((0, 1, 2, 3), (5, 6, 9, 10))
-    """
-    (rows, columns), (y, x) = grid, np.indices(grid)
-    inside = {
-        "top": y < rows // 2,
-        "bottom": y >= rows - rows // 2,
-        "left": x < columns // 2,
-        "right": x >= columns - columns // 2,
-        "centre": (rows // 4 <= y) & (y < rows - rows // 4)
-        & (columns // 4 <= x) & (x < columns - columns // 4),
-    }  # fmt: skip
-    return tuple(np.flatnonzero(inside[checks.choice("keep", part, PARTS)]).tolist())
-
-
 def evaluate_completion(
     pipe: Pipeline,
     classifier: Judge,
     digits: tuple[NDArray[np.uint8], NDArray[np.int64]],
     plan: Plan,
-    how: Options,
-    seed: int = 0,
     first: int = 0,
     watch: Callable[[int], object] = lambda n: None,
+    **options: Unpack[Draw],
 ) -> dict[str, Any]:
-    """Complete digits of which the tokens at plan.known are given, and their class.
+    """Draw what digits lack where only their tokens at plan.known are known.
 
     digits: images (b y x 3) and their classes (b), from `read_digits`; first: the
-    number of the first image. Returns agreement (share seen as its class), images,
-    seconds and images_per_second; for ARPG bits too: what an unknown token takes, each
-    after those before it in the plan, with the known ones read as `how` says.
+    number of the first image; options: keywords of `Pipeline.sample`, without those of
+    a plan. Returns agreement (share seen as its class), images, seconds and
+    images_per_second. For ARPG also bits: what an unknown token takes, asked for after
+    those before it in the plan, as in training; the known ones are read as the options
+    say.
     """
-    model = module_of(pipe.config)
-    ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
-    table, causal = None, READINGS[how.known_reading]
-    if model is arpg:
-        table = ops.put(model.rotary_table(ops, config, plan.grid))
-    images, bits = [], []
-    start = time.perf_counter()
+    reading = options.get("known_reading", "causal")
+    images, bits, start = [], 0.0, time.perf_counter()
     for at in range(0, len(digits[0]), BATCH):
         part, labels = (each[at : at + BATCH] for each in digits)
         tokens = pipe.encode(part)
-        tokens = tokens.reshape(len(part), -1, *tokens.shape[3:])
-        known = tokens[:, list(plan.known)]
-        call = pipe, plan, labels, seed, how, first + at, known
-        images.append(recorded.draw(*call))
-        if model is arpg:
-            call = ops, weights, config, tokens, labels, list(plan.known)
-            nats = model.loss_after(*call, list(plan.order), table, causal)
-            bits.append(len(part) * nats / np.log(2))
+        canvas = tokens.reshape(len(part), len(plan.known + plan.order), -1).copy()
+        canvas[:, list(plan.order)] = pipe.kind.UNKNOWN
+        call = {"plan": plan, "known": canvas.reshape(tokens.shape), "batch": BATCH}
+        images.append(pipe.sample(labels, first=first + at, **call, **options))
+        if pipe.generator.family == "arpg":
+            bits += len(part) * unknown_bits(pipe, tokens, labels, plan, reading)
         watch(len(part))
-    seconds = time.perf_counter() - start
+    seconds, count = time.perf_counter() - start, len(digits[0])
     _, seen = look(classifier, np.concatenate(images))
-    count = len(seen)
     return {
         "agreement": share(seen, digits[1]),
-        **({"bits": float(sum(bits)) / count} if bits else {}),
+        **({"bits": bits / count} if bits else {}),
         "images": count,
         "seconds": seconds,
         "images_per_second": count / seconds,
     }
+
+
+def unknown_bits(
+    pipe: Pipeline,
+    tokens: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    plan: Plan,
+    known_reading: str = "causal",
+) -> float:
+    """Return the mean bits of a token that a plan decodes, by an ARPG: `loss_after`.
+
+    tokens (b y x), labels (b).
+    """
+    ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
+    table = ops.put(arpg.rotary_table(ops, config, plan.grid))
+    call = ops, weights, config, tokens.reshape(len(tokens), -1), labels
+    where = list(plan.known), list(plan.order), table, arpg.READINGS[known_reading]
+    return float(arpg.loss_after(*call, *where)) / math.log(2)
 
 
 def evaluate_tokenizer(

@@ -226,6 +226,12 @@ BAD = [
     (["convert", "R", "a.safetensors", "--tokens", "9x"], "tokens"),
     (["convert", "R", "a.safetensors", "--tokens", "63"], "square number"),
     (["evaluate", "T"], "--data DIR"),
+    (
+        ["evaluate", "arpg-mnist", "--keep", "top"],
+        "--keep takes its digits from --data",
+    ),
+    (["evaluate", "vq-mnist", "--keep", "top"], "--keep has no meaning for vq-mnist"),
+    (["evaluate", "arpg-mnist", "--keep", "top", "--batch", "2"], "with --keep"),
     (["evaluate", "T", "--data", "none"], "does not exist"),
     (["bench", "cpu", "arpg-l", "vq-mnist"], "belongs together"),
     (["bench", "cpu", "vq-16"], "choose from arpg-l"),

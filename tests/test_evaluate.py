@@ -5,11 +5,13 @@ import gzip
 import numpy as np
 import pytest
 
+import minigen
 from minigen import backends, evaluate
 from minigen.bench import weights
 from minigen.errors import InputError
 from minigen.evaluate import Statistics
 from minigen.families import PRESETS
+from minigen.models import arpg
 
 
 def random_covariance(rng, size, rank=None):
@@ -83,6 +85,50 @@ def folder(tmp_path):
     (tmp_path / images).write_bytes(idx(digits))
     (tmp_path / labels).write_bytes(idx(np.arange(7, dtype=np.uint8)))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return minigen.load("arpg-mnist", backend="numpy")
+
+
+def test_bits_of_what_is_unknown_are_those_of_training(pipe):
+    """Nothing known: the loss; read causally, a token more known changes no other."""
+    ops, config, weights = pipe.ops, pipe.config, pipe.generator.weights
+    rng = np.random.default_rng(9)
+    tokens, labels = rng.integers(0, 64, (2, 8, 8)), np.array([3, 8])
+    flat, table = tokens.reshape(2, 64), arpg.rotary_table(ops, config)
+    order = np.array(pipe.plan().order)
+    call = ops, weights, config, flat, labels, np.tile(order, (2, 1)), table
+    logits = arpg.forward(*call).astype(np.float64)
+    expected = np.log(np.exp(logits).sum(-1))
+    drawn = np.take_along_axis(flat, np.tile(order, (2, 1)), 1)[..., None]
+    expected -= np.take_along_axis(logits, drawn, -1)[..., 0]
+    for k in (0, 1, 40, 63):
+        plan = minigen.plan((8, 8), order.tolist(), known=order[:k].tolist())
+        found = evaluate.unknown_bits(pipe, tokens, labels, plan)
+        assert found == pytest.approx(expected[:, k:].mean() / np.log(2), abs=1e-4)
+    block = evaluate.unknown_bits(pipe, tokens, labels, plan, "block")
+    assert abs(block - found) > 0.01
+
+
+def test_completed_digits_keep_what_was_known(pipe, folder, monkeypatch):
+    given = evaluate.read_digits(folder)
+    plan = pipe.plan(steps=2, known=range(32))
+    seen = []
+
+    def look(classifier, images):
+        seen.append(images)
+        return None, np.array([0, 1, 2, 3, 0, 0, 0])
+
+    monkeypatch.setattr(evaluate, "look", look)
+    found = evaluate.evaluate_completion(pipe, None, given, plan, first=5, guidance=2.0)
+    assert found["agreement"] == pytest.approx(4 / 7) and found["images"] == 7
+    assert found["bits"] > 0
+    canvas = pipe.encode(given[0])
+    canvas[:, 4:] = -1
+    images = pipe.sample(given[1], plan=plan, known=canvas, first=5, guidance=2.0)
+    assert np.array_equal(seen[0], images)
 
 
 def test_digits_get_a_black_border(folder):

@@ -180,28 +180,29 @@ def _generator(model, tokenizer, classifier, backend, count, first, batch, swept
 
 
 def _completion(model, tokenizer, backend, keep, digits, first, options):
-    from minigen import plans
-    from minigen.defaults import STEPS
-    from minigen.evaluate import evaluate_completion, kept, load_judge
-    from minigen.models import arpg
+    import numpy as np
+
+    from minigen import tasks
+    from minigen.evaluate import evaluate_completion, load_judge
+    from minigen.models.arpg import READINGS
     from minigen.pipeline import load
 
     pipe = load(model, tokenizer=tokenizer, backend=backend)
-    digits = [each[first:] for each in digits]
-    seed, steps = options.pop("seed"), options.pop("steps") or STEPS
-    order = pipe.settle(options.pop("order"), options.pop("schedule"))
-    known = kept(pipe.grid, keep)
-    plan = plans.plan(pipe.grid, order["order"], order["schedule"], steps, known, seed)
-    readings = arpg.READINGS if pipe.generator.family == "arpg" else ("causal",)
-    total, rows = len(digits[0]) * len(readings), []
-    with progress(total, "drawing", pipe.backend) as advance:
-        # as it was trained first
-        for reading in sorted(readings, reverse=True):
-            how = pipe.options(**options, known_reading=reading)
-            call = pipe, load_judge(backend=backend), digits, plan, how, seed, first
-            rows.append(
-                {"known_reading": reading, **evaluate_completion(*call, advance)}
-            )
+    digits = [part[first:] for part in digits]
+    if not len(digits[0]):
+        raise InputError(f"--first {first} is beyond the last of the test digits")
+    classifier = load_judge(backend=backend)
+    planned = (options.pop(name) for name in ("order", "schedule", "steps"))
+    known = np.flatnonzero(~tasks.keep(keep, pipe.grid))
+    plan = pipe.plan(*planned, seed=options["seed"], known=known)
+    # as it was trained, then as its original would
+    readings = [*READINGS][::-1] if pipe.generator.family == "arpg" else ["causal"]
+    rows = []
+    with progress(len(digits[0]) * len(readings), "drawing", pipe.backend) as advance:
+        for reading in readings:
+            given = pipe, classifier, digits, plan, first, advance
+            found = evaluate_completion(*given, known_reading=reading, **options)
+            rows.append({"known_reading": reading, **found})
     return rows
 
 
