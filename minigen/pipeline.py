@@ -231,6 +231,7 @@ class Pipeline:
         plan: plans.Plan | None = None,
         known: NDArray[Any] | None = None,
         grid: Sequence[int] | None = None,
+        details: bool = False,
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
@@ -246,7 +247,8 @@ class Pipeline:
         `Step.canvas` holds them: (b y x) int64, -1 where unknown, or (b y x f) float32,
         NaN where unknown; without b it is for all. All images know the same positions.
         grid: rows and columns of the image in tokens, by default those of training; a
-        model whose positions are learned has no others.
+        model whose positions are learned has no others. details: whether each step has
+        `minigen.details.Details`, which take more passes of the model.
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
@@ -257,7 +259,8 @@ class Pipeline:
         plan, known = drawing.begin(self, order, plan, known, grid, len(labels))
         known = tasks.known_tokens(known, plan)
         model = self.ops, self.generator.weights, self.config
-        return loop.steps(*model, plan, labels, seed, how, known, first)
+        call = *model, plan, labels, seed, how, known, first
+        return loop.steps(*call, details=details)
 
     def sample(
         self,

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigen import checks, confidence, flags, packing, plans, rng
+from minigen.details import Details, details_of
 from minigen.equality import digest, same
+from minigen.errors import InputError
 from minigen.families import family_of, module_of
 from minigen.models import codes, masked
 from minigen.models.arpg import READINGS
@@ -35,6 +37,8 @@ class Step:
     drawn from, after guidance, temperature and filters; weight: of guidance, 1 if there
     was none; canvas (b y x) int64: every token so far, and UNKNOWN (-1) elsewhere.
 
+    details: what the step could have drawn, if it was asked for, else None.
+
     If tokens are vectors, they are (b m f) float32, their positions rise, probabilities
     are None, and the canvas is (b y x f), NaN where unknown. Two steps are equal if all
     their arrays are, to the last bit.
@@ -47,6 +51,7 @@ class Step:
     probabilities: NDArray[np.float32] | None = field(repr=False)
     weight: float
     canvas: NDArray[Any] = field(repr=False)
+    details: Details | None = field(default=None, repr=False)
 
     __eq__ = same
     __hash__ = digest
@@ -245,14 +250,16 @@ def steps(
     known=None,
     first=0,
     watch=None,
+    details=False,
 ) -> Iterator[Step]:
     """Decode `plan` for each of `labels` and yield every step.
 
     ops: a table of `minigen.backends`; labels: b class numbers, -1 for no class, where
     guidance changes nothing, for both of its halves are the same; known (b k) or (b k
     f): the tokens at plan.known; first: the number of the first image, a counter of its
-    random numbers; watch: as for `decode`. Raises InputError, and NotFiniteError if the
-    numbers of a step are not finite.
+    random numbers; watch: as for `decode`; details: whether each
+    step has `minigen.details.Details`, for tokens that are codes. Raises InputError,
+    and NotFiniteError if the numbers of a step are not finite.
 
     Source: hp-l33/ARPG models/arpg.py::generate; known tokens are read with the class,
     before the first step. FoundationVision/LlamaGen autoregressive/models/generate.py;
@@ -260,17 +267,36 @@ def steps(
     """
     options = options or Options()
     given = inputs(ops, config, plan, labels, seed, options, known, first)
-    return _steps(ops, weights, config, plan, options, given, watch)
+    if details and kind_of(config) is masked:
+        raise InputError(
+            "details are logits and probabilities of codes, and this model's tokens "
+            "are vectors, which have neither; leave details out"
+        )
+    return _steps(ops, weights, config, plan, options, given, watch, details)
 
 
-def _steps(ops, weights, config, plan, options, given, watch):
+def _steps(ops, weights, config, plan, options, given, watch, detailed):
+    heard = {}
+
+    def listen(name, value):
+        heard[name] = value
+        tell(watch, name, value)
+
     kind, b = kind_of(config), len(given.canvas)
     known = np.tile(np.array(plan.known, np.int64), (b, 1))
     given = packing.pack(given).put(ops)
     noted = flags.of_run(ops, len(plan.counts))
-    run = decode(ops, weights, config, options, given, watch, noted)
+    listener = listen if detailed else watch
+    run = decode(ops, weights, config, options, given, listener, noted)
     for index, (positions, tokens, p, weight) in enumerate(run):
         positions = np.broadcast_to(ops.get(positions), tokens.shape[:2])
+        more = None
+        if detailed:
+            drawn = positions, np.array(ops.get(tokens))
+            model, state = (ops, weights, config), heard["state"]
+            step = options, given.guidance[index], known, drawn, given
+            with noted.at(index):
+                more = details_of(model, state, *step)
         known = np.concatenate([known, positions], axis=1)
         if plan.per_image is None:
             positions = positions[0]
@@ -278,7 +304,8 @@ def _steps(ops, weights, config, plan, options, given, watch):
         picture = kind.show(np.array(ops.get(given.canvas)), plan.grid, known)
         drawn = np.array(ops.get(tokens)), None if p is None else ops.get(p), weight
         noted.expect_clear()
-        yield Step(index, len(plan.groups), np.array(positions), *drawn, picture)
+        where = index, len(plan.groups), np.array(positions)
+        yield Step(*where, *drawn, picture, more)
 
 
 def sample(

@@ -205,6 +205,7 @@ def answer(ops, weights, config, rows, table, shared, causal=False, watch=None):
     for i, w in enumerate(weights["cross"]):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(ops.linear(a, w["to_q"]).reshape(heads), table, rows)
+        tell(watch, f"cross{i}_query", q)
         o = shared.attend(ops, q, causal).reshape(u.shape)  # (b m h e) -> (b m d)
         tell_linear(watch, f"cross{i}_attn", ops, o, w["proj"])
         u = ops.linear(o, w["proj"], residual=u)
