@@ -22,6 +22,7 @@ from minigen.commands import (
     replay,
     sample,
     study,
+    tasks,
 )
 from minigen.commands.terminal import new_app, run, say
 
@@ -50,6 +51,8 @@ app = new_app(ABOUT, completion=True)
 app.callback(help=ABOUT)(_minigen)
 app.command()(sample.sample)
 app.command()(sample.steps)
+for _task in (tasks.inpaint, tasks.outpaint, tasks.edit, tasks.expand):
+    app.command()(_task)
 app.command()(replay.replay)
 app.command()(models.models)
 app.command()(models.info)

@@ -91,7 +91,7 @@ def evaluate(
         guided_draw=guided_draw, confidence_noise=confidence_noise,
     )  # fmt: skip
     left = dict(
-        order=order, schedule=schedule, guidance=guidance,
+        order=o.read_order(order), schedule=schedule, guidance=guidance,
         guidance_schedule=guidance_schedule, temperature=temperature, reading=reading,
     )  # fmt: skip
     name, ops = backends.pick(backend)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +25,7 @@ def _ships(begun: str) -> list[str]:
     return [name for name in names if name.startswith(begun)]
 
 
-def _names(module: str, *tables: str) -> Callable[[str], list[str]]:
+def names(module: str, *tables: str) -> Callable[[str], list[str]]:
     """Return a shell completion for the names in tables, imported only when asked."""
 
     def complete(begun: str) -> list[str]:
@@ -78,11 +80,12 @@ Steps = Annotated[
 Order = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME",
-        autocompletion=_names("minigen.orders", "ORDERS", "PER_IMAGE"),
+        metavar="NAME|LIST|FILE",
+        autocompletion=names("minigen.orders", "ORDERS", "PER_IMAGE"),
         help=f"{', '.join(_FIRST)} (another for every image) or {_LAST} (the most "
-        "certain first, of all that is unknown: slower). Like schedule, guidance and "
-        "temperature it is the model's own, if nothing is said.",
+        "certain first, of all that is unknown: slower); or the positions themselves, "
+        "as 5,0,3, or a file with them. Like schedule, guidance and temperature it is "
+        "the model's own, if nothing is said.",
     ),
 ]
 Schedule = Annotated[
@@ -90,7 +93,7 @@ Schedule = Annotated[
     typer.Option(
         metavar="NAME",
         help="Tokens a step: arccos, cosine, linear or one.",
-        autocompletion=_names("minigen.plans", "SCHEDULES"),
+        autocompletion=names("minigen.plans", "SCHEDULES"),
     ),
 ]
 Guidance = Annotated[
@@ -161,7 +164,7 @@ Backend = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        autocompletion=_names("minigen.backends", "BACKENDS"),
+        autocompletion=names("minigen.backends", "BACKENDS"),
         help="numpy, numba, cuda (an NVIDIA GPU) or interpreter (CUDA kernels without "
         "a GPU, thousands of times slower); auto is numpy for a few images of a small "
         "model, else the fastest that is here.",
@@ -175,6 +178,10 @@ StepsFolder = Annotated[
 Gif = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the steps as an animation.")
 ]
+Out = Annotated[
+    Path, typer.Option(metavar="FILE", help="The PNG; many images are a grid.")
+]
+Columns = Annotated[int | None, count("Columns of the grid.")]
 Scale = Annotated[int, count("Show each pixel as N x N pixels.")]
 Key = Annotated[
     str | None,
@@ -182,7 +189,96 @@ Key = Annotated[
         metavar="NAME", help="Where in the file the weights lie: ema, model, ..."
     ),
 ]
+LONGEST = 2**20
+"""Bytes of a file with an order: of the longest, about half as many."""
+
+_LIST = re.compile(r"\[?[0-9]{1,9}(?:[\s,]+[0-9]{1,9})*\]?")
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def usual(
+    *,
+    classes: Classes,
+    count: Count = 1,
+    steps: Steps = None,
+    seed: Seed = 0,
+    guidance: Guidance = None,
+    guidance_schedule: GuidanceSchedule = None,
+    guided_steps: GuidedSteps = None,
+    order: Order = None,
+    schedule: Schedule = None,
+    temperature: Temperature = None,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    positions: Positions = "released",
+    guided_draw: GuidedDraw = "candidates",
+    confidence_noise: ConfidenceNoise = 0.0,
+    reading: Reading = None,
+    known_reading: KnownReading = "causal",
+    first: First = 0,
+    batch: Batch = None,
+    columns: Columns = None,
+    scale: Scale = 1,
+    steps_dir: StepsFolder = None,
+    gif: Gif = None,
+    tokenizer: Tokenizer = None,
+    backend: Backend = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+):
+    """Take the options of every command that draws a picture; see `takes_usual`."""
+
+
+def takes_usual(command: Callable) -> Callable:
+    """Return a command that takes `**how`, with the options of `usual` in its place.
+
+    Typer makes a command's options of its signature.
+    """
+    own, shared = (inspect.signature(f, eval_str=True) for f in (command, usual))
+    parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    parameters += shared.parameters.values()
+    command.__signature__ = own.replace(parameters=parameters)
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def read_order(given: str | None) -> str | tuple[int, ...] | None:
+    """Return an order: a name, or the positions that a text or a file lists.
+
+    >>> read_order("halton"), read_order("5,0,3")
+    ('halton', (5, 0, 3))
+    """
+    text, path = given, Path(given or "")
+    with suppress(OSError, ValueError):
+        # a name too long, or with NUL, is that of no file
+        if given not in (*ORDERS, *PER_IMAGE) and path.is_file():
+            if path.stat().st_size > LONGEST:
+                raise InputError(
+                    f"--order {given} is a file of more than {LONGEST} bytes"
+                )
+            text = path.read_text("utf-8", "replace").strip()
+            if not _LIST.fullmatch(text):
+                raise InputError(
+                    f"--order {given} is a file without a list of positions; write "
+                    "them as 5,0,3 or one a line"
+                )
+    if text is None or not _LIST.fullmatch(text):
+        return given
+    return tuple(map(int, re.findall("[0-9]+", text)))
+
+
+def parse_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
+    """Return as many numbers from a text as an example has, or raise InputError.
+
+    >>> parse_numbers("--grid", "8x16", "12x12")
+    (8, 16)
+    """
+    pattern = re.sub("[0-9]+", "([0-9]{1,9})", example)
+    found = re.fullmatch(pattern, given.strip())
+    if not found:
+        raise InputError(f"{option} {given[:60]!r} cannot be read; write {example}")
+    return tuple(map(int, found.groups()))
 
 
 def parse_classes(given: list[str]) -> list[range]:

@@ -22,42 +22,26 @@ from minigen.commands.terminal import (
 
 
 @reported
+@o.takes_usual
 def sample(
     model: o.ModelName,
-    classes: o.Classes,
-    count: o.Count = 1,
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The PNG; many images are a grid.")
-    ] = Path("sample.png"),
-    steps: o.Steps = None,
-    seed: o.Seed = 0,
-    guidance: o.Guidance = None,
-    guidance_schedule: o.GuidanceSchedule = None,
-    guided_steps: o.GuidedSteps = None,
-    order: o.Order = None,
-    schedule: o.Schedule = None,
-    temperature: o.Temperature = None,
-    top_k: o.TopK = 0,
-    top_p: o.TopP = 1.0,
-    positions: o.Positions = "released",
-    guided_draw: o.GuidedDraw = "candidates",
-    confidence_noise: o.ConfidenceNoise = 0.0,
-    reading: o.Reading = None,
-    known_reading: o.KnownReading = "causal",
-    first: o.First = 0,
-    batch: o.Batch = None,
-    columns: Annotated[int | None, o.count("Columns of the grid.")] = None,
-    scale: o.Scale = 1,
-    steps_dir: o.StepsFolder = None,
-    gif: o.Gif = None,
-    tokenizer: o.Tokenizer = None,
-    backend: o.Backend = "auto",
-    threads: o.Threads = None,
-    as_json: o.Json = False,
+    out: o.Out = Path("sample.png"),
+    **how,
 ):
     """Draw images of one or more classes into a PNG.
 
     The picture carries its recipe: `minigen replay` draws it again.
+    """
+    draw(model, out, **how)
+
+
+def draw(
+    model, out, *, classes, count, order, columns, steps_dir, gif, backend, threads,
+    batch, as_json, grid=None, task=None, paste=False, **how,
+):  # fmt: skip
+    """Draw what a command asks for into a PNG, and say so.
+
+    The options are those of `o.usual`; grid, task and paste are as for `prepare`.
     """
     from minigen.finding import config_of
     from minigen.show.files import write_png
@@ -66,17 +50,12 @@ def sample(
 
     labels, named = o.read_labels(classes, config_of(model), count)
     recipe = Recipe(
-        model=model, tokenizer=tokenizer, labels=tuple(labels), seed=seed, first=first,
-        steps=steps, order=order, schedule=schedule, guidance=guidance,
-        guidance_schedule=guidance_schedule, guided_steps=guided_steps,
-        temperature=temperature, top_k=top_k, top_p=top_p, positions=positions,
-        guided_draw=guided_draw, confidence_noise=confidence_noise, reading=reading,
-        known_reading=known_reading, scale=scale,
-        columns=columns or columns_for(len(labels), named),
+        model=model, labels=tuple(labels), order=o.read_order(order), grid=grid,
+        columns=columns or columns_for(len(labels), named), **how,
     )  # fmt: skip
     _check_writable(out, steps_dir, gif)
     start = time.perf_counter()
-    pipe, plan, recipe = prepare(recipe, backend, threads, batch)
+    pipe, plan, recipe = prepare(recipe, backend, threads, batch, task, paste)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
     pictures = run(pipe, plan, recipe, batch, shown)
     sheet, recipe = pictures[-1]
@@ -139,7 +118,8 @@ def steps(
     labels, _ = o.read_labels(classes, config_of(model))
     recipe = Recipe(
         model=model, tokenizer=tokenizer, labels=tuple(labels),
-        seed=seed, first=first, steps=steps, order=order, schedule=schedule,
+        seed=seed, first=first, steps=steps, order=o.read_order(order),
+        schedule=schedule,
         guidance=guidance, guidance_schedule=guidance_schedule,
         guided_steps=guided_steps, temperature=temperature, top_k=top_k, top_p=top_p,
         positions=positions, guided_draw=guided_draw,
@@ -168,14 +148,16 @@ def steps(
         speak(file)
 
 
-def prepare(recipe, backend, threads, batch=None):
+def prepare(recipe, backend, threads, batch=None, task=None, paste=False):
     """Return the pipeline and the plan of a recipe, and the recipe, completed.
 
-    The backend `auto` is decided here, by the work, and said on stderr.
+    The backend `auto` is decided here, by the work, and said on stderr. task: takes a
+    pipeline and returns a `tasks.Task`, whose tokens complete the recipe, and with
+    `paste` its pixels too.
     """
     from minigen.backends import fastest, pick
     from minigen.pipeline import BATCH, assemble, load
-    from minigen.show.recipe import checked, plan_of, signed
+    from minigen.show.recipe import checked, plan_of, signed, with_task
 
     recipe = checked(recipe)
     if backend == "auto" and threads is not None:
@@ -185,13 +167,20 @@ def prepare(recipe, backend, threads, batch=None):
         o.use_threads(threads, pick(backend)[0])
     first = "numpy" if backend == "auto" else backend
     pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=first)
-    plan = plan_of(pipe, recipe)
+    if task is None:
+        plan = plan_of(pipe, recipe)
+    else:
+        task, order = task(pipe), (recipe.order, recipe.schedule, recipe.steps)
+        plan = pipe.plan(*order, recipe.seed, grid=task.grid, known=task.known)
     if backend == "auto":
         backend, why = pipe.choose(plan, len(recipe.labels), batch or BATCH)
         complain(f"backend: {why}")
     if backend != first:
         pipe = assemble(pipe.generator, pipe.tokenizer, backend)
     o.warn_of(pipe.backend)
+    if task is not None:
+        with progress(1, "encoding", pipe.backend):
+            recipe = with_task(recipe, pipe, task, paste)
     return pipe, plan, signed(recipe, pipe)
 
 

@@ -193,6 +193,19 @@ def versions() -> dict:
     return found
 
 
+def with_task(recipe: Recipe, pipe, task, paste: bool) -> Recipe:
+    """Return the recipe with the tokens that a `tasks.Task` knows, for every image.
+
+    The pipeline encodes them. paste: whether untouched pixels are shown as they are.
+    Raises InputError if the recipe would be too long.
+    """
+    recipe = replace(recipe, grid=None if task.grid == pipe.grid else task.grid)
+    if task.known:
+        canvas = task.canvas(pipe.encode(task.image[None])[0])
+        recipe = with_known(recipe, canvas[None].repeat(len(recipe.labels), 0))
+    return with_paste(recipe, task) if paste else recipe
+
+
 def with_paste(recipe: Recipe, task) -> Recipe:
     """Return the recipe with the pixels that a `tasks.Task` leaves untouched.
 

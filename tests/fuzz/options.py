@@ -62,6 +62,8 @@ GOOD = {
     "picture": ("base.png",), "dtype": ("float32", "bfloat16"), "runs": ("1",),
     "sweep": ("steps=1,2", "order=raster,halton"), "key": ("ema",), "op": ("guide",),
     "examples": ("1", "2"), "family": ("arpg", "vq"), "behaviour": ("v1", "head"),
+    "box": ("0,0,4,4", "8,8,24,24"), "keep": ("top", "centre"), "fit": ("crop", "pad"),
+    "mask": ("base.png",), "border": ("4", "0,0,8,4"), "grid": ("8x8", "12x12", "3x2"),
     "tokens": ("1", "64"), "weights": ("float32",), "block": ("32",),
     "confidence_noise": ("0", "4.5"), "results": ("a.jsonl",), "table": ("a.md",),
 }  # fmt: skip
