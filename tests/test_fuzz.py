@@ -11,7 +11,7 @@ from minigen import checks
 from minigen.cli import app
 from minigen.errors import InputError
 from minigen.show import files, recipe
-from tests.fuzz import options, recipes, running
+from tests.fuzz import options, recipes, replays, running
 
 
 @pytest.mark.parametrize("part", [recipes, options], ids=["recipes", "options"])
@@ -25,6 +25,14 @@ def test_a_few_edits_are_refused_or_done(part):
 @pytest.mark.parametrize("part", [recipes, options], ids=["recipes", "options"])
 def test_many_edits_are_refused_or_done(part):
     _, findings = running.run(1000, 2, part.prepare, part.draw)
+    assert not findings, "\n".join(findings)
+
+
+@pytest.mark.parametrize(
+    "count, seed", [(12, 1), pytest.param(200, 2, marks=pytest.mark.slow)]
+)
+def test_pictures_are_drawn_again_the_same(count, seed):
+    findings = replays.run(count, seed)
     assert not findings, "\n".join(findings)
 
 
