@@ -88,6 +88,14 @@ Order = Annotated[
         "the model's own, if nothing is said.",
     ),
 ]
+OrderName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=names("minigen.orders", "ORDERS", "PER_IMAGE"),
+        help="The order; the model's own, if nothing is said.",
+    ),
+]
 Schedule = Annotated[
     str | None,
     typer.Option(

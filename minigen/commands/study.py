@@ -96,7 +96,7 @@ def orders(
 @reported
 def steps(
     model: o.ModelName,
-    order: o.Order = None,
+    order: o.OrderName = None,
     count: Images = 200,
     steps: Annotated[
         str, typer.Option(metavar="N,N", help="Numbers of steps.")
