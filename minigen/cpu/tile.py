@@ -161,6 +161,26 @@ def turn(rows):
     return lay
 
 
+@intrinsic
+def widen(context, w, at, out, to):
+    """Write sixteen numbers of w, from number `at` on, to out from number `to` on.
+
+    w: as `turn` takes it; out: float32. Both in C order.
+    """
+
+    def build(context, builder, signature, args):
+        w, out = (
+            context.make_array(signature.args[n])(context, builder, args[n])
+            for n in (0, 2)
+        )
+        numbers = load(builder, _at(builder, w, args[1]), signature.args[0].dtype)
+        pointer = builder.bitcast(_at(builder, out, args[3]), FLOATS.as_pointer())
+        builder.store(numbers, pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(w, at, out, to), build
+
+
 def _at(builder, array, place):
     return builder.gep(array.data, [place])
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from minigen.cpu import packed
 from minigen.ops.conv2d import cpu, reference, winograd
 from tests import strategies as st
 from tests.tolerance import assert_close, assert_same
@@ -38,6 +39,16 @@ def check(name, arrays):
     exact = getattr(reference, name)
     magnitude = exact(*map(abs, wide(arrays)))
     assert_close(getattr(cpu, name)(*arrays), exact(*wide(arrays)), magnitude)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("sides", [(32, 32), (9, 7)], ids=["Winograd", "patches"])
+def test_large_weights_of_two_bytes_are_read_as_numbers(sides, dtype):
+    # so large that they are packed as their bits
+    size = (*sides, 256, 128)
+    assert np.prod(size[2:]) * 9 >= packed.SMALL
+    assert winograd.pays((1, *sides, 256), (128,)) == (sides == (32, 32))
+    check("conv3x3", inputs("conv3x3", 0, 1, *size, dtype=dtype))
 
 
 @pytest.mark.parametrize("name", PLAIN + ADDING)

@@ -14,6 +14,7 @@ import numpy as np
 
 from minigen.cpu.packed import WIDTH
 from minigen.cpu.products import meet, stack
+from minigen.cpu.tile import LANES, widen
 from minigen.target import inline, kernel, prange, serial
 
 _SQUARES = 48  # squares of 2x2 outputs worked on together
@@ -140,10 +141,14 @@ def _convolve_squares(x, u, bias, residual, first, count, out):
 
 @kernel
 def transform_weights(w, u):
-    # (f/32 9c 32) -> (f/32*16 c 32)
+    # (f/32 9c 32) -> (f/32*16 c 32); w: float32, or the bits of numbers of two bytes
+    inputs = w.shape[1]
     for panel in prange(len(w)):
         p = np.int64(panel)
-        _transform_weights(w[p], u[16 * p : 16 * p + 16])
+        wide = np.empty((inputs, WIDTH), np.float32)
+        for k in range(0, wide.size, LANES):
+            widen(w, p * wide.size + k, wide, k)
+        _transform_weights(wide, u[16 * p : 16 * p + 16])
 
 
 @kernel
