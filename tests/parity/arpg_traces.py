@@ -70,6 +70,9 @@ def replay_trace(case: Case, ops, config, tree, trace: dict) -> None:
         temperature=trace.get("temperature", 1.0),
         top_k=1 if trace.get("kind") == "greedy" else trace.get("top_k", 0),
         top_p=trace.get("top_p", 1.0),
+        # the original never masks what it reads in one call
+        reading="block",
+        known_reading="block",
     )
     count = len(case.arrays[prefix + "num_pred"])
     equal(case, prefix + "num_pred", plan.counts[:count])
@@ -177,8 +180,8 @@ def decode(
 ):
     """Yield the `Step`s of minigen's loop, with two things it does not offer.
 
-    two_call: feed the class alone before the known tokens; caches: a list to keep the
-    cache of every step in.
+    All is read in blocks. two_call: feed the class alone before the known tokens;
+    caches: a list to keep the cache of every step in.
     """
     table = arpg.rotary_table(ops, config, plan.grid)
     known = codes.check_known(config, plan, len(labels), known)
