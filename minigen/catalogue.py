@@ -53,7 +53,7 @@ def known_models() -> tuple[KnownModel, ...]:
     """Return every model that is known by name, as `minigen models` lists them.
 
     >>> [model.name for model in known_models() if model.ships][:3]
-    ['arpg-mnist', 'gpt-mnist', 'aim-mnist']
+    ['arpg-mnist', 'arpg-mnist-control', 'gpt-mnist']
     """
     return tuple(_known(name, config) for name, config in PRESETS.items())
 

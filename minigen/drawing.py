@@ -16,6 +16,7 @@ from minigen import checks, options, plans, recorded, tasks
 from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.errors import InputError
 from minigen.families import module_of
+from minigen.models.codes import check_control
 from minigen.show import recipe as recipes
 from minigen.show.files import write_png
 from minigen.show.grid import enlarge, grid, sheet_size
@@ -47,6 +48,7 @@ class Settings(TypedDict, total=False):
     confidence_noise: float
     reading: str | None
     known_reading: str
+    control: NDArray[Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +74,16 @@ def recipe_of(pipe, labels, how, known=None, grid=None) -> recipes.Recipe:
     own = how.pop("plan", None)
     order = (*map(how.get, ("order", "schedule", "steps")), how.get("seed", 0))
     plan, canvas = begin(pipe, order, own, known, grid, len(labels))
+    control = how.pop("control", None)
+    control = check_control(pipe.config, plan.grid, len(labels), control)
     if own is not None:
         how |= {"order": plan.per_image or plan.order, "schedule": plan.counts}
     recipe = recipes.Recipe(_name(pipe.generator), labels, _tokenizer(pipe), **how)
     recipe = replace(recipe, grid=None if plan.grid == pipe.grid else plan.grid)
     if plan.known:
         recipe = recipes.with_known(recipe, canvas, plan)
+    if control is not None:
+        recipe = recipes.with_control(recipe, control)
     return recipes.signed(recipes.checked(recipe), pipe)
 
 
@@ -120,6 +126,7 @@ def run(pipe, recipe, batch, progress=None) -> Drawing:
     """Draw a recipe. batch: images drawn together. Raises InputError at once."""
     batch, labels = options.check("batch", batch), recipe.labels
     plan, known = recipes.plan_of(pipe, recipe), recipes.known_of(pipe, recipe)
+    control = recipes.control_of(pipe, recipe)
     recipes.check(pipe, plan, recipe)
     known = tasks.known_tokens(known, plan)
     how, total = pipe.options(**recipe.options), -(-len(labels) // batch)
@@ -129,7 +136,7 @@ def run(pipe, recipe, batch, progress=None) -> Drawing:
         recorded.draw, pipe, plan, seed=recipe.seed, options=how, advance=advance
     )
     images, tokens = [], []
-    for part, canvas in batches(draw, labels, recipe.first, batch, known):
+    for part, canvas in batches(draw, labels, recipe.first, batch, known, control):
         images.append(part)
         canvas = np.array(pipe.ops.get(canvas))
         tokens.append(canvas.reshape(len(part), *plan.grid, *canvas.shape[2:]))
@@ -137,15 +144,16 @@ def run(pipe, recipe, batch, progress=None) -> Drawing:
     return Drawing(recipes.pasted(recipe, images), tokens, recipe)
 
 
-def batches(draw, labels, first, batch, known) -> Iterator:
-    """Yield what draw(labels, first, known) returns of each part of a run.
+def batches(draw, labels, first, batch, known, control=None) -> Iterator:
+    """Yield what draw(labels, first, known, control) returns of each part of a run.
 
-    known: tokens (b k ..) of all images, or None.
+    known: tokens (b k ..) of all images, or None; control (b y x): likewise.
     """
     for start in range(0, len(labels), batch):
         part = slice(start, start + batch)
-        given = None if known is None else known[part]
-        yield draw(labels=labels[part], first=first + start, known=given)
+        own = (None if each is None else each[part] for each in (known, control))
+        given = dict(zip(("known", "control"), own, strict=True))
+        yield draw(labels=labels[part], first=first + start, **given)
 
 
 def save(drawing: Drawing, path, columns=None, scale=1) -> Path:

@@ -276,6 +276,34 @@ def center_crop(image, size) -> np.ndarray:
     return whole[top : top + size, left : left + size]
 
 
+def outline(images: np.ndarray) -> np.ndarray:
+    """Return the outlines of figures, white on black, of images (.. y x 3), all uint8.
+
+    A pixel is ink if its three numbers make 384 or more, half of white. A pixel of the
+    outline is no ink, but one of its eight neighbours is: the line runs outside of the
+    figure, one pixel wide, so a thin stroke is seen as two lines. Beyond the border of
+    an image there is no ink. Raises ShapeError.
+
+    >>> dot = np.zeros((3, 4, 3), np.uint8)
+    >>> dot[1, 0] = 255
+    >>> outline(dot)[..., 0].tolist()
+    [[255, 255, 0, 0], [0, 255, 0, 0], [255, 255, 0, 0]]
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim < 3 or images.shape[-1] != 3:
+        raise ShapeError(
+            f"images of shape {images.shape} and dtype {images.dtype}; expected (.., "
+            "y, x, 3), uint8: read them with minigen.images.read_image(path)"
+        )
+    ink = images.sum(-1, dtype=np.int64) >= 384
+    y, x = ink.shape[-2:]
+    around = np.pad(ink, [(0, 0)] * (ink.ndim - 2) + [(1, 1), (1, 1)])
+    shifts = [(i, j) for i in range(3) for j in range(3)]
+    near = np.any([around[..., i : i + y, j : j + x] for i, j in shifts], axis=0)
+    line = (near & ~ink).astype(np.uint8) * 255
+    return np.repeat(line[..., None], 3, axis=-1)
+
+
 def _format(path):
     """Return the format by a file's first bytes, or None; only a file is opened."""
     try:

@@ -39,6 +39,7 @@ from minigen.families import (
 )
 from minigen.finding import File, check_generator, find, tokenizer_of
 from minigen.images import check_images
+from minigen.models import codes
 from minigen.show.recipe import with_paste
 
 if TYPE_CHECKING:
@@ -232,6 +233,7 @@ class Pipeline:
         known: NDArray[Any] | None = None,
         grid: Sequence[int] | None = None,
         details: bool = False,
+        control: NDArray[Any] | None = None,
     ) -> Iterator[loop.Step]:
         """Draw one image for each label and yield every decoding step as a `Step`.
 
@@ -249,6 +251,10 @@ class Pipeline:
         grid: rows and columns of the image in tokens, by default those of training; a
         model whose positions are learned has no others. details: whether each step has
         `minigen.details.Details`, which take more passes of the model.
+
+        control: (b y x) int64, or (1 y x) for all: of a model with control, and of no
+        other, the condition tokens of each image. Those of arpg-mnist-control are
+        pipe.encode(minigen.images.outline(digits)).
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
@@ -260,7 +266,7 @@ class Pipeline:
         known = tasks.known_tokens(known, plan)
         model = self.ops, self.generator.weights, self.config
         call = *model, plan, labels, seed, how, known, first
-        return loop.steps(*call, details=details)
+        return loop.steps(*call, details=details, control=control)
 
     def sample(
         self,
@@ -286,6 +292,7 @@ class Pipeline:
         plan: plans.Plan | None = None,
         known: NDArray[Any] | None = None,
         grid: Sequence[int] | None = None,
+        control: NDArray[Any] | None = None,
     ) -> NDArray[np.uint8]:
         """Draw one image for each of b labels; return uint8 (b y x c), c is RGB.
 
@@ -304,7 +311,8 @@ class Pipeline:
         )  # fmt: skip
         draw = partial(recorded.draw, self, plan, seed=seed, options=how)
         known = tasks.known_tokens(known, plan)
-        parts = drawing.batches(draw, labels, first, batch, known)
+        control = codes.check_control(self.config, plan.grid, len(labels), control)
+        parts = drawing.batches(draw, labels, first, batch, known, control)
         return np.concatenate([images for images, _ in parts])
 
     def draw(

@@ -35,7 +35,9 @@ class Run:
     noted: flags.Flags
 
 
-def draw(pipe, plan, labels, seed, options, first, known=None, advance=None) -> tuple:
+def draw(
+    pipe, plan, labels, seed, options, first, known=None, advance=None, control=None
+) -> tuple:
     """Draw one image for each of `labels`: uint8 (b y x c).
 
     Also returns the canvas (b n ..), on the device, which the next run overwrites.
@@ -47,7 +49,8 @@ def draw(pipe, plan, labels, seed, options, first, known=None, advance=None) -> 
     images to the last bit; else this warns, and such runs are never replayed.
     """
     ops, counts = pipe.ops, plan.counts
-    given = loop.inputs(ops, pipe.config, plan, labels, seed, options, known, first)
+    call = plan, labels, seed, options, known, first, control
+    given = loop.inputs(ops, pipe.config, *call)
     given = packing.pack(given)
     sizes = plan.grid, counts, len(plan.known), len(labels)
     shape = *sizes, plan.per_image, options

@@ -67,8 +67,9 @@ class Inputs:
     model reads everything twice, with the class and without; room: the capacity of the
     KV cache in tokens, the class included; canvas (b n ..): known tokens; the loop
     writes to it; table: what the model reads at every step, such as a rotary table, or
-    None; kept: tokens kept at each step of the order confidence, which has one query,
-    of all that is unknown; else empty.
+    None; control (w 1+n) int64: condition tokens, of a model that takes any
+    (`minigen.models.arpg.control`), else None; kept: tokens kept at each step of the
+    order confidence, which has one query, of all that is unknown; else empty.
     """
 
     key: np.ndarray
@@ -79,6 +80,7 @@ class Inputs:
     room: int
     canvas: np.ndarray
     table: np.ndarray | None = None
+    control: np.ndarray | None = None
     kept: tuple[int, ...] = ()
 
 
@@ -88,7 +90,7 @@ def kind_of(config) -> ModuleType:
 
 
 def inputs(
-    ops, config, plan, labels, seed=0, options=None, known=None, first=0
+    ops, config, plan, labels, seed=0, options=None, known=None, first=0, control=None
 ) -> Inputs:
     """Return the `Inputs` of a run, on the host. Arguments as for `steps`."""
     model, kind = module_of(config), kind_of(config)
@@ -100,6 +102,7 @@ def inputs(
     plans.check_plan(plan)
     model.check_plan(config, plan)
     known = kind.check_known(config, plan, b, known)
+    control = codes.check_control(config, plan.grid, b, control)
     check_model(model, config, plan, options)
     guided, k = model.guides(options.guidance), len(plan.known)
     last = (options.guided_steps or len(plan.groups)) if guided else 0
@@ -113,6 +116,7 @@ def inputs(
         room=1 + k + len(plan.order),
         canvas=kind.canvas(config, plan, b, known),
         table=kind.table(model, ops, config, plan.grid),
+        control=codes.controls(model, config, control, guided),
         kept=plan.counts if plan.per_image == "confidence" else (),
     )
 
@@ -181,6 +185,8 @@ def prefill(ops, weights, config, options, given: Inputs):
     state = model.begin(ops, weights, config, tokens, where, table, given.room, causal)
     for tokens, where in rest:
         state = model.feed(ops, weights, config, state, tokens, where, table, causal)
+    if given.control is not None:
+        state = model.control(ops, weights, config, state, given.control)
     return state
 
 
@@ -251,22 +257,24 @@ def steps(
     first=0,
     watch=None,
     details=False,
+    control=None,
 ) -> Iterator[Step]:
     """Decode `plan` for each of `labels` and yield every step.
 
     ops: a table of `minigen.backends`; labels: b class numbers, -1 for no class, where
-    guidance changes nothing, for both of its halves are the same; known (b k) or (b k
-    f): the tokens at plan.known; first: the number of the first image, a counter of its
-    random numbers; watch: as for `decode`; details: whether each
-    step has `minigen.details.Details`, for tokens that are codes. Raises InputError,
-    and NotFiniteError if the numbers of a step are not finite.
+    guidance changes nothing, for both of its halves are the same (but for a control);
+    known (b k) or (b k f): the tokens at plan.known; first: the number of the first
+    image, a counter of its random numbers; watch: as for `decode`; details: whether
+    each step has `minigen.details.Details`, for tokens that are codes; control (b y x),
+    or (1 y x) for all: the condition tokens of a model that takes any. Raises
+    InputError, and NotFiniteError if the numbers of a step are not finite.
 
     Source: hp-l33/ARPG models/arpg.py::generate; known tokens are read with the class,
     before the first step. FoundationVision/LlamaGen autoregressive/models/generate.py;
     hp-l33/AiM models/stage2/generation.py.
     """
     options = options or Options()
-    given = inputs(ops, config, plan, labels, seed, options, known, first)
+    given = inputs(ops, config, plan, labels, seed, options, known, first, control)
     if details and kind_of(config) is masked:
         raise InputError(
             "details are logits and probabilities of codes, and this model's tokens "
@@ -309,14 +317,23 @@ def _steps(ops, weights, config, plan, options, given, watch, detailed):
 
 
 def sample(
-    ops, weights, config, plan, labels, seed=0, options=None, known=None, first=0
+    ops,
+    weights,
+    config,
+    plan,
+    labels,
+    seed=0,
+    options=None,
+    known=None,
+    first=0,
+    control=None,
 ) -> np.ndarray:
     """Decode `plan` for each of `labels`; return tokens (b y x), or (b y x f).
 
     Arguments as for `steps`. Only the last canvas is copied back from the device.
     """
     options = options or Options()
-    given = inputs(ops, config, plan, labels, seed, options, known, first)
+    given = inputs(ops, config, plan, labels, seed, options, known, first, control)
     given = packing.pack(given).put(ops)
     noted = flags.of_run(ops, len(plan.counts))
     for _ in decode(ops, weights, config, options, given, noted=noted):

@@ -167,6 +167,7 @@ def of_op(name, drawn) -> list:
 def of_model(name) -> list:
     """Return the digests of every result of an op while a model draws images."""
     import minigen
+    from minigen.models.codes import any_control
 
     pipe, found = minigen.load(name, backend="numba"), []
 
@@ -188,7 +189,8 @@ def of_model(name) -> list:
     pipe = replace(pipe, ops=SimpleNamespace(**table))
     # few steps, where there is the choice
     steps = None if pipe.settle()["schedule"] == "one" else 4
-    *_, last = pipe.steps(list(range(SIZE)), steps=steps)
+    control = any_control(pipe.config, pipe.grid)
+    *_, last = pipe.steps(list(range(SIZE)), steps=steps, control=control)
     pixels = pipe.decode(last.canvas)
     pipe.encode(pixels)
     return [*found, ("tokens", digest(last.canvas)), ("pixels", digest(pixels))]

@@ -237,9 +237,9 @@ def test_the_command_that_measures_prints_a_row_for_each_model(minigen, monkeypa
     said, _ = minigen("bench", "backends", "--runs", "3")
     table = said.split("\n")
     assert [line.split("|")[1].strip() for line in table[2:7]] == [
-        f"`{name}`" for name in TOKENIZERS
+        f"`{name}`" for name in measuring.MODELS
     ]
-    assert len(asked) == 3 * len(TOKENIZERS)
+    assert len(asked) == 3 * len(measuring.MODELS)
     # 0.08 seconds are won by an image, of the 1.04 and 8 that kernels cost
     assert table[2].split("|")[6:8] == [" 14 ", " 101 "]
     pasted = eval("{" + "".join(said.split("\n\n")[1].split("\n")) + "}")

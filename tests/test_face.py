@@ -56,7 +56,7 @@ def test_the_version_is_one_line(option, tmp_path):
 
 COMPLETED = {
     "minigen sam": ["sample"],
-    "minigen sample ar": ["arinar-mnist", "arpg-mnist"],
+    "minigen sample ar": ["arinar-mnist", "arpg-mnist", "arpg-mnist-control"],
     "minigen sample /no/file": [],
     "minigen sample gpt-mnist --order h": ["halton"],
     "minigen sample gpt-mnist --schedule c": ["cosine"],

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from minigen import images
 from minigen.cli import app
 from minigen.errors import InputError, ShapeError
-from minigen.images import SIGNATURE, center_crop, read_image, to_rgb
+from minigen.images import SIGNATURE, center_crop, outline, read_image, to_rgb
 from minigen.show import files
 
 
@@ -501,3 +501,31 @@ def test_replay_reads_large_pictures_that_their_recipe_makes(tmp_path, monkeypat
     monkeypatch.setattr(Image.core, "new", lambda *a: pytest.fail("memory for pixels"))
     found = run(app, again)
     assert found.exit_code == 2 and "20000 x 20000" in found.output
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 999))
+def test_an_outline_lies_around_the_ink(rows, columns, seed):
+    """The definition, pixel by pixel."""
+    generator = np.random.default_rng(seed)
+    image = generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+    ink = [[sum(map(int, pixel)) >= 384 for pixel in line] for line in image]
+    line = outline(image)
+    for y in range(rows):
+        for x in range(columns):
+            around = [
+                ink[i][j]
+                for i in range(max(y - 1, 0), min(y + 2, rows))
+                for j in range(max(x - 1, 0), min(x + 2, columns))
+            ]
+            expected = 255 if any(around) and not ink[y][x] else 0
+            assert line[y, x].tolist() == [expected] * 3
+    assert np.array_equal(outline(np.stack([image, image]))[1], line)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros(3, np.uint8)]
+)
+def test_what_is_no_image_has_no_outline(images):
+    with pytest.raises(ShapeError, match="read them with"):
+        outline(images)

@@ -53,6 +53,15 @@ def digits(tmp_path_factory):
     return folder
 
 
+def control(model, folder):
+    """Return the options of a model with control: to draw, and to measure it."""
+    if not getattr(PRESETS[model], "control", 0):
+        return (), ()
+    picture = folder / "outline.png"
+    files.write_png(picture, np.zeros((32, 32, 3), np.uint8), {})
+    return ("--control", picture), ("--data", folder)
+
+
 def raster(model):
     """Return the option of a single step, for models that have the choice."""
     one = family_of(PRESETS[model]).settings["schedule"] == "one"
@@ -65,8 +74,9 @@ def test_the_models_are_those_of_the_families():
 
 
 @pytest.mark.parametrize("model", sorted(TOKENIZERS))
-def test_a_generator_draws_steps_replays_and_is_measured(model, minigen):
-    one = (model, *DRAW, *raster(model))
+def test_a_generator_draws_steps_replays_and_is_measured(model, minigen, digits):
+    asked, data = control(model, digits)
+    one = (model, *DRAW, *raster(model), *asked)
     minigen("sample", *one, "--gif", "a.gif", "--steps-dir", "all", "--out", "a.png")
     assert "agrees" in minigen("replay", "a.png", "--backend", "numpy")
     found = json.loads(minigen("steps", *one, "--json"))
@@ -74,9 +84,8 @@ def test_a_generator_draws_steps_replays_and_is_measured(model, minigen):
         "columns": None,
         "drawn": None,
     }
-    (row,) = json.loads(
-        minigen("evaluate", model, *QUICK, *raster(model), "--count", "2", "--json")
-    )["results"]
+    few = (*raster(model), *data, "--count", "2", "--json")
+    (row,) = json.loads(minigen("evaluate", model, *QUICK, *few))["results"]
     assert row["images"] == 2 and row["distance"] > 0
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from minigen import sample as loop
+from minigen.models.codes import any_control
 from minigen.plans import Plan
 from minigen.words import say_json
 
@@ -150,8 +151,9 @@ def _whole(pipe, job, labels):
             # a step for each token is the only way of some
             steps = None if job.tokens else count
             run = pipe.steps(
-                labels, steps=steps, schedule=job.schedule, guidance=job.guidance
-            )
+                labels, steps=steps, schedule=job.schedule, guidance=job.guidance,
+                control=any_control(pipe.config, pipe.grid),
+            )  # fmt: skip
             for step in islice(run, job.tokens and count):
                 canvas = step.canvas
             return canvas

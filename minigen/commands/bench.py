@@ -296,13 +296,12 @@ def backends(
 
     from minigen.bench import backends as measuring
     from minigen.bench.threads import is_quiet
-    from minigen.catalogue import TOKENIZERS
 
     for model in models or ():
-        choice("MODEL", model, TOKENIZERS)
+        choice("MODEL", model, measuring.MODELS)
     if not is_quiet():
         complain("other processes are running here: none of these times is a quiet one")
-    found = measuring.measure(models or TOKENIZERS, runs, tell)
+    found = measuring.measure(models or measuring.MODELS, runs, tell)
     tell()
     if as_json:
         say_json([asdict(one) for one in found])

@@ -31,7 +31,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="MNIST's files, for a tokenizer, a classifier or --keep.",
+            help="MNIST's files: for a tokenizer, a classifier, a model with control, "
+            "or --keep.",
         ),
     ] = None,
     keep: Annotated[
@@ -76,7 +77,8 @@ def evaluate(
 
     A generator is asked for every class in turn; with --keep for the rest of test
     digits, by their class, and ARPG reads what is known in both ways. A tokenizer and a
-    classifier are given the test digits of --data.
+    classifier are given the test digits of --data, and a model with control their
+    outlines.
     """
     from minigen import backends
     from minigen.checkpoints import load_model
@@ -101,9 +103,12 @@ def evaluate(
     draws = bool(FAMILIES[loaded.family].tokenizer)
     usual = dict(seed=0, top_k=0, top_p=1.0, positions="released",
                  guided_draw="candidates", confidence_noise=0.0, first=0)  # fmt: skip
+    takes = bool(getattr(loaded.config, "control", 0))
     unused = {"data": data, "write_statistics": write_statistics or None}
+    if takes or keep is not None:
+        unused["data"] = None
     if keep is not None:
-        unused |= {"data": None, "sweep": sweep, "batch": batch}
+        unused |= {"sweep": sweep, "batch": batch, "keep": keep if takes else None}
     if not draws:
         unused = {**options, **left, "first": first, "batch": batch, "sweep": sweep,
                   "tokenizer": tokenizer, "keep": keep}  # fmt: skip
@@ -117,6 +122,8 @@ def evaluate(
                 f"family {loaded.family}{' with --keep' if keep and draws else ''}; "
                 "leave it out"
             )
+    if data is None and (takes or not draws):
+        raise InputError(f"{model} is measured on digits; give --data DIR with MNIST's")
     if draws and keep is not None:
         if data is None:
             raise InputError("--keep takes its digits from --data DIR with MNIST's")
@@ -133,10 +140,8 @@ def evaluate(
         runs = [{**options, swept: value} for value in values]
         classifier = load_judge(backend=name)
         rows = _generator(
-            model, tokenizer, classifier, name, count, first, batch, swept, runs
+            model, tokenizer, classifier, name, count, first, batch, swept, runs, data
         )
-    elif data is None:
-        raise InputError(f"{model} is measured on digits; give --data DIR with MNIST's")
     elif loaded.family in ("vq", "kl"):
         rows = [_tokenizer(loaded, ops, name, data, count)]
     else:
@@ -155,9 +160,11 @@ def evaluate(
         say("", f"with fewer than {FEW} images all distances come out too large")
 
 
-def _generator(model, tokenizer, classifier, backend, count, first, batch, swept, runs):
+def _generator(
+    model, tokenizer, classifier, backend, count, first, batch, swept, runs, data
+):
     from minigen.commands.halves import halved
-    from minigen.evaluate import BATCH, evaluate_generator
+    from minigen.evaluate import BATCH, evaluate_generator, read_digits
     from minigen.pipeline import load
 
     pipe = load(model, tokenizer=tokenizer, backend=backend)
@@ -166,12 +173,14 @@ def _generator(model, tokenizer, classifier, backend, count, first, batch, swept
         pipe.plan(now["order"], now["schedule"], now["steps"], now["seed"])
         for now in runs
     ]
-    rows = []
+    rows, digits = [], None
+    if data is not None:
+        digits = [each[first:] for each in read_digits(data, count=first + count)]
     halves = halved(pipe.backend, model, tokenizer)
     with halves, progress(count * len(runs), "drawing", pipe.backend) as advance:
         for now, plan in zip(runs, taken, strict=True):
             found = evaluate_generator(
-                pipe, classifier, count, first, batch or BATCH, advance, **now
+                pipe, classifier, count, first, batch or BATCH, advance, digits, **now
             )
             # the schedule "one" takes a step for each token, whatever was asked for
             shown = len(plan.groups) if swept == "steps" else now[swept]
@@ -279,6 +288,6 @@ _HEADER = {"images_per_second": "images/s"}
 
 
 def _shown(name, value):
-    if name in ("agreement", "accuracy") or name.startswith("accuracy_"):
+    if name.startswith(("agreement", "accuracy", "outline")):
         return f"{100 * value:.1f} %"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -175,6 +175,7 @@ def exercise(model, tokenizer=None, backend="numba") -> None:
     from minigen.checkpoints import load_model
     from minigen.evaluate import load_judge, look
     from minigen.families import FAMILIES, module_of
+    from minigen.models.codes import any_control
     from minigen.pipeline import find, load
 
     loaded = load_model(find(model))
@@ -186,6 +187,7 @@ def exercise(model, tokenizer=None, backend="numba") -> None:
         others = *MORE.get(pipe.tokenizer.family, ()), *MORE.get(loaded.family, ())
         # two steps: the second is the first that has drawn tokens to read
         few = {} if pipe.settle()["schedule"] == "one" else {"steps": 2}
+        few["control"] = any_control(pipe.config, pipe.grid)
         for options in ({}, *others):
             images = pipe.sample([0], **few, **options)
         pipe.encode(images)

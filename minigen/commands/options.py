@@ -164,6 +164,14 @@ KnownReading = Annotated[
     str,
     typer.Option(metavar="NAME", help="Of ARPG: the same, of known tokens."),
 ]
+Control = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Of a model with control: the picture of an outline, white on black, of "
+        "the size of the images; every image follows it.",
+    ),
+]
 Tokenizer = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="The generator's tokenizer, if none ships."),
@@ -224,6 +232,7 @@ def usual(
     confidence_noise: ConfidenceNoise = 0.0,
     reading: Reading = None,
     known_reading: KnownReading = "causal",
+    control: Control = None,
     first: First = 0,
     batch: Batch = None,
     columns: Columns = None,

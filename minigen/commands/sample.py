@@ -19,6 +19,7 @@ from minigen.commands.terminal import (
     say_json,
     show,
 )
+from minigen.errors import InputError
 
 
 @reported
@@ -37,11 +38,12 @@ def sample(
 
 def draw(
     model, out, *, classes, count, order, columns, steps_dir, gif, backend, threads,
-    batch, as_json, grid=None, task=None, paste=False, **how,
+    batch, as_json, control=None, grid=None, task=None, paste=False, **how,
 ):  # fmt: skip
     """Draw what a command asks for into a PNG, and say so.
 
-    The options are those of `o.usual`; grid, task and paste are as for `prepare`.
+    The options are those of `o.usual`; grid, control, task and paste are as for
+    `prepare`.
     """
     from minigen.finding import config_of
     from minigen.show.files import write_png
@@ -55,7 +57,7 @@ def draw(
     )  # fmt: skip
     _check_writable(out, steps_dir, gif)
     start = time.perf_counter()
-    pipe, plan, recipe = prepare(recipe, backend, threads, batch, task, paste)
+    pipe, plan, recipe = prepare(recipe, backend, threads, batch, control, task, paste)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
     pictures = run(pipe, plan, recipe, batch, shown)
     sheet, recipe = pictures[-1]
@@ -97,6 +99,7 @@ def steps(
     confidence_noise: o.ConfidenceNoise = 0.0,
     reading: o.Reading = None,
     known_reading: o.KnownReading = "causal",
+    control: o.Control = None,
     first: o.First = 0,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Draw the canvas in the terminal.")
@@ -127,7 +130,7 @@ def steps(
         known_reading=known_reading, scale=scale,
     )  # fmt: skip
     _check_writable(None, steps_dir, gif)
-    pipe, plan, recipe = prepare(recipe, backend, threads)
+    pipe, plan, recipe = prepare(recipe, backend, threads, control=control)
     seen = pictures or steps_dir or gif
     check(pipe, plan, recipe, len(plan.groups) if seen else 0)
     rows, shown = [], []
@@ -148,16 +151,18 @@ def steps(
         speak(file)
 
 
-def prepare(recipe, backend, threads, batch=None, task=None, paste=False):
+def prepare(recipe, backend, threads, batch=None, control=None, task=None, paste=False):
     """Return the pipeline and the plan of a recipe, and the recipe, completed.
 
-    The backend `auto` is decided here, by the work, and said on stderr. task: takes a
+    control: the file of a picture that becomes the condition tokens of every image. The
+    backend `auto` is decided here, by the work, and said on stderr. task: takes a
     pipeline and returns a `tasks.Task`, whose tokens complete the recipe, and with
     `paste` its pixels too.
     """
     from minigen.backends import fastest, pick
+    from minigen.models.codes import check_takes
     from minigen.pipeline import BATCH, assemble, load
-    from minigen.show.recipe import checked, plan_of, signed, with_task
+    from minigen.show.recipe import checked, control_of, plan_of, signed, with_task
 
     recipe = checked(recipe)
     if backend == "auto" and threads is not None:
@@ -167,11 +172,16 @@ def prepare(recipe, backend, threads, batch=None, task=None, paste=False):
         o.use_threads(threads, pick(backend)[0])
     first = "numpy" if backend == "auto" else backend
     pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=first)
+    if control is not None:
+        check_takes(pipe.config, given=True)
     if task is None:
         plan = plan_of(pipe, recipe)
     else:
         task, order = task(pipe), (recipe.order, recipe.schedule, recipe.steps)
         plan = pipe.plan(*order, recipe.seed, grid=task.grid, known=task.known)
+    if control is not None:
+        recipe = controlled(recipe, pipe, plan, control)
+    check_takes(pipe.config, recipe.control is not None)
     if backend == "auto":
         backend, why = pipe.choose(plan, len(recipe.labels), batch or BATCH)
         complain(f"backend: {why}")
@@ -181,7 +191,27 @@ def prepare(recipe, backend, threads, batch=None, task=None, paste=False):
     if task is not None:
         with progress(1, "encoding", pipe.backend):
             recipe = with_task(recipe, pipe, task, paste)
+    control_of(pipe, recipe)
     return pipe, plan, signed(recipe, pipe)
+
+
+def controlled(recipe, pipe, plan, path):
+    """Return the recipe with the condition tokens of the picture in a file."""
+    import numpy as np
+
+    from minigen.images import read_image
+    from minigen.show.recipe import with_control
+
+    image = read_image(path)
+    (y, x, _), factor = image.shape, pipe.tokenizer_config.factor
+    rows, columns = (n * factor for n in plan.grid)
+    if (y, x) != (rows, columns):
+        raise InputError(
+            f"--control {path} is {x} x {y} pixels; expected {columns} x {rows}, the "
+            "size of the images: crop it, or pad it with black"
+        )
+    tokens = pipe.encode(image[None])
+    return with_control(recipe, np.repeat(tokens, len(recipe.labels), axis=0))
 
 
 def run(pipe, plan, recipe, batch, shown):

@@ -68,9 +68,19 @@ def module_of(config: Config) -> ModuleType:
     return resolve_name(family_of(config).model)
 
 
+LATER = {"control": 0}
+"""Fields that came later than files, with the value that stands for their absence."""
+
+
 def to_dict(config: Config) -> dict[str, Any]:
-    """Return `config` as a JSON-ready dictionary with its family beside the fields."""
-    return {"family": family_of(config).name, **asdict(config)}
+    """Return `config` as a JSON-ready dictionary with its family beside the fields.
+
+    A field of `LATER` is left out where it says nothing, so that what is hashed and
+    written of a model stays the same.
+    """
+    values = asdict(config)
+    kept = {n: v for n, v in values.items() if n not in LATER or v != LATER[n]}
+    return {"family": family_of(config).name, **kept}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:

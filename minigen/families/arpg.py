@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minigen.errors import ConfigError
@@ -24,7 +24,11 @@ from minigen.families.work import FLOAT, Work
 class ArpgConfig:
     """ARPG: a self-decoder over content and a cross-decoder over positions.
 
-    Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py::ModelArgs.
+    control: how many codes a condition token may be, 0 for a model without control
+    (`minigen.models.arpg.control`).
+
+    Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py::ModelArgs. control
+    is ours: the paper describes it, and no code of it was published.
 
     >>> ArpgConfig().hidden  # int(2 * 4 * 1024 / 3) = 2730, rounded up to 11 * 256
     2816
@@ -40,6 +44,7 @@ class ArpgConfig:
     hidden_multiplier: float | None = None
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
+    control: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -79,6 +84,11 @@ class ArpgConfig:
         """Row of the embedding table that stands for "no condition"."""
         return self.vocabulary + self.classes + 1
 
+    @property
+    def no_control_id(self) -> int:
+        """Row of the table of condition tokens that stands for "no condition"."""
+        return self.control
+
     def class_id(self, label: int) -> int:
         """Row of the embedding table of class `label`."""
         return self.vocabulary + 1 + label
@@ -93,10 +103,14 @@ PRESETS = {
     "arpg-l": ArpgConfig(),
     "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
     "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
-    "arpg-mnist": ArpgConfig(
-        width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64,
-        multiple_of=32,
+    "arpg-mnist": (
+        small := ArpgConfig(
+            width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64,
+            multiple_of=32,
+        )
     ),
+    # its condition tokens are codes of the same tokenizer
+    "arpg-mnist-control": replace(small, control=64),
 }  # fmt: skip
 
 
@@ -105,6 +119,8 @@ def rows(c: ArpgConfig):
     d, f = c.width, c.hidden
     ffn = {"gate": ("w1", (f, d)), "up": ("w3", (f, d)), "down": ("w2", (d, f))}
     yield "embeddings", "embeddings.weight", (c.vocabulary + c.classes + 3, d)
+    if c.control:
+        yield "control", "control.weight", (c.control + 1, d)
     for half, maps in (
         ("self", ("to_q", "to_k", "to_v", "proj")),
         ("cross", ("to_q", "proj")),
@@ -137,6 +153,7 @@ def guess(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
         "vocabulary": vocabulary,
         "classes": entries - vocabulary - 3,
         "tokens": 256,
+        "control": max(1, shapes.get("control.weight", (1,))[0]) - 1,
     }
     return ArpgConfig(**fields, **rounding(d, f)), ("heads", "tokens")
 
@@ -183,6 +200,10 @@ ARPG = Family(
     own={
         "arpg-mnist": {
             "order": "halton", "schedule": "linear", "guidance": 6.0,
+            "temperature": 0.8,
+        },
+        "arpg-mnist-control": {
+            "order": "border", "schedule": "linear", "guidance": 4.0,
             "temperature": 0.8,
         },
     },

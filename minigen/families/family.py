@@ -12,7 +12,8 @@ class Family:
     """What minigen knows of a family of models.
 
     name: of the family, in files and messages. config: the class of its configurations.
-    presets: configurations that have a name; the one that is not in `released` ships.
+    presets: configurations that have a name; those that are not in `released` ship, and
+    the first of these is the family's small model.
     model: the module of its forward pass; twin: its class in PyTorch. Both are dotted
     names for `pkgutil.resolve_name`, so neither is imported before it is used.
 
@@ -36,7 +37,7 @@ class Family:
 
     Generators alone have tokenizer: the family of their tokenizer, "vq" if a token is a
     code, "kl" if it is a vector; settings: how the authors sample; own: what differs
-    for the preset that ships, by its name.
+    for each preset that ships, by its name.
     """
 
     name: str

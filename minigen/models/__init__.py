@@ -24,6 +24,8 @@ and for tokens of the second kind a head, which draws them:
     table(config)            on the host: what the head reads at every step, or None
     draw(...)                the tokens at positions
 
+If condition tokens are given, the loop hands them to `arpg.control` after the prompt.
+
 The state is a frozen dataclass of the module, such as its KV cache. The loop passes it
 on and never looks into it.
 """

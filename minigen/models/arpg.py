@@ -10,7 +10,7 @@ Source: arXiv 2503.10568, section 3; hp-l33/ARPG models/arpg.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from minigen.models.layers import rotary_table, table_rows
 from minigen.models.watching import tell, tell_linear
 
 __all__ = [
-    "ask", "begin", "check_plan", "feed", "guides", "prompt", "rotary_table",
-    "table_rows",
+    "ask", "begin", "check_plan", "control", "feed", "guides", "prompt",
+    "rotary_table", "table_rows",
 ]  # fmt: skip
 """What the loop calls; `rotary_table` and `table_rows` are those of LlamaGen too."""
 
@@ -37,11 +37,13 @@ class Cache:
     """The keys and values of all tokens that the self-decoder has read.
 
     layers: a KVCache of each of its layers; shared: the one that all layers of the
-    cross-decoder read.
+    cross-decoder read. starts (w t d): of a model with control, what the query for each
+    row of the rotary table starts from; None: from the mask vector.
     """
 
     layers: tuple[KVCache, ...]
     shared: KVCache
+    starts: object = None
 
 
 def guides(guidance):
@@ -93,7 +95,29 @@ def feed(ops, weights, config, cache, ids, rows, table, causal=False, watch=None
     """
     call = ids, rows, table, cache.layers, causal
     layers, k, v = read(ops, weights, config, *call, watch)
-    return Cache(layers, cache.shared.append(ops, k, v))
+    return replace(cache, layers=layers, shared=cache.shared.append(ops, k, v))
+
+
+def control(ops, weights, config, cache, codes):
+    """Return the cache whose queries start from condition tokens.
+
+    codes (w t) int64: the condition token at each row of the rotary table.
+
+    In the paper's extension condition tokens, aligned with the targets, take the place
+    of the mask vector. Here a query starts from the mask vector plus the vector of its
+    condition token. That is as free as a vector in its place would be, and with a table
+    of zeros it is the model without control, from which training begins.
+
+    Source: arXiv 2503.10568, on controllable generation. Ours, from that description:
+    no code of it was published.
+    """
+    return replace(cache, starts=condition(ops, weights, config, codes))
+
+
+def condition(ops, weights, config, codes):
+    """Return what queries start from: (w t d), of condition tokens (w t)."""
+    mask = ops.embed(weights["embeddings"], ops.full(codes.shape, config.mask_id))
+    return ops.add(mask, ops.embed(weights["control"], codes))
 
 
 def ask(ops, weights, config, cache, rows, table, causal=False, watch=None):
@@ -103,26 +127,33 @@ def ask(ops, weights, config, cache, rows, table, causal=False, watch=None):
     all but the last m - 1 - t tokens, as in training: so a call answers for the token
     after the first ones, for the next, and so on.
     """
-    return answer(ops, weights, config, rows, table, cache.shared, causal, watch)
+    call = rows, table, cache.shared, causal, watch, cache.starts
+    return answer(ops, weights, config, *call)
 
 
-def forward(ops, weights, config, tokens, labels, order, table, watch=None):
+def forward(ops, weights, config, tokens, labels, order, table, watch=None, codes=None):
     """Return the logits (b n v) of the training form: query t reads what is before t.
 
     tokens (b n) in raster order, labels (b), order (b n) raster positions: all int64.
-    Row t of the logits predicts the token at position order[:, t].
+    Row t of the logits predicts the token at position order[:, t]. codes (b n) int64:
+    of a model with control, the condition tokens in raster order.
     """
     arranged = arrange(config, tokens, labels, order)
     ids, content_rows, query_rows = (ops.put(array) for array in arranged)
     call = ids, content_rows, table, (KVCache(),) * config.half, True
     _, k, v = read(ops, weights, config, *call, watch)
     shared = KVCache().append(ops, k, v)
-    return answer(ops, weights, config, query_rows, table, shared, True, watch)
+    starts = None
+    if codes is not None:
+        codes = ops.put(with_class(config, codes))
+        starts = condition(ops, weights, config, codes)
+    return answer(ops, weights, config, query_rows, table, shared, True, watch, starts)
 
 
-def loss(ops, weights, config, tokens, labels, order, table):
+def loss(ops, weights, config, tokens, labels, order, table, codes=None):
     """Return the mean cross entropy, in nats a token, of the training form."""
-    logits = forward(ops, weights, config, tokens, labels, order, table)
+    given = tokens, labels, order, table
+    logits = forward(ops, weights, config, *given, codes=codes)
     targets = ops.put(np.take_along_axis(tokens, order, axis=1))
     return ops.cross_entropy(logits, targets)
 
@@ -194,14 +225,29 @@ def read(ops, weights, config, ids, rows, table, caches, causal, watch=None):
     return tuple(grown), k, v.reshape(heads)
 
 
-def answer(ops, weights, config, rows, table, shared, causal=False, watch=None):
+def with_class(config, codes):
+    """Return condition tokens (b n) as codes (b 1+n) for the rows of the rotary table.
+
+    On the host. Row 0 is the class token's, and no query asks for it.
+    """
+    first = np.full((len(codes), 1), config.no_control_id)
+    return np.concatenate([first, codes], axis=1)
+
+
+def answer(
+    ops, weights, config, rows, table, shared, causal=False, watch=None, starts=None
+):
     """Run the cross-decoder over position-only queries and return logits (b m v).
 
-    shared: the `KVCache` of the shared keys and values; causal: as for `ask`.
+    shared: the `KVCache` of the shared keys and values; causal: as for `ask`;
+    starts: from `condition`, of a model with control.
     """
     heads = *rows.shape, config.heads, config.head_size  # (b m h e)
-    # the mask vector for every query: (b m d)
-    u = ops.embed(weights["embeddings"], ops.full(rows.shape, config.mask_id))
+    if starts is None:
+        # the mask vector for every query: (b m d)
+        u = ops.embed(weights["embeddings"], ops.full(rows.shape, config.mask_id))
+    else:
+        u = ops.gather(starts, rows)
     for i, w in enumerate(weights["cross"]):
         a = ops.rms_norm(u, w["attn_norm"], config.norm_eps)
         q = ops.rope2d(ops.linear(a, w["to_q"]).reshape(heads), table, rows)

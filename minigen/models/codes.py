@@ -48,6 +48,68 @@ def check_canvas(config, canvas):
     return canvas
 
 
+def check_takes(config, given):
+    """Raise InputError unless a model that takes condition tokens is `given` some.
+
+    Or unless one that takes none is given none.
+    """
+    takes = bool(getattr(config, "control", 0))
+    if given and not takes:
+        raise InputError(
+            "condition tokens (control) were given, and this model takes none; leave "
+            "them out, or load arpg-mnist-control"
+        )
+    if takes and not given:
+        raise InputError(
+            "this model draws what condition tokens (control) describe, and none were "
+            "given; give pipe.encode(minigen.images.outline(images)), or in the shell "
+            "--control with the picture of an outline"
+        )
+
+
+def check_control(config, grid, b, control):
+    """Return condition tokens as (b y x) int64, or None for a model without control.
+
+    control: (b y x), or (1 y x) for all b images of a grid. Raises InputError and
+    ShapeError.
+    """
+    check_takes(config, control is not None)
+    if control is None:
+        return None
+    control = checks.integer_array("control", control)
+    y, x = grid
+    if control.shape not in ((b, y, x), (1, y, x)):
+        raise InputError(
+            f"condition tokens of shape {control.shape} were given; expected ({b}, "
+            f"{y}, {x}) or (1, {y}, {x}): a token for each of {y} x {x} positions"
+        )
+    if control.min() < 0 or control.max() >= config.control:
+        raise InputError(
+            f"condition tokens lie in {control.min()} .. {control.max()}; this model's "
+            f"are 0 .. {config.control - 1}"
+        )
+    return np.broadcast_to(control, (b, y, x))
+
+
+def any_control(config, grid):
+    """Return condition tokens for where it does not matter what is drawn, or None."""
+    return np.zeros((1, *grid), np.int64) if getattr(config, "control", 0) else None
+
+
+def controls(model, config, control, guided):
+    """Return the codes (w 1+n) of all rows of the rotary table, or None without any.
+
+    control (b y x): condition tokens; the half without a class has none.
+    """
+    if control is None:
+        return None
+    control = control.reshape(len(control), -1)
+    if guided:
+        nothing = np.full_like(control, config.no_control_id)
+        control = np.concatenate([control, nothing])
+    return model.with_class(config, control)
+
+
 def prompt(model, config, labels, plan, known, options):
     """Return what the model reads first: pairs of ids and rows (w n), in turn."""
     rows = model.table_rows(plan.known, options)

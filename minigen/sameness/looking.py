@@ -77,12 +77,12 @@ def look(pipe, plan, recipe, i, index) -> Seen:
     heard = {name: hear(name) for name in ("guide", "probabilities")}
     ops = SimpleNamespace(**{**vars(pipe.ops), **heard})
     model, image = (ops, pipe.generator.weights, pipe.config), recipe.first + i
-    plan, known = plan_of(pipe, plan, recipe, i), canvas_of(pipe, recipe, "known")
-    if known is not None:
-        known = tasks.known_tokens(known[i : i + 1], plan)
+    plan, known = plan_of(pipe, plan, recipe, i), given(pipe, recipe, "known", i)
+    known = tasks.known_tokens(known, plan)
     how = pipe.options(**recipe.options)
     call = *model, plan, recipe.labels[i : i + 1], recipe.seed, how, known
-    for step in loop.steps(*call, first=image, watch=watch):
+    control = given(pipe, recipe, "control", i)
+    for step in loop.steps(*call, first=image, watch=watch, control=control):
         if step.index == index:
             return Seen(pipe, recipe, image, step, watched)
         watched.clear()
@@ -97,13 +97,19 @@ def plan_of(pipe, plan, recipe, i):
     image = recipe.first + i
     if plan.per_image != "confidence":
         return plan.of(image)
-    known = canvas_of(pipe, recipe, "known")
+    known, control = (given(pipe, recipe, name, i) for name in ("known", "control"))
     run = pipe.steps(
-        recipe.labels[i : i + 1], recipe.seed, first=image, plan=plan,
-        known=None if known is None else known[i : i + 1], **recipe.options,
+        recipe.labels[i : i + 1], recipe.seed, first=image, plan=plan, known=known,
+        control=control, **recipe.options,
     )  # fmt: skip
     groups = tuple(tuple(step.positions[0].tolist()) for step in run)
     return Plan(plan.grid, groups, plan.known)
+
+
+def given(pipe, recipe, name, i):
+    """Return what a recipe's field, known or control, holds of image i, or None."""
+    canvas = canvas_of(pipe, recipe, name)
+    return None if canvas is None else canvas[i : i + 1]
 
 
 def allowance(pipe, recipe, steps, features) -> np.ndarray:

@@ -69,7 +69,7 @@ def unpack_pixels(text: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def canvas_of(pipe, recipe, name: str) -> np.ndarray | None:
-    """Return the canvases (b ..) in a recipe's field, "drawn" or "known", or None.
+    """Return canvases (b ..) in a recipe's field, drawn, known or control, or None.
 
     Raises InputError.
     """
@@ -77,7 +77,7 @@ def canvas_of(pipe, recipe, name: str) -> np.ndarray | None:
     if text is None:
         return None
     shape = len(recipe.labels), *(recipe.grid or pipe.grid)
-    vocabulary = getattr(config, "vocabulary", None)
+    vocabulary = getattr(config, "control" if name == "control" else "vocabulary", None)
     if vocabulary is None:
         shape = *shape, config.features
     return unpack(text, shape, vocabulary, name)

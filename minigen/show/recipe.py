@@ -14,6 +14,7 @@ import numpy as np
 from minigen import __version__, checks, plans, tasks
 from minigen.defaults import STEPS
 from minigen.errors import InputError
+from minigen.models.codes import check_control, check_takes
 from minigen.options import CHECKS, Options
 from minigen.sameness.record import canvas_of, pack, pasted
 from minigen.show.grid import enlarge, grid, sheet_size
@@ -32,7 +33,8 @@ class Recipe:
 
     grid: rows and columns of tokens, None for the model's own. known: the canvases of
     known tokens, packed too; read: their positions, in the order in which the model
-    reads them, None for raster order. paste: packed pixels of `tasks.Task.paste`, which
+    reads them, None for raster order. control: the condition tokens of all images, also
+    packed. paste: packed pixels of `tasks.Task.paste`, which
     are shown in the place of those drawn.
     """
 
@@ -66,6 +68,7 @@ class Recipe:
     known: str | None = None
     read: tuple[int, ...] | None = None
     paste: str | None = None
+    control: str | None = None
 
     @property
     def options(self) -> dict:
@@ -77,7 +80,7 @@ MOST_DRAWN, MOST_KNOWN, MOST_PASTE = 2**23, 2**21, 2**22
 """The most characters of records: of the tokens that are shown, half of what a recipe
 may have; of known tokens; and of pixels that are pasted."""
 
-LATER = ("grid", "known", "read", "paste")
+LATER = ("grid", "known", "read", "paste", "control")
 """Fields that are not written where they are None, as in a picture without a task."""
 
 
@@ -122,6 +125,7 @@ SCHEMA = {
     "known": _optional(partial(checks.text, most=MOST_KNOWN)),
     "read": _optional(partial(checks.integers, longest=checks.MOST_STEPS)),
     "paste": _optional(partial(checks.text, most=MOST_PASTE)),
+    "control": _optional(partial(checks.text, most=MOST_KNOWN)),
 }
 """What each field of a recipe may be: functions of its name and its value."""
 
@@ -227,6 +231,13 @@ def with_known(recipe: Recipe, canvas: np.ndarray, plan=None) -> Recipe:
     return replace(recipe, known=packed, read=read)
 
 
+def with_control(recipe: Recipe, control: np.ndarray) -> Recipe:
+    """Return the recipe with the condition tokens (b y x) of its images."""
+    packed = pack(control)
+    _check_length("condition tokens", packed, MOST_KNOWN, "draw fewer images at a time")
+    return replace(recipe, control=packed)
+
+
 def _check_length(what, text, most, remedy):
     if len(text) > most:
         raise InputError(
@@ -258,15 +269,29 @@ def known_of(pipe, recipe: Recipe) -> np.ndarray | None:
     return canvas
 
 
+def control_of(pipe, recipe: Recipe) -> np.ndarray | None:
+    """Return the condition tokens (b y x) of a recipe, None if it has none.
+
+    Raises InputError.
+    """
+    grid, count = recipe.grid or pipe.grid, len(recipe.labels)
+    check_takes(pipe.config, recipe.control is not None)
+    control = canvas_of(pipe, recipe, "control")
+    return check_control(pipe.config, grid, count, control)
+
+
 def steps(pipe, recipe: Recipe, batch: int | None = None) -> Iterator:
     """Yield every step of every batch of the recipe's images."""
     plan, canvas = plan_of(pipe, recipe), known_of(pipe, recipe)
+    control = control_of(pipe, recipe)
     batch = batch or len(recipe.labels)
     for start in range(0, len(recipe.labels), batch):
         part = slice(start, start + batch)
-        known = None if canvas is None else canvas[part]
+        known, asked = (
+            None if each is None else each[part] for each in (canvas, control)
+        )
         yield from pipe.steps(
-            recipe.labels[part], recipe.seed, plan=plan, known=known,
+            recipe.labels[part], recipe.seed, plan=plan, known=known, control=asked,
             first=recipe.first + start, **recipe.options,
         )  # fmt: skip
 

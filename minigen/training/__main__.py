@@ -53,7 +53,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add("--seed", type=int, default=0)
         add("--bf16", action="store_true", help="autocast to bfloat16")
         if name != "judge":
-            add("--start", help="start from the averaged weights of this file")
+            add("--start", help="start from a file's averaged weights, or X-mnist's")
         if name == "vq":
             add("--plain", type=int, default=300, help="first steps, without codes")
             real("--blank", default=1.0, help="pull of blank patches to code 0")
@@ -73,6 +73,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             real("--spread", default=0.25, help=f"deviation of the {share}")
         if name == "arpg":
             real("--misplace", default=0.0, help="of early content tokens")
+            add("--control", action="store_true", help="learn to follow outlines")
         command.set_defaults(**task.DEFAULTS)
     return parser.parse_args(arguments)
 

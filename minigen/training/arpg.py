@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from minigen.errors import InputError
 from minigen.families import ArpgConfig
 from minigen.training import trainer
-from minigen.training.generators import new_generator, tokens_of
+from minigen.training.generators import new_generator, outlines_of, tokens_of
 from minigen.training.layers import (
     Cache,
     Dropouts,
@@ -119,6 +119,10 @@ class Arpg(nn.Module):
             config.vocabulary + 1 + config.classes + 2, config.width
         )
         nn.init.normal_(self.embeddings.weight, std=0.02)
+        if config.control:
+            self.control = nn.Embedding(config.control + 1, config.width)
+            # it begins as the model without control, if started from its weights
+            nn.init.zeros_(self.control.weight)
         self.token_dropout = nn.Dropout(dropouts.token)
         self.layers = Decoders(config, dropouts)
         self.norm = RmsNorm(config)
@@ -126,24 +130,32 @@ class Arpg(nn.Module):
         nn.init.zeros_(self.head.weight)
         self.register_buffer("table", rotary_table(config), persistent=False)
 
-    def ask(self, turns: Tensor, causal: bool, shared) -> Tensor:
-        """Logits (b m v) at the positions whose rotations are `turns` (b m e/2 2)."""
+    def ask(self, turns: Tensor, causal: bool, shared, control=None) -> Tensor:
+        """Logits (b m v) at the positions whose rotations are `turns` (b m e/2 2).
+
+        control (b m): their condition tokens, of a model with control.
+        """
         mask = self.embeddings.weight[self.config.mask_id]
         u = mask.expand(len(shared[0]), turns.shape[1], -1)
+        u = u if control is None else u + self.control(control)
         u = self.layers.queries(u, turns, causal, shared)
         return self.head(self.norm(u)).float()
 
-    def forward(self, ids: Tensor, order: Tensor, causal: bool = True) -> Tensor:
+    def forward(
+        self, ids: Tensor, order: Tensor, causal: bool = True, control=None
+    ) -> Tensor:
         """Logits (b n v) of tokens taken in `order` (b n) raster positions.
 
         `ids` (b n) are the class id and the first n - 1 of those tokens. Row t predicts
-        the token at order[:, t] from the class and the t tokens before it.
+        the token at order[:, t] from the class and the t tokens before it. `control` (b
+        n): condition tokens in raster order, of a model with control.
         """
+        control = None if control is None else control.gather(1, order)
         first = torch.zeros_like(order[:, :1])
         turns = self.table[torch.cat([first, 1 + order], 1)]
         x = self.token_dropout(self.embeddings(ids))
         shared = self.layers.content(x, turns[:, :-1], causal)
-        return self.ask(turns[:, 1:], causal, shared)
+        return self.ask(turns[:, 1:], causal, shared, control)
 
 
 def training_loss(
@@ -153,11 +165,14 @@ def training_loss(
     order: Tensor,
     uniforms: Tensor,
     sources: Tensor | None = None,
+    control: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy of tokens (b n) in raster order, decoded in `order` (b n).
 
     A sample's class is hidden where its uniform number (b) is below `dropouts.label`.
-    `sources` (b n) are the positions that the content is read from, if not `order`.
+    `control` (b n) are the condition tokens in raster order; half of the samples whose
+    class is hidden have none either, so that a class, too, is left out alone. `sources`
+    (b n) are the positions that the content is read from, if not `order`.
     """
     config = model.config
     hidden = uniforms < model.dropouts.label
@@ -165,7 +180,11 @@ def training_loss(
     targets = tokens.gather(1, order)
     content = targets if sources is None else tokens.gather(1, sources)
     ids = torch.cat([condition[:, None], content[:, :-1]], 1)
-    return F.cross_entropy(model(ids, order).flatten(0, 1), targets.flatten())
+    if control is not None:
+        none = uniforms < model.dropouts.label / 2
+        control = torch.where(none[:, None], config.no_control_id, control)
+    logits = model(ids, order, control=control)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 @dataclass(frozen=True)
@@ -194,11 +213,13 @@ def decode(
     noise: Tensor | None = None,
     forced: Tensor | None = None,
     generator: torch.Generator | None = None,
+    control: Tensor | None = None,
 ) -> Iterator[Step]:
     """Draw `counts[s]` tokens at step s, at the next raster positions of `order` (n).
 
     A token is argmax(p / noise) with exponential noise: `noise` (b n v), or fresh from
     `generator`. `forced` (b n) tokens, in decoding order, stand in for drawn ones.
+    `control` (b n): condition tokens in raster order, for the half with the class.
     """
     config, b, n = model.config, len(labels), len(order)
     if sum(counts) != n or min(counts) < 1:
@@ -215,6 +236,9 @@ def decode(
         [config.class_id(labels), torch.full_like(labels, config.no_class_id)]
     )
     ids, rows, last = ids[:, None], order.new_zeros(1), 0
+    if control is not None:
+        nothing = torch.full_like(control, config.no_control_id)
+        control = torch.cat([control, nothing])
     for count in counts:
         queries = slice(last, last + count)
         last += count
@@ -222,7 +246,8 @@ def decode(
         turns = model.table[None, rows]
         shared = model.layers.content(model.embeddings(ids), turns, False, caches)
         rows = 1 + order[queries]
-        both = model.ask(model.table[None, rows], False, shared)
+        asked = None if control is None else control[:, order[queries]]
+        both = model.ask(model.table[None, rows], False, shared, asked)
         conditional, unconditional = both.chunk(2)
         guided = unconditional + (conditional - unconditional) * weight
         if forced is not None:
@@ -244,7 +269,9 @@ def generate(model: Arpg, labels: Tensor, order: Tensor, counts: list[int], **op
 
 def train(args: argparse.Namespace) -> nn.Module:
     tokens, labels = tokens_of(args)
-    model, compiled = new_generator(Arpg, "arpg-mnist", args)
+    control = outlines_of(args) if args.control else None
+    preset = "arpg-mnist-control" if args.control else "arpg-mnist"
+    model, compiled = new_generator(Arpg, preset, args)
     versions, digits, n = tokens.shape
 
     def loss(step, g):
@@ -254,6 +281,8 @@ def train(args: argparse.Namespace) -> nn.Module:
         uniforms = torch.rand(args.batch, generator=g)
         sources = misplace(order, args.misplace, g)
         call = tokens[version, index].long(), labels[index], order, uniforms, sources
+        if control is not None:
+            call = *call, control[version, index].long()
         with trainer.autocast(args):
             return {"loss": training_loss(compiled, *call)}
 

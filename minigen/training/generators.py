@@ -15,15 +15,17 @@ from minigen.checkpoints import names as layout
 from minigen.errors import InputError
 from minigen.families import PRESETS
 from minigen.finding import find
+from minigen.images import outline
 from minigen.training import trainer
-from minigen.training.data import measure, read_mnist, tokenize_versions
+from minigen.training.data import measure, read_mnist, tokenize, tokenize_versions
 from minigen.training.kl import Kl
 from minigen.training.layers import Dropouts
 from minigen.training.vq import Vq
 from minigen.words import say
 from minigen.writing import check_writable, make_folder
 
-HEADS = "arhead", "diffloss"  # of the generators that have one
+OWN = "arhead", "diffloss", "control"
+"""Where names of weights begin that another generator, to start from, may lack."""
 
 
 def new_generator(twin, preset: str, args: argparse.Namespace):
@@ -32,15 +34,15 @@ def new_generator(twin, preset: str, args: argparse.Namespace):
     dropouts = Dropouts(args.dropout, args.dropout, args.dropout, args.label_dropout)
     model = twin(PRESETS[preset], dropouts)
     if args.start:
-        begin_with(model, trainer.read(args.start)["ema"], args.start)
+        begin_with(model, weights_of(args.start), args.start)
     return model, torch.compile(model) if args.compile else model
 
 
 def begin_with(model: nn.Module, state: dict[str, Tensor], path: str):
-    """Load the weights of another generator, which may differ in the head only."""
+    """Load the weights of another generator, which may differ in head and control."""
     own = model.state_dict()
     one, other = (
-        {(n, p.shape) for n, p in each.items() if n.partition(".")[0] not in HEADS}
+        {(n, p.shape) for n, p in each.items() if n.partition(".")[0] not in OWN}
         for each in (own, state)
     )
     odd = [name for name, _ in one ^ other]
@@ -58,6 +60,22 @@ def tokens_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
     return encoded(
         args, "tokens", Vq, lambda vq, *given: tokenize_versions(vq, *given).int()
     )
+
+
+def outlines_of(args: argparse.Namespace) -> Tensor:
+    """Tokens (a b n) of the outlines of the training digits: `minigen.images.outline`.
+
+    Of the same versions as `tokens_of`: each is shifted first.
+    """
+
+    def encode(vq, grey):
+        rgb = grey.numpy()[..., None].repeat(3, axis=-1)
+        return tokenize(vq, torch.from_numpy(outline(rgb)[..., 0]))
+
+    def versions(vq, *given):
+        return tokenize_versions(vq, *given, encode=encode).int()
+
+    return encoded(args, "outlines", Vq, versions)[0]
 
 
 def moments_of(args: argparse.Namespace) -> tuple[Tensor, Tensor]:
@@ -96,15 +114,21 @@ def encoded(args: argparse.Namespace, what: str, twin, encode) -> tuple[Tensor, 
 def read_tokenizer(path: str, twin=Vq) -> nn.Module:
     """The tokenizer of a training file, or one that ships: vq-mnist, X.safetensors."""
     tokenizer = twin(PRESETS[{Vq: "vq-mnist", Kl: "kl-mnist"}[twin]])
+    # the record of codes that training used is no weight
+    rest = tokenizer.load_state_dict(weights_of(path), strict=False)
+    assert not rest.unexpected_keys
+    return tokenizer
+
+
+def weights_of(path: str) -> dict[str, Tensor]:
+    """The averaged weights of a training file, or those of a name that ships or file.
+
+    By the original's names, which a twin has.
+    """
     if Path(path).suffix not in ("", ".safetensors"):
-        tokenizer.load_state_dict(trainer.read(path)["ema"])
-        return tokenizer
+        return trainer.read(path)["ema"]
     model = load_model(find(path))
-    state = {
+    return {
         name: torch.from_numpy(np.array(array, np.float32))
         for name, array in layout.to_upstream(model.config, model.weights).items()
     }
-    # the record of codes that training used is no weight
-    rest = tokenizer.load_state_dict(state, strict=False)
-    assert not rest.unexpected_keys
-    return tokenizer

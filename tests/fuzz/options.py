@@ -34,7 +34,8 @@ CLASSES = (
 )  # fmt: skip
 MODELS = (
     "arpg-mnist", "arpg-mnist", "gpt-mnist", "aim-mnist", "arinar-mnist", "mar-mnist",
-    "vq-mnist", "kl-mnist", "judge-mnist", "arpg-mnits", "arpg-l", "aim-b", "gpt-b",
+    "arpg-mnist-control", "vq-mnist", "kl-mnist", "judge-mnist", "arpg-mnits", "arpg-l",
+    "aim-b", "gpt-b",
 )  # fmt: skip
 FILES = (
     "a.png", "a.gif", "a.json", "a.safetensors", "base.png", "text", "fifo", ".",
@@ -49,7 +50,7 @@ NAMES = (
 )  # fmt: skip
 
 GOOD = {
-    "model": MODELS[:6], "source": ("weights.safetensors",), "generator": ("arpg-l",),
+    "model": MODELS[:7], "source": ("weights.safetensors",), "generator": ("arpg-l",),
     "tokenizer": ("vq-mnist", "kl-mnist", "vq-16"), "classes": ("7", "3,7", "0-9"),
     "count": ("1", "2"), "steps": ("1", "16", "64"), "seed": ("0",), "first": ("9",),
     "order": ("raster", "confidence"), "schedule": ("arccos", "one", "linear"),
@@ -66,6 +67,7 @@ GOOD = {
     "mask": ("base.png",), "border": ("4", "0,0,8,4"), "grid": ("8x8", "12x12", "3x2"),
     "tokens": ("1", "64"), "weights": ("float32",), "block": ("32",),
     "confidence_noise": ("0", "4.5"), "results": ("a.jsonl",), "table": ("a.md",),
+    "control": ("base.png",),
 }  # fmt: skip
 """Values that options are given most of the time, so that others are looked at too."""
 

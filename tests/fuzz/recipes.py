@@ -19,6 +19,7 @@ BASES = (
     "arpg-mnist -c 7 --steps 2 --order random --schedule arccos --scale 2",
     "arpg-mnist -c 3,7 --steps 1 --first 5 --top-k 3",
     "mar-mnist -c 1 --steps 1 --guidance 1",
+    "arpg-mnist-control -c 3 --steps 1 --control base0.png",
 )
 """Pictures whose recipes are edited."""
 

@@ -8,13 +8,14 @@ import pytest
 
 from minigen import backends, plans, sample
 from minigen.families import ArinarConfig, JudgeConfig, KlConfig, family_of, module_of
-from minigen.models import aim, arinar, arpg, judge, kl, llamagen
+from minigen.models import aim, arinar, arpg, codes, judge, kl, llamagen
 from minigen.options import Options
 from tests import test_flags, test_masked
 from tests.models.stand_in import stand_in
 
 FAMILIES = test_flags.FAMILIES
 CONFIGS = FAMILIES | {
+    "arpg with control": replace(FAMILIES["arpg"], control=3),
     "aim in groups": replace(FAMILIES["aim"], condition_groups=2),
     "aim of mamba1": replace(FAMILIES["aim"], mixer="mamba1", head_size=64),
     "arinar with a flow": replace(FAMILIES["arinar"], flow=True),
@@ -95,7 +96,9 @@ def drawn(*call):
         ways.append({"guidance": 2.0, "guided_draw": "grid"})
     for way in ways:
         how = plan, LABELS, 3, Options(**way), known[:, :1]
-        for step in sample.steps(*call, *how):
+        for step in sample.steps(
+            *call, *how, control=codes.any_control(config, (2, 2))
+        ):
             yield from (step.tokens, step.probabilities, step.canvas)
 
 
@@ -105,7 +108,8 @@ def trained(*call):
     model = module_of(config)
     if model is arpg:
         table = ops.put(arpg.rotary_table(ops, config, (2, 2)))
-        yield arpg.loss(*call, CODES, LABELS, ORDER, table)
+        control = CODES[::-1] if config.control else None
+        yield arpg.loss(*call, CODES, LABELS, ORDER, table, control)
     elif model is llamagen:
         table = ops.put(llamagen.rotary_table(ops, config, (2, 2)))
         yield llamagen.loss(*call, CODES, LABELS, table)

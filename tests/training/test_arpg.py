@@ -6,8 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from minigen import backends
+from minigen.checkpoints.names import to_tree
 from minigen.errors import InputError
 from minigen.families import ArpgConfig
+from minigen.models import arpg
 from minigen.training.arpg import Arpg, decode, generate, misplace, training_loss
 from minigen.training.layers import Dropouts
 from minigen.training.trainer import make_optimizer, take_step, update_average
@@ -202,3 +205,69 @@ def test_counts_that_do_not_part_the_positions_are_refused(counts):
     config = ArpgConfig(width=32, layers=2, heads=2, vocabulary=11, classes=3, tokens=9)
     with pytest.raises(InputError, match="do not add up to 9 positions"):
         generate(Arpg(config), torch.tensor([0]), torch.arange(9), counts)
+
+
+CONTROLLED = ArpgConfig(
+    width=32, layers=4, heads=2, vocabulary=11, classes=3, tokens=9, control=5
+)
+
+
+def controlled(seed=4):
+    torch.manual_seed(seed)
+    model = Arpg(CONTROLLED, Dropouts(0.0, 0.0, 0.0, 0.5))
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    order = torch.stack([torch.randperm(9) for _ in range(2)])
+    return model, torch.randint(11, (2, 9)), order, torch.randint(5, (2, 9))
+
+
+def test_the_twin_with_control_is_minigens_own_model():
+    model, tokens, order, control = controlled()
+    labels, ops = torch.tensor([0, 2]), backends.table("numpy")
+    ids = torch.cat([CONTROLLED.class_id(labels)[:, None], tokens.gather(1, order)], 1)
+    expected = model(ids[:, :-1], order, control=control).detach().numpy()
+    state = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    weights, table = to_tree(CONTROLLED, state), arpg.rotary_table(ops, CONTROLLED)
+    given = (x.numpy() for x in (tokens, labels, order))
+    logits = arpg.forward(
+        ops, weights, CONTROLLED, *given, table, codes=control.numpy()
+    )
+    assert abs(logits - expected).max() < 1e-4
+    assert abs(model(ids[:, :-1], order).detach().numpy() - expected).max() > 0.1
+
+
+def test_a_new_twin_with_control_is_as_without():
+    torch.manual_seed(0)
+    model = Arpg(CONTROLLED, Dropouts(0.0, 0.0, 0.0, 0.0))
+    torch.nn.init.normal_(model.head.weight)
+    _, tokens, order, control = controlled()
+    ids = CONTROLLED.class_id(tokens % 3)
+    with_it, without = model(ids, order, control=control), model(ids, order)
+    assert torch.equal(with_it, without) and with_it.abs().max() > 0.1
+
+
+def test_control_is_hidden_in_half_of_the_samples_without_a_class():
+    model, tokens, order, control = controlled()
+
+    def loss(uniform, label, control):
+        labels = torch.full((2,), label)
+        shown = torch.full((2,), uniform)
+        return training_loss(model, tokens, labels, order, shown, control=control)
+
+    other, moved = (control + 1) % 5, torch.not_equal
+    # both are seen; the control alone; nothing is
+    for uniform, class_seen, seen in ((0.7, 1, 1), (0.4, 0, 1), (0.1, 0, 0)):
+        base = loss(uniform, 0, control)
+        assert moved(base, loss(uniform, 1, control)) == class_seen
+        assert moved(base, loss(uniform, 0, other)) == seen
+
+
+def test_one_token_a_step_equals_the_training_forward_with_control():
+    model, tokens, order, control = controlled()
+    labels, order = torch.tensor([0, 2]), order[0]
+    forced = tokens[:, order]
+    steps = decode(model, labels, order, [1] * 9, forced=forced, control=control)
+    cached = torch.cat([step.conditional for step in steps], 1)
+    ids = torch.cat([CONTROLLED.class_id(labels)[:, None], forced[:, :-1]], 1)
+    whole = model(ids, order.expand(2, -1), control=control)
+    assert (whole - cached).abs().max() < 1e-4

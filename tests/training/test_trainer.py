@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from minigen.evaluate import read_digits
 from minigen.families import PRESETS, JudgeConfig
+from minigen.images import outline
 from minigen.pipeline import load
 from minigen.training import vq
 from minigen.training.__main__ import main, parse
 from minigen.training.data import read_mnist, shift, to_grey, to_input, tokenize
-from minigen.training.generators import read_tokenizer
+from minigen.training.generators import read_tokenizer, weights_of
 from minigen.training.judge import Judge
 from minigen.training.trainer import generator_at, rate_at, read
 
@@ -113,6 +115,28 @@ def test_mar_begins_with_arinars_outer_model(digits, kl_tokenizer, tmp_path, cap
     third = arguments("gpt", digits, tmp_path / "third", "vq-mnist")
     assert main([*third, "--start", str(tmp_path / "first/arinar.pt")]) == 2
     assert "arinar.pt is of another model" in capsys.readouterr().err
+
+
+def test_control_begins_with_a_model_that_ships(digits, tmp_path):
+    given = arguments("arpg", digits, tmp_path, "vq-mnist")
+    given += ["--control", "--start", "arpg-mnist", "--versions=2"]
+    # a rate of 0: nothing but the start moves the weights
+    assert main([*given, "--steps=1", "--rate=0"]) == 0
+    began, ships = read(tmp_path / "arpg.pt")["model"], weights_of("arpg-mnist")
+    assert not began.pop("control.weight").any()
+    assert began.keys() == ships.keys()
+    assert all(torch.equal(began[name], ships[name]) for name in ships)
+    # the outlines are those of the versions, tokens of the same digits elsewhere
+    tokens, outlines = (read(tmp_path / f"{n}.pt")[n] for n in ("tokens", "outlines"))
+    assert tokens.shape == outlines.shape and not torch.equal(tokens, outlines)
+    pipe = load("arpg-mnist", backend="numpy")
+    images, _ = read_digits(digits, "train", 8)
+    mine = pipe.encode(outline(images)).reshape(8, -1)
+    # a near-tie may be decided elsewhere
+    assert (outlines[0, :8].numpy() == mine).mean() > 0.99
+    # and it learns
+    assert main([*given, "--steps=2", "--out", str(tmp_path / "more")]) == 0
+    assert read(tmp_path / "more/arpg.pt")["model"]["control.weight"].any()
 
 
 def test_every_seed_and_step_draws_its_own_numbers():

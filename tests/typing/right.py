@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import minigen
 from minigen import Drawing, Options, Pipeline, Plan, Step, errors, evaluate
+from minigen.images import outline
 
 Images = NDArray[np.uint8]
 
@@ -44,6 +45,13 @@ def mend(pipe: Pipeline, image: Images, plan: Plan) -> Path:
     return pipe.save(pipe.draw([7], plan=plan), Path(mkdtemp()) / "seven.png", scale=2)
 
 
+def follow(pipe: Pipeline, digits: Images) -> Drawing:
+    control = pipe.encode(outline(digits))
+    print(pipe.sample([3, 7], steps=2, control=control).shape)
+    print(next(pipe.steps([3, 7], steps=2, control=control)).canvas)
+    return pipe.draw([7, -1], control=control[:1], steps=2)
+
+
 def agree(one: Images, other: Images) -> float:
     return evaluate.share(one.ravel(), other.ravel())
 
@@ -57,6 +65,7 @@ assert pipe.generator.name in names and how.guidance == 2.0 and len(plan.groups)
 assert agree(images, draw(pipe, [3, 7])) == 1.0 and sorted(watch(pipe))[0] == 0
 tokens = pipe.encode(images)
 print(mend(pipe, images[0], plan))
+print(follow(minigen.load("arpg-mnist-control"), images).recipe.control)
 print(minigen.__version__, images.dtype, tokens.shape, pipe.decode(tokens).mean())
 print(first(pipe).weight, pipe.picture(first(pipe).canvas).shape, plan.counts)
 try:
