@@ -40,7 +40,7 @@ def test_every_step_keeps_the_most_certain(known, schedule, steps, seed, noise):
     table = arpg.rotary_table(ops, CONFIG, (3, 4))
     for i, label in enumerate([0, 2]):
         prompt = arpg.prompt(CONFIG, [label], np.array(known, int) + 1, tokens[i:][:1])
-        cache = arpg.begin(ops, WEIGHTS, CONFIG, *prompt[0], table, 13)
+        cache = arpg.begin(ops, WEIGHTS, CONFIG, *prompt[0], table, 13, causal=True)
         left = [p for p in range(12) if p not in known]
         for step in seen:
             rows = np.tile(np.array(left) + 1, (2, 1))
