@@ -173,7 +173,9 @@ def test_a_reading_is_for_arpg(family, name, value):
 def test_a_raster_model_completes_a_prefix_only(family):
     side = SIDES.get(family, 2)
     plan = plans.plan((side, side), "raster", "one", known=[1])
-    with pytest.raises(InputError, match="after what is known in that order"):
+    with pytest.raises(
+        InputError, match="known tokens must come first in raster order"
+    ):
         run(family, plan, [1], np.array([[1]]))
 
 

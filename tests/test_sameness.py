@@ -326,8 +326,8 @@ def test_vectors_are_recorded_where_they_are_known_and_nowhere_else():
     lacking[tuple(known)] = np.nan
     (found,) = differences(pipe, plan, recipe, lacking, canvas)
     assert found.margin is None and not found.near
-    for each in (lacking, full):
-        with pytest.raises(InputError, match="other positions"):
+    for each, reason in ((lacking, "some of their feat"), (full, "other positions")):
+        with pytest.raises(InputError, match=reason):
             tokens(pipe, plan, replace(recipe, drawn=pack(each)))
 
 

@@ -42,10 +42,11 @@ def unpack(
         )
     if vocabulary is None:
         canvas = np.frombuffer(content, "<f4").astype(np.float32).reshape(shape)
-        if np.isinf(canvas).any():
+        unknown = np.isnan(canvas)
+        if np.isinf(canvas).any() or (unknown != unknown[..., :1]).any():
             raise InputError(
-                f"the recipe records (in {name!r}) tokens that are infinite; those of "
-                "this model are finite"
+                f"the recipe records (in {name!r}) tokens that are infinite, or known "
+                "in some of their features only; those of this model are finite"
             )
         return canvas
     canvas = np.frombuffer(content, "<i4").astype(np.int64).reshape(shape)
