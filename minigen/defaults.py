@@ -1,8 +1,9 @@
 """How a model is sampled where the caller does not say.
 
-The models that ship have settings of their own, found by `minigen evaluate`. Where
-several tokens are drawn in a step, a model this small errs most if they are neighbours,
-and Halton's order keeps them apart; one token at a time, little guidance is enough.
+The models that ship have settings of their own, found by `minigen evaluate` and
+`minigen study`. ARPG begins at the border of a digit, which is black and says where all
+else is, and reads the tokens of a step in turn, as in training. One token at a time,
+little guidance is enough.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ EXTRAS = {
 }
 """Each extra of the package: what it installs, and what that is for."""
 
-SHIPPED = tuple(name for name in PRESETS if name.endswith("-mnist"))
+SHIPPED = tuple(name for name in PRESETS if "-mnist" in name)
 """The models whose weights are part of the package."""
 
 

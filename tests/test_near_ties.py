@@ -101,9 +101,11 @@ def test_a_record_of_infinite_vectors_is_refused():
 def test_tokens_stand_in_the_recipe_as_they_were():
     codes = np.array([[[5, -1], [0, 63]]])
     assert np.array_equal(unpack(pack(codes), (1, 2, 2), 64), codes)
-    vectors = np.float32([[[[0.1, np.nan]]]])
-    again = unpack(pack(vectors), (1, 1, 1, 2), None)
+    vectors = np.float32([[[[0.1, 0.2], [np.nan, np.nan]]]])
+    again = unpack(pack(vectors), (1, 1, 2, 2), None)
     assert again.dtype == np.float32 and again.tobytes() == vectors.tobytes()
+    with pytest.raises(InputError, match="some of their features"):
+        unpack(pack(vectors[..., ::-1, :] + [[0, np.nan]]), (1, 1, 2, 2), None)
 
 
 @pytest.mark.parametrize("text", ["", "?", "AAAA", WRONG[0][:-4], *WRONG])

@@ -199,8 +199,8 @@ ARPG = Family(
     },
     own={
         "arpg-mnist": {
-            "order": "halton", "schedule": "linear", "guidance": 6.0,
-            "temperature": 0.8,
+            "order": "border", "schedule": "cosine", "guidance": 6.0,
+            "temperature": 0.8, "reading": "causal",
         },
         "arpg-mnist-control": {
             "order": "border", "schedule": "linear", "guidance": 4.0,
