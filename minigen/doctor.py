@@ -17,7 +17,7 @@ from minigen import kernel_cache, writing
 from minigen.catalogue import WEIGHTS
 from minigen.errors import BackendError, InputError
 from minigen.extras import REQUIRED, again, install, packages
-from minigen.families import PRESETS
+from minigen.families import FAMILIES
 
 PYTHON = (3, 10)
 """The oldest Python minigen runs on."""
@@ -49,7 +49,12 @@ EXTRAS = {
 }
 """Each extra of the package: what it installs, and what that is for."""
 
-SHIPPED = tuple(name for name in PRESETS if "-mnist" in name)
+SHIPPED = tuple(
+    name
+    for family in FAMILIES.values()
+    for name in family.presets
+    if name not in family.released
+)
 """The models whose weights are part of the package."""
 
 

@@ -125,7 +125,8 @@ def begin(pipe, order, plan, known, grid, count) -> tuple:
 def run(pipe, recipe, batch, progress=None) -> Drawing:
     """Draw a recipe. batch: images drawn together. Raises InputError at once."""
     batch, labels = options.check("batch", batch), recipe.labels
-    plan, known = recipes.plan_of(pipe, recipe), recipes.known_of(pipe, recipe)
+    known = recipes.known_of(pipe, recipe)
+    plan = recipes.plan_of(pipe, recipe, known)
     control = recipes.control_of(pipe, recipe)
     recipes.check(pipe, plan, recipe)
     known = tasks.known_tokens(known, plan)

@@ -3,8 +3,8 @@
 A decoding step launches hundreds of small kernels, and launching one from Python takes
 longer than many of them run. But what is launched depends on shapes alone: the classes,
 the seed and the order are data (but for the order confidence: `minigen.confidence`). So
-a run of a shape seen before is recorded, as a CUDA
-graph, and replayed with other classes, another seed, another order of the same counts.
+a run of a shape seen before is recorded, as a CUDA graph, and replayed with other
+classes, another seed, another order of the same counts.
 """
 
 from __future__ import annotations

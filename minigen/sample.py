@@ -33,11 +33,10 @@ class Step:
 
     index: of this step, from 0; steps: their number; positions (m) int64, in the order
     of the plan, or (b m) if they differ from image to image (`Plan.per_image`); tokens
-    (b m) int64; probabilities (b m v) float32: what the tokens were
-    drawn from, after guidance, temperature and filters; weight: of guidance, 1 if there
-    was none; canvas (b y x) int64: every token so far, and UNKNOWN (-1) elsewhere.
-
-    details: what the step could have drawn, if it was asked for, else None.
+    (b m) int64; probabilities (b m v) float32: what the tokens were drawn from, after
+    guidance, temperature and filters; weight: of guidance, 1 if there was none; canvas
+    (b y x) int64: every token so far, and UNKNOWN (-1) elsewhere; details: what the
+    step could have drawn, if it was asked for, else None.
 
     If tokens are vectors, they are (b m f) float32, their positions rise, probabilities
     are None, and the canvas is (b y x f), NaN where unknown. Two steps are equal if all

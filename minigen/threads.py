@@ -174,6 +174,7 @@ class Ways:
         better, worse = map(_middle, times)
         self.calls += 1
         if self.calls < self.pause * worse / better:
+            self.calls += TURNS
             return self._take(times[0])
         self.calls, self.pause = 0, min(4 * self.pause, AGAIN)
         return times[1]
@@ -181,7 +182,6 @@ class Ways:
     def _take(self, way):
         # a comparison takes longer than some kernels
         self.better, self.turns = way, TURNS
-        self.calls += TURNS
         return way
 
 

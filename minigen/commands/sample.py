@@ -162,7 +162,14 @@ def prepare(recipe, backend, threads, batch=None, control=None, task=None, paste
     from minigen.backends import fastest, pick
     from minigen.models.codes import check_takes
     from minigen.pipeline import BATCH, assemble, load
-    from minigen.show.recipe import checked, control_of, plan_of, signed, with_task
+    from minigen.show.recipe import (
+        checked,
+        control_of,
+        known_of,
+        plan_of,
+        signed,
+        with_task,
+    )
 
     recipe = checked(recipe)
     if backend == "auto" and threads is not None:
@@ -175,7 +182,7 @@ def prepare(recipe, backend, threads, batch=None, control=None, task=None, paste
     if control is not None:
         check_takes(pipe.config, given=True)
     if task is None:
-        plan = plan_of(pipe, recipe)
+        plan = plan_of(pipe, recipe, known_of(pipe, recipe))
     else:
         task, order = task(pipe), (recipe.order, recipe.schedule, recipe.steps)
         plan = pipe.plan(*order, recipe.seed, grid=task.grid, known=task.known)

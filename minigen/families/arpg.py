@@ -99,18 +99,17 @@ class ArpgConfig:
         return from_upstream(cls, arguments, TRANSFORMER | {"class_dropout_prob": None})
 
 
+_SMALL = ArpgConfig(
+    width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64, multiple_of=32
+)
+
 PRESETS = {
     "arpg-l": ArpgConfig(),
     "arpg-xl": ArpgConfig(width=1280, layers=36, heads=20),
     "arpg-xxl": ArpgConfig(width=1536, layers=48, heads=24),
-    "arpg-mnist": (
-        small := ArpgConfig(
-            width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64,
-            multiple_of=32,
-        )
-    ),
+    "arpg-mnist": _SMALL,
     # its condition tokens are codes of the same tokenizer
-    "arpg-mnist-control": replace(small, control=64),
+    "arpg-mnist-control": replace(_SMALL, control=_SMALL.vocabulary),
 }  # fmt: skip
 
 

@@ -34,8 +34,8 @@ class Recipe:
     grid: rows and columns of tokens, None for the model's own. known: the canvases of
     known tokens, packed too; read: their positions, in the order in which the model
     reads them, None for raster order. control: the condition tokens of all images, also
-    packed. paste: packed pixels of `tasks.Task.paste`, which
-    are shown in the place of those drawn.
+    packed. paste: packed pixels of `tasks.Task.paste`, which are shown in the place of
+    those drawn.
     """
 
     model: str
@@ -246,9 +246,8 @@ def _check_length(what, text, most, remedy):
         )
 
 
-def plan_of(pipe, recipe: Recipe) -> plans.Plan:
-    """Return the plan of a recipe; raises InputError."""
-    canvas = known_of(pipe, recipe)
+def plan_of(pipe, recipe: Recipe, canvas: np.ndarray | None) -> plans.Plan:
+    """Return the plan of a recipe; canvas: from `known_of`. Raises InputError."""
     known = () if canvas is None else tasks.known_positions(pipe.kind, canvas)
     if recipe.read is not None:
         tasks.check_known(known, recipe.read)
@@ -282,7 +281,8 @@ def control_of(pipe, recipe: Recipe) -> np.ndarray | None:
 
 def steps(pipe, recipe: Recipe, batch: int | None = None) -> Iterator:
     """Yield every step of every batch of the recipe's images."""
-    plan, canvas = plan_of(pipe, recipe), known_of(pipe, recipe)
+    canvas = known_of(pipe, recipe)
+    plan = plan_of(pipe, recipe, canvas)
     control = control_of(pipe, recipe)
     batch = batch or len(recipe.labels)
     for start in range(0, len(recipe.labels), batch):
