@@ -27,7 +27,7 @@ print("token grid", pipe.grid, "codes to choose from", pipe.config.vocabulary)
 # ## The picture so far
 #
 # Grey is not known yet; orange frames what a step has just drawn. Notice how the new
-# tokens keep apart: tokens of one step do not see each other (lesson 02 is about that).
+# tokens keep apart: tokens of one step do not see each other (lesson 05 is about that).
 
 # %%
 chosen = [steps[i] for i in (0, 3, 6, 9, 12, 15)]
@@ -76,7 +76,7 @@ show.save("00_surprise.png", show.board([tiles], captions))
 # This is the package's own code, printed from where it runs. Each round: let the model
 # read what was drawn (`feed`), ask for new positions (`ask`), push towards the class
 # (`guide`), make `probabilities` of that, `draw` from them, and write the tokens on the
-# canvas (`write`). Where tokens are vectors, as in lesson 09, a head draws them.
+# canvas (`write`). Where tokens are vectors, as in lesson 13, a head draws them.
 
 # %%
 show.source(sample.decode, sample.draw_codes)

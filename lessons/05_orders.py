@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 02 · Orders: a plan is data
+# # 05 · Orders: a plan is data
 #
 # Text is written left to right. An image has no such rule: this model can be asked for
 # any position next, and for several at once. Which ones, and how many, is a *plan*, an
@@ -34,7 +34,7 @@ runs = {order: list(pipe.steps([3], order=order, steps=8, seed=8)) for order in 
 # %%
 rows = [[show.canvas(pipe, step, 3) for step in run] for run in runs.values()]
 captions = [f"step {step.index}" for step in runs["raster"]]
-show.save("02_orders.png", show.board(rows, captions, orders))
+show.save("05_orders.png", show.board(rows, captions, orders))
 
 # %% [markdown]
 # ## The plan itself
@@ -68,7 +68,7 @@ def picture_of(order):
 
 
 tiles = [picture_of(order) for order in ORDERS]
-show.save("02_plans.png", show.board([tiles], tuple(ORDERS)))
+show.save("05_plans.png", show.board([tiles], tuple(ORDERS)))
 
 # %% [markdown]
 # ## How many at each step: the schedule
@@ -84,7 +84,7 @@ counts = {name: plans.counts(name, n, 16) for name in names}
 for name in names:
     print(f"{name:7}", counts[name])
 tiles = [show.bars(counts[name], 160, 70, high=max(counts["arccos"])) for name in names]
-show.save("02_schedules.png", show.board([tiles], names))
+show.save("05_schedules.png", show.board([tiles], names))
 
 # %% [markdown]
 # ## Quality against parallelism
@@ -98,7 +98,7 @@ labels = [2, 4, 8]
 grids = {steps: pipe.sample(labels, steps=steps, seed=5) for steps in budgets}
 rows = [[show.enlarge(grids[s][i], 3) for s in budgets] for i in range(len(labels))]
 captions = [f"{s} step" + "s" * (s > 1) for s in budgets]
-show.save("02_parallel.png", show.board(rows, captions))
+show.save("05_parallel.png", show.board(rows, captions))
 
 # %% [markdown]
 # ## What the order alone changes
@@ -114,7 +114,7 @@ by_order = [list(pipe.steps([3], order=order))[-1].canvas[0] for order in six]
 by_draw = list(pipe.steps([3] * 6, order=six[0]))[-1].canvas
 drawn = {"six orders": np.stack(by_order), "six draws": by_draw}
 rows = [[show.enlarge(i, 3) for i in pipe.decode(run)] for run in drawn.values()]
-show.save("02_order_alone.png", show.board(rows, down=list(drawn)))
+show.save("05_order_alone.png", show.board(rows, down=list(drawn)))
 for name, run in drawn.items():
     differ = (run[:, None] != run[None]).sum((2, 3))[np.triu_indices(6, 1)]
     print(f"{name}: {differ.mean():.0f} of {n} cells differ, {differ.min()} at least")
@@ -150,7 +150,7 @@ others = [surprise("random", seed).sum() for seed in (1, 2)]
 high = max(curve.sum() for curve in curves.values())
 tiles = [show.bars(curve.cumsum(), 128, 70, high=high) for curve in curves.values()]
 captions = [f"{order}: {curve.sum():.0f} bits" for order, curve in curves.items()]
-show.save("02_surprise.png", show.board([tiles], captions))
+show.save("05_surprise.png", show.board([tiles], captions))
 print("bits an image, other random orders:", np.round(others).astype(int))
 
 # %% [markdown]

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 04 · Your first kernel
+# # 20 · Your first kernel
 #
 # A GPU runs one function in thousands of threads at once, and the function has to ask
 # which of them it is. This lesson writes such a function, a *kernel*, breaks it, and
@@ -46,7 +46,7 @@ blocks, threads = np.zeros(20, np.int32), np.zeros(20, np.int32)
 report = simt.launch(who_am_i, 3, 8, blocks, threads)
 print("blocks ", *blocks, "\nthreads", *threads)
 strips = [[show.colours(row[None], 24)] for row in (blocks, threads)]
-show.save("04_who.png", show.board(strips, down=["block", "thread"]))
+show.save("20_who.png", show.board(strips, down=["block", "thread"]))
 
 # %% [markdown]
 # Without the `if`, the last threads would write behind the end. On a GPU that is
@@ -144,7 +144,7 @@ def right(kernel, seed):
 
 lucky = [np.stack([right(k, s) for s in range(12)]) for k in (hurried, norm)]
 tiles = [[show.colours(cells, 8, 0, 1.5)] for cells in lucky]
-show.save("04_first_kernel.png", show.board(tiles, down=["no barrier", "barrier"]))
+show.save("20_first_kernel.png", show.board(tiles, down=["no barrier", "barrier"]))
 
 # %% [markdown]
 # Trying orders is not how the interpreter finds out. It remembers, for each cell, who

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 08 · Raster with a growing cache
+# # 02 · Raster with a growing cache
 #
 # The plainest way to draw with a transformer is to treat an image as a text. LlamaGen's
 # model writes one token a step, row by row, and every token looks back at all before
@@ -47,7 +47,7 @@ for i, written in enumerate(keys):
 frames = [show.canvas(pipe, steps[i]) for i in chosen]
 painted = [show.colours(lines[i].repeat(2, axis=0), 1, -3, 3) for i in chosen]
 captions = [f"{i + 1} tokens" for i in chosen]
-show.save("08_growing_cache.png", show.board([frames, painted], captions))
+show.save("02_growing_cache.png", show.board([frames, painted], captions))
 
 # %% [markdown]
 # ## One token a step, and a row for it
@@ -131,14 +131,14 @@ cost = attention + weighted
 costs = {"attention": attention, "with the cache": cost, "without": cost.cumsum()}
 tiles = [show.bars(values, 192, 80) for values in costs.values()]
 captions = [f"{k}:\n{v.sum() / 1e6:,.1f} million" for k, v in costs.items()]
-show.save("08_cost.png", show.board([tiles], captions))
+show.save("02_cost.png", show.board([tiles], captions))
 print(f"one pass takes {once:,} products, all steps together {cost.sum():,}")
 
 # %% [markdown]
 # ## Two ways out
 #
 # ARPG draws several tokens a step, so there are fewer steps; its cache grows by as many
-# rows. AiM still draws one a step, but has a state instead of a cache (lesson 06).
+# rows. AiM still draws one a step, but has a state instead of a cache (lesson 10).
 # Top to bottom, for each step: new tokens, multiplications, and the bytes that are kept
 # of an image. A step is as wide in all, so an area is a sum. (AiM's first step is
 # dearer: it works out what the class asks of every layer, once.)
@@ -173,7 +173,7 @@ tiles = [
     for i in range(3)
 ]
 captions = [f"{name}: {run.shape[1]} steps" for name, run in runs.items()]
-show.save("08_three.png", show.board(tiles, captions, ["tokens", "products", "bytes"]))
+show.save("02_three.png", show.board(tiles, captions, ["tokens", "products", "bytes"]))
 for name, (new, products, size) in runs.items():
     print(f"{name}: {new.max()} tokens at once, {products.sum() / 1e6:.0f} million "
           f"products, {size[0]} to {size[-1]} bytes")  # fmt: skip
@@ -235,6 +235,6 @@ assert large["gpt"][3, 1] > 10 * large["aim"][3, 1], "not for a large one"
 # 1. Add `key_heads=1` to a preset (`replace(PRESETS["gpt-l"], key_heads=1)`). What does
 #    it do to the bytes, and what to the multiplications?
 # 2. ARPG may draw all in one step. Which of the three rows does this make smallest, and
-#    what does lesson 02 say of the price?
+#    what does lesson 05 say of the price?
 # 3. Draw an eight and hide its upper half. Can this model fill it in, given the lower?
 #    Ask `pipe.steps` for an order that begins at the bottom, and read what it says.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 05 · Warps and tiles
+# # 21 · Warps and tiles
 #
 # A kernel that is right can still be slow, and nearly always for the same reason: it
 # asks memory too often, or in the wrong order. Here one product, y = x wᵀ, climbs from
@@ -46,7 +46,7 @@ for way, cells in asked.items():
     picture = carried * 2.0
     picture[cells] = 3
     tiles.append(show.colours(picture, 5, 0, 3))
-show.save("05_sectors.png", show.board([tiles], list(asked)))
+show.save("21_sectors.png", show.board([tiles], list(asked)))
 print("sectors for 32 numbers:", sectors)
 
 # %% [markdown]
@@ -130,7 +130,7 @@ for away in (16, 8, 4, 2, 1):
     heard.append(heard[-1] | heard[-1][lanes ^ away])
 rounds = ["start", *(f"{away} away" for away in (16, 8, 4, 2, 1))]
 strips = [[show.colours(h[None], 14, 0, 1)] for h in heard]
-show.save("05_shuffle.png", show.board(strips, down=rounds))
+show.save("21_shuffle.png", show.board(strips, down=rounds))
 
 
 # %%
@@ -171,7 +171,7 @@ tiles = [
     for name in ("w", "x")
 ]
 across = list(rungs)
-show.save("05_warps_and_tiles.png", show.board(tiles, across, ["w", "x"]))
+show.save("21_warps_and_tiles.png", show.board(tiles, across, ["w", "x"]))
 for name, report in rungs.items():
     fetched = 4 * sum(report.reads[a].sum() for a in ("x", "w"))
     print(f"{name}: {fetched / (rows * width * features):.3f} bytes a multiplication,"

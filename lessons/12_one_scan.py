@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 07 · One scan, three forms
+# # 12 · One scan, three forms
 #
 # A state space model reads tokens into a state that fades: `h_t = a_t h_(t−1) + b_t`.
 # Written so, a token has to wait for all before it. It need not: the same numbers come
@@ -46,7 +46,7 @@ said = np.zeros((64, 3))
 said[[0, 32]] = 1
 faded = loop(0.5 ** (1 / halves) * np.ones_like(said), said)
 tiles = [show.bars(h, 192, 60, high=1.7) for h in faded.T]
-show.save("07_fading.png", show.board([tiles], [f"half in {k}" for k in halves]))
+show.save("12_fading.png", show.board([tiles], [f"half in {k}" for k in halves]))
 
 # %% [markdown]
 # ## The second form: steps can be joined
@@ -136,7 +136,7 @@ ones = np.ones(32)
 known = [ones, *(b for _, b in rounds(ones, ones))]
 strips = [[show.colours(row[None], 14, 0, 32)] for row in known]
 captions = ["start", *(f"round {i}" for i in range(1, len(known)))]
-show.save("07_rounds.png", show.board(strips, down=captions))
+show.save("12_rounds.png", show.board(strips, down=captions))
 # a thread's own, the lanes, the warps before, all of them before; the own once more
 own, warps = cuda_scan.TOKENS, cuda_scan.THREADS // 32
 depth = (own - 1) + (len(known) - 1) + (warps - 1) + 1 + own
@@ -171,7 +171,7 @@ def chunked(e, b, sums=segment_sums, chunk=64):
 e = np.log(0.5) / [1, 8, 64, 8] * np.ones((24, 4))
 e[:, 3] *= rng.lognormal(0, 1.5, 24)
 tiles = [show.colours(decay, 6, 0, 1) for decay in np.exp(segment_sums(e.T))]
-show.save("07_decays.png", show.board([tiles], [*map(str, halves), "8, chosen"]))
+show.save("12_decays.png", show.board([tiles], [*map(str, halves), "8, chosen"]))
 
 # %% [markdown]
 # ## The same numbers
@@ -261,7 +261,7 @@ for name, sigma in spread.items():
         print(f"{form:12}", *(f"{v:7.1f}" for v in errors[name, form]))
 logs = {key: np.log2(2 * v) for key, v in errors.items()}
 tiles = [[show.bars(logs[name, f], 132, 96, high=8) for f in forms] for name in spread]
-show.save("07_one_scan.png", show.board(tiles, list(forms), list(spread)))
+show.save("12_one_scan.png", show.board(tiles, list(forms), list(spread)))
 
 # %% [markdown]
 # Running sums lose where the state forgets fast: their exponents are large. Loop and

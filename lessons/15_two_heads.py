@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 10 · Two heads on one outer model
+# # 15 · Two heads on one outer model
 #
-# The outer model of lesson 09 gives a vector for a token: somebody has to draw the
+# The outer model of lesson 13 gives a vector for a token: somebody has to draw the
 # token from it. ARINAR's head does so feature by feature. In MAR, which it descends
 # from, the head begins with noise, and takes it out of all features together, a little
 # at a time: diffusion. Here both do the same work, side by side.
@@ -37,7 +37,7 @@ how = {"guidance": 3, "guidance_schedule": "constant", "temperature": 1}
 call = {"steps": 8, "order": "random", "schedule": "cosine", "seed": 1, **how}
 images = {name: pipe.sample([0, 2, 4, 7], **call) for name, pipe in pipes.items()}
 rows = [[show.enlarge(image, 3) for image in drawn] for drawn in images.values()]
-show.save("10_digits.png", show.board(rows, down=list(images)))
+show.save("15_digits.png", show.board(rows, down=list(images)))
 
 # %% [markdown]
 # ## A head at work
@@ -81,7 +81,7 @@ for name, pipe in pipes.items():
     rows.append([np.vstack(pair) for pair in zip(above, below, strict=True)])
 counts = [[str(k * n // 4) for n in passes.values()] for k in range(5)]
 captions = [f"{' or '.join(pair)} passes" for pair in counts]
-show.save("10_two_heads.png", show.board(rows, captions, list(pipes)))
+show.save("15_two_heads.png", show.board(rows, captions, list(pipes)))
 
 # %% [markdown]
 # ## Noise, pass by pass
@@ -110,7 +110,7 @@ for name, pipe in pipes.items():
 # %% [markdown]
 # The second feature across, the third one up, after so many passes of MAR; and what
 # ARINAR draws. Both clouds end bent: no bell does that, nor do two. ARINAR can since
-# each mixture moves with the features before it (lesson 09), MAR since each pass may
+# each mixture moves with the features before it (lesson 13), MAR since each pass may
 # push every point another way. ARINAR's is the sharper one here, after about as many
 # updates. An error of MAR's network in the first pass, where x is all noise,
 # counts some hundred times (printed below).
@@ -125,7 +125,7 @@ for name, cloud in shown.items():
     tiles.append(show.colours(np.sqrt(histogram.T[::-1]), 4))
     away = abs(second - np.median(second)) / second.std()
     bent[name] = third[away < 0.5].mean() - third[away > 1].mean()
-show.save("10_clouds.png", show.board([tiles], list(shown)))
+show.save("15_clouds.png", show.board([tiles], list(shown)))
 print({name: round(float(bend), 2) for name, bend in bent.items()})
 of_x, of_noise, *_ = diffusion_head.schedule(50).step(49)
 print(f"the first pass: {of_x:.0f} x {of_noise:+.0f} times the predicted noise")
@@ -133,7 +133,7 @@ print(f"the first pass: {of_x:.0f} x {of_noise:+.0f} times the predicted noise")
 # %% [markdown]
 # ## Counting
 #
-# What does a token cost? Put counters into the table of operations, as in lesson 08,
+# What does a token cost? Put counters into the table of operations, as in lesson 02,
 # and let a head draw one.
 
 # %%
@@ -205,7 +205,7 @@ for name, cost in costs.items():
 ratio = large["mar"].sum() / large["arinar"].sum()
 high = max(each.max() for each in large.values())
 tiles = [show.bars(each, 4 * len(each), 100, high=high) for each in large.values()]
-show.save("10_work.png", show.board([tiles], [f"{name}-b" for name in large]))
+show.save("15_work.png", show.board([tiles], [f"{name}-b" for name in large]))
 
 # %% [markdown]
 # ## The clock

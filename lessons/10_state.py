@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 06 · State instead of a cache
+# # 10 · State instead of a cache
 #
 # AiM draws row by row like a language model, but it keeps no list of what it has read.
 # Each layer holds two small arrays: its last few inputs, and for each head a matrix
@@ -46,13 +46,13 @@ rows += [[show.colours(inputs[i], 2, 0, 4) for i in chosen]]
 rows += [[show.colours(size[i, h], 4, 0, 1) for i in chosen] for h in (hasty, patient)]
 captions = [f"token {i}" for i in chosen]
 down = ["canvas", "inputs", "hasty", "patient"]
-show.save("06_state.png", show.board(rows, captions, down))
+show.save("10_state.png", show.board(rows, captions, down))
 
 # %% [markdown]
 # ## Its size never changes
 #
 # A new state is made without asking how long the image will be. The transformer of
-# lesson 08 keeps keys and values instead: little at first, and a row more for every
+# lesson 02 keeps keys and values instead: little at first, and a row more for every
 # token. Below, the bytes an image before each question, drawn to the same height.
 
 # %%
@@ -62,7 +62,7 @@ row = 2 * 4 * gpt.layers * gpt.key_width
 cache = row * np.arange(1, 65)
 held = np.array([sum(s.conv[0].nbytes + s.scan[0].nbytes for s in k) for k in kept])
 tiles = [show.bars(sizes, 192, 80, high=cache.max()) for sizes in (held, cache)]
-show.save("06_bytes.png", show.board([tiles], ["aim: state", "gpt: cache"]))
+show.save("10_bytes.png", show.board([tiles], ["aim: state", "gpt: cache"]))
 print(
     f"state {held[0]} bytes, then {held[-1]}; cache {cache[0]} bytes, then {cache[-1]}"
 )
@@ -129,7 +129,7 @@ layers, heads = decays.shape[1:]
 maps = [[on_grid(decays[:, i, j]) for j in range(heads)] for i in range(layers)]
 tiles = [[show.colours(grid, 8, 0, 1) for grid in line] for line in maps]
 down = [f"layer {i}" for i in range(layers)]
-show.save("06_heads.png", show.board(tiles, [f"{j}" for j in range(heads)], down))
+show.save("10_heads.png", show.board(tiles, [f"{j}" for j in range(heads)], down))
 halves = np.log(0.5) / np.log(decays).mean(0)
 print(halves.round(1))
 
@@ -150,13 +150,13 @@ for head in (goes.argmin(), goes.argmax()):
     pair = [on_grid(a.reshape(64, -1)[:, head]) for a in (decays, left)]
     rows.append([show.enlarge(picture, 4), *(show.colours(g, 16, 0, 1) for g in pair)])
     print(f"layer {head // heads}, head {head % heads}: correlation {goes[head]:.2f}")
-show.save("06_forget.png", show.board(rows, ["", "stays", "left at the end"], names))
+show.save("10_forget.png", show.board(rows, ["", "stays", "left at the end"], names))
 
 # %% [markdown]
 # ## The same state, however it was read
 #
 # One function reads tokens, one or many. In training all are read at once, in chunks
-# (lesson 07); a sequence may be cut anywhere, if the state is handed over. So read the
+# (lesson 12); a sequence may be cut anywhere, if the state is handed over. So read the
 # finished digit, whole and in pieces, and compare with what the steps left.
 
 # %%

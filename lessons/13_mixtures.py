@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 09 · A mixture for every feature
+# # 13 · A mixture for every feature
 #
 # In the lessons before, a token was the number of a code, drawn from a list of
 # probabilities. A token of ARINAR is a vector: four numbers, its *features*, for each
@@ -43,7 +43,7 @@ print({name: len(times) for name, times in seen.items()})
 chosen = [steps[i] for i in (0, 5, 8, 11, 13, 15)]
 captions = [f"step {step.index}: {len(step.positions)} new" for step in chosen]
 frames = [show.canvas(pipe, step) for step in chosen]
-show.save("09_digit.png", show.board([frames], captions))
+show.save("13_digit.png", show.board([frames], captions))
 
 # %% [markdown]
 # ## A density is a sum of bells
@@ -88,7 +88,7 @@ for p in (62, 18, 52):
         tiles.append(show.mark(show.areas(components(mixture), 96), (x + 5) / 10))
     rows.append(tiles)
 captions = ["drawn", *(f"feature {i}" for i in range(1, 5))]
-show.save("09_mixtures.png", show.board(rows, captions, ["corner", "stroke", "or not"]))
+show.save("13_mixtures.png", show.board(rows, captions, ["corner", "stroke", "or not"]))
 
 # %% [markdown]
 # ## Each feature knows those before it
@@ -112,7 +112,7 @@ tiles = [np.vstack(pair) for pair in zip(above, below, strict=True)]
 joint = second.sum(0)[:, None] * third[4:].sum(1)
 tiles.append(show.colours(np.sqrt(joint.T[::-1])))
 captions = [f"second: {x:g}" for x in fed[:4, 1, 0]]
-show.save("09_order.png", show.board([tiles], [*captions, "both"]))
+show.save("13_order.png", show.board([tiles], [*captions, "both"]))
 moved = abs(np.cumsum(third[3] - third[0], axis=1).sum(0)).max() * (line[1] - line[0])
 
 # %% [markdown]
@@ -135,7 +135,7 @@ for t in temperatures:
     images = pipe.sample([0, 2, 4, 7, 9], seed=3, **how)
     rows.append([show.areas(hot, 96), *(show.enlarge(image, 3) for image in images)])
 show.save(
-    "09_temperature.png", show.board(rows, down=[f"T = {t}" for t in temperatures])
+    "13_temperature.png", show.board(rows, down=[f"T = {t}" for t in temperatures])
 )
 
 # %% [markdown]
@@ -166,7 +166,7 @@ exact, high = np.interp(line, x, guided), guided.max()
 parts = [components([part[i] for part in made]) for i in (1, 0)]
 tiles = [show.areas(part, 96, high) for part in (*parts, exact[None])]
 captions = ["no class", "a zero", f"guided by {weight:g}"]
-show.save("09_guidance.png", show.board([tiles], captions))
+show.save("13_guidance.png", show.board([tiles], captions))
 
 # %% [markdown]
 # ## A thousand candidates, or a grid
@@ -211,7 +211,7 @@ for name, way in ways.items():
     tiles.append(show.curve(show.bars(bins, 160, 96, high=high), exact, high))
 chance = np.sqrt(np.log(2 / 1e-6) / (2 * n))
 excess = (guided**2 / p_c).sum() * dx / many
-show.save("09_candidates.png", show.board([tiles], list(far)))
+show.save("13_candidates.png", show.board([tiles], list(far)))
 print({name: round(float(gap), 3) for name, gap in far.items()})
 print(f"by chance, once in a million: {chance:.3f}; candidates more: {excess:.3f}")
 
@@ -260,7 +260,7 @@ cost = np.empty((20, 64))
 np.put_along_axis(cost, order, bits(labels, 0).sum(-1), axis=1)
 tiles = [[show.enlarge(image, 2) for image in images[:10]]]
 tiles += [[show.colours(grid.reshape(8, 8), 8, 0, 16) for grid in cost[:10]]]
-show.save("09_bits.png", show.board(tiles, down=["digit", "bits"]))
+show.save("13_bits.png", show.board(tiles, down=["digit", "bits"]))
 wrong = bits((labels + 1) % 10, 0).mean((0, 1))
 print(f"with the next class instead: {wrong.round(2)}, mean {wrong.mean():.2f}")
 
