@@ -42,6 +42,7 @@ EXTRAS = {
     "lessons": (("matplotlib",), "the pictures of the lessons"),
     "train": (("torch",), "training, and the PyTorch side of `minigen bench`"),
     "types": (("mypy", "pyright"), "type checkers, to test what they say of the face"),
+    "browser": (("playwright",), "tests of pages, in a chromium that is installed"),
     "test": (
         ("pytest", "pytest-xdist", "safetensors", *CHECK, "matplotlib", "numba-cuda"),
         "the tests of minigen itself",

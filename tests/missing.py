@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,11 +31,18 @@ PARTS = {
     "safetensors": ("safetensors", "test"),
     "mypy": ("mypy", "types"),
     "pyright": ("pyright", "types"),
+    "browser": ("Playwright with a chromium", "browser"),
 }
 """What tests may need beyond minigen itself: its name, and the extra that brings it."""
 
-MODULES = {part: part for part in PARTS if part != "compiler"} | {"cuda": "compiler"}
+MODULES = {part: part for part in PARTS if part not in ("compiler", "browser")} | {
+    "cuda": "compiler",
+    "playwright": "browser",
+}
 """The modules that come with a part."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+"""What a browser may be called, where $MINIGEN_CHROMIUM names none."""
 
 LEFT_OUT = pytest.StashKey[Counter]()
 """How many tests were left out, for each reason."""
@@ -43,7 +52,15 @@ def is_missing(part: str) -> bool:
     """Say whether a part is not installed."""
     if part == "compiler" and importlib.util.find_spec("numba"):
         return not importlib.import_module("minigen.target").has_compiler()
+    if part == "browser":
+        return not (importlib.util.find_spec("playwright") and browser())
     return importlib.util.find_spec(part) is None
+
+
+def browser() -> str | None:
+    """Return the program that shows pages in tests, None where there is none."""
+    named = os.environ.get("MINIGEN_CHROMIUM")
+    return next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
 
 
 def reason(part: str) -> str:

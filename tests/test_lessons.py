@@ -249,3 +249,19 @@ def test_a_mark_stands_at_its_share_of_the_width():
         inked = (lesson.mark(paper, share) == lesson.ORANGE).all(-1)
         assert np.flatnonzero(inked.all(0)).tolist() == columns
         assert inked.sum() == 5 * len(columns)
+
+
+def test_who_makes_a_page_is_told_what_is_shown(monkeypatch, tmp_path, capsys):
+    told = []
+    monkeypatch.setattr(lesson, "listener", lambda *what: told.append(what))
+    monkeypatch.setenv("MINIGEN_PICTURES", str(tmp_path))
+    lesson.source(orders.spiral, orders.raster)
+    lesson.save("x.png", np.zeros((2, 3, 3), np.uint8))
+    (kind, shown), (_, other), (last, picture) = told
+    assert kind == "source" and shown["path"] == "minigen/orders.py"
+    assert shown["text"].startswith("def spiral(") and "def raster(" in other["text"]
+    assert last == "picture" and picture == {
+        "path": tmp_path / "x.png",
+        "name": "x.png",
+    }
+    assert (tmp_path / "x.png").is_file() and capsys.readouterr().out == ""

@@ -24,13 +24,24 @@ RAMP = np.array([[38, 16, 80], [49, 104, 142], [53, 183, 121], [253, 231, 37]])
 LAYERS = np.array([[49, 104, 142], [53, 183, 121], [38, 16, 80], [150, 160, 220]])
 LETTER = 13  # height of a caption in pixels
 
+listener: Callable[[str, dict], None] | None = None
+"""Whoever makes a page of a lesson: told of what it shows, which is then not printed.
+
+It is called with "source" and {text, path}, with "picture" and {path, name}, and with
+"player" and {kind, data, name}.
+"""
+
 
 def source(*functions: Callable) -> None:
     """Print the source of functions as it stands in the package."""
     for f in functions:
         f = inspect.unwrap(f)
-        say(f"# {f.__module__.replace('.', '/')}.py")
-        say(*inspect.getsource(f).split("\n"))
+        path = f"{f.__module__.replace('.', '/')}.py"
+        text = inspect.getsource(f)
+        if listener:
+            listener("source", {"text": text, "path": path})
+        else:
+            say(f"# {path}", *text.split("\n"))
 
 
 def beside(name: str) -> Path:
@@ -68,7 +79,10 @@ def save(name: str, picture):
     buffer = io.BytesIO()
     picture.save(buffer, "png")
     path = write_file(make_folder(folder) / name, buffer.getvalue())
-    say(f"picture: {path} ({picture.width} x {picture.height})")
+    if listener:
+        listener("picture", {"path": path, "name": name})
+    else:
+        say(f"picture: {path} ({picture.width} x {picture.height})")
     return picture
 
 
