@@ -5,6 +5,9 @@
 # tokens, and what it throws away no generator can bring back. So look at it first: what
 # does a token stand for, and what is lost?
 #
+# ![Ten digits, their tokens, what these decode to, and the
+# error](pictures/01_tokens.png)
+#
 # *Runs on NumPy alone. The twenty digits are the first two of each class of the MNIST
 # test set, which the tokenizer has not been trained on.*
 

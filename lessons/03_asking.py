@@ -6,6 +6,9 @@
 # ARPG puts the position into the rotation of the query and nowhere else. From this one
 # decision follow all the laws of this lesson.
 #
+# ![Four positions of a half-drawn two, and which tokens each listens
+# to](pictures/03_asking.png)
+#
 # *Runs on NumPy alone.*
 
 # %%

@@ -5,6 +5,8 @@
 # any position next, and for several at once. Which ones, and how many, is a *plan*, an
 # object that can be printed, drawn and changed.
 #
+# ![The same class drawn in four orders, step by step](pictures/05_orders.png)
+#
 # *Runs on NumPy alone.*
 
 # %%

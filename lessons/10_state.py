@@ -6,6 +6,8 @@
 # into which every token is written on top of all before. Nothing is appended. So what a
 # token costs does not depend on how many came before it; and what was written fades.
 #
+# ![A three appears row by row, over the states of one layer](pictures/10_state.png)
+#
 # *Runs on NumPy alone.*
 
 # %%

@@ -6,6 +6,9 @@
 # patch of a digit. A small model inside the large one draws them one after the other.
 # Before each it says a density, a mixture of four Gaussians. Here they are.
 #
+# ![Three tokens of a seven, and the densities of their four
+# features](pictures/13_mixtures.png)
+#
 # *Runs on NumPy alone.*
 
 # %%

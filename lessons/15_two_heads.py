@@ -6,6 +6,9 @@
 # from, the head begins with noise, and takes it out of all features together, a little
 # at a time: diffusion. Here both do the same work, side by side.
 #
+# ![The last tokens of a zero, drawn by two heads, from the first pass to the
+# last](pictures/15_two_heads.png)
+#
 # *Runs on NumPy alone.*
 
 # %%

@@ -6,6 +6,9 @@
 # finds out what broke. No GPU is needed: `minigen.simt` runs the kernel's own source on
 # the CPU, one thread after the other, in an order that a seed decides.
 #
+# ![A kernel's results in twelve orders of its threads, without its barrier and with
+# it](pictures/20_first_kernel.png)
+#
 # *Runs on the CPU; `pip install ".[check]"`.*
 
 # %%

@@ -6,6 +6,9 @@
 # a naive kernel to the shape of the ones that ship. At each rung the interpreter counts
 # how often every number is fetched.
 #
+# ![How often three kernels fetch each number of w and of
+# x](pictures/21_warps_and_tiles.png)
+#
 # *Runs on the CPU; `pip install ".[check]"`.*
 
 # %%

@@ -43,6 +43,10 @@ EXTRAS = {
     "train": (("torch",), "training, and the PyTorch side of `minigen bench`"),
     "types": (("mypy", "pyright"), "type checkers, to test what they say of the face"),
     "browser": (("playwright",), "tests of pages, in a chromium that is installed"),
+    "site": (
+        ("markdown-it-py", "mdit-py-plugins", "pygments", "latex2mathml"),
+        "pages of the lessons",
+    ),
     "test": (
         ("pytest", "pytest-xdist", "safetensors", *CHECK, "matplotlib", "numba-cuda"),
         "the tests of minigen itself",

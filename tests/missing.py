@@ -32,6 +32,8 @@ PARTS = {
     "mypy": ("mypy", "types"),
     "pyright": ("pyright", "types"),
     "browser": ("Playwright with a chromium", "browser"),
+    "mdit_py_plugins": ("mdit-py-plugins", "site"),
+    "latex2mathml": ("latex2mathml", "site"),
 }
 """What tests may need beyond minigen itself: its name, and the extra that brings it."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lessons import build
 from minigen import orders, plans
 from minigen.show import lesson
 
@@ -154,12 +155,34 @@ def test_a_lesson_needs_the_base_install_only(path):
     assert "source(" in path.read_text(encoding="utf-8"), "shows the package's source"
 
 
+def test_the_index_says_of_every_lesson_what_its_first_cell_says():
+    written = build.INDEX.read_text(encoding="utf-8")
+    made = build.index(written, build.every())
+    assert made == written, "run `python lessons/build.py --index`"
+    for path in LESSONS:
+        assert f"({path.name})" in written
+        assert f"(pictures/{path.stem}.png)" in written
+
+
+def test_the_index_takes_what_a_lesson_says_now(tmp_path):
+    path = tmp_path / "03_new.py"
+    first = ["# 03 · New", "It is new. It is short. It ends.", "*Runs anywhere.*"]
+    first.append("![A broken\nline](pictures/03_new.png)")
+    lines = "\n\n".join(first).split("\n")
+    path.write_text("\n".join(["# %% [markdown]", *(f"# {x}" for x in lines)]))
+    lesson = build.read(path)
+    assert (lesson.lead, lesson.needs) == ("It is new. It is short.", "Runs anywhere.")
+    made = build.index(build.INDEX.read_text(encoding="utf-8"), [lesson])
+    assert "### [03 · New](03_new.py)\n\nIt is new. It is short.\n" in made
+    assert "![A broken line](pictures/03_new.png)" in made
+    assert "00_one_image.png" not in made and "## The digits" in made
+    path.write_text(path.read_text().replace("pictures/03_new", "pictures/other"))
+    with pytest.raises(SystemExit, match="03_new.py, line 1: the first cell lacks"):
+        build.read(path)
+
+
 @each_lesson
-def test_the_index_shows_every_lesson(path):
-    index = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert f"({path.name})" in index
-    assert f"(pictures/{path.stem}.png)" in index
-    # else it would not be committed
+def test_the_picture_of_the_index_is_committed(path):
     assert f"!pictures/{path.stem}.png" in (FOLDER / ".gitignore").read_text("utf-8")
 
 
