@@ -204,11 +204,12 @@ assert (report.reads["w"] == 3).all(), "a weight is read once for each of the 3 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Put `norm` into a file `mine.py` and let the referee look at it, with shapes you
-#    would not have thought of: `minigen check rms_norm --kernel mine.py:norm`. It has
-#    one wish: weights of two bytes. Read `widen` in the kernel above, and grant it.
-#    Then take out a line, any line, and read what it says.
-# 2. All threads add up all of `partial`. Let thread 0 do it, and leave the sum where
-#    all can read it. How many barriers does that take?
-# 3. Change `range(t, x.shape[1], step)` so that each thread takes neighbouring cells
-#    instead. The counts stay the same. Why would a GPU still take longer?
+# Write the answers into `lessons/exercises/20_first_kernel.py`, and let
+# `python lessons/check.py 20` look at them.
+#
+# 1. `blocks_needed`: how many blocks does a launch need, so that every cell has a
+#    thread?
+# 2. `reverse`: a kernel that reverses an array in place, by one block. Where does its
+#    barrier stand, and which race does the interpreter find without it?
+# 3. `one_adder`: in `norm`, every thread adds up all of `partial`. Let thread 0 do it,
+#    and leave the sum where all can read it. How many barriers does that take?
