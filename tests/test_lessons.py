@@ -243,6 +243,43 @@ def test_bars_are_as_tall_as_their_numbers():
     assert drawn[:, [4, 14, 24]].sum(0).tolist() == [10, 20, 40]
 
 
+def test_numbers_stand_over_their_bars():
+    plain = lesson.bars([1, 2], 60, 60)
+    drawn = lesson.bars([1, 2], 60, 60, numbers=["1 B", "2 B"])
+    blue = (drawn == lesson.BLUE).all(-1)
+    room = lesson.LETTER + 4
+    assert blue.sum(0)[[10, 40]].tolist() == [round((59 - room) / 2), 59 - room]
+    dark = (drawn < 128).all(-1) & ~blue
+    tops = 59 - blue.sum(0)[[10, 40]]
+    for half, top in zip((dark[:, :30], dark[:, 30:]), tops, strict=True):
+        assert half.any() and np.flatnonzero(half.any(1)).max() < top
+    assert not (plain < 128).all(-1).any()
+
+
+def test_a_scale_shows_all_its_colours_and_its_ends():
+    drawn = lesson.scale(0, 5, "mm", width=80)
+    band = lesson.colours(np.linspace(0, 1, 80)[None])[0]
+    assert (drawn[0] == band).all()
+    words = (drawn[lesson.LETTER :] < 128).all(-1).any(0)
+    assert words[:10].any() and words[-10:].any() and not words[30:40].any()
+
+
+@pytest.mark.parametrize("logs", [(False, False), (True, True)])
+def test_curves_pass_through_their_numbers(logs):
+    x, ticks = [1, 2, 4], ([1, 4], [1, 16])
+    lines = {"up": [1, 4, 16], "down": [16, 4, 1]}
+    drawn = lesson.curves(lines, x, ("x, s", "y, m"), ticks, logs, size=(200, 100))
+    box = drawn[40:141, 56:257]
+    up = (box == lesson.BLUE).all(-1)
+    down = (box == lesson.ORANGE).all(-1)
+    assert up[-3:, :3].any() and up[:3, -3:].any()
+    assert down[:3, :3].any() and down[-3:, -3:].any()
+    # they cross at 2, which is half-way where both axes are logarithmic
+    column, row = (100, 50) if logs[0] else (67, 80)
+    assert (down | up)[row - 2 : row + 3, column - 2 : column + 3].any()
+    assert not up[:3, :100].any() and (drawn[:40] == lesson.BLUE).all(-1).any()
+
+
 def test_areas_stand_on_each_other():
     drawn = lesson.areas([[1, 2], [1, 2]], 41)
     counts = [(drawn == colour).all(-1).sum(0).tolist() for colour in lesson.LAYERS[:2]]

@@ -178,18 +178,102 @@ def canvas(pipe, step, scale: int = 4) -> np.ndarray:
     return outline(picture, positions, step.canvas.shape[1:3])
 
 
-def bars(values, width: int, height: int, colour=BLUE, high=None) -> np.ndarray:
-    """Draw numbers as bars, left to right; `high` fills the height: uint8 (y x 3)."""
+def bars(values, width: int, height: int, colour=BLUE, high=None, numbers=()):
+    """Draw numbers as bars, left to right; `high` fills the height: uint8 (y x 3).
+
+    numbers: what is written over each bar, such as its number with a unit.
+    """
     values = np.asarray(values, np.float64)
     high = max(float(values.max()) if high is None else high, 1e-12)
     picture = np.full((height, width, 3), PAPER, np.uint8)
     picture[-1] = LINE
     ends = np.linspace(0, width, len(values) + 1).round().astype(int)
-    for value, start, end in zip(values, ends, ends[1:], strict=False):
-        tall = round(min(value / high, 1) * (height - 1))
+    room = LETTER + 4 if len(numbers) else 0
+    tops = np.clip(values / high, 0, 1) * (height - 1 - room)
+    tops = height - 1 - tops.round().astype(int)
+    for top, start, end in zip(tops, ends, ends[1:], strict=False):
         # a hairline of paper between neighbours, where there is room for one
-        end -= end - start > 3
-        picture[height - 1 - tall : height - 1, start:end] = colour
+        picture[top : height - 1, start : end - (end - start > 3)] = colour
+    middles = (ends[:-1] + ends[1:]) / 2
+    return written(picture, zip(middles, tops - 3, numbers, strict=False), "ms")
+
+
+def written(picture: np.ndarray, words, anchor: str = "lm", colour=INK) -> np.ndarray:
+    """Return a copy of a picture (y x 3) with words on it, kept within its width.
+
+    words: for each its x, its y in pixels, and the text; anchor: which point of a text
+    stands there, as Pillow names it ("ms": the middle of its base line).
+    """
+    from PIL import Image, ImageDraw
+
+    image, font = Image.fromarray(picture), _font()
+    pen = ImageDraw.Draw(image)
+    for x, y, text in words:
+        left, _, right, _ = pen.textbbox((x, y), text, font=font, anchor=anchor)
+        x += max(0, -left) - max(0, right - picture.shape[1])
+        pen.text((x, y), text, tuple(map(int, colour)), font, anchor=anchor)
+    return np.array(image)
+
+
+def scale(low: float, high: float, unit: str = "", width: int = 96) -> np.ndarray:
+    """Draw what the colours of `colours` stand for, from low to high: uint8 (y x 3)."""
+    band = np.full((2 * LETTER + 8, width, 3), PAPER, np.uint8)
+    band[: LETTER - 1] = colours(np.linspace(0, 1, width)[None])
+    y = LETTER + 2
+    band = written(band, [(0, y, f"{low:g}")], "la")
+    return written(band, [(width - 1, y, f"{high:g} {unit}".strip())], "ra")
+
+
+def curves(
+    lines,
+    x,
+    axes: tuple[str, str],
+    ticks: tuple,
+    logs: tuple[bool, bool] = (False, False),
+    size: tuple[int, int] = (420, 220),
+) -> np.ndarray:
+    """Draw lines over one x axis, with axes and a legend: uint8 (y x 3).
+
+    lines: rows of numbers by name, each as long as x. axes: what x and y are, with
+    units. ticks: the numbers that stand at each axis; the first and the last end it.
+    logs: whether an axis is logarithmic. size: pixels of width, height without words.
+
+    >>> curves({"a": [1, 2]}, [0, 1], ("x", "y"), ([0, 1], [0, 2])).shape
+    (292, 484, 3)
+    """
+    from PIL import Image, ImageDraw
+
+    left, top, (width, height) = 56, 40, size
+    picture = np.full((top + height + 32, left + width + 8, 3), PAPER, np.uint8)
+
+    def place(values, axis):
+        ends = np.array([ticks[axis][0], ticks[axis][-1], *values], np.float64)
+        low, high, *values = np.log(ends) if logs[axis] else ends
+        share = np.clip((np.array(values) - low) / (high - low), 0, 1)
+        return left + share * width if axis == 0 else top + (1 - share) * height
+
+    marks = list(zip(ticks[0], place(ticks[0], 0), strict=True))
+    picture = written(
+        picture, [(p, top + height + 3, f"{t:g}") for t, p in marks], "ma"
+    )
+    marks = list(zip(ticks[1], place(ticks[1], 1), strict=True))
+    picture = written(picture, [(left - 6, p, f"{t:g}") for t, p in marks], "rm")
+    picture = written(picture, [(left + width, top + height + 31, axes[0])], "rd")
+    picture = written(picture, [(0, 1, axes[1])], "la")
+    image = Image.fromarray(picture)
+    pen = ImageDraw.Draw(image)
+    for p in place(ticks[1], 1):
+        pen.line([(left, p), (left + width, p)], LINE)
+    shades = [tuple(map(int, c)) for c in (BLUE, ORANGE, *LAYERS[1:])]
+    named, start = [], left
+    for shade, (name, values) in zip(shades, lines.items(), strict=False):
+        points = zip(place(x, 0), place(values, 1), strict=True)
+        pen.line(list(points), shade, 2, "curve")
+        named.append((shade, start, name))
+        start += int(_font().getlength(name)) + 16
+    picture = np.array(image)
+    for shade, start, name in named:
+        picture = written(picture, [(start, top - 14, name)], "lm", shade)
     return picture
 
 
