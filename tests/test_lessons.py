@@ -256,6 +256,17 @@ def test_numbers_stand_over_their_bars():
     assert not (plain < 128).all(-1).any()
 
 
+def test_every_cell_bears_its_number():
+    values = np.array([[0, 1], [2, 3]])
+    drawn, plain = lesson.numbered(values, 20), lesson.colours(values, 20)
+    written = (drawn != plain).any(-1).reshape(2, 20, 2, 20).any((1, 3))
+    assert written.all()
+    assert drawn[:20, :20].min(-1).max() > 200, "light on dark"
+    assert drawn[20:, 20:].max(-1).min() < 100, "dark on light"
+    corners = drawn[::19, ::19] == plain[::19, ::19]
+    assert corners.all(), "and the colour shows around it"
+
+
 def test_a_scale_shows_all_its_colours_and_its_ends():
     drawn = lesson.scale(0, 5, "mm", width=80)
     band = lesson.colours(np.linspace(0, 1, 80)[None])[0]

@@ -147,6 +147,24 @@ def colours(values: np.ndarray, scale: int = 1, low=None, high=None) -> np.ndarr
     return enlarge(painted.round().astype(np.uint8), scale)
 
 
+def numbered(values: np.ndarray, scale: int, low=None, high=None) -> np.ndarray:
+    """Paint numbers (y x) as `colours` does, and write each on its cell.
+
+    >>> numbered(np.arange(6).reshape(2, 3), 20).shape
+    (40, 60, 3)
+    """
+    values = np.asarray(values)
+    picture, half = colours(values, scale, low, high), scale // 2
+    bright = picture[half::scale, half::scale].mean(-1) > 128
+    for shade, where in ((PAPER, ~bright), (INK, bright)):
+        cells = [
+            (x * scale + half, y * scale + half, y, x) for y, x in np.argwhere(where)
+        ]
+        words = [(left, top, f"{values[y, x]:g}") for left, top, y, x in cells]
+        picture = written(picture, words, "mm", shade)
+    return picture
+
+
 def outline(
     picture: np.ndarray, positions, grid: tuple[int, int], colour=ORANGE, thick: int = 2
 ) -> np.ndarray:
