@@ -64,15 +64,17 @@ def is_little(
     batch: int,
     times: Times | None = None,
     asked: Sequence[int] | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> bool:
     """Say whether NumPy is to draw and decode some images.
 
     counts: tokens of each step (`Plan.counts`); batch: images drawn together; times: by
     default those of `TIMES`; asked: positions asked for at each step, by default as
-    many as tokens (`Plan.asked`).
+    many as tokens (`Plan.asked`); grid: rows and columns of tokens, by default those of
+    training.
     """
     times = times or TIMES[family_of(generator).name]
-    operations, steps = work(generator, tokenizer, images, counts, batch, asked)
+    operations, steps = work(generator, tokenizer, images, counts, batch, asked, grid)
     numpy, numba = (
         operation * operations / 1e9 + step * steps
         for operation, step in (times.numpy, times.numba)
@@ -87,9 +89,10 @@ def work(
     counts: Sequence[int],
     batch: int,
     asked: Sequence[int] | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> tuple[float, int]:
     """Return the operations of a guided run, and its steps; arguments as above."""
-    grid = generator.side, generator.side
+    grid = grid or (generator.side, generator.side)
     operations = (
         images * family_of(tokenizer).work(tokenizer, grid, FLOAT, 1).operations
     )
@@ -110,9 +113,10 @@ def most(
     batch: int,
     times: Times | None = None,
     asked: Sequence[int] | None = None,
+    grid: tuple[int, int] | None = None,
 ) -> int:
     """Return how many images are still little work; 0 if not even one is."""
-    low, high, how = 0, 1, (counts, batch, times, asked)
+    low, high, how = 0, 1, (counts, batch, times, asked, grid)
     while high < LAST_IMAGE and is_little(generator, tokenizer, high, *how):
         low, high = high, 2 * high
     while high - low > 1:

@@ -246,33 +246,44 @@ def evaluate_completion(
     plan: Plan,
     first: int = 0,
     watch: Callable[[int], object] = lambda n: None,
+    edit: bool = False,
     **options: Unpack[Draw],
 ) -> dict[str, Any]:
     """Draw what digits lack where only their tokens at plan.known are known.
 
     digits: images (b y x 3) and their classes (b), from `read_digits`; first: the
-    number of the first image; options: keywords of `Pipeline.sample`, without those of
-    a plan. Returns agreement (share seen as its class), images, seconds and
-    images_per_second. For ARPG also bits: what an unknown token takes, asked for after
+    number of the first image; edit: whether the class after a digit's own is asked for
+    instead of its own (0 after 9); options: keywords of `Pipeline.sample`, without
+    those of a plan. A model with control is given the digits' outlines.
+
+    Returns agreement (share seen as the class asked for), images, seconds and
+    images_per_second. With edit also `unchanged`, the share seen as the digit's own
+    class. Without it, for ARPG, also bits: what an unknown token takes, asked for after
     those before it in the plan, as in training; the known ones are read as the options
     say.
     """
     reading = options.get("known_reading", "causal")
+    takes, classes = getattr(pipe.config, "control", 0), pipe.config.classes
+    asked_for = (digits[1] + edit) % classes
     images, bits, start = [], 0.0, time.perf_counter()
     for at in range(0, len(digits[0]), BATCH):
-        part, labels = (each[at : at + BATCH] for each in digits)
+        part, labels = (each[at : at + BATCH] for each in (digits[0], asked_for))
         tokens = pipe.encode(part)
+        control = pipe.encode(outline(part)) if takes else None
         canvas = tokens.reshape(len(part), len(plan.known + plan.order), -1).copy()
         canvas[:, list(plan.order)] = pipe.kind.UNKNOWN
         call = {"plan": plan, "known": canvas.reshape(tokens.shape), "batch": BATCH}
-        images.append(pipe.sample(labels, first=first + at, **call, **options))
-        if pipe.generator.family == "arpg":
-            bits += len(part) * unknown_bits(pipe, tokens, labels, plan, reading)
+        call |= {"first": first + at, "control": control}
+        images.append(pipe.sample(labels, **call, **options))
+        if pipe.generator.family == "arpg" and not edit:
+            given = tokens, labels, plan, reading, control
+            bits += len(part) * unknown_bits(pipe, *given)
         watch(len(part))
     seconds, count = time.perf_counter() - start, len(digits[0])
     _, seen = look(classifier, np.concatenate(images))
     return {
-        "agreement": share(seen, digits[1]),
+        "agreement": share(seen, asked_for),
+        **({"unchanged": share(seen, digits[1])} if edit else {}),
         **({"bits": bits / count} if bits else {}),
         "images": count,
         "seconds": seconds,
@@ -286,16 +297,19 @@ def unknown_bits(
     labels: NDArray[np.int64],
     plan: Plan,
     known_reading: str = "causal",
+    control: NDArray[np.int64] | None = None,
 ) -> float:
     """Return the mean bits of a token that a plan decodes, by an ARPG: `loss_after`.
 
-    tokens (b y x), labels (b).
+    tokens (b y x), labels (b); control (b y x): condition tokens, of a model with
+    control.
     """
     ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
     table = ops.put(arpg.rotary_table(ops, config, plan.grid))
     call = ops, weights, config, tokens.reshape(len(tokens), -1), labels
     where = list(plan.known), list(plan.order), table, arpg.READINGS[known_reading]
-    return float(arpg.loss_after(*call, *where)) / math.log(2)
+    codes = None if control is None else control.reshape(len(control), -1)
+    return float(arpg.loss_after(*call, *where, codes)) / math.log(2)
 
 
 def agreement_of_outlines(

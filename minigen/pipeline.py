@@ -158,7 +158,8 @@ class Pipeline:
         batch: images drawn together. See `minigen.choosing`.
         """
         configs = self.config, self.tokenizer_config
-        most = choosing.most(*configs, plan.counts, batch, asked=plan.asked)
+        drawn = {"asked": plan.asked, "grid": plan.grid}
+        most = choosing.most(*configs, plan.counts, batch, **drawn)
         backend = "numpy" if images <= most else backends.fastest()
         return backend, choosing.reason(backend, most)
 

@@ -93,6 +93,10 @@ def test_more_images_steps_or_pixels_are_more_work():
     assert one_by_one == (pytest.approx(operations), 9 * len(counts))
     wide = replace(tokenizer, base=2 * tokenizer.base)
     assert choosing.work(generator, wide, 9, counts, 8)[0] > operations
+    # twice the tokens are twice the pixels, and counts stay what they are
+    longer = choosing.work(generator, tokenizer, 9, counts, 8, grid=(8, 16))
+    pixels = 9 * family_of(tokenizer).work(tokenizer, (8, 8), 4, 1).operations
+    assert longer[0] - operations > 0.9 * pixels
 
 
 def test_a_pipeline_is_chosen_by_its_images_alone(monkeypatch):

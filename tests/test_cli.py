@@ -232,6 +232,7 @@ BAD = [
     ),
     (["evaluate", "vq-mnist", "--keep", "top"], "--keep has no meaning for vq-mnist"),
     (["evaluate", "arpg-mnist", "--keep", "top", "--batch", "2"], "with --keep"),
+    (["evaluate", "arpg-mnist", "--edit"], "--edit has no meaning for arpg-mnist"),
     (["evaluate", "T", "--data", "none"], "does not exist"),
     (["bench", "cpu", "arpg-l", "vq-mnist"], "belongs together"),
     (["bench", "cpu", "vq-16"], "choose from arpg-l"),

@@ -131,6 +131,38 @@ def test_completed_digits_keep_what_was_known(pipe, folder, monkeypatch):
     assert np.array_equal(seen[0], images)
 
 
+def test_an_edited_digit_is_asked_to_be_the_next_class(pipe, folder, monkeypatch):
+    given = evaluate.read_digits(folder)
+    plan = pipe.plan(steps=2, known=range(32))
+    # the first four are the next class, two stay as they were
+    seen = np.array([1, 2, 3, 4, 4, 5, 0])
+    monkeypatch.setattr(evaluate, "look", lambda classifier, images: (images, seen))
+    asked = []
+
+    def sample(pipe, labels, **how):
+        asked.extend(labels)
+        return np.zeros((len(labels), 32, 32, 3), np.uint8)
+
+    monkeypatch.setattr(minigen.Pipeline, "sample", sample)
+    found = evaluate.evaluate_completion(pipe, None, given, plan, edit=True)
+    assert asked == [1, 2, 3, 4, 5, 6, 7]
+    assert found["agreement"] == pytest.approx(4 / 7)
+    assert found["unchanged"] == pytest.approx(2 / 7)
+    assert "bits" not in found
+
+
+def test_completion_with_control_is_given_the_outlines(folder, monkeypatch):
+    pipe = minigen.load("arpg-mnist-control", backend="numpy")
+    given = evaluate.read_digits(folder)
+    plan = pipe.plan(steps=1, known=range(60))
+    monkeypatch.setattr(evaluate, "look", lambda classifier, images: (None, given[1]))
+    outlined = evaluate.evaluate_completion(pipe, None, given, plan)
+    # the bits depend on the outlines
+    monkeypatch.setattr(evaluate, "outline", lambda images: 0 * images)
+    blank = evaluate.evaluate_completion(pipe, None, given, plan)
+    assert outlined["bits"] > 0 and outlined["bits"] != blank["bits"]
+
+
 def test_digits_get_a_black_border(folder):
     images, labels = evaluate.read_digits(folder, count=5)
     assert images.shape == (5, 32, 32, 3) and images.dtype == np.uint8

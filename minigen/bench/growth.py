@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
@@ -25,6 +25,7 @@ from minigen.checkpoints.names import manifest
 from minigen.checks import choice
 from minigen.errors import InputError
 from minigen.families import PRESETS, AimConfig, GptConfig, module_of
+from minigen.memory import kept
 from minigen.models.kv_cache import KVCache
 from minigen.sample import Options
 
@@ -197,15 +198,6 @@ def new_step(ops, weights, config, position: int, state) -> Callable[[], None]:
         ops.device.sync()
 
     return replay
-
-
-def kept(state) -> int:
-    """Return the bytes of all arrays in a model's state."""
-    if is_dataclass(state):
-        return sum(kept(getattr(state, field.name)) for field in fields(state))
-    if isinstance(state, tuple):
-        return sum(map(kept, state))
-    return state.size * state.dtype.itemsize if hasattr(state, "dtype") else 0
 
 
 def to_json(found: Growth) -> dict:

@@ -15,15 +15,14 @@ from statistics import median
 from time import perf_counter
 from types import SimpleNamespace
 
-from minigen import backends
 from minigen.bench import compare, process
 from minigen.bench.compare import WORKER, decoder_of, settle, total
-from minigen.bench.growth import kept
 from minigen.bench.heads import REPORTED
 from minigen.bench.worker import Job
 from minigen.checks import integer
-from minigen.families import PRESETS, family_of, module_of
-from minigen.families.work import FLOAT, Work
+from minigen.families import PRESETS, family_of
+from minigen.families.work import Work
+from minigen.memory import kept_bytes
 from minigen.words import duration, gigabytes, markdown
 
 BATCHES = (1, 4, 16)
@@ -202,24 +201,6 @@ def label(job: Job) -> str:
     ('arpg-l, 64 steps', 'gpt-l, 256 steps')
     """
     return f"{job.generator}, {job.steps or PRESETS[job.generator].tokens} steps"
-
-
-def kept_bytes(config, batch: int) -> int:
-    """Return the bytes that a run keeps from step to step, both halves of guidance.
-
-    They are those of the KV cache, of the state, or of the encoder's input (MAR and
-    ARINAR); float32.
-
-    >>> kept_bytes(PRESETS["gpt-l"], 1) == 2 * 24 * 2 * 257 * 1024 * 4
-    True
-    """
-    rows, model = 2 * batch, module_of(config)
-    if family_of(config).tokenizer == "kl":
-        return rows * (config.buffer + config.tokens) * config.encoder_width * FLOAT
-    ops = backends.table("numpy")
-    if hasattr(model, "new_states"):
-        return kept(model.new_states(ops, config, rows))
-    return kept(model.new_cache(ops, config, rows, 1 + config.tokens))
 
 
 def work(job: Job) -> Work:

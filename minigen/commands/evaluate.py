@@ -43,6 +43,13 @@ def evaluate(
             "left, right or centre.",
         ),
     ] = None,
+    edit: Annotated[
+        bool,
+        typer.Option(
+            "--edit",
+            help="With --keep: ask for the class after the digit's own, 0 after 9.",
+        ),
+    ] = False,
     steps: o.Steps = None,
     seed: o.Seed = 0,
     guidance: o.Guidance = None,
@@ -76,9 +83,9 @@ def evaluate(
     """Measure a model: how its images are classified, and how fast they are drawn.
 
     A generator is asked for every class in turn; with --keep for the rest of test
-    digits, by their class, and ARPG reads what is known in both ways. A tokenizer and a
-    classifier are given the test digits of --data, and a model with control their
-    outlines.
+    digits, by their class (or the next, with --edit), and ARPG reads what is known in
+    both ways. A tokenizer and a classifier are given the test digits of --data, and a
+    model with control their outlines.
     """
     from minigen import backends
     from minigen.checkpoints import load_model
@@ -108,10 +115,13 @@ def evaluate(
     if takes or keep is not None:
         unused["data"] = None
     if keep is not None:
-        unused |= {"sweep": sweep, "batch": batch, "keep": keep if takes else None}
+        unused |= {"sweep": sweep, "batch": batch}
+    else:
+        unused["edit"] = edit or None
     if not draws:
         unused = {**options, **left, "first": first, "batch": batch, "sweep": sweep,
-                  "tokenizer": tokenizer, "keep": keep}  # fmt: skip
+                  "tokenizer": tokenizer, "keep": keep,
+                  "edit": edit or None}  # fmt: skip
         unused = {n: v for n, v in unused.items() if v != usual.get(n)}
         if loaded.family != "judge":
             unused["write_statistics"] = write_statistics or None
@@ -128,8 +138,8 @@ def evaluate(
         if data is None:
             raise InputError("--keep takes its digits from --data DIR with MNIST's")
         rows = _completion(
-            model, tokenizer, name, keep, read_digits(data, count=first + count), first,
-            {**options, **left},
+            model, tokenizer, name, keep, edit, read_digits(data, count=first + count),
+            first, {**options, **left},
         )  # fmt: skip
     elif draws:
         given = {n for n, v in {**options, **left}.items() if v != usual.get(n)}
@@ -188,7 +198,7 @@ def _generator(
     return rows
 
 
-def _completion(model, tokenizer, backend, keep, digits, first, options):
+def _completion(model, tokenizer, backend, keep, edit, digits, first, options):
     import numpy as np
 
     from minigen import tasks
@@ -209,7 +219,7 @@ def _completion(model, tokenizer, backend, keep, digits, first, options):
     rows = []
     with progress(len(digits[0]) * len(readings), "drawing", pipe.backend) as advance:
         for reading in readings:
-            given = pipe, classifier, digits, plan, first, advance
+            given = pipe, classifier, digits, plan, first, advance, edit
             found = evaluate_completion(*given, known_reading=reading, **options)
             rows.append({"known_reading": reading, **found})
     return rows

@@ -51,6 +51,16 @@ def info(
             "--check", help="Look for NaN and infinity; exit status 1 if there are any."
         ),
     ] = False,
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROWSxCOLUMNS",
+            help="Of a generator: say the memory that images of so many tokens take.",
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images drawn together, for that.")
+    ] = 1,
     as_json: o.Json = False,
 ):
     """Say what a model or a weight file holds; nothing in it is ever run."""
@@ -73,21 +83,25 @@ def info(
         said = {"parameters": known.parameters, "origin": known.origin}
         said["licence"] = known.licence
         config = to_dict(known.config)
+        memory = _memory(model, known.config, grid, count)
         if as_json:
-            say_json({"name": model, **said, "config": config})
+            say_json({"name": model, **said, **memory, "config": config})
             return
         said["parameters"] = f"{known.parameters:,}"
         said["auto"] = _auto(model, known.config)
+        said["memory"] = _most(memory)
         say(f"{model} is a size known by name; its weights are not here", "")
         say_text(_listing({**said, **config}))
         return
     found = asdict(describe(find(model), key, check))
     found["licence"] = licence_of(found["hash"])
+    config = from_dict(found["config"]) if found["config"] else None
+    memory = _memory(found["name"], config, grid, count, found["dtype"])
     if as_json:
-        say_json(found)
+        say_json({**found, **memory})
     else:
-        config = from_dict(found["config"]) if found["config"] else None
-        say_text(_listing({**_shown(found), "auto": _auto(found["name"], config)}))
+        added = {"auto": _auto(found["name"], config), "memory": _most(memory)}
+        say_text(_listing({**_shown(found), **added}))
     if found["intact"] is False or found["not_finite"]:
         raise typer.Exit(1)
 
@@ -249,6 +263,48 @@ def _auto(name, config):
     most = usual(name, config, BATCH)
     rest = "the fastest backend that is here"
     return f"numpy up to {most} images, then {rest}" if most else rest
+
+
+def _memory(name, config, grid, count, dtype="float32"):
+    """Return the memory of drawing by a generator, in bytes; nothing for others."""
+    from dataclasses import asdict
+
+    from minigen import plans
+    from minigen.choosing import drawn_by_default
+    from minigen.defaults import STEPS, settle
+    from minigen.errors import InputError
+    from minigen.families import GeneratorConfig, family_of, module_of
+    from minigen.memory import needed
+
+    if not isinstance(config, GeneratorConfig):
+        if grid is not None:
+            raise InputError(f"--grid is for generators, and {name} is none")
+        return {}
+    (_, tokenizer), _ = drawn_by_default(name, config)
+    asked = (config.side,) * 2
+    if grid is not None:
+        asked = o.parse_numbers("--grid", grid, "8x16")
+    settings = settle(family_of(config).name, name, order=None, schedule=None)
+    plan = plans.plan(asked, **settings, steps=STEPS)
+    # refuses what the model cannot draw
+    module_of(config).check_plan(config, plan)
+    size = 2 if dtype in ("bfloat16", "float16") else 4
+    found = needed(config, tokenizer, asked, max(plan.asked), count, size)
+    said = {"grid": asked, "images": count, "total": found.total, **asdict(found)}
+    return {"memory": said}
+
+
+def _most(memory):
+    if not memory:
+        return ""
+    said = memory["memory"]
+    rows, columns = said["grid"]
+    images = f"{said['images']} images" if said["images"] > 1 else "an image"
+    return (
+        f"at most {gigabytes(said['total'])} on numba, for {images} of {rows} x "
+        f"{columns} tokens: {gigabytes(said['weights'])} are weights (with the "
+        f"tokenizer's), {gigabytes(said['kept'])} kept from step to step"
+    )
 
 
 def _listing(values):

@@ -158,12 +158,15 @@ def loss(ops, weights, config, tokens, labels, order, table, codes=None):
     return ops.cross_entropy(logits, targets)
 
 
-def loss_after(ops, weights, config, tokens, labels, known, asked, table, causal=True):
+def loss_after(
+    ops, weights, config, tokens, labels, known, asked, table, causal=True, codes=None
+):
     """Return the mean cross entropy, in nats a token, of tokens after known ones.
 
     tokens (b n) in raster order, labels (b): int64; known (k), asked (m): positions.
     The known tokens are read in one call, as causal says (`feed`). Those asked for are
-    read in turn, as in training: each is asked for after all before it.
+    read in turn, as in training: each is asked for after all before it. codes (b n)
+    int64: of a model with control, the condition tokens in raster order.
     """
     targets = np.ascontiguousarray(tokens[:, asked])
     rows = np.tile(table_rows(asked), (len(targets), 1))
@@ -171,6 +174,9 @@ def loss_after(ops, weights, config, tokens, labels, known, asked, table, causal
     ((ids, where),) = [[ops.put(each) for each in pair] for pair in first]
     room = len(known) + len(asked)
     cache = begin(ops, weights, config, ids, where, table, room, causal)
+    if codes is not None:
+        codes = ops.put(with_class(config, codes))
+        cache = control(ops, weights, config, cache, codes)
     if len(asked) > 1:
         read = (ops.put(np.ascontiguousarray(each[:, :-1])) for each in (targets, rows))
         cache = feed(ops, weights, config, cache, *read, table, causal=True)
