@@ -298,6 +298,6 @@ _HEADER = {"images_per_second": "images/s"}
 
 
 def _shown(name, value):
-    if name.startswith(("agreement", "accuracy", "outline")):
+    if name.startswith(("agreement", "unchanged", "accuracy", "outline")):
         return f"{100 * value:.1f} %"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
