@@ -115,21 +115,19 @@ print(f"total variation: joint to product {apart:.2f}, to B first {orders:.2f}")
 def axis(cell, p):
     tokens, (y, x) = digits[[image] * 10], divmod(cell, 8)
     tokens[:, cell] = np.argsort(-p)[:10]
-    patches = pipe.decode(tokens.reshape(-1, 8, 8))[:, 4 * y :, 4 * x :][:, :4, :4]
-    rank = np.argsort(patches.mean((1, 2, 3)))
-    tiles = [show.enlarge(patch, 6) for patch in patches[rank]]
+    shown = pipe.decode(tokens.reshape(-1, 8, 8))[:, 4 * y :, 4 * x :][:, :4, :4]
+    rank = np.argsort(shown.mean((1, 2, 3)))
+    tiles = [show.enlarge(shown[i], 6) for i in rank]
     return tokens[rank, cell], [show.outline(t, 0, (1, 1), show.LINE, 1) for t in tiles]
 
 
 (a, down), (b, across) = map(axis, pair, (pa, pb))
-corner, down, tiles = 255 + 0 * down[0], np.vstack(down), []
+top, down, tiles = np.hstack([255 + 0 * down[0], *across]), np.vstack(down), []
 for p in (product, together):
-    body = np.hstack([down, show.colours(p[np.ix_(a, b)], 24, 0, 0.1)])
-    tiles.append(np.vstack([np.hstack([corner, *across]), body]))
-show.save(
-    "06_joint.png",
-    show.board([tiles], [f"{name}, 0 to 10 %" for name in ("product", "joint")]),
-)
+    body = show.colours(p[np.ix_(a, b)], 24, 0, 0.1)
+    tiles.append(np.vstack([top, np.hstack([down, body])]))
+tiles.append(show.scale(0, 10, "%"))
+show.save("06_joint.png", show.board([tiles], ["product", "joint"]))
 
 # %% [markdown]
 # ## The gap of a step
@@ -166,10 +164,11 @@ counts, rng, off = (1, 2, 4, 8, 16), np.random.default_rng(0), {}
 for name, cells in (("heap", heap), ("apart", spread[16:])):
     bits = [np.concatenate([gap(cells[:m], rng) for _ in "12"]) for m in counts]
     off[name] = np.mean(bits, axis=1)
-tiles = [[show.bars([v], 64, 96, high=14) for v in off[name]] for name in off]
-rows = [tile for pair in zip(*tiles, strict=True) for tile in pair]
-captions = [f"{m} {n}\n{off[n][i]:.2f} bits" for i, m in enumerate(counts) for n in off]
-show.save("06_gap.png", show.board([rows], captions))
+picture = show.curves(
+    off, counts, ("tokens drawn in one step", "gap in bits"), (counts, (0, 5, 10, 15))
+)
+show.save("06_gap.png", picture)
+print({name: [f"{b:.2f}" for b in bits] for name, bits in off.items()})
 
 # %% [markdown]
 # **Reveal.** One token is drawn from exactly what the model says: no gap. Two
