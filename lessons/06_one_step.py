@@ -122,10 +122,9 @@ def axis(cell, p):
 
 
 (a, down), (b, across) = map(axis, pair, (pa, pb))
-top, down, tiles = np.hstack([255 + 0 * down[0], *across]), np.vstack(down), []
-for p in (product, together):
-    body = show.colours(p[np.ix_(a, b)], 24, 0, 0.1)
-    tiles.append(np.vstack([top, np.hstack([down, body])]))
+top, down = np.hstack([255 + 0 * down[0], *across]), np.vstack(down)
+shown = [show.colours(p[np.ix_(a, b)], 24, 0, 0.1) for p in (product, together)]
+tiles = [np.vstack([top, np.hstack([down, body])]) for body in shown]
 tiles.append(show.scale(0, 10, "%"))
 show.save("06_joint.png", show.board([tiles], ["product", "joint"]))
 
