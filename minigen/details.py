@@ -6,7 +6,7 @@ models whose tokens are codes; a vector has a density, and no probability.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from minigen.equality import digest, same
 from minigen.families import module_of
-from minigen.models import arpg
+from minigen.models import arpg, mamba
+from minigen.models.kv_cache import KVCache
 from minigen.ops.attention.reference import softmax
 
 
@@ -35,6 +36,9 @@ class Details:
     had it seen those of the step before it, too; their product is what the model gives
     all tokens of the step together, where the run took them for independent.
 
+    keeps: the bytes of keys and values, or of a state, that the model holds before the
+    step, for all images and, with guidance, for both of its halves.
+
     Arrays are float32 where nothing else is said.
     """
 
@@ -45,6 +49,7 @@ class Details:
     known: NDArray[np.int64] = field(repr=False)
     attention: NDArray[np.float32] | None = field(default=None, repr=False)
     in_turn: NDArray[np.float32] | None = field(default=None, repr=False)
+    keeps: int = 0
 
     __eq__ = same
     __hash__ = digest
@@ -81,8 +86,9 @@ def details_of(
     p, (b, u, _) = ops.get(drawn_from(logits)), logits.shape
     halves = np.array(ops.get(logits)).reshape(times, b // times, u, -1)
     found = asked, p, halves[0], halves[1] if given.guided else None, known
+    kept = keeps(state)
     if not asks_all:
-        return Details(*found)
+        return Details(*found, keeps=kept)
     queries = [seen[f"cross{i}_query"] for i in range(config.half)]
     read = [attention(ops, state.shared, q, len(known)) for q in queries]
     # all but the last are read in turn; each is asked for after those before it
@@ -93,7 +99,23 @@ def details_of(
         cache = module.feed(*call, ids, before, given.table, causal=True)
     logits = module.ask(*model, cache, where, given.table, causal=True)
     p = np.take_along_axis(ops.get(drawn_from(logits)), tokens[..., None], axis=-1)
-    return Details(*found, np.stack(read, axis=1), p[..., 0])
+    return Details(*found, np.stack(read, axis=1), p[..., 0], kept)
+
+
+def keeps(state: Any) -> int:
+    """Return the bytes of all valid keys and values, or of all states of mixers."""
+    if isinstance(state, KVCache):
+        room = state.keys.shape[1]
+        return _bytes(state.keys, state.values) // room * state.length
+    if isinstance(state, mamba.State):
+        return _bytes(state.conv, state.scan)
+    if is_dataclass(state):
+        return sum(keeps(getattr(state, field.name)) for field in fields(state))
+    return sum(map(keeps, state)) if isinstance(state, list | tuple) else 0
+
+
+def _bytes(*arrays):
+    return sum(array.size * array.dtype.itemsize for array in arrays)
 
 
 def unknown(known: NDArray[np.int64], n: int) -> NDArray[np.int64]:

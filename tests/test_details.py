@@ -130,3 +130,16 @@ def test_on_a_device():
 def test_vectors_have_none(family):
     with pytest.raises(InputError, match="are vectors, .* leave details out"):
         run(family, plan_of(family, ()), None, "numpy", True)
+
+
+@CODES
+def test_keeps_are_the_bytes_of_what_was_read(family, backend):
+    """A cache grows by a token for each that was read, and a state does not."""
+    plan = plan_of(family, (3, 9))
+    steps = run(family, plan, tokens_of(family, plan, 2, 1), backend, True)
+    kept = [step.details.keeps for step in steps]
+    if family.startswith("aim"):
+        assert len({*kept}) == 1 and kept[0] > 0
+    else:
+        read = [1 + step.details.known.shape[1] for step in steps]
+        assert len({k / n for k, n in zip(kept, read, strict=True)}) == 1 and kept[0]

@@ -12,14 +12,15 @@ import numpy as np
 
 from minigen.images import read_image
 from minigen.show.grid import enlarge
+from minigen.show.player import RAMP as COLOURS
+from minigen.show.player import page
 from minigen.words import say
 from minigen.writing import make_folder, write_file
 
 PAPER, INK, LINE = (255, 255, 255), (51, 51, 51), (200, 200, 200)
 GAP = (232, 232, 232)  # stands for NaN
 BLUE, ORANGE = (31, 119, 180), (255, 140, 0)
-# dark blue, blue, green, yellow: bright means more, in print too
-RAMP = np.array([[38, 16, 80], [49, 104, 142], [53, 183, 121], [253, 231, 37]])
+RAMP = np.array(COLOURS)
 # for stacked areas: neighbours can be told apart, in print too
 LAYERS = np.array([[49, 104, 142], [53, 183, 121], [38, 16, 80], [150, 160, 220]])
 LETTER = 13  # height of a caption in pixels
@@ -75,15 +76,32 @@ def save(name: str, picture):
 
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
-    folder = Path(os.environ.get("MINIGEN_PICTURES") or beside("pictures"))
     buffer = io.BytesIO()
     picture.save(buffer, "png")
-    path = write_file(make_folder(folder) / name, buffer.getvalue())
+    path = write_file(_folder() / name, buffer.getvalue())
     if listener:
         listener("picture", {"path": path, "name": name})
     else:
         say(f"picture: {path} ({picture.width} x {picture.height})")
     return picture
+
+
+def player(kind: str, data: dict, name: str) -> None:
+    """Write a page with a step player, NAME.html, to the folder of the pictures.
+
+    kind: a name in `minigen.show.player.KINDS`; data: from `minigen.show.frames`.
+    Raises InputError.
+    """
+    text = page(kind, data, name)
+    if listener:
+        listener("player", {"kind": kind, "data": data, "name": name})
+    else:
+        path = write_file(_folder() / f"{name}.html", text.encode())
+        say(f"player: {path} (open it in a browser)")
+
+
+def _folder():
+    return make_folder(os.environ.get("MINIGEN_PICTURES") or beside("pictures"))
 
 
 def board(

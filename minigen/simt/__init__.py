@@ -65,14 +65,18 @@ class Report:
 
 
 def launch(
-    kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0, patience=None
-):
+    kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0, patience=None,
+    note=None,
+):  # fmt: skip
     """Run a kernel; return a Report, or raise KernelError.
 
     kernel: a function, compiled for CUDA or not. grid, block: a number or a tuple of up
     to three. seed: which schedule (None: threads and blocks in order). watch: check
     every access. dynamic: bytes of dynamic shared memory. patience: reads and
     writes after which a watched kernel is taken for one that never ends (None: never).
+    note: called as note(thread, what, cells, cell, index, frame) when a thread of a
+    watched launch "reads", "writes" or "changes" a cell of an array, and with the name
+    of a barrier and None when it comes to one.
     """
     try:
         from minigen.simt import memory, rewrite, sites, threads
@@ -95,6 +99,7 @@ def launch(
     grid, block = _three("grid", grid), _three("block", block)
     machine = threads.Machine(function, grid, block)
     machine.watch, machine.dynamic, machine.together = watch, dynamic, together
+    machine.note = note
     if patience is not None:
         machine.patience = patience
     if seed is not None:

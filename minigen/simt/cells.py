@@ -90,6 +90,10 @@ class Cells:
                 self._against(readers, array, index, "changes", frame, "read")
             self.machine.tell(self.notes[cell])
             thread = self.machine.current
+            if self.machine.note is not None:
+                self.machine.note(
+                    thread, "changes", self, cell, array.text(index), frame
+                )
             record = thread, thread.stamp, frame.f_code, frame.f_lasti
             self.atomics.setdefault(cell, []).append(record)
             self.reads[cell] += 1
@@ -115,6 +119,8 @@ class Cells:
         if machine.patience < 0:
             self._endless(array, index, now, frame)
         thread = machine.current
+        if machine.note is not None:
+            machine.note(thread, now, self, cell, array.text(index), frame)
         earlier = self.writers.get(cell)
         if earlier is not None:
             other, stamp, _, _ = earlier

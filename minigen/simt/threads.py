@@ -115,6 +115,8 @@ class Machine:
         self.grid, self.block = Index(*grid), Index(*block)
         self.watch, self.dynamic, self.together = True, 0, False
         self.patience = math.inf
+        # told of every access to memory, and of every thread that comes to a barrier
+        self.note = None
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
         self.blocks, self.waiting, self.parked = [], [], []
@@ -259,6 +261,8 @@ class Machine:
         """Wait for the whole block; return the values that its threads brought."""
         thread = self.current
         block = thread.block
+        if self.note is not None:
+            self.note(thread, what, None, None, "", None)
         thread.waits = what, site
         block.values.append(value)
         block.waiting.append(thread)
