@@ -5,7 +5,8 @@
 # each stand for a patch of the image, a few of them at a time. A second network turns
 # the grid into a picture. Here is the whole way, once, for one handwritten seven.
 #
-# ![A seven appears on a grey grid, in six of sixteen steps](pictures/00_one_image.png)
+# ![A seven appears on a grey grid, in six of sixteen
+# steps](pictures/00_one_image.png)
 #
 # *Runs on NumPy alone.*
 
@@ -22,14 +23,15 @@ from minigen.models import arpg, codes
 from minigen.show import lesson as show
 
 pipe = minigen.load("arpg-mnist", backend="numpy")
-steps = list(pipe.steps([7], seed=5, steps=16, temperature=1.0))
+steps = list(pipe.steps([7], seed=5, steps=16))
 print("token grid", pipe.grid, "codes to choose from", pipe.config.vocabulary)
 
 # %% [markdown]
 # ## The picture so far
 #
-# Grey is not known yet; orange frames what a step has just drawn. Notice how the new
-# tokens keep apart: tokens of one step do not see each other (lesson 05 is about that).
+# Grey is not known yet; orange frames what a step has just drawn. This model begins
+# with the corners, one token a step, and goes round the border and inwards, several
+# tokens a step (lesson 05 compares orders).
 
 # %%
 chosen = [steps[i] for i in (0, 3, 6, 9, 12, 15)]
@@ -41,77 +43,107 @@ show.save("00_one_image.png", show.board([frames], captions))
 # ## A step is a record
 #
 # Sampling yields one frozen `Step` for each step: where it drew, what it drew, and the
-# probabilities it drew from. Everything in this course is read off these records.
+# probabilities it drew from. Most of this course is read off such records.
 
 # %%
-first = steps[0]
-print(first)
-print("positions    ", first.positions)
-print("tokens       ", first.tokens[0])
-print("probabilities", first.probabilities.shape, "(images, positions, codes)")
-print("canvas after the step\n", first.canvas[0])
-
-# %% [markdown]
-# ## From doubt to certainty
-#
-# How likely are the likeliest codes at a position that is asked for? Sorted, and
-# averaged over the positions of a step and over all ten digits. At the start many
-# patches would do. Later the neighbours have decided, and few are left. The caption
-# says how many bits of surprise a draw holds on average: Σ p log₂ 1/p.
-
-
-# %%
-def surprise(p):
-    return float(-(p * np.log2(np.maximum(p, 1e-30))).sum(-1).mean())
-
-
-digits = list(pipe.steps(range(10), seed=5, steps=16))
-bits = [surprise(step.probabilities) for step in digits]
-ranked = [np.sort(step.probabilities)[..., ::-1].mean((0, 1)) for step in digits]
-tiles = [show.bars(ranked[step.index][:24], 128, 64, high=1) for step in chosen]
-captions = [f"step {step.index}: {bits[step.index]:.1f} bits" for step in chosen]
-show.save("00_surprise.png", show.board([tiles], captions))
+some = steps[4]
+print(some)
+print("positions    ", some.positions, "row by row from the top left, from 0")
+print("tokens       ", some.tokens[0])
+print("probabilities", some.probabilities.shape, "(images, positions, codes)")
+print("canvas after the step\n", some.canvas[0])
 
 # %% [markdown]
 # ## The loop
 #
-# This is the package's own code, printed from where it runs. Each round: let the model
-# read what was drawn (`feed`), ask for new positions (`ask`), push towards the class
-# (`guide`), make `probabilities` of that, `draw` from them, and write the tokens on the
-# canvas (`write`). Where tokens are vectors, as in lesson 13, a head draws them.
+# This is the package's own code, printed from where it runs. In every round, `decode`
+# lets the model read what was drawn last (`feed`; before the first round `prefill`
+# reads the class), and asks for new positions (`ask`). `draw_codes` pushes the answer
+# towards the class (`guide`, lesson 09), makes `probabilities` of it, and draws a token
+# from each (`draw`). Then `write` puts the tokens on the canvas. Where tokens are
+# vectors, as in lesson 13, `draw_latents` takes the place of `draw_codes`.
 
 # %%
 show.source(sample.decode, sample.draw_codes)
 
 # %% [markdown]
-# ## The first step by hand
+# ## The same by hand
 #
-# The same calls, outside the loop. Two rows go through the model: one gets the
-# class, one the id of no class. What the class changes is then amplified:
-#
-#     logits = l_nothing + weight · (l_class − l_nothing)
+# Here are the same calls, without guidance (weight 1) and at temperature 1: then a
+# token is drawn from exactly what the model answers. `+ 1` because row 0 of the table
+# of positions is the class's.
 
 # %%
+plain = list(pipe.steps([7], seed=5, steps=16, guidance=1, temperature=1))
 ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
-positions = np.array(pipe.plan(steps=16, seed=5).groups[0])
-table = arpg.rotary_table(ops, config, pipe.grid)
-cache = arpg.new_cache(ops, config, batch=2, capacity=1)
-for ids, rows in arpg.prompt(config, [7], [], np.empty((1, 0), np.int64)):
-    cache = arpg.feed(ops, weights, config, cache, ids, rows, table)
-queries = np.stack([positions + 1] * 2)
-logits = arpg.ask(ops, weights, config, cache, queries, table)
-guided = ops.guide(logits, first.weight)
-probabilities = ops.probabilities(guided, 1.0, 0, 1.0)
-uniforms = rng.uniforms(seed=5, images=[0], step=0, positions=positions)
-tokens = ops.draw(probabilities, uniforms)
-print("by hand", tokens[0], "in the loop", first.tokens[0])
+model, table = (ops, weights, config), arpg.rotary_table(ops, config, pipe.grid)
+canvas = np.full((1, config.tokens), codes.UNKNOWN)
+ids, rows = np.array([[config.class_id(7)]]), np.array([[0]])
+state = arpg.begin(*model, ids, rows, table, capacity=config.tokens)
+for index, group in enumerate(pipe.plan(steps=16).groups):
+    positions = np.array(group)
+    logits = arpg.ask(*model, state, positions[None] + 1, table)
+    p = ops.probabilities(logits, 1, 0, 1)  # temperature 1, every code allowed
+    tokens = ops.draw(p, rng.uniforms(5, [0], index, positions))
+    canvas[:, positions] = tokens
+    if index < 15:
+        state = arpg.feed(*model, state, tokens, positions[None] + 1, table, True)
+print("by hand, the same tokens:", (canvas == plain[-1].canvas.reshape(1, -1)).all())
 
 # %% [markdown]
-# ## Drawing without a dice box
+# ## What is known helps
 #
-# There is no random generator that moves on with every draw. A draw is a *function* of
-# (seed, image, step, position). So image number 7 of a run is the same whether it is
-# drawn alone or among others, today or tomorrow.
+# Ten digits are drawn like this. Six cells in the middle come last. Now go back: of
+# every digit only the first 0, 4, 16, ... tokens are known, and the model is asked for
+# those six cells. The *surprise* of a token is log₂ 1/p bits, where p is the
+# probability that the model gave it: 0 bits if it was certain, 6 if all 64 codes were
+# equally likely. How surprising are the tokens that will stand in these six cells?
+#
+# As a control, the model gets just as many tokens at the same positions, but from
+# another digit.
+#
+# **Predict.** How do the two curves run, from no token known to 58 of 64?
+
+# %%
+ten = list(pipe.steps(range(10), seed=5, steps=16, guidance=1, temperature=1))
+order = [int(p) for step in ten for p in step.positions]
+own, at = ten[-1].canvas.reshape(10, -1), (0, 4, 16, 28, 40, 52, 58)
+
+
+def surprise(k, turn):
+    """Return the mean bits of the tokens drawn last, given k of digit i - turn."""
+    known = np.full(own.shape, codes.UNKNOWN)
+    known[:, order[:k]] = np.roll(own, turn, axis=0)[:, order[:k]]
+    given = {"plan": pipe.plan(order, [64 - k], known=order[:k]), "guidance": 1}
+    known = known.reshape(10, *pipe.grid)
+    (step,) = pipe.steps(range(10), known=known, temperature=1, **given)
+    p = np.take_along_axis(step.probabilities, own[:, order[k:], None], axis=2)
+    return -np.log2(p[:, -6:]).mean()
+
+
+# %%
+curves = {
+    "its own tokens": [surprise(k, 0) for k in at],
+    "another digit's": [surprise(k, 1) for k in at],
+}
+axes = "known tokens", "surprise, bits a token"
+show.save("00_surprise.png", show.curves(curves, at, axes, (at, range(0, 13, 2))))
+for name, bits in curves.items():
+    print(f"{name:15}", *(f"{b:5.2f}" for b in bits))
+
+# %% [markdown]
+# **Reveal.** With its own tokens known the surprise falls: once when the four corners
+# are known, and again at the end. Another digit's corners help as much as its own: they
+# say only *where* the asked cells lie (lesson 04). But then its tokens mislead, and
+# what was drawn surprises more than a blind guess would. So what helps is *which*
+# tokens are known, not how many.
+
+# %% [markdown]
+# ## A draw is a function of its place
+#
+# There is no random generator that moves on with every draw. A random number is a
+# *function* of (seed, image, step, position). So image number 7 of a run is the same
+# whether it is drawn alone or among others.
 
 # %%
 print(rng.uniforms(seed=5, images=[0, 1], step=0, positions=[5, 6, 7]))
@@ -119,32 +151,38 @@ together = pipe.sample(range(10), seed=5, steps=16)
 alone = pipe.sample([7], seed=5, steps=16, first=7)
 print("alone and among ten, the same pixels:", np.array_equal(together[7:8], alone))
 tiles = [show.enlarge(image, 3) for image in together]
-show.save("00_ten_digits.png", show.board([tiles]))
+captions = [f"class {label}" for label in range(10)]
+show.save("00_ten_digits.png", show.board([tiles], captions))
 
 # %% [markdown]
 # ## What was taught
 
 # %%
 canvases = np.stack([step.canvas.ravel() for step in steps])
-drawn = np.concatenate([step.positions for step in steps])
+corners = [0, 7, 56, 63]
+falls, rises = curves.values()
 
-assert sorted(drawn) == list(range(drawn.size)), "each position is drawn exactly once"
+assert sorted(order) == list(range(64)), "each position is drawn exactly once"
+assert sorted(order[:4]) == corners, "this model draws the corners first"
 for before, after in zip(canvases, canvases[1:], strict=False):
     known = before != codes.UNKNOWN
     assert (before[known] == after[known]).all(), "a drawn token never changes"
-assert np.allclose(probabilities, first.probabilities, atol=1e-5), "feed, ask, guide"
-assert (tokens == first.tokens).all(), "and draw: that is a step"
-assert np.allclose(first.probabilities.sum(-1), 1), "each position draws from its own p"
-assert bits[0] > bits[-1], "what is known makes the rest less of a surprise"
+assert (canvas == plain[-1].canvas.reshape(1, -1)).all(), "feed, ask, draw: a step"
+assert np.allclose(p, plain[-1].probabilities, atol=1e-5), "from these probabilities"
+assert falls[-1] < falls[1] < falls[0], "what is known makes the rest less surprising"
+assert abs(falls[1] - rises[1]) < 0.2, "corners are the same in every digit"
+assert rises[-1] > 6 > rises[1], "what is known of another digit misleads"
 assert np.array_equal(together[7:8], alone), "an image does not depend on its batch"
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Draw ten sevens with `guidance_schedule="constant"` and `guidance` 0, 1 and 20.
-#    What does the formula become in the first two, and what happens to variety in the
-#    last?
-# 2. `temperature=0` takes the likeliest token every time. Draw each digit so. What is
-#    missing, and why are the likeliest tokens not the likeliest image?
-# 3. Change one token of `steps[-1].canvas` and give the grid to `pipe.decode`. How far
-#    does the change reach? (The next lesson measures it.)
+# Write the answers into `lessons/exercises/00_one_image.py`, and let
+# `python lessons/check.py 00` look at them.
+#
+# 1. `surprise`: the bits of the tokens that were drawn, from the probabilities. Which
+#    step of `steps` surprises most?
+# 2. `drawn_at`: from the canvases of all steps, the step that drew each position, as
+#    `print(pipe.plan(steps=16))` shows it.
+# 3. `draw`: how a uniform number picks a token. Why is a code of probability 0 never
+#    picked?

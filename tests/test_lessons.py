@@ -24,6 +24,9 @@ BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install .` brings
 LONG = ("13", "15")
 """The lessons that draw thousands of numbers."""
 
+OLD = ("01", "02", "03", "05", "12", "13", "15", "20", "21")
+"""Lessons that are still too long, or ask for no prediction; those mended go."""
+
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
@@ -117,6 +120,31 @@ def test_cells_are_few_and_short(path):
     for cell in code:
         assert 0 < len(cell.lines) <= 15, cell.lines[0]
     assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 88
+
+
+@each_lesson
+def test_prose_is_short(path):
+    prose = [line for cell in cells(path) if cell.markdown for line in cell.lines]
+    words = sum(len(line.removeprefix("#").split()) for line in prose)
+    assert words <= 600 or path.stem[:2] in OLD, words
+
+
+@each_lesson
+def test_a_lesson_lets_its_reader_predict_and_then_reveals(path):
+    found, asked = cells(path), False
+    for cell in found:
+        paragraphs = "\n".join(cell.lines).split("\n#\n") if cell.markdown else []
+        if any(text.startswith("# **Reveal.** ") for text in paragraphs):
+            assert paragraphs[0].startswith("# **Reveal.** ") and asked
+            asked = False
+        predicts = [text.startswith("# **Predict.** ") for text in paragraphs]
+        if any(predicts):
+            assert sum(predicts) == predicts[-1] and not asked and cell is not found[-1]
+            assert "?" in paragraphs[-1]
+            asked = True
+    assert not asked, "what was asked is not revealed"
+    text = path.read_text(encoding="utf-8")
+    assert "# **Reveal.** " in text or path.stem[:2] in OLD
 
 
 @each_lesson
@@ -216,6 +244,12 @@ def test_a_board_holds_its_pictures_unchanged():
     assert (captioned == 7).all(-1).sum() == 6 * 200
     assert captioned.shape[0] > plain.shape[0]
     assert captioned.shape[1] > plain.shape[1]
+
+
+def test_captions_of_two_lines_take_the_width_of_the_longer():
+    tile = np.zeros((40, 10, 3), np.uint8)
+    boards = [lesson.board([[tile]], down=[said]) for said in ("wide", "wide\nwide")]
+    assert boards[0].width == boards[1].width
 
 
 def test_colours_rise_from_dark_to_bright_and_leave_gaps():

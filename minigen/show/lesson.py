@@ -123,7 +123,8 @@ def board(
     columns = max(map(len, rows))
     widths = [max(r[i].shape[1] for r in rows if i < len(r)) for i in range(columns)]
     heights = [max(tile.shape[0] for tile in row) for row in rows]
-    side = int(max(map(font.getlength, down), default=-gap)) + gap
+    side = [font.getlength(line) for text in down for line in text.split("\n")]
+    side = int(max(side, default=-gap)) + gap
     top = _height(across) + gap // 2 if across else 0
     size = (
         side + gap + sum(w + gap for w in widths),
