@@ -21,7 +21,7 @@ LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
 PACKAGE = str(Path(plans.__file__).parent.parent)
 BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install .` brings
 
-LONG = ("13", "15")
+LONG = ("15",)
 """The lessons that draw thousands of numbers."""
 
 OLD = ("01", "02", "03", "05", "12", "13", "15", "20", "21")

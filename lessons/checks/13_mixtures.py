@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from checks import Exercise, rounding, shaped
 from hypothesis import strategies as st
 
+from checks import Exercise, rounding, shaped
 from minigen.ops.mixture.reference import draw_component, draw_value, log_density
 
 

@@ -63,9 +63,9 @@ def shaped(arguments: Mapping, scale: float = 1.0, **sizes):
                 continue
             for letter in shape.split():
                 if letter not in known:
-                    fixed = st.just(int(letter)) if letter.isdigit() else None
-                    size = fixed or sizes.get(letter) or getattr(SMALL, letter)
-                    known[letter] = draw(size)
+                    usual = getattr(SMALL, letter, None)
+                    fixed = st.just(int(letter)) if letter.isdigit() else usual
+                    known[letter] = draw(sizes.get(letter, fixed))
             size = [known[letter] for letter in shape.split()]
             # two arrays of one shape and seed must not be equal
             drawn[name] = floats(draw(seeds) + i, *size, scale=scale).round(2)
