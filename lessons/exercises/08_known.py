@@ -1,0 +1,29 @@
+"""Exercises of lesson 08; `python lessons/check.py 08` says which are solved."""
+
+import numpy as np
+
+
+def token_mask(mask: np.ndarray, factor: int) -> np.ndarray:
+    """Return which tokens are redrawn: bool (rows columns), True if any pixel is.
+
+    mask: bool (rows * factor, columns * factor), True for pixels to be redrawn; a token
+    is a square of factor x factor pixels.
+    """
+
+
+def groups_after(order: list, known: list, counts: list) -> list:
+    """Return the groups of a plan, one a step: a list of lists of positions.
+
+    order: every position of a grid once; known: positions whose tokens are known, which
+    are not drawn; counts: how many of the others each step draws, in their order. All
+    are lists of int, and the counts add up to the number of unknown positions.
+    """
+
+
+def moved(positions: list, columns: int, wide: int, down: int, right: int) -> list:
+    """Return the positions of cells on a larger grid: a list of int.
+
+    positions: cells of a small grid with so many columns, numbered row by row. The
+    large grid has `wide` columns, and the small one lies in it, `down` rows and `right`
+    columns from its first cell.
+    """
