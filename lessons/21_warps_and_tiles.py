@@ -1,13 +1,12 @@
 # %% [markdown]
 # # 21 · Warps and tiles
 #
-# A kernel that is right can still be slow, and nearly always for the same reason: it
-# asks memory too often, or in the wrong order. Here one product, y = x wᵀ, climbs from
-# a naive kernel to the shape of the ones that ship. At each rung the interpreter counts
-# how often every number is fetched.
+# A correct kernel can still be slow, most often because it reads memory too often or in
+# a bad order. Here three kernels compute one product, y = x wᵀ, and the interpreter
+# counts how often each number is fetched.
 #
-# ![How often three kernels fetch each number of w and of
-# x](pictures/21_warps_and_tiles.png)
+# ![The numbers of w that 32 threads ask for in one instruction, in two
+# ways](pictures/21_warps_and_tiles.png)
 #
 # *Runs on the CPU; `pip install ".[check]"`.*
 
@@ -29,13 +28,12 @@ w = rng.standard_normal((features, width)).astype(np.float32)
 # %% [markdown]
 # ## A warp asks for 32 numbers at once
 #
-# Threads run in *warps* of 32: when a warp reads, its 32 addresses go to memory
-# together. Memory answers in sectors of 32 bytes, eight float32 in a row, wanted or
-# not. So it matters which 32 numbers they are.
+# Threads run in *warps* of 32, whose addresses go to memory together. Memory answers in
+# *sectors* of 32 bytes, eight neighbouring float32, whether all are needed or not.
 #
-# Below is w, a row of squares for each of its rows. Bright is what a warp asks for in
-# one instruction, green is what comes along for nothing: on the left each thread walks
-# along a row of its own, on the right the whole warp walks along one row.
+# The picture shows the cells of w: yellow is what a warp asks for in one instruction,
+# green is what is fetched with it. On the left each thread walks along a row of its
+# own, on the right the whole warp walks along one row.
 
 # %%
 row, column = np.indices(w.shape)
@@ -49,14 +47,13 @@ for way, cells in asked.items():
     picture = carried * 2.0
     picture[cells] = 3
     tiles.append(show.colours(picture, 5, 0, 3))
-show.save("21_sectors.png", show.board([tiles], list(asked)))
-print("sectors for 32 numbers:", sectors)
+captions = [f"{way}\n{count} sectors" for way, count in sectors.items()]
+show.save("21_warps_and_tiles.png", show.board([tiles], captions, ["w (32 x 64)"]))
 
 # %% [markdown]
 # ## Rung one: a thread for each result
 #
-# The plainest kernel. Thread (row, column) multiplies a row of x with a row of w. Both
-# are fetched anew by every thread that needs them.
+# Each thread multiplies a row of x with a row of w, and fetches both itself.
 
 
 # %%
@@ -87,10 +84,13 @@ climb(naive, rows, features)
 # %% [markdown]
 # ## Rung two: tiles
 #
-# Neighbouring results need the same rows. So a block of 8 x 8 threads takes 8 x 8
-# results, and fetches a tile of 8 columns of x and of w into shared memory, each number
-# once for the block. Then each thread takes eight products from there. Two barriers a
-# tile: nobody may multiply before all is there, nor overwrite what others still need.
+# A block of 8 x 8 threads computes 8 x 8 results. It fetches 8 columns of its rows of x
+# and of w into shared memory, then every thread adds eight products from there. One
+# barrier ensures that a tile is complete before it is read, the other that all have
+# read it before it is overwritten.
+#
+# **Predict.** x has 8 rows, w has 32. `naive` fetches each number of w 8 times, and
+# each of x 32 times. How often does `tiled` fetch them?
 
 
 # %%
@@ -101,30 +101,34 @@ def tiled(x, w, y):
     row, column = 8 * cuda.blockIdx.y, 8 * cuda.blockIdx.x
     total = np.float32(0)
     for k in range(0, x.shape[1], 8):
-        tiles[0, i, j] = x[row + i, k + j]
+        tiles[0, i, j] = x[row + i, k + j] if row + i < len(x) else np.float32(0)
         tiles[1, i, j] = w[column + i, k + j]
         cuda.syncthreads()
         for c in range(8):
             total += tiles[0, i, c] * tiles[1, j, c]
         cuda.syncthreads()
-    y[row + i, column + j] = total
+    if row + i < len(x):
+        y[row + i, column + j] = total
 
 
 # %%
 climb(tiled, (features // 8, rows // 8), (8, 8))
 
 # %% [markdown]
+# **Reveal.** Once for each block that needs it: those of w once, as there is one block
+# of rows, those of x 4 times, as there are four blocks of features.
+#
 # ## Rung three: a warp for each feature
 #
-# While an image is drawn, x has a few rows only and w is nearly all there is to read.
-# Then a tile is mostly empty. Instead, a warp takes one row of w. Its lanes walk along
-# the row side by side, as in the right picture above; each weight is fetched once, and
-# meets all rows of x while it is in a register. What is left are 32 partial sums, one
-# in each lane. Lanes of a warp can hand registers to each other, without memory and
-# without a barrier: in five rounds, each with a partner half as far away, all have met.
+# While an image is drawn, x has few rows. With one row all 64 threads of a tile still
+# fetch w, but 56 have nothing to add. Instead, let a warp take one row of w, its lanes
+# side by side as in the right picture above. A weight is fetched once, and multiplied
+# with all rows of x while it is in a register.
 #
-# The picture starts with one number in one lane, and shows who has heard of it after
-# each round.
+# Then each lane holds a partial sum. Lanes of a warp can read each other's registers
+# without a barrier: a *shuffle*. `warp_sum` takes five rounds, in each of which a lane
+# adds what a partner has. The picture shows which lanes the number of lane 11 has
+# reached after each round.
 
 # %%
 show.source(warps.warp_sum.py_func)
@@ -133,7 +137,8 @@ for away in (16, 8, 4, 2, 1):
     heard.append(heard[-1] | heard[-1][lanes ^ away])
 rounds = ["start", *(f"{away} away" for away in (16, 8, 4, 2, 1))]
 strips = [[show.colours(h[None], 14, 0, 1)] for h in heard]
-show.save("21_shuffle.png", show.board(strips, down=rounds))
+caption = "lanes 0 to 31 (yellow: has the number of lane 11)"
+show.save("21_shuffle.png", show.board(strips, [caption], rounds))
 
 
 # %%
@@ -155,26 +160,25 @@ def skinny(x, w, y):
 
 # %%
 climb(skinny, features, 32)
+few = simt.launch(tiled, (features // 8, 1), (8, 8), x[:1], w, np.zeros((1, features)))
+adding = few.writes["y"].sum() // few.blocks
+print(f"one row: {adding} of a tile's 64 threads have something to add")
 
 # %% [markdown]
 # ## What each rung fetches
 #
-# Above, how often each weight is fetched; below, each number of x. Both tiles and warps
-# fetch a weight once for eight rows. Tiles fetch less of x; but x is small, and stays
-# in the cache. With one row, a warp is as busy as with eight, while of a tile's 64
-# threads 56 have nothing to do: so the kernel is chosen by the number of rows.
+# Tiles and warps both fetch a weight once for eight rows. Tiles fetch x less often, but
+# x is small and stays in the cache. With one row a warp still uses all its lanes, so
+# the kernel is chosen by the number of rows.
 
 # %%
 most = max(report.reads["x"].max() for report in rungs.values())
+means = {n: [r.reads[n].mean() for r in rungs.values()] for n in ("w", "x")}
 tiles = [
-    [
-        show.bars([report.reads[name].mean()], 120, 100, high=most)
-        for report in rungs.values()
-    ]
-    for name in ("w", "x")
+    [show.bars([mean], 110, 110, high=most, numbers=[f"{mean:g}"]) for mean in row]
+    for row in means.values()
 ]
-across = list(rungs)
-show.save("21_warps_and_tiles.png", show.board(tiles, across, ["w", "x"]))
+show.save("21_reads.png", show.board(tiles, list(rungs), ["w, times", "x, times"]))
 for name, report in rungs.items():
     fetched = 4 * sum(report.reads[a].sum() for a in ("x", "w"))
     print(f"{name}: {fetched / (rows * width * features):.3f} bytes a multiplication,"
@@ -183,9 +187,8 @@ for name, report in rungs.items():
 # %% [markdown]
 # ## The kernels that ship
 #
-# The same rungs, for any shape, with weights of four or two bytes: sixteen bytes are
-# read at once, a thread holds several results in registers, and the last one multiplies
-# on the tensor cores. The third line of each header is held against such counts.
+# They take any shape, and weights of four or two bytes. The third line of each header
+# is tested against such counts.
 
 # %%
 kernels = [
@@ -208,16 +211,18 @@ assert (reads["tiled"]["w"] == rows // 8).all(), "a tile fetches it once for 8 r
 assert (reads["tiled"]["x"] == features // 8).all(), "and x once for 8 features"
 assert (reads["skinny"]["w"] == 1).all(), "a warp fetches a weight once for all rows"
 assert rungs["skinny"].barriers == 0, "a shuffle needs no barrier"
-assert heard[-1].all(), "after five rounds all 32 lanes have heard of it"
+assert few.reads["w"].min() == 1 and adding == 8, "one row: all fetch w, 8 of 64 add"
+assert heard[-1].all(), "after five rounds all 32 lanes have the number"
 assert len(kernels) >= 4, "every rung has a kernel of its own name"
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. In `tiled`, take out the second barrier. Which two lines race, and why does the
-#    first barrier not help?
-# 2. Read `tiles[1, j, c]` again: the eight threads of a row read one column of a tile.
-#    Shared memory has 32 banks of four bytes, and one bank answers one address at a
-#    time. How wide would the tile have to be for them not to meet?
-# 3. Let `naive` have its row in `threadIdx.x` and its column in `blockIdx.x`. The
-#    counts are the same. Draw the first picture for it.
+# `lessons/exercises/21_warps_and_tiles.py`; `python lessons/check.py 21` checks them.
+#
+# 1. `sectors`: how many sectors does a warp fetch for the cells that its lanes ask for?
+# 2. `answers`: shared memory has 32 banks of four bytes, and a bank answers one address
+#    at a time. How often must the slowest one answer? How wide a tile lets the eight
+#    threads that read one of its columns not wait?
+# 3. `warp_max`: a kernel in which every lane gets the largest number of its warp,
+#    without shared memory and without a barrier.
