@@ -40,9 +40,10 @@ const unknown = () => { const taken = new Set(known().map(([p]) => p)); return C
 const begin_run = pairs => Object.assign(run, { prompt: pairs, steps: [] });
 
 function settings() {
-  const text = Object.fromEntries(new FormData(form)), seed = form.seed.validity.valid && text.seed;
-  const numbers = ["label", "guidance", "temperature", "steps"].map(name => [name, Number(text[name])]);
-  return { ...text, ...Object.fromEntries(numbers), seed: BigInt(seed || 0) };
+  const value = name => form[name].value, seed = form.seed.validity.valid && value("seed");
+  const words = ["guidance_schedule", "order", "schedule", "reading"].map(name => [name, value(name)]);
+  const numbers = ["label", "guidance", "temperature", "steps"].map(name => [name, Number(value(name))]);
+  return { ...Object.fromEntries([...words, ...numbers]), seed: BigInt(seed || 0) };
 }
 function weight(count, { guidance, guidance_schedule }) { // of guidance, at a step that draws so many
   const drawn = run.steps.flatMap(pairs_of).length + count, n = CELLS.length - run.prompt.length;
@@ -109,7 +110,7 @@ function paint(canvas, width, height, pixel) { // pixel(x, y) -> three bytes
   pen.putImageData(image, 0, 0);
 }
 const name_of = p => `Row ${Math.floor(p / SIDE) + 1}, column ${p % SIDE + 1}`;
-const percent = share => `${(100 * share).toFixed(1)} %`;
+const percent = share => `${(100 * share).toFixed(1)}\u00a0%`;
 
 function ask_all() { // the logits of all that is unknown, for which all else is computed
   const left = unknown();
@@ -125,7 +126,7 @@ function show() {
   const how = settings(), { left, logits } = asked, guidance = weight(1, how);
   const next = step({ ask: () => logits }, null, left, run.steps.length, { ...how, guidance });
   doubts = new Map(left.map((p, i) => [p, { p: next.probabilities[i], bits: entropy(next.probabilities[i]) }]));
-  for (const output of form.querySelectorAll("output")) output.value = output.nextElementSibling.value;
+  for (const value of form.querySelectorAll(".value")) value.textContent = value.nextElementSibling.value;
   $("python").textContent = python();
   draw_board();
   show_cell();
@@ -161,7 +162,7 @@ function show_cell() {
     const side = Math.sqrt(DATA.stamps[code].length);
     paint(stamp, side, side, (x, y) => Array(3).fill(DATA.stamps[code][y * side + x]));
     bar.append(document.createElement("i"));
-    bar.firstChild.style.width = percent(p ? p[code] : 1);
+    bar.firstChild.style.width = `${100 * (p ? p[code] : 1)}%`;
     line.className = code === token ? "drawn" : "";
     line.append(stamp, `code ${code}`, bar, Object.assign(document.createElement("span"), { textContent: p ? percent(p[code]) : "" }));
     return line;
@@ -171,7 +172,7 @@ function say(what) {
   const bits = [...doubts.values()].map(doubt => doubt.bits), mean = bits.reduce((a, b) => a + b, 0) / bits.length;
   const rest = bits.length ? `${bits.length} cells are unknown, with ${mean.toFixed(2)} bits of doubt each on average. `
     + `The next draw has guidance ${weight(1, settings()).toFixed(2)}.` : "All cells are known.";
-  $("says").textContent = `${what} ${rest}`;
+  $("says").textContent = `${what} ${rest}`.trim();
 }
 
 // what the student does
@@ -198,21 +199,25 @@ async function draw_all() {
   const { order, schedule, steps, seed } = settings(), left = new Set(unknown());
   const positions = order_of(order, seed).filter(p => left.has(p)), sizes = counts(schedule, left.size, steps);
   const quiet = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  drawing = true;
-  stop = false;
-  $("all").textContent = "Stop";
-  let drawn = 0;
+  busy(true);
+  let drawn = 0, count = 0;
   for (const size of sizes) {
     draw_step(positions.slice(drawn, drawn += size));
+    count++;
     if (!quiet) ask_all();
     // twice: the picture is drawn in between
     for (let i = 0; i < 2; i++) await new Promise(go => setTimeout(go));
     if (stop) break;
   }
-  drawing = false;
-  $("all").textContent = "Draw all unknown";
+  busy(false);
   ask_all();
-  say(`${drawn} cells were drawn in ${sizes.length} steps, in the order ${order}.`);
+  say(`${drawn} cells were drawn in ${count} steps, in the order ${order}.`);
+}
+function busy(now) { // while all is drawn, nothing can be changed, but it can be stopped
+  drawing = now;
+  stop = false;
+  for (const control of form.elements) if (control.id !== "all" && control.type !== "fieldset") control.disabled = now;
+  $("all").textContent = now ? "Stop" : "Draw all unknown";
 }
 
 const cells = CELLS.map(() => Object.assign(document.createElement("button"), { type: "button" }));
@@ -290,5 +295,4 @@ function open_weights() {
   say("");
   document.documentElement.dataset.ready = "yes";
 }
-$("app").hidden = false;
 setTimeout(open_weights);

@@ -214,3 +214,252 @@ def test_the_page_is_one_file_that_builds_alike(live):
     assert made == build.page()
     assert 5e6 < len(made) < 7e6
     assert not re.search(rb'(src|href)="(?!data:|index\.html)', made)
+
+
+SHOWN = """() => ({
+  known: known(), prompt: run.prompt.length, steps: run.steps.length,
+  doubts: [...doubts].map(([p, doubt]) => [p, doubt.bits]), python: python(),
+  says: document.getElementById("says").textContent,
+})"""
+
+
+def tap(page, *positions):
+    for p in positions:
+        page.locator("#board button").nth(p).click()
+
+
+def slide(page, name, value):
+    """Move a slider, or choose in a list, as a student would."""
+    control = page.locator(f"[name={name}]")
+    if control.evaluate("element => element.tagName") == "SELECT":
+        control.select_option(str(value))
+    else:
+        control.fill(str(value))
+
+
+def by_python(program):
+    """Run the program that the page shows; return the tokens of its image, in rows."""
+    said = {}
+    assert program.count("print(") == 1
+    exec(program.replace("print(", "said = ("), said)
+    return said["said"]
+
+
+def settled(page):
+    page.wait_for_function(
+        "!drawing && document.querySelector('#all').disabled === false"
+    )
+
+
+def test_taps_draw_what_the_program_shown_draws(opened):
+    page = opened()
+    begun = page.evaluate(SHOWN)
+    bits = [bits for _, bits in begun["doubts"]]
+    assert len(bits) == 64 and max(bits) - min(bits) < 1e-5, "the class answers alike"
+    order = [27, 36, 0, 63, 20, 44]
+    tap(page, *order)
+    after = page.evaluate(SHOWN)
+    assert [p for p, _ in after["known"]] == order
+    bits = [bits for _, bits in after["doubts"]]
+    assert len(bits) == 58 and max(bits) - min(bits) > 0.5, "and then they differ"
+    assert "58 cells are unknown" in after["says"]
+    drawn = by_python(after["python"])
+    for p, token in after["known"]:
+        assert drawn[divmod(p, 8)] == token
+    page.click("#all")
+    settled(page)
+    done = page.evaluate(SHOWN)
+    assert len(done["known"]) == 64 and not done["doubts"]
+    expected = by_python(done["python"]).ravel()
+    assert [expected[p] for p, _ in done["known"]] == [t for _, t in done["known"]]
+    assert "All cells are known" in done["says"]
+
+
+def test_what_the_page_begins_with_is_the_models_own(opened, pipe):
+    page = opened()
+    page.click("#all")
+    settled(page)
+    tokens = [*pipe.steps([7], seed=0)][-1].canvas.ravel().tolist()
+    assert dict(page.evaluate("known()")) == dict(enumerate(tokens))
+
+
+@pytest.mark.parametrize("reading", ["causal", "block"])
+def test_inpainting_draws_what_the_program_shown_draws(opened, reading):
+    page = opened()
+    slide(page, "digit", 4)
+    page.click("#lower")
+    slide(page, "label", 3)
+    slide(page, "guidance", 3)
+    slide(page, "temperature", 1)
+    slide(page, "seed", 2**63)
+    slide(page, "guidance_schedule", "constant")
+    slide(page, "reading", reading)
+    slide(page, "order", "random")
+    slide(page, "steps", 4)
+    tap(page, 42)
+    kept = page.evaluate("known().slice(0, 32)")
+    page.click("#all")
+    settled(page)
+    done = page.evaluate(SHOWN)
+    assert done["prompt"] == 32 and done["steps"] == 5 and len(done["known"]) == 64
+    assert done["known"][:32] == kept, "what was known stays"
+    expected = by_python(done["python"]).ravel()
+    assert [expected[p] for p, _ in done["known"]] == [t for _, t in done["known"]]
+    assert f'reading="{reading}"' in done["python"] and "seed=9223372" in done["python"]
+
+
+def test_caches_that_catch_up_are_those_that_read_anew(opened):
+    """After taps, erasing, a block and undoing, doubt is that of a fresh reading."""
+    page = opened()
+    tap(page, 3, 12, 60, 33)
+    page.check("[value=erase]")
+    tap(page, 12)
+    page.check("[value=draw]")
+    tap(page, 50)
+    page.click("#undo")
+    slide(page, "reading", "block")
+    page.evaluate("draw_step([1, 2, 9]), ask_all()")
+    tap(page, 18)
+    cached = page.evaluate(SHOWN)
+    page.evaluate("read = null, ask_all()")
+    fresh = page.evaluate(SHOWN)
+    assert [p for p, _ in cached["known"]] == [3, 60, 33, 1, 2, 9, 18]
+    for (p, bits), (q, anew) in zip(cached["doubts"], fresh["doubts"], strict=True):
+        assert p == q and abs(bits - anew) < 1e-4
+    # the control: read one by one, the block's tokens say something else
+    page.evaluate("run.steps.forEach(step => step.reading = 'causal'), ask_all()")
+    other = page.evaluate(SHOWN)["doubts"]
+    assert (
+        max(abs(b[1] - a[1]) for b, a in zip(fresh["doubts"], other, strict=True))
+        > 0.01
+    )
+
+
+def test_doubt_follows_guidance_and_temperature(opened):
+    page = opened()
+    tap(page, 27)
+    mean = "[...doubts.values()].reduce((sum, doubt) => sum + doubt.bits, 0) / 63"
+    found = []
+    for temperature in (0, 0.5, 1, 2):
+        slide(page, "temperature", temperature)
+        found.append(page.evaluate(mean))
+    assert found == sorted(found) and found[0] < 0.01 < 1 < found[-1]
+    slide(page, "guidance_schedule", "constant")
+    strong, weak = (
+        (slide(page, "guidance", value), page.evaluate(mean))[1] for value in (6, 1)
+    )
+    assert strong != weak
+    assert page.evaluate("known().length") == 1, "a setting draws nothing"
+
+
+def test_a_tap_that_is_undone_draws_the_same_again(opened):
+    page = opened()
+    tap(page, 5, 27)
+    first = page.evaluate("known()")
+    page.click("#undo")
+    assert page.evaluate("known()") == first[:1]
+    tap(page, 27)
+    assert page.evaluate("known()") == first
+    page.click("#clear")
+    assert page.evaluate("known().length + run.steps.length") == 0
+
+
+def test_it_is_used_by_keyboard(opened):
+    page = opened()
+    page.locator("#board button[tabindex='0']").focus()
+    focused = "document.activeElement.ariaLabel"
+    assert page.evaluate(focused).startswith("Row 4, column 4: unknown, ")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert re.fullmatch(r"Row 3, column 5: code \d+", page.evaluate(focused))
+    assert "Row 3, column 5: code" in page.text_content("#says")
+    page.keyboard.press("Home")
+    page.keyboard.press("Space")
+    assert [p for p, _ in page.evaluate("known()")] == [20, 16]
+    page.keyboard.press("Delete")
+    assert [p for p, _ in page.evaluate("known()")] == [20]
+    assert "was erased" in page.text_content("#says")
+    assert page.locator("#board button[tabindex='0']").count() == 1
+    # the browser's own view of roles and names
+    board = page.get_by_role("grid", name="Tokens of the picture")
+    assert board.get_by_role("gridcell").count() == 64
+    for name in ("Class", "Seed", "Guidance", "Temperature", "Order", "Schedule"):
+        assert page.get_by_label(re.compile(f"^{name}")).count() >= 1, name
+    assert page.get_by_role("status").count() == 1
+
+
+def test_a_finger_taps_and_a_drag_erases(opened):
+    page = opened(has_touch=True)
+    page.locator("#board button").nth(9).tap()
+    assert [p for p, _ in page.evaluate("known()")] == [9]
+    slide(page, "digit", 0)
+    page.check("[value=erase]")
+    boxes = [page.locator("#board button").nth(p).bounding_box() for p in (0, 3)]
+    (x0, y0), (x1, y1) = ((b["x"] + 9, b["y"] + 9) for b in boxes)
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=20)
+    page.mouse.up()
+    assert page.evaluate("unknown()") == [0, 1, 2, 3]
+
+
+def test_it_fits_a_narrow_window(opened, sideways):
+    page = opened(size=(320, 640))
+    tap(page, 27)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert sideways(page) == 0
+    side = page.locator("#board").bounding_box()
+    assert abs(side["width"] - side["height"]) < 1 and side["width"] > 280
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_motion_is_shown_to_those_who_want_it(opened, motion):
+    page = opened(reduced_motion=motion)
+    page.evaluate(
+        "let painted = 0; window.paints = () => painted;"
+        "const before = draw_board; draw_board = () => { painted++; before(); }"
+    )
+    page.click("#all")
+    settled(page)
+    paints = page.evaluate("paints()")
+    assert paints <= 3 if motion == "reduce" else paints >= 16
+
+
+def test_dark_and_light_are_as_the_reader_has_it(opened):
+    grounds = [
+        opened(color_scheme=scheme).evaluate(
+            "getComputedStyle(document.body).background"
+        )
+        for scheme in ("light", "dark")
+    ]
+    assert "rgb(255, 255, 255)" in grounds[0] and "rgb(22, 22, 22)" in grounds[1]
+
+
+def test_without_javascript_it_says_what_it_would_do(open_page, live, sideways):
+    page = open_page(live, java_script_enabled=False, size=(320, 640))
+    assert page.get_by_text("With JavaScript this page would draw").is_visible()
+    picture = page.locator(".still img")
+    assert picture.is_visible() and picture.bounding_box()["width"] > 200
+    assert not page.locator("main").is_visible()
+    assert sideways(page) == 0
+
+
+def test_a_tap_is_answered_soon(opened):
+    """Its doubt, and then its picture, in well under half a second of a free core."""
+    page = opened()
+    times = page.evaluate("""async () => {
+      const found = [];
+      for (const p of [27, 28, 35, 36, 20, 44]) {
+        const start = performance.now();
+        draw_cell(p);
+        const doubt = performance.now() - start;
+        decode(CELLS.map(() => 0));
+        found.push([doubt, performance.now() - start]);
+        await new Promise(go => setTimeout(go, 300));
+      }
+      return found;
+    }""")
+    doubt, both = np.median(times, axis=0)
+    print(f"a tap: doubt after {doubt:.0f} ms, the picture after {both:.0f} ms")
+    assert np.min(times, axis=0)[1] < 500
