@@ -36,7 +36,10 @@ const order_of = (name, seed) => DATA.orders[name] || permutation(seed);
 // what is known, in the order in which it was fixed
 const pairs_of = ({ positions, tokens }) => positions.map((p, i) => [p, tokens[i]]);
 const known = () => [...run.prompt, ...run.steps.flatMap(pairs_of)];
-const unknown = () => { const taken = new Set(known().map(([p]) => p)); return CELLS.filter(p => !taken.has(p)); };
+function unknown() {
+  const taken = new Set(known().map(([p]) => p));
+  return CELLS.filter(p => !taken.has(p));
+}
 const begin_run = pairs => Object.assign(run, { prompt: pairs, steps: [] });
 
 function settings() {
@@ -76,21 +79,24 @@ function draw_step(positions) { // draws the tokens of one step, and reads them
 }
 function python() { // a program that draws the tokens of this run, and then what is still unknown
   const { label, seed, guidance, temperature, guidance_schedule, reading } = settings(), left = unknown();
-  const list = numbers => `[${numbers.join(", ")}]`, prompt = run.prompt.map(([p]) => p), canvas = CELLS.map(() => -1);
-  const groups = [...run.steps.map(step => step.positions), ...left.length ? [left] : []];
+  const list = numbers => `[${numbers.join(", ")}]`, groups = run.steps.map(step => step.positions);
+  const canvas = CELLS.map(() => -1), lines = [];
+  if (left.length) groups.push(left);
   for (const [p, token] of run.prompt) canvas[p] = token;
-  const rows = CELLS.filter(p => p % SIDE === 0).map(p => `    ${list(canvas.slice(p, p + SIDE))},\n`).join("");
+  for (let p = 0; p < CELLS.length; p += SIDE) lines.push(`    ${list(canvas.slice(p, p + SIDE))},\n`);
+  const given = run.prompt.length > 0, say = text => given ? text : "";
   return `import minigen
 
 plan = minigen.plan(
     (${SIDE}, ${SIDE}),
     order=${list(groups.flat())},
-    schedule=${list(groups.map(group => group.length))},${prompt.length ? `\n    known=${list(prompt)},` : ""}
+    schedule=${list(groups.map(group => group.length))},${say(`
+    known=${list(run.prompt.map(([p]) => p))},`)}
 )
-${prompt.length ? `known = [\n${rows}]\n` : ""}pipe = minigen.load("arpg-mnist")
+${say(`known = [\n${lines.join("")}]\n`)}pipe = minigen.load("arpg-mnist")
 drawn = pipe.draw(
     [${label}], seed=${seed}, plan=plan, guidance=${guidance}, temperature=${temperature},
-    guidance_schedule="${guidance_schedule}", reading="${reading}",${prompt.length ? " known=known," : ""}
+    guidance_schedule="${guidance_schedule}", reading="${reading}",${say(" known=known,")}
 )
 print(drawn.tokens[0])
 `;
@@ -100,13 +106,15 @@ print(drawn.tokens[0])
 const entropy = p => p.reduce((sum, share) => sum - (share > 0 ? share * Math.log2(share) : 0), 0);
 const most = () => Math.log2(DATA.stamps.length);
 function colour(share) {
-  const at = Math.min(share, 1) * (DATA.ramp.length - 1), low = Math.min(Math.floor(at), DATA.ramp.length - 2);
-  return DATA.ramp[low].map((from, i) => Math.round(from + (DATA.ramp[low + 1][i] - from) * (at - low)));
+  const { ramp } = DATA, last = ramp.length - 1, at = Math.min(share, 1) * last;
+  const low = Math.min(Math.floor(at), last - 1);
+  return ramp[low].map((from, i) => Math.round(from + (ramp[low + 1][i] - from) * (at - low)));
 }
 function paint(canvas, width, height, pixel) { // pixel(x, y) -> three bytes
   Object.assign(canvas, { width, height });
   const pen = canvas.getContext("2d"), image = pen.createImageData(width, height);
-  for (let i = 0; i < width * height; i++) image.data.set([...pixel(i % width, Math.floor(i / width)), 255], 4 * i);
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++)
+    image.data.set([...pixel(x, y), 255], 4 * (y * width + x));
   pen.putImageData(image, 0, 0);
 }
 const name_of = p => `Row ${Math.floor(p / SIDE) + 1}, column ${p % SIDE + 1}`;
@@ -125,7 +133,7 @@ function ask_all() { // the logits of all that is unknown, for which all else is
 function show() {
   const how = settings(), { left, logits } = asked, guidance = weight(1, how);
   const next = step({ ask: () => logits }, null, left, run.steps.length, { ...how, guidance });
-  doubts = new Map(left.map((p, i) => [p, { p: next.probabilities[i], bits: entropy(next.probabilities[i]) }]));
+  doubts = new Map(next.probabilities.map((p, i) => [left[i], { p, bits: entropy(p) }]));
   for (const value of form.querySelectorAll(".value")) value.textContent = value.nextElementSibling.value;
   $("python").textContent = python();
   draw_board();
@@ -136,42 +144,47 @@ function draw_board() {
   paint($("picture"), wide, wide, (x, y) => {
     const doubt = doubts.get(Math.floor(y / scale) * SIDE + Math.floor(x / scale));
     if (doubt) return colour(doubt.bits / most());
-    return picture ? [...picture.subarray(3 * (y * wide + x), 3 * (y * wide + x) + 3)] : Array(3).fill(DATA.grey);
+    return picture ? row(picture, y * wide + x, 3) : Array(3).fill(DATA.grey);
   });
   const tokens = new Map(known()), last = run.steps.at(-1)?.positions || [];
   for (const [p, cell] of cells.entries()) {
     const doubt = doubts.get(p);
-    cell.className = last.includes(p) ? "new" : "";
-    cell.ariaLabel = `${name_of(p)}: ${doubt ? `unknown, ${doubt.bits.toFixed(1)} bits` : `code ${tokens.get(p)}`}`;
+    cell.className = doubt ? "unknown" : last.includes(p) ? "new" : "";
+    const what = doubt ? `unknown, ${doubt.bits.toFixed(1)} bits` : `code ${tokens.get(p)}`;
+    cell.ariaLabel = `${name_of(p)}: ${what}`;
     cell.ariaSelected = p === chosen;
     cell.tabIndex = p === chosen ? 0 : -1;
   }
 }
 function show_cell() {
   const index = run.steps.findIndex(step => step.positions.includes(chosen)), from = run.steps[index];
-  const i = from?.positions.indexOf(chosen), doubt = doubts.get(chosen), p = doubt?.p || from?.probabilities[i];
+  const doubt = doubts.get(chosen), p = doubt?.p || from?.probabilities[from.positions.indexOf(chosen)];
   const token = doubt ? -1 : new Map(known()).get(chosen);
   $("cell").textContent = name_of(chosen);
   $("why").textContent = doubt ? `Unknown: ${doubt.bits.toFixed(2)} bits of doubt. A tap would draw from:`
-    : !from ? `Code ${token}, known before the run began.`
+    : !from ? `Code ${token}, known before this run began.`
     : `Code ${token}, drawn in step ${index + 1} at guidance ${from.guidance.toFixed(2)}, from:`;
   const top = p ? [...p.keys()].sort((a, b) => p[b] - p[a]).slice(0, 6) : [token];
   if (!top.includes(token) && token >= 0) top.push(token);
-  $("codes").replaceChildren(...top.map(code => {
-    const line = document.createElement("li"), stamp = document.createElement("canvas"), bar = document.createElement("span");
-    const side = Math.sqrt(DATA.stamps[code].length);
-    paint(stamp, side, side, (x, y) => Array(3).fill(DATA.stamps[code][y * side + x]));
-    bar.append(document.createElement("i"));
-    bar.firstChild.style.width = `${100 * (p ? p[code] : 1)}%`;
-    line.className = code === token ? "drawn" : "";
-    line.append(stamp, `code ${code}`, bar, Object.assign(document.createElement("span"), { textContent: p ? percent(p[code]) : "" }));
-    return line;
-  }));
+  $("codes").replaceChildren(...top.map(code => line_of(code, p?.[code], code === token)));
+}
+function make(tag, properties, ...inside) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...inside);
+  return element;
+}
+function line_of(code, share, drawn) { // a code's stamp, its number, its probability if there is one
+  const stamp = DATA.stamps[code], side = Math.sqrt(stamp.length), canvas = make("canvas"), bar = make("i");
+  paint(canvas, side, side, (x, y) => Array(3).fill(stamp[y * side + x]));
+  bar.style.width = `${100 * (share || 0)}%`;
+  const text = make("span", { textContent: share === undefined ? "" : percent(share) });
+  return make("li", { className: drawn ? "drawn" : "" }, canvas, `code ${code}`, make("span", {}, bar), text);
 }
 function say(what) {
-  const bits = [...doubts.values()].map(doubt => doubt.bits), mean = bits.reduce((a, b) => a + b, 0) / bits.length;
-  const rest = bits.length ? `${bits.length} cells are unknown, with ${mean.toFixed(2)} bits of doubt each on average. `
-    + `The next draw has guidance ${weight(1, settings()).toFixed(2)}.` : "All cells are known.";
+  const bits = [...doubts.values()].map(doubt => doubt.bits), mean = bits.reduce(add, 0) / bits.length;
+  const rest = !bits.length ? "All cells are known."
+    : `${bits.length} cells are unknown, with ${mean.toFixed(2)} bits of doubt each on average. `
+      + `The next draw has guidance ${weight(1, settings()).toFixed(2)}.`;
   $("says").textContent = `${what} ${rest}`.trim();
 }
 
@@ -189,6 +202,10 @@ function draw_cell(p) {
   const { tokens, probabilities } = run.steps.at(-1);
   say(`${name_of(p)}: code ${tokens[0]} was drawn, of probability ${percent(probabilities[0][tokens[0]])}.`);
 }
+function erase_cell(p) {
+  choose(p);
+  if (!doubts.has(p)) erase([p]);
+}
 function erase(positions) {
   const before = known(), gone = before.filter(([p]) => positions.includes(p));
   begin_run(before.filter(([p]) => !positions.includes(p)));
@@ -197,11 +214,11 @@ function erase(positions) {
 }
 async function draw_all() {
   const { order, schedule, steps, seed } = settings(), left = new Set(unknown());
-  const positions = order_of(order, seed).filter(p => left.has(p)), sizes = counts(schedule, left.size, steps);
+  const positions = order_of(order, seed).filter(p => left.has(p));
   const quiet = matchMedia("(prefers-reduced-motion: reduce)").matches;
   busy(true);
   let drawn = 0, count = 0;
-  for (const size of sizes) {
+  for (const size of counts(schedule, left.size, steps)) {
     draw_step(positions.slice(drawn, drawn += size));
     count++;
     if (!quiet) ask_all();
@@ -216,25 +233,22 @@ async function draw_all() {
 function busy(now) { // while all is drawn, nothing can be changed, but it can be stopped
   drawing = now;
   stop = false;
-  for (const control of form.elements) if (control.id !== "all" && control.type !== "fieldset") control.disabled = now;
+  for (const control of form.querySelectorAll("input, select, button")) control.disabled = now;
+  $("all").disabled = false;
   $("all").textContent = now ? "Stop" : "Draw all unknown";
 }
 
-const cells = CELLS.map(() => Object.assign(document.createElement("button"), { type: "button" }));
+const cells = CELLS.map(() => make("button", { type: "button", role: "gridcell" }));
 const touched = new Set(), mode = () => document.querySelector("[name=mode]:checked").value;
 function lay_out() {
-  for (let y = 0; y < SIDE; y++) {
-    const line = document.createElement("div");
-    line.setAttribute("role", "row");
-    for (const cell of cells.slice(y * SIDE, y * SIDE + SIDE)) cell.setAttribute("role", "gridcell");
-    line.append(...cells.slice(y * SIDE, y * SIDE + SIDE));
-    $("board").append(line);
-  }
-  const option = (value, text = value) => Object.assign(document.createElement("option"), { value, textContent: text });
+  for (let p = 0; p < CELLS.length; p += SIDE)
+    $("board").append(make("div", { role: "row" }, ...cells.slice(p, p + SIDE)));
+  const option = (value, text = value) => make("option", { value, textContent: text });
   form.label.append(...Array.from({ length: 10 }, (_, n) => option(n)), option(-1, "none"));
   form.order.append(...[...Object.keys(DATA.orders), "random"].map(name => option(name)));
   form.schedule.append(...DATA.schedules.map(name => option(name)));
-  form.digit.append(...DATA.digits.map((_, i) => option(i, `${Math.floor(i / 2)}, ${i % 2 ? "second" : "first"}`)));
+  const digit = i => `${Math.floor(i / 2)}, ${i % 2 ? "second" : "first"}`; // two of each class
+  form.digit.append(...DATA.digits.map((_, i) => option(i, digit(i))));
   for (const [name, value] of Object.entries(DATA.settings)) form[name].value = value;
   form.label.value = 7;
   $("most").textContent = `${most()} bits`;
@@ -242,9 +256,8 @@ function lay_out() {
 }
 function listen() {
   const idle = act => (...given) => { if (!drawing) act(...given); };
-  for (const [p, cell] of cells.entries()) {
-    cell.onclick = idle(() => ({ draw: draw_cell, erase: p => { chosen = p; if (!doubts.has(p)) erase([p]); }, look: choose }[mode()](p)));
-  }
+  const acts = { draw: draw_cell, erase: erase_cell, look: choose };
+  for (const [p, cell] of cells.entries()) cell.onclick = idle(() => acts[mode()](p));
   $("board").onkeydown = idle(event => {
     const [y, x] = [Math.floor(chosen / SIDE), chosen % SIDE], last = SIDE - 1;
     const to = { ArrowUp: [y - 1, x], ArrowDown: [y + 1, x], ArrowLeft: [y, x - 1], ArrowRight: [y, x + 1],
@@ -253,21 +266,23 @@ function listen() {
       choose(Math.max(0, Math.min(last, to[0])) * SIDE + Math.max(0, Math.min(last, to[1])));
       cells[chosen].focus();
     } else if (["Delete", "Backspace"].includes(event.key)) {
-      if (!doubts.has(chosen)) erase([chosen]);
+      erase_cell(chosen);
     } else return;
     event.preventDefault();
   });
   // a finger or mouse that moves over cells erases them all
   const touch = event => {
     const p = cells.indexOf(document.elementFromPoint(event.clientX, event.clientY));
-    if (p >= 0 && !doubts.has(p) && event.buttons && mode() === "erase") { touched.add(p); cells[p].className = "gone"; }
+    if (p < 0 || doubts.has(p) || !event.buttons || mode() !== "erase") return;
+    touched.add(p);
+    cells[p].className = "gone";
   };
   $("board").onpointermove = idle(touch);
   addEventListener("pointerup", idle(() => {
     if (touched.size > 1) erase([...touched]);
     touched.clear();
   }));
-  for (const radio of document.querySelectorAll("[name=mode]")) radio.onchange = () => { $("board").className = mode(); };
+  document.querySelector(".modes").onchange = () => { $("board").className = mode(); };
   form.onsubmit = event => event.preventDefault();
   form.oninput = idle(event => {
     if (event.target.name === "digit") {
