@@ -1,150 +1,140 @@
 """Make pages of the lessons: one HTML file each, and an index, that open from a disk.
 
 python lessons/build.py --out site          all lessons, several at a time
-python lessons/build.py --out site 00 05    these
+python lessons/build.py --out site 00 05    these, and the index
 python lessons/build.py --index             write the index, lessons/README.md
 
 A lesson is run cell by cell; what its cells print and draw becomes part of its page,
-which asks no network for anything. `pip install ".[site]"` brings what this needs; for
-the index nothing is needed.
+which asks no network for anything. A second build makes the same bytes.
+`pip install ".[site]"` brings what pages need; --index needs nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import io
+import json
+import os
 import re
-import textwrap
-from dataclasses import dataclass
-from math import ceil
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-INDEX = HERE / "README.md"
-TRACKS = {"How they draw": range(20), "How they run": range(20, 100)}
-"""The headings of the index, and the numbers of the lessons below them."""
+sys.path.insert(0, str(HERE.parent))
 
-WORDS, LINES = 150, 15
-"""Words of prose and lines of code that a reader takes in a minute."""
+from lessons import pages  # noqa: E402
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a lesson: Markdown or code, and the line of the file it begins at."""
+def record(path: Path) -> list[list]:
+    """Run a lesson in this process; return for each cell what it shows, in turn.
 
-    prose: bool
-    text: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """A lesson, and what its first cell says of it.
-
-    lead: its first two sentences; needs: the paragraph in italics; alt: what its first
-    picture shows, in words: `![...](pictures/NN_name.png)`.
+    These are pairs: "text" and a string; "source" and {text, path}; "picture" and
+    {name, alt, size, png}, in base 64; "measured" and {}.
     """
+    from minigen.show import lesson
 
-    path: Path
-    cells: tuple[Cell, ...]
-    title: str
-    lead: str
-    needs: str
-    alt: str
+    shown, printed = [], io.StringIO()
 
-    @property
-    def name(self) -> str:
-        """Its file without the ending, such as 00_one_image."""
-        return self.path.stem
+    def flush():
+        if text := printed.getvalue():
+            shown[-1].append(("text", text))
+        printed.seek(0)
+        printed.truncate()
 
-    @property
-    def minutes(self) -> int:
-        """How long it takes to read."""
-        words = sum(len(cell.text.split()) for cell in self.cells if cell.prose)
-        lines = sum(len(cell.text.split("\n")) for cell in self.cells if not cell.prose)
-        return ceil(words / WORDS + lines / LINES)
+    def listen(kind, data):
+        flush()
+        if kind == "picture":
+            png = base64.b64encode(Path(data.pop("path")).read_bytes())
+            data = {**data, "png": png.decode()}
+        shown[-1].append((kind, data))
 
-
-def read(path: Path) -> Lesson:
-    """Read a lesson. Raises SystemExit, naming its line, where its first cell lacks."""
-    cells = split(path.read_text(encoding="utf-8"))
-    found = {"needs": "", "alt": "", "lead": ""}
-    title, *paragraphs = cells[0].text.split("\n\n")
-    for paragraph in paragraphs:
-        text = " ".join(paragraph.split())
-        picture = re.fullmatch(r"!\[(.+)\]\(pictures/(.+)\.png\)", text)
-        if picture and picture[2] == path.stem:
-            found["alt"] = picture[1]
-        elif re.fullmatch(r"\*[^*].*[^*]\*", text):
-            found["needs"] = text.strip("*")
-        else:
-            found["lead"] = found["lead"] or text
-    found["lead"] = " ".join(re.split(r"(?<=[.?!])\s+", found["lead"])[:2])
-    wanted = {
-        "needs": "a paragraph in italics that says what it needs",
-        "alt": f"the line ![what its picture shows](pictures/{path.stem}.png)",
-        "lead": "a paragraph that says what it is about",
-    }
-    for name, text in found.items():
-        if not text:
-            raise SystemExit(f"{path}, line 1: the first cell lacks {wanted[name]}")
-    return Lesson(path, cells, title.removeprefix("# "), **found)
+    # what a lesson defines is part of the program that runs, as without a page
+    program = sys.modules["__main__"] = types.ModuleType("__main__")
+    program.__file__ = str(path)
+    lesson.listener = listen
+    with redirect_stdout(printed):
+        for cell in pages.split(path.read_text(encoding="utf-8")):
+            shown.append([])
+            if not cell.prose:
+                # at its own lines: so errors and inspect.getsource find them
+                text = "\n" * (cell.line - 1) + cell.text
+                exec(compile(text, str(path), "exec"), vars(program))
+                flush()
+    return shown
 
 
-def split(text: str) -> tuple[Cell, ...]:
-    """Return the cells of a lesson's text, without the lines that divide them.
+def run(lesson: pages.Lesson) -> tuple[list[list], float]:
+    """Run a lesson in a process of its own; return what `record` does, and seconds.
 
-    >>> split("# %% [markdown]\\n# # Title\\n\\n# %%\\nx = 1")
-    (Cell(prose=True, text='# Title', line=2), Cell(prose=False, text='x = 1', line=5))
+    Raises SystemExit if it fails: with its traceback, and the line of the lesson.
     """
-    cells, line = [], 1
-    for part in re.split(r"^(?=# %%)", text, flags=re.M)[1:]:
-        head, _, body = part.partition("\n")
-        prose = "[markdown]" in head
-        if prose:
-            body = re.sub(r"^# ?", "", body, flags=re.M)
-        cells.append(Cell(prose, body.rstrip(), line + 1))
-        line += part.count("\n")
-    return tuple(cells)
+    start, path = time.perf_counter(), str(lesson.path)
+    with tempfile.TemporaryDirectory() as folder:
+        told = {
+            "PYTHONPATH": str(HERE.parent),
+            "MINIGEN_PICTURES": folder,
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "0",
+        }
+        result = Path(folder) / "shown.json"
+        done = subprocess.run(
+            [sys.executable, __file__, "--record", path, "--out", result],
+            env={**os.environ, **told}, capture_output=True, encoding="utf-8",
+        )  # fmt: skip
+        if done.returncode:
+            lines = re.findall(rf'File "{re.escape(path)}", line (\d+)', done.stderr)
+            where = ", line ".join([path, *lines[-1:]])
+            what = done.stderr.strip().rpartition("\n")[2]
+            raise SystemExit(f"{done.stderr}\n{where}: {what}")
+        shown = json.loads(result.read_text(encoding="utf-8"))
+    return shown, time.perf_counter() - start
 
 
-def index(text: str, lessons: list[Lesson]) -> str:
-    """Return the text of the index, the lessons below the headings of the tracks."""
-    for heading, numbers in TRACKS.items():
-        before, line, rest = text.partition(f"## {heading}\n\n")
-        after = rest[re.search(r"^## ", rest, re.M).start() :]
-        entries = [entry(one) for one in lessons if int(one.name[:2]) in numbers]
-        text = "".join([before, line, *entries, after])
-    return text
-
-
-def entry(lesson: Lesson) -> str:
-    """Return the lines of the index on one lesson."""
-    lines = [
-        f"### [{lesson.title}]({lesson.path.name})",
-        fill(lesson.lead),
-        fill(f"![{lesson.alt}](pictures/{lesson.name}.png)"),
-        fill(f"*{lesson.minutes} minutes to read. {lesson.needs}*"),
-    ]
-    return "".join(f"{line}\n\n" for line in lines)
-
-
-def fill(text: str) -> str:
-    """Break a paragraph into lines, as those of the repository are."""
-    return textwrap.fill(text, 88, break_long_words=False, break_on_hyphens=False)
-
-
-def every() -> list[Lesson]:
-    """Return all lessons, in order."""
-    return [read(path) for path in sorted(HERE.glob("[0-9]*.py"))]
+def build(out: Path, numbers: list[str], jobs: int) -> None:
+    """Write the pages of lessons, all if no numbers are given, and the index."""
+    lessons = pages.every()
+    wanted = [one for one in lessons if one.name[:2] in numbers or not numbers]
+    if unknown := {*numbers} - {one.name[:2] for one in lessons}:
+        raise SystemExit(f"there is no lesson {', '.join(sorted(unknown))}")
+    out.mkdir(parents=True, exist_ok=True)
+    # pages of an earlier build stay, and links lead to them
+    linked = [x for x in lessons if x in wanted or (out / f"{x.name}.html").is_file()]
+    with ThreadPoolExecutor(jobs) as pool:
+        for lesson, (shown, seconds) in zip(wanted, pool.map(run, wanted), strict=True):
+            path = out / f"{lesson.name}.html"
+            text = pages.page(lesson, shown, linked, out)
+            path.write_text(text, encoding="utf-8", newline="\n")
+            print(f"{path}: {seconds:.1f} s, {len(text) / 1000:.0f} kB", flush=True)
+    text = pages.front(pages.INDEX.read_text(encoding="utf-8"), linked, out)
+    (out / "index.html").write_text(text, encoding="utf-8", newline="\n")
 
 
 def main() -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("numbers", nargs="*", metavar="NN", help="lessons, such as 00")
+    parser.add_argument("--out", type=Path, help="the folder for the pages")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at a time")
     parser.add_argument("--index", action="store_true", help="write lessons/README.md")
+    parser.add_argument("--record", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.index:
-        INDEX.write_text(index(INDEX.read_text("utf-8"), every()), "utf-8")
+        text = pages.INDEX.read_text(encoding="utf-8")
+        text = pages.index(text, pages.every())
+        pages.INDEX.write_text(text, encoding="utf-8", newline="\n")
+    elif not given.out:
+        parser.error("say where to: --out site")
+    elif given.record:
+        given.out.write_text(json.dumps(record(given.record)), encoding="utf-8")
+    else:
+        build(given.out, given.numbers, given.jobs)
 
 
 if __name__ == "__main__":

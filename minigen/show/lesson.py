@@ -28,8 +28,8 @@ LETTER = 13  # height of a caption in pixels
 listener: Callable[[str, dict], None] | None = None
 """Whoever makes a page of a lesson: told of what it shows, which is then not printed.
 
-It is called with "source" and {text, path}, with "picture" and {path, name}, and with
-"player" and {kind, data, name}.
+It is called with "source" and {text, path}, with "picture" and {path, name, size, alt},
+with "measured" and {}, and with "player" and {kind, data, name}.
 """
 
 
@@ -43,6 +43,14 @@ def source(*functions: Callable) -> None:
             listener("source", {"text": text, "path": path})
         else:
             say(f"# {path}", *text.split("\n"))
+
+
+def measured(*lines: str) -> None:
+    """Print lines that no other run prints, such as times; a page leaves them out."""
+    if listener:
+        listener("measured", {})
+    else:
+        say(*lines)
 
 
 def beside(name: str) -> Path:
@@ -80,7 +88,9 @@ def save(name: str, picture):
     picture.save(buffer, "png")
     path = write_file(_folder() / name, buffer.getvalue())
     if listener:
-        listener("picture", {"path": path, "name": name})
+        alt = picture.info.get("captions") or f"picture {name}"
+        told = {"path": path, "name": name, "size": picture.size, "alt": alt}
+        listener("picture", told)
     else:
         say(f"picture: {path} ({picture.width} x {picture.height})")
     return picture
@@ -147,6 +157,10 @@ def board(
     for caption, height in zip(down, heights, strict=False):
         pen.text((gap, y + height / 2), caption, INK, font, anchor="lm")
         y += height + gap
+    # for those who cannot see it
+    named = {"columns": across, "rows": down}
+    words = [f"{side}: {', '.join(filter(None, n))}" for side, n in named.items() if n]
+    picture.info["captions"] = "; ".join(words).replace("\n", " ")
     return picture
 
 
