@@ -174,21 +174,17 @@ def thing(lesson: Lesson, kind: str, data) -> str:
     if kind == "text":
         return f'<pre class="out">{escape(data.rstrip())}</pre>'
     if kind == "source":
-        caption = f"<figcaption>{escape(data['path'])}</figcaption>"
-        return f"<figure>{caption}{highlighted(data['text'].rstrip())}</figure>"
+        caption, text = f"<figcaption>{escape(data['path'])}</figcaption>", data["text"]
+        return f'<figure class="source">{caption}{highlighted(text)}</figure>'
     if kind == "measured":
         return "<p><em>Measured: each run prints other numbers. Run it.</em></p>"
-    first = data["name"] == f"{lesson.name}.png"
-    return image(data["png"], lesson.alt if first else data["alt"], data["size"])
-
-
-def image(png: str, alt: str, size: tuple[int, int]) -> str:
-    """Return a picture as HTML. png: in base 64; size: width and height in pixels."""
-    width, height = size
+    name = data["name"].removesuffix(".png")
+    alt = lesson.alt if name == lesson.name else data["alt"]
+    width, height = data["size"]
     return (
-        f'<figure class="picture"><img width="{width}" height="{height}" '
-        f'style="min-width: min({width}px, 34rem)" '
-        f'alt="{escape(alt)}" src="data:image/png;base64,{png}"></figure>'
+        f'<figure class="picture" id="{escape(name)}"><img alt="{escape(alt)}" '
+        f'width="{width}" height="{height}" style="min-width: min({width}px, 34rem)" '
+        f'src="data:image/png;base64,{data["png"]}"></figure>'
     )
 
 

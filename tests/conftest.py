@@ -90,6 +90,18 @@ def ops(backend):
     return table if table.device is None else hosted(table)
 
 
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The folder of the pages of all lessons, built unless MINIGEN_SITE names one."""
+    from lessons import build
+    from tests import sites
+
+    folder = sites.built() or tmp_path_factory.mktemp("site")
+    if not sites.built():
+        build.build(folder, [], jobs=2)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(request, tmp_path_factory):
     """Compile each kernel in one of the processes that run the tests."""

@@ -34,6 +34,9 @@ PARTS = {
     "browser": ("Playwright with a chromium", "browser"),
     "mdit_py_plugins": ("mdit-py-plugins", "site"),
     "latex2mathml": ("latex2mathml", "site"),
+    "jupytext": ("jupytext", "notebook"),
+    "nbclient": ("nbclient", "notebook"),
+    "ipykernel": ("ipykernel", "notebook"),
 }
 """What tests may need beyond minigen itself: its name, and the extra that brings it."""
 

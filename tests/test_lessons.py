@@ -12,17 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lessons import build
+from lessons import pages
 from minigen import orders, plans
 from minigen.show import lesson
+from tests import sites
 
 FOLDER = Path(__file__).parent.parent / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
 PACKAGE = str(Path(plans.__file__).parent.parent)
 BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install .` brings
-
-LONG = ("15",)
-"""The lessons that draw thousands of numbers."""
 
 OLD = ("01", "02", "03", "05", "12", "13", "15", "20", "21")
 """Lessons that are still too long, or ask for no prediction; those mended go."""
@@ -83,34 +81,40 @@ def test_no_lesson_is_missing():
     assert {*numbers} <= {*range(16), *range(20, 26)}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[pytest.mark.slow] if path.stem[:2] in LONG else [])
-        for path in LESSONS
-    ],
-    ids=lambda path: path.stem,
-)
-def test_a_lesson_runs_and_draws(path, tmp_path):
+def run(path, folder):
+    """Run a lesson; return what it printed, and its pictures by their names.
+
+    Where its page has been built, it ran then, and the page says it.
+    """
+    if sites.built():
+        page = (sites.built() / f"{path.stem}.html").read_text(encoding="utf-8")
+        shown = sites.Shown(page)
+        return "\n".join([*shown.printed, shown.sources]), shown.pictures
     out = subprocess.run(
         [sys.executable, path],
         # the minigen under test, installed or not
-        env={**os.environ, "PYTHONPATH": PACKAGE, "MINIGEN_PICTURES": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": PACKAGE, "MINIGEN_PICTURES": str(folder)},
         capture_output=True,
         text=True,
     )
     assert out.returncode == 0, out.stderr
+    drawn = {picture.stem: Image.open(picture) for picture in folder.glob("*.png")}
+    return out.stdout, drawn
+
+
+@pytest.mark.slow
+@each_lesson
+def test_a_lesson_runs_and_draws(path, tmp_path):
+    printed, drawn = run(path, tmp_path)
     # a paragraph before a source speaks of nothing that is not printed
     for name in named_before_sources(path):
-        assert re.search(rf"\b{name}\b", out.stdout), f"`{name}` is not printed"
-    drawn = {picture.name for picture in tmp_path.glob("*.png")}
-    assert f"{path.stem}.png" in drawn
+        assert re.search(rf"\b{name}\b", printed), f"`{name}` is not printed"
     assert all(name.startswith(path.stem[:3]) for name in drawn)
-    named = set(re.findall(r'save\(\s*"([^"]+)"', path.read_text(encoding="utf-8")))
-    assert drawn == named
+    text = path.read_text(encoding="utf-8")
+    assert {*drawn} == set(re.findall(r'save\(\s*"([^"]+)\.png"', text))
     # the picture that the index shows is the one that the lesson draws
     shown = Image.open(FOLDER / "pictures" / f"{path.stem}.png")
-    assert shown.size == Image.open(tmp_path / f"{path.stem}.png").size
+    assert shown.size == drawn[path.stem].size
 
 
 @each_lesson
@@ -184,8 +188,8 @@ def test_a_lesson_needs_the_base_install_only(path):
 
 
 def test_the_index_says_of_every_lesson_what_its_first_cell_says():
-    written = build.INDEX.read_text(encoding="utf-8")
-    made = build.index(written, build.every())
+    written = pages.INDEX.read_text(encoding="utf-8")
+    made = pages.index(written, pages.every())
     assert made == written, "run `python lessons/build.py --index`"
     for path in LESSONS:
         assert f"({path.name})" in written
@@ -198,15 +202,15 @@ def test_the_index_takes_what_a_lesson_says_now(tmp_path):
     first.append("![A broken\nline](pictures/03_new.png)")
     lines = "\n\n".join(first).split("\n")
     path.write_text("\n".join(["# %% [markdown]", *(f"# {x}" for x in lines)]))
-    lesson = build.read(path)
+    lesson = pages.read(path)
     assert (lesson.lead, lesson.needs) == ("It is new. It is short.", "Runs anywhere.")
-    made = build.index(build.INDEX.read_text(encoding="utf-8"), [lesson])
+    made = pages.index(pages.INDEX.read_text(encoding="utf-8"), [lesson])
     assert "### [03 · New](03_new.py)\n\nIt is new. It is short.\n" in made
     assert "![A broken line](pictures/03_new.png)" in made
     assert "00_one_image.png" not in made and "## The digits" in made
     path.write_text(path.read_text().replace("pictures/03_new", "pictures/other"))
     with pytest.raises(SystemExit, match="03_new.py, line 1: the first cell lacks"):
-        build.read(path)
+        pages.read(path)
 
 
 @each_lesson
