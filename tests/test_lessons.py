@@ -372,5 +372,12 @@ def test_who_makes_a_page_is_told_what_is_shown(monkeypatch, tmp_path, capsys):
     assert last == "picture" and picture == {
         "path": tmp_path / "x.png",
         "name": "x.png",
+        "size": (3, 2),
+        "alt": "picture x.png",
     }
+    captioned = lesson.board([[np.zeros((2, 3, 3), np.uint8)] * 2], ["a", "b"], ["c"])
+    lesson.save("y.png", captioned)
+    assert told[-1][1]["alt"] == "columns: a, b; rows: c"
+    lesson.measured("3 s")
+    assert told[-1] == ("measured", {})
     assert (tmp_path / "x.png").is_file() and capsys.readouterr().out == ""
