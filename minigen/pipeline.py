@@ -41,6 +41,7 @@ from minigen.finding import File, check_generator, find, tokenizer_of
 from minigen.images import check_images
 from minigen.models import codes
 from minigen.show.recipe import with_paste
+from minigen.words import printable
 
 if TYPE_CHECKING:
     # Python 3.10 has none of its own
@@ -75,6 +76,15 @@ class Pipeline:
     backend: str
     ops: SimpleNamespace = field(repr=False, compare=False)
     recorded: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Say in a line which models these are, and what they draw."""
+        generator, tokenizer = (m.path.stem for m in (self.generator, self.tokenizer))
+        rows, columns = self.grid
+        return printable(
+            f"Pipeline({generator} with {tokenizer} on {self.backend}: "
+            f"{self.config.classes} classes, {rows} x {columns} tokens)"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the two models; the op table is made again.

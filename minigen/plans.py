@@ -88,6 +88,12 @@ class Plan:
         lines = (cells[y * columns : (y + 1) * columns] for y in range(rows))
         return "\n".join(" ".join(cell.rjust(size) for cell in line) for line in lines)
 
+    def _repr_png_(self) -> bytes:
+        # a notebook shows this
+        from minigen.show import cells
+
+        return cells.of_plan(self)
+
 
 def plan(
     grid: Sequence[int],

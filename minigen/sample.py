@@ -55,6 +55,12 @@ class Step:
     __eq__ = same
     __hash__ = digest
 
+    def _repr_png_(self) -> bytes:
+        # a notebook shows this
+        from minigen.show import cells
+
+        return cells.of_step(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
