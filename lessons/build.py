@@ -97,8 +97,17 @@ def run(lesson: pages.Lesson) -> tuple[list[list], float]:
     return shown, time.perf_counter() - start
 
 
+def live(out: Path) -> None:
+    """Make the page of the live model, if there is one."""
+    program = HERE / "live" / "build.py"
+    if program.is_file():
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+        command = [sys.executable, program, "--out", out]
+        subprocess.run(command, env=environment, check=True)
+
+
 def build(out: Path, numbers: list[str], jobs: int) -> None:
-    """Write the pages of lessons, all if no numbers are given, and the index."""
+    """Write the pages of lessons and the index; without numbers, all there are."""
     lessons = pages.every()
     wanted = [one for one in lessons if one.name[:2] in numbers or not numbers]
     if unknown := {*numbers} - {one.name[:2] for one in lessons}:
@@ -106,6 +115,8 @@ def build(out: Path, numbers: list[str], jobs: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     # pages of an earlier build stay, and links lead to them
     linked = [x for x in lessons if x in wanted or (out / f"{x.name}.html").is_file()]
+    if not numbers:
+        live(out)
     with ThreadPoolExecutor(jobs) as pool:
         for lesson, (shown, seconds) in zip(wanted, pool.map(run, wanted), strict=True):
             path = out / f"{lesson.name}.html"

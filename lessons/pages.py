@@ -22,6 +22,9 @@ INDEX = HERE / "README.md"
 SITE = HERE / "site"
 """The folder of the template of a page and its style sheet."""
 
+LIVE = Path("live.html")
+"""The page that `live/build.py` makes."""
+
 TRACKS = {"How they draw": range(20), "How they run": range(20, 100)}
 """The headings of the index, and the numbers of the lessons below them."""
 
@@ -153,7 +156,7 @@ def page(lesson: Lesson, shown: list[list], lessons: list[Lesson], out: Path) ->
             parts += [thing(lesson, kind, data) for kind, data in things]
             continue
         text = re.sub(r"!\[[^]]+\]\(pictures/\S+\)\n*", "", cell.text)
-        parts.append(markdown(linked(text, lessons)))
+        parts.append(placed(markdown(linked(text, lessons)), lessons, out))
         if open_since and text.startswith("**Reveal.**"):
             parts.append("</details>")
             open_since = 0
@@ -178,6 +181,10 @@ def thing(lesson: Lesson, kind: str, data) -> str:
         return f'<figure class="source">{caption}{highlighted(text)}</figure>'
     if kind == "measured":
         return "<p><em>Measured: each run prints other numbers. Run it.</em></p>"
+    if kind == "player":
+        from minigen.show import player
+
+        return player.embed(**data)
     name = data["name"].removesuffix(".png")
     alt = lesson.alt if name == lesson.name else data["alt"]
     width, height = data["size"]
@@ -233,31 +240,43 @@ def link(path: Path, out: Path) -> str:
     return f'<a href="{escape(target)}"><code>{escape(name)}</code></a>'
 
 
-def front(text: str, lessons: list[Lesson], out: Path) -> str:
-    """Return the index as a page. text: that of lessons/README.md."""
+def placed(body: str, lessons: list[Lesson], out: Path) -> str:
+    """Return HTML in which links from lessons/ are links from a page in `out`."""
     built = {lesson.path.name: f"{lesson.name}.html" for lesson in lessons}
+    if (out / LIVE.name).is_file():
+        built["live/build.py"] = LIVE.name
 
     def target(found):
         name = found[1]
-        href = built.get(name) or os.path.relpath(HERE / name, out).replace(os.sep, "/")
-        return f'href="{href}"'
+        if (HERE / name).exists():
+            name = built.get(name) or os.path.relpath(HERE / name, out)
+        return f'href="{name.replace(os.sep, "/")}"'
+
+    return re.sub(r'href="([^"]+)"', target, body)
+
+
+def front(text: str, lessons: list[Lesson], out: Path) -> str:
+    """Return the index as a page. text: that of lessons/README.md."""
 
     def picture(found):
-        path = HERE / found[1]
-        png = base64.b64encode(path.read_bytes()).decode()
+        png = base64.b64encode((HERE / found[1]).read_bytes()).decode()
         return f'<img src="data:image/png;base64,{png}"'
 
-    body = re.sub(r'href="(?!\w+:)([^"]+)"', target, markdown(text))
-    body = re.sub(r'<img src="([^"]+)"', picture, body)
+    body = re.sub(r'<img src="([^"]+)"', picture, placed(markdown(text), lessons, out))
     return whole("Lessons", body, "How autoregressive image generators draw and run")
 
 
 def whole(title: str, body: str, about: str, links: str = "", foot: str = "") -> str:
     """Return a page, from its title, its parts in HTML, and a sentence about it."""
     template = Template((SITE / "page.html").read_text(encoding="utf-8"))
+    sheet, script = style(), ""
+    if "<step-player" in body:
+        from minigen.show import player
+
+        sheet, script = sheet + player.style(), f"<script>{player.script()}</script>"
     return template.substitute(
-        title=escape(title), about=escape(about), style=style(),
-        links=links, body=body, foot=foot,
+        title=escape(title), about=escape(about), style=sheet,
+        links=links, body=body, foot=foot, script=script,
     )  # fmt: skip
 
 
