@@ -158,10 +158,12 @@ print({name: [f"{b:.2f}" for b in cost] for name, cost in costs.items()})
 # stays sure. So it is not that it knows too little: it is the distances that it never
 # saw. This is what larger grids look like, too: strokes and small figures, seldom the
 # digit.
-#
+
+# %% [markdown]
 # In the [live page](live.html) you can erase cells of a digit yourself, and see what
 # the model expects there.
-#
+
+# %% [markdown]
 # ## What was taught
 
 # %%

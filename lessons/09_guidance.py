@@ -98,7 +98,8 @@ print("the same tokens as without a class:", np.array_equal(forgotten, none))
 # **Reveal.** At 0 the formula leaves u alone: the model that was told no class. These
 # are digits, but any digits: token for token what the class "none" draws. Below 0 it
 # would avoid the class.
-#
+
+# %% [markdown]
 # ## Temperature, and what cuts the tail
 #
 # Now guidance is 1. Temperature 0 takes the likeliest token. `top_k=4` draws among the
