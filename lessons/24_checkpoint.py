@@ -190,6 +190,7 @@ show.save("24_heads.png", show.board(tiles, ["3", "7"], ["4 heads", "8 heads"]))
 # %% [markdown]
 # So `minigen info` names what it assumed, and `config=` states it. And no reader can
 # tell whether weights are good: a stranger's model draws what the stranger trained.
+# SECURITY.md lists what else a file must never be able to do.
 #
 # ## What was taught
 
