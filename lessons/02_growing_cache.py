@@ -44,13 +44,13 @@ def draw(pipe, label, watch=None):
 
 pipe, keys, chosen = minigen.load("gpt-mnist", backend="numpy"), [], (15, 31, 47, 63)
 steps = list(draw(pipe, 6, lambda _, c: keys.append(c.layers[3].keys[0].copy())))
-lines = np.full((64, 65, 128), np.nan)
-for i, written in enumerate(keys):
-    lines[i, : i + 1] = written[: i + 1].reshape(i + 1, -1)
+written = [keys[i][: i + 1].reshape(i + 1, -1) for i in chosen]
+lines = [np.pad(k, ((0, 65 - len(k)), (0, 0)), constant_values=np.nan) for k in written]
 frames = [show.canvas(pipe, steps[i]) for i in chosen]
-painted = [show.colours(lines[i].repeat(2, axis=0), 1, -3, 3) for i in chosen]
+painted = [show.colours(k.repeat(2, axis=0), 1, -3, 3) for k in lines]
 captions = [f"{i + 1} tokens" for i in chosen]
-show.save("02_growing_cache.png", show.board([frames, painted], captions))
+rows = [frames, [*painted, show.scale(-3, 3)]]
+show.save("02_growing_cache.png", show.board(rows, captions, ["canvas", "keys"]))
 
 # %% [markdown]
 # ## One token a step, and a row for it
@@ -118,12 +118,15 @@ for _ in draw(counting(pipe, tally), 6):
 attention, weighted = np.array(counts).T
 
 # %% [markdown]
-# ## What step t costs
+# ## What a step costs
 #
-# The products with weights are the same at every step. What grows is attention: a row
-# more to look at. Without a cache the model would have to read all tokens anew, at
-# every step; and that is not the price of a step, but of all steps so far. For a bar of
-# each step, left to right; every picture has a scale of its own.
+# The products with weights are the same at every step. What grows is attention: one
+# more token to look at. Without a cache the model would have to read all tokens anew at
+# every step.
+#
+# **Predict.** How many times as many multiplications does the last step take as the
+# first, with the cache and without? And how many times as many do all 64 steps take
+# without it?
 
 # %%
 tally.clear()
@@ -131,20 +134,29 @@ noted = counting(pipe, tally).ops
 llamagen.forward(noted, pipe.generator.weights, config, halves, labels, table)
 once = sum(tally.values())
 cost = attention + weighted
-costs = {"attention": attention, "with the cache": cost, "without": cost.cumsum()}
-tiles = [show.bars(values, 192, 80) for values in costs.values()]
-captions = [f"{k}:\n{v.sum() / 1e6:,.1f} million" for k, v in costs.items()]
-show.save("02_cost.png", show.board([tiles], captions))
+without = cost.cumsum()
+lines = {"with the cache": cost / 1e6, "without": without / 1e6}
+axes, ticks = ("step", "million products"), ((1, 16, 32, 48, 64), (1, 10, 100, 1000))
+chart = show.curves(lines, range(1, 65), axes, ticks, logs=(False, True))
+show.save("02_cost.png", chart)
+for name, values in {"with": cost, "without": without}.items():
+    print(f"{name}: the last step takes {values[-1] / values[0]:.2f} times the first, "
+          f"all together {values.sum() / 1e6:,.0f} million")  # fmt: skip
 print(f"one pass takes {once:,} products, all steps together {cost.sum():,}")
+
+# %% [markdown]
+# **Reveal.** With the cache hardly more: at this size the products with weights are by
+# far the most. Without it, 64 times, and all steps together over thirty times as many.
+# One pass with a mask over the finished image takes exactly what all steps with the
+# cache take together: nothing is computed twice.
 
 # %% [markdown]
 # ## Two ways out
 #
-# ARPG draws several tokens a step, so there are fewer steps; its cache grows by as many
-# rows. AiM still draws one a step, but has a state instead of a cache (lesson 10).
-# Top to bottom, for each step: new tokens, multiplications, and the bytes that are kept
-# of an image. A step is as wide in all, so an area is a sum. (AiM's first step is
-# dearer: it works out what the class asks of every layer, once.)
+# ARPG draws several tokens a step, so there are fewer steps. AiM still draws one a
+# step, but has a state instead of a cache (lesson 10). For each step: new tokens,
+# multiplications, and the bytes kept of an image; the height of a row is what its
+# caption says.
 
 
 # %%
@@ -176,7 +188,9 @@ tiles = [
     for i in range(3)
 ]
 captions = [f"{name}: {run.shape[1]} steps" for name, run in runs.items()]
-show.save("02_three.png", show.board(tiles, captions, ["tokens", "products", "bytes"]))
+names = ("tokens", "products", "bytes")
+down = [f"{name},\nup to {high:,}" for name, high in zip(names, highs, strict=True)]
+show.save("02_three.png", show.board(tiles, captions, down))
 for name, (new, products, size) in runs.items():
     print(f"{name}: {new.max()} tokens at once, {products.sum() / 1e6:.0f} million "
           f"products, {size[0]} to {size[-1]} bytes")  # fmt: skip
@@ -185,9 +199,9 @@ for name, (new, products, size) in runs.items():
 # ## At full size
 #
 # The counts follow from the sizes of a model alone. So they can be had for models that
-# do not fit into a lesson: GPT-L and AiM-L, at token 16, at 256 (where an image of
-# 256 x 256 pixels ends), at 1024 and 4096. For the small image both keep alike, and AiM
-# multiplies more. What does not grow pays off when images do.
+# do not fit into a lesson, GPT-L and AiM-L. Token 256 ends an image of 256 x 256
+# pixels: there both keep alike, and AiM multiplies more. On larger images it pays off
+# that a state does not grow.
 
 
 # %%
@@ -226,7 +240,9 @@ assert all(kept), "what is written is never written again"
 assert gap < 1e-4, "steps with a cache are one pass with a mask"
 assert (gpt[2] == row * np.arange(1, 65)).all(), "the cache grows by a row a step"
 assert len(set(np.diff(attention))) == len(set(weighted)) == 1, "only attention grows"
-assert once == cost.sum() < cost.cumsum().sum() / 30, "a cache saves saying it again"
+assert once == cost.sum(), "with a cache nothing is computed twice"
+assert cost[-1] < 1.1 * cost[0], "at this size attention is little"
+assert without[-1] > 64 * cost[0] and without.sum() > 30 * cost.sum(), "without, a lot"
 assert gpt.shape[1] == 64 > arpg.shape[1], "ARPG: fewer steps"
 assert len(set(aim[2])) == len(set(aim[1][1:])) == 1, "AiM: no step needs more"
 assert 0.8 < large["gpt"][1, 1] / large["aim"][1, 1] < 1.25, "alike for a small image"
@@ -235,9 +251,9 @@ assert large["gpt"][3, 1] > 10 * large["aim"][3, 1], "not for a large one"
 # %% [markdown]
 # ## Exercises
 #
-# 1. Add `key_heads=1` to a preset (`replace(PRESETS["gpt-l"], key_heads=1)`). What does
-#    it do to the bytes, and what to the multiplications?
-# 2. ARPG may draw all in one step. Which of the three rows does this make smallest, and
-#    what does lesson 05 say of the price?
-# 3. Draw an eight and hide its upper half. Can this model fill it in, given the lower?
-#    Ask `pipe.steps` for an order that begins at the bottom, and read what it says.
+# Write the answers into `lessons/exercises/02_growing_cache.py`, and let
+# `python lessons/check.py 02` look at them.
+#
+# 1. `cache_bytes`: of a model in which several heads may share a key and a value.
+# 2. `one_pass`: causal attention of a whole sequence with a mask. It must give what the
+#    steps with a cache give one by one.
