@@ -60,11 +60,12 @@ show.save("09_guidance.png", show.board(rows, down=names))
 show.source(guide, probabilities)
 
 # %% [markdown]
-# Logits are logarithms of probabilities, so this is p_u (p_c / p_u)^w, scaled to 1: a
-# token that the class makes twice as likely counts 2^w times what it was without.
+# Logits are logarithms of probabilities, so this is $p_u (p_c / p_u)^w$, scaled to 1: a
+# token that the class makes twice as likely counts $2^w$ times what it was without.
 # Below, one cell of a half-drawn three; its 64 tokens, the likeliest with the class on
-# the left. A temperature T raises p to the power 1/T: it changes how much the first are
-# ahead, never which one is first.
+# the left. A temperature T raises p to the power 1/T: it changes how far the first are
+# ahead, never which one is first. Guidance may put another one there. (A tile is 60 %
+# high.)
 
 # %%
 steps = list(pipe.steps([3], 0, 8, details=True, **plain))

@@ -34,10 +34,10 @@ x, dx = np.linspace(-6, 6, 4001, retstep=True)
 # (its first feature is 0). Told no class, the model expects it dark, on the left. Told
 # a zero, it rather expects the stroke. Guidance w draws from
 #
-#     p_c(x)^w / p_u(x)^(w-1),   scaled to hold 1 in all
+# $$p_c(x)^w / p_u(x)^{w-1},$$
 #
-# It is the formula of lesson 09, p_u (p_c / p_u)^w, with densities in place of
-# probabilities.
+# scaled to hold 1 in all. It is the formula of lesson 09, $p_u (p_c / p_u)^w$, with
+# densities in place of probabilities.
 
 # %%
 blank, nothing = np.zeros((1, 64, 4), np.float32), np.empty((1, 0), int)
@@ -160,7 +160,7 @@ show.save("14_draws.png", show.board([[picture]], [caption]))
 # %% [markdown]
 # ## Not even always a density
 #
-# Far out the widest bells decide: the ratio falls only while w / v_c > (w - 1) / v_u,
+# Far out the widest bells decide: the ratio falls only while $w / v_c > (w - 1) / v_u$,
 # for their variances. If p_u is the narrower one it grows without bound, and cannot be
 # scaled to 1. Does that happen? Every mixture of a run at guidance 6 is watched.
 
