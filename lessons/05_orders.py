@@ -1,8 +1,8 @@
 # %% [markdown]
-# # 05 · Orders: a plan is data
+# # 05 · Orders and schedules: a plan is data
 #
-# Text is written left to right. An image has no such rule: this model can be asked for
-# any position next, and for several at once. Which ones, and how many, is a *plan*, an
+# Text is written left to right. An image has no such rule: ARPG can be asked for any
+# position next, and for several at once. Which ones, and how many, is a *plan*, an
 # object that can be printed, drawn and changed.
 #
 # ![The same class drawn in four orders, step by step](pictures/05_orders.png)
@@ -17,23 +17,25 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
 import numpy as np
 
 import minigen
-from minigen import plans
+from minigen import evaluate, plans
+from minigen.families.arpg import work
 from minigen.models import arpg
-from minigen.orders import ORDERS, halton, spiral
+from minigen.orders import ORDERS, border, halton
 from minigen.show import lesson as show
 
 pipe = minigen.load("arpg-mnist", backend="numpy")
-orders = ("raster", "spiral", "halton", "random")
-runs = {order: list(pipe.steps([3], order=order, steps=8, seed=8)) for order in orders}
 
 # %% [markdown]
 # ## Four ways to write a three
 #
 # The same model, the same class, the same seed. Orange frames what a step has just
-# drawn. Tokens of one step do not see each other: in raster and spiral these are
-# neighbours, in Halton they lie apart.
+# drawn. `border` goes from the corners round the border and inwards. `locality` draws
+# beside what is known, but far apart within a step. `halton` scatters evenly. Why
+# raster order fails, lesson 04 has told.
 
 # %%
+orders = ("border", "locality", "halton", "raster")
+runs = {order: list(pipe.steps([3], order=order, steps=8, seed=8)) for order in orders}
 rows = [[show.canvas(pipe, step, 3) for step in run] for run in runs.values()]
 captions = [f"step {step.index}" for step in runs["raster"]]
 show.save("05_orders.png", show.board(rows, captions, orders))
@@ -42,103 +44,112 @@ show.save("05_orders.png", show.board(rows, captions, orders))
 # ## The plan itself
 #
 # A plan is a tuple of groups of raster positions, one group a step. Printed, it shows
-# for each position of the grid the step that draws it.
+# for each position of the grid the step that draws it. An order is a function that
+# lists positions, as `border` and `halton` do.
 
 # %%
-plan = pipe.plan(order="spiral", steps=8)
+plan = pipe.plan(order="border", schedule="cosine", steps=8)
 print(plan)
 print("counts", plan.counts)
 print("first three groups", plan.groups[:3])
-
-# %%
-show.source(spiral, halton)
+show.source(border, halton)
 
 # %% [markdown]
-# ## One token a step
-#
-# The colours run from the first position (dark) to the last (bright). Raster always has
-# neighbours to lean on and half of the image unseen; Halton scatters, so that every
-# moment's canvas is a sketch of the whole.
+# All orders of the package, one token a step, from the first (dark) to the last
+# (bright). The last one is not known beforehand: `confidence` asks for all unknown
+# cells at every step, and keeps the tokens that are drawn with the highest probability.
+# So it differs from image to image; here it drew a one and an eight.
 
 
 # %%
-def picture_of(order):
-    plan = plans.plan(pipe.grid, order, schedule="one")
-    step = np.empty(pipe.grid).ravel()
-    step[list(plan.order)] = np.arange(len(plan.groups))
-    return show.colours(step.reshape(pipe.grid), 14)
+def picture_of(groups):
+    at = np.empty(64)
+    for step, group in enumerate(groups):
+        at[list(group)] = step
+    return show.colours(at.reshape(pipe.grid), 10, 0, 63)
 
 
-tiles = [picture_of(order) for order in ORDERS]
-show.save("05_plans.png", show.board([tiles], tuple(ORDERS)))
+tiles = [picture_of(plans.plan(pipe.grid, order, "one").groups) for order in ORDERS]
+run = list(pipe.steps([1, 8], order="confidence", schedule="one"))
+tiles += [picture_of([step.positions[i] for step in run]) for i in range(2)]
+captions = [*ORDERS, "confidence", "confidence", ""]
+tiles.append(show.scale(0, 63, "(step)"))
+show.save("05_plans.png", show.board([tiles], captions))
 
 # %% [markdown]
 # ## How many at each step: the schedule
 #
 # Few tokens should be drawn at once while little is known, and many when the rest
 # follows from what is there. Cosine starts slowly and speeds up; arccos keeps its pace
-# and takes all that is left in one leap.
+# and takes all that is left in one leap; linear does not change.
 
 # %%
-n = pipe.config.tokens
 names = ("arccos", "cosine", "linear")
-counts = {name: plans.counts(name, n, 16) for name in names}
-for name in names:
-    print(f"{name:7}", counts[name])
-tiles = [show.bars(counts[name], 160, 70, high=max(counts["arccos"])) for name in names]
-show.save("05_schedules.png", show.board([tiles], names))
+counts = {name: plans.counts(name, 64, 8) for name in names}
+tiles = [
+    show.bars(c, 192, 80, high=28, numbers=[*map(str, c)]) for c in counts.values()
+]
+show.save("05_schedules.png", show.board([tiles], names, ["tokens"]))
+
+# %% [markdown]
+# ## What a step costs
+#
+# The model runs once a step. In one step it reads the class and is asked for all 64
+# cells; in 64 steps it reads 63 tokens besides. `work` counts the operations of each
+# step, and the bytes of weights and cache that must come from memory.
+#
+# **Predict.** How many times as many operations do 64 steps take as one step? And how
+# many times as many bytes?
+
+# %%
+show.source(work)
+budgets, spent = (1, 4, 16, 64), {}
+for steps in budgets:
+    each = work(pipe.config, plans.counts("cosine", 64, steps), size=2, batch=1)
+    spent[steps] = sum(w.operations for w in each), sum(w.bytes for w in each)
+for steps, (operations, read) in spent.items():
+    print(f"{steps:2} steps: {operations / 1e6:4.0f} million operations, "
+          f"{operations / spent[1][0]:.2f} times one step; {read / 1e6:4.1f} MB, "
+          f"{read / spent[1][1]:.1f} times")  # fmt: skip
+asked = pipe.plan(order="confidence", steps=64).asked
+each = work(pipe.config, (1,) * 64, size=2, batch=1, asked=asked)
+confident = sum(w.operations for w in each)
+print(f"confidence: {confident / spent[64][0]:.0f} times the operations of 64 steps")
+
+# %% [markdown]
+# **Reveal.** Little more than twice as many operations: each cell is asked for once,
+# and with more steps it is read once besides. But the weights are fetched anew in each
+# step. Which of the two takes the time depends on the machine, and on how many images
+# are drawn together (lesson 23).
+# Confidence asks for a cell again and again until it is taken: that costs operations.
 
 # %% [markdown]
 # ## Quality against parallelism
 #
-# From one step (all tokens at once, none sees another) to one token a step. The model
-# runs once a step, so every column costs what its heading says.
+# Ten digits in 1, 4 and 64 steps. A classifier, trained apart, says how many it
+# sees as the class asked for. (Lesson 06 tells what is lost in few steps.)
 
 # %%
-budgets = (1, 4, 16, 64)
-labels = [2, 4, 8]
-grids = {steps: pipe.sample(labels, steps=steps, seed=5) for steps in budgets}
-rows = [[show.enlarge(grids[s][i], 3) for s in budgets] for i in range(len(labels))]
-captions = [f"{s} step" + "s" * (s > 1) for s in budgets]
-show.save("05_parallel.png", show.board(rows, captions))
+judge, seen = evaluate.load_judge(backend="numpy"), {}
+grids = {n: pipe.sample(range(10), 5, n, batch=10) for n in (1, 4, 64)}
+for steps, images in grids.items():
+    seen[steps] = int((evaluate.look(judge, images)[1] == np.arange(10)).sum())
+rows = [[show.enlarge(image, 2) for image in images] for images in grids.values()]
+down = [f"steps: {steps}\n{right} of 10" for steps, right in seen.items()]
+show.save("05_parallel.png", show.board(rows, down=down))
 
 # %% [markdown]
-# ## What the order alone changes
-#
-# A random order follows from a seed, like everything drawn. Above: six random orders,
-# and one seed for all draws. Below: one of the orders, and new draws six times. How
-# many cells differ between two images of a row? (What it does to quality, judged over
-# many digits, stands in `minigen/weights/README.md`.)
-
-# %%
-six = [plans.plan(pipe.grid, "random", seed=seed).order for seed in range(6)]
-by_order = [list(pipe.steps([3], order=order))[-1].canvas[0] for order in six]
-by_draw = list(pipe.steps([3] * 6, order=six[0]))[-1].canvas
-drawn = {"six orders": np.stack(by_order), "six draws": by_draw}
-rows = [[show.enlarge(i, 3) for i in pipe.decode(run)] for run in drawn.values()]
-show.save("05_order_alone.png", show.board(rows, down=list(drawn)))
-for name, run in drawn.items():
-    differ = (run[:, None] != run[None]).sum((2, 3))[np.triu_indices(6, 1)]
-    print(f"{name}: {differ.mean():.0f} of {n} cells differ, {differ.min()} at least")
-
-# %% [markdown]
-# ## What a perfect model would make of it
+# ## What a perfect model would make of orders
 #
 # The chain rule, `p(image) = Π p(token | tokens before it)`, holds in *any* order. A
 # perfect model would find a real digit equally surprising in all of them; only the
-# moment at which it is surprised would differ. Ours has seen random orders only. One
-# digit of each class, from the test set; the bars add up the bits of surprise, from the
-# first token to the last.
-
-# %%
-tokens = pipe.encode(show.digits()[:10]).reshape(10, n)
-table = arpg.rotary_table(pipe.ops, pipe.config, pipe.grid)
+# moment of surprise would differ. One digit of each class, from the test set; the
+# curves add up the bits.
 
 
 # %%
-def surprise(order, seed=0):
-    order = plans.plan(pipe.grid, order, schedule="one", seed=seed).order
-    order = np.tile(order, (len(tokens), 1))
+def surprise(order):
+    order = np.tile(plans.plan(pipe.grid, order, "one").order, (10, 1))
     model = pipe.ops, pipe.generator.weights, pipe.config
     logits = arpg.forward(*model, tokens, range(10), order, table)
     p = pipe.ops.probabilities(logits, 1.0, 0, 1.0)
@@ -146,36 +157,37 @@ def surprise(order, seed=0):
     return -np.log2(np.take_along_axis(p, targets, axis=2))[..., 0].mean(0)
 
 
-# %%
-curves = {order: surprise(order) for order in orders}
-others = [surprise("random", seed).sum() for seed in (1, 2)]
-high = max(curve.sum() for curve in curves.values())
-tiles = [show.bars(curve.cumsum(), 128, 70, high=high) for curve in curves.values()]
-captions = [f"{order}: {curve.sum():.0f} bits" for order, curve in curves.items()]
-show.save("05_surprise.png", show.board([tiles], captions))
-print("bits an image, other random orders:", np.round(others).astype(int))
+tokens = pipe.encode(show.digits()[:10]).reshape(10, 64)
+table = arpg.rotary_table(pipe.ops, pipe.config, pipe.grid)
+totals = {order: surprise(order).cumsum() for order in orders}
+axes, ticks = ("tokens known", "bits so far"), ((1, 16, 32, 48, 64), range(0, 141, 20))
+show.save("05_surprise.png", show.curves(totals, range(1, 65), axes, ticks))
+print({order: round(curve[-1]) for order, curve in totals.items()})
 
 # %% [markdown]
 # ## What was taught
 
 # %%
 every = [plans.plan(pipe.grid, o, s, 8) for o in ORDERS for s in names]
-totals = [curve.sum() for curve in curves.values()]
+ends = [curve[-1] for curve in totals.values()]
 
-assert all(sorted(p.order) == list(range(n)) for p in every), "each position once"
-assert all(sum(c) == n and len(c) == 16 for c in counts.values()), "counts add up"
+assert all(sorted(p.order) == list(range(64)) for p in every), "each position once"
+assert all(sum(c) == 64 and len(c) == 8 for c in counts.values()), "counts add up"
 assert list(counts["cosine"]) == sorted(counts["cosine"]), "cosine: slow, then fast"
 assert max(counts["arccos"][:-1]) < counts["arccos"][-1], "arccos: a leap at the end"
-assert len(np.unique(by_order, axis=0)) == 6, "the order alone changes the image"
-assert np.ptp(totals) < 0.3 * np.mean(totals), "no order is much harder than another"
+assert 2 < spent[64][0] / spent[1][0] < 2.5, "64 steps: about twice the operations"
+assert spent[64][1] > 60 * spent[1][1], "but they fetch the weights 64 times"
+assert confident > 10 * spent[64][0], "confidence asks again and again"
+assert seen[1] < 5 < 8 < seen[4], "in one step digits fail, in four most do not"
+assert np.ptp(ends) < 0.3 * np.mean(ends), "no order is much harder than another"
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Write an order of your own, along the diagonals say, and give it to `pipe.steps` as
-#    a list of positions. What does the model draw when it must begin in a corner, and
-#    what with `order="border"`, which begins in all four?
-# 2. Draw in two steps of 32 tokens: `schedule=[32, 32]`, with `order="raster"` and with
-#    `order="halton"`. Which order survives, and why?
-# 3. `minigen evaluate arpg-mnist --order raster` classifies many images. Rank the
-#    orders by its agreement, at 8 steps and at 64. Does it agree with your eye?
+# Write the answers into `lessons/exercises/05_orders.py`, and let
+# `python lessons/check.py 05` look at them.
+#
+# 1. `diagonals`: an order of your own. Give it to `pipe.steps`: how does it fare?
+# 2. `step_of`: what a printed plan shows, as an array.
+# 3. `nearest`: how close the tokens of each step are. Which order keeps them farthest
+#    apart in 8 steps?
