@@ -185,7 +185,7 @@ def shown(value) -> str:
 def tell(exercise, finding) -> None:
     """Print what became of one exercise."""
     if finding is None:
-        say(f"  {exercise.name}: solved ({exercise.examples} cases)")
+        say(f"  {exercise.name}: solved, tried with up to {exercise.examples} cases")
         return
     lines = [f"  {exercise.name}: {finding.kind}"]
     if finding.kind != "not started":

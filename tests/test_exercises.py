@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -54,6 +55,36 @@ def test_a_stub_is_not_started_and_a_solution_is_right(name):
     numbered = re.findall(r"^# \d\. ", last, re.M)
     assert len(found) == len(numbered), "as many as the lesson has"
     assert all(f"`{exercise.name}`" in last for exercise in found)
+
+
+def spoiled(result):
+    """Return a result that differs a little from a right one."""
+    if isinstance(result, (tuple, list)):
+        return (*result[:-1], spoiled(result[-1])) if len(result) else (0,)
+    if isinstance(result, str):
+        return f"{result}."
+    result = np.asarray(result)
+    return ~result if result.dtype == bool else result + 1
+
+
+def spoiling(function):
+    return lambda *arguments, **named: spoiled(function(*arguments, **named))
+
+
+@checked
+@interpreted
+@each_lesson
+def test_a_check_refuses_what_differs_from_the_solution(name, monkeypatch):
+    path = FOLDER / "solutions" / f"{name}.py"
+    solution = vars(check.load(path))
+    found = check.exercises(name)
+    # kernels are spoiled below
+    kernels = {"reverse", "one_adder", "warp_max"}
+    for exercise in (one for one in found if one.name not in kernels):
+        fake = SimpleNamespace(**{exercise.name: spoiling(solution[exercise.name])})
+        monkeypatch.setattr(check, "load", lambda path, fake=fake: fake)
+        finding = check.verdict(exercise, path)
+        assert finding and finding.kind == "wrong", (exercise.name, finding)
 
 
 @each_lesson
@@ -168,6 +199,13 @@ def test_a_kernel_with_a_race_is_wrong(tmp_path):
         broken.write_text(solved.replace("cuda.syncthreads()", "pass"), "utf-8")
         finding = check.verdict(exercises[name], broken)
         assert finding.kind == "wrong" and "race" in finding.message
+    solved = text("solutions", "21_warps_and_tiles")
+    (largest,) = [e for e in check.exercises("21_warps_and_tiles") if e.law]
+    for old, new in (("(16, 8, 4, 2, 1)", "(16, 8, 4, 2)"), ("max(value", "min(value")):
+        assert old in solved
+        broken.write_text(solved.replace(old, new), "utf-8")
+        finding = check.verdict(largest, broken)
+        assert finding.kind == "wrong" and "y became" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -212,7 +250,7 @@ def test_the_command_says_what_is_solved(tmp_path):
     assert out.stdout.count("not started") == 3
     solved = run("20_first_kernel", "20", "--solution", MINIGEN_CACHE=str(tmp_path))
     assert solved.returncode == 0, solved.stdout
-    assert solved.stdout.count(": solved (") == 3, (
+    assert solved.stdout.count(": solved, ") == 3, (
         "a lesson named twice is checked once"
     )
     assert sorted(FOLDER.parent.rglob(".hypothesis")) == before
