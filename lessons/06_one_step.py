@@ -135,8 +135,8 @@ show.save("06_joint.png", show.board([tiles], ["product", "joint"]))
 # mean over many draws is 0 if both are the same, else larger (the Kullback-Leibler
 # divergence).
 #
-# Of sixteen test digits sixteen tokens are known. One step draws m more: a heap around
-# the middle, or cells apart, the next of Halton's order.
+# Of sixteen test digits sixteen tokens are known. One step draws m more: a cluster
+# around the middle, or cells apart, the next of Halton's order.
 #
 # **Predict.** Which is further off? And a step of *one* token?
 
@@ -158,9 +158,9 @@ def gap(group, rng):
 
 # %%
 ys, xs = np.divmod(spread[16:], 8)
-heap = spread[16:][np.argsort((ys - 3.5) ** 2 + (xs - 3.5) ** 2, kind="stable")]
+cluster = spread[16:][np.argsort((ys - 3.5) ** 2 + (xs - 3.5) ** 2, kind="stable")]
 counts, rng, off = (1, 2, 4, 8, 16), np.random.default_rng(0), {}
-for name, cells in (("heap", heap), ("apart", spread[16:])):
+for name, cells in (("cluster", cluster), ("apart", spread[16:])):
     bits = [np.concatenate([gap(cells[:m], rng) for _ in "12"]) for m in counts]
     off[name] = np.mean(bits, axis=1)
 picture = show.curves(
@@ -216,8 +216,8 @@ border, raster = right.values()
 assert np.allclose(sums, (1, 1, 0), atol=1e-5), "both tables hold 1 in all"
 assert orders < apart / 2, "which token comes first matters less than drawing together"
 assert max(abs(off[name][0]) for name in off) < 1e-4, "one token a step has no gap"
-assert (off["heap"][1:] > off["apart"][1:] + 0.5).all(), "neighbours lose more"
-assert (np.diff(off["heap"]) > 0).all(), "the more tokens a step, the more is lost"
+assert (off["cluster"][1:] > off["apart"][1:] + 0.5).all(), "neighbours lose more"
+assert (np.diff(off["cluster"]) > 0).all(), "the more tokens a step, the more is lost"
 assert lost.mean() > 20, "from the border inwards much is lost"
 assert border > raster + 0.4, "yet raster order is worse, with nothing lost at all"
 

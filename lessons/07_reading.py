@@ -124,9 +124,9 @@ print({name: [f"{b:.2f}" for b in cost] for name, cost in both.items()})
 # %% [markdown]
 # **Reveal.** As little. That the known tokens see each other does no harm. What the
 # class sees does: two tokens cost a bit, four as much as all 32. The class has no
-# position, its row of the rotary table is zero, so its query is zero and hears every
-# token alike. In training it never heard one. Every later token and every query then
-# reads a class that the model does not know.
+# position: its row of the rotary table is zero, so is its query, and it reads every
+# token alike. In training it read none but itself. What all others then read of the
+# class is nothing that they learned to read.
 
 # %% [markdown]
 # ## While drawing
@@ -178,6 +178,7 @@ print({s: [f"{o:.0e}" for o in both] for s, both in off.items()})
 # %%
 assert law < 1e-4, "causal in one call is one by one"
 assert broken > 1 and costs[1] > costs[0] + 1, "a block with the class is another thing"
+assert not table[0].any(), "the class has no position, so its query is zero"
 assert abs(both["class alone"][-1] - costs[0]) < 0.2, "tokens may see each other"
 assert both["class in the first block"][2] > costs[0] + 1, "the class must not see them"
 assert max(causal for _, causal in off.values()) < 1e-4, "causal drawing is training"

@@ -69,7 +69,7 @@ usual = pipe.sample([8] * 2, steps=8)
 show.source(tasks.inpainting)
 
 # %% [markdown]
-# Is a token that the mask does not touch innocent of the pixels behind it? The
+# Does a token that the mask does not touch depend on the pixels behind it? The
 # tokenizer's encoder looks further than one square. Below, the pixels behind a mask are
 # painted white or black before encoding: how many of the known tokens become others,
 # over ten digits, by their distance from the mask?
@@ -89,7 +89,7 @@ show.save("08_mask.png", show.board([tiles], captions))
 
 # %% [markdown]
 # They do change, most in the row beside the mask. So a hole should be filled with
-# something plausible before it is encoded, and marked generously.
+# something plausible before it is encoded, and the mask be drawn generously.
 #
 # ## Read as they were learned
 #

@@ -136,12 +136,12 @@ for name, (right, bits) in table.items():
     print(f"{name:18} {right} of 8 recognised, {bits:3.0f} bits an image")
 
 # %% [markdown]
-# In the list above, guidance above 1 buys agreement with a part of the choice: about a
-# quarter of the bits at 6. Temperature 0 leaves no choice at all, and is no surer of
-# the class: the likeliest token, each time, need not make the likeliest digit. Cutting
-# the tail helps, since one unlikely token can spoil a digit. (Eight pictures are few.
-# `minigen evaluate arpg-mnist --count 1000 --sweep guidance=0,1,2,6 --guidance-schedule
-# constant --temperature 1` takes minutes and says it exactly.)
+# In the list above, guidance above 1 buys agreement with a part of the choice: more
+# than a quarter of the bits at 6. Temperature 0 leaves no choice at all, and is no
+# surer of the class: the likeliest token, each time, need not make the likeliest digit.
+# Cutting the tail helps, since one unlikely token can spoil a digit. (Eight pictures
+# are few. `minigen evaluate arpg-mnist --count 1000 --sweep guidance=0,1,2,6
+# --guidance-schedule constant --temperature 1` takes minutes and says it exactly.)
 #
 # ## What was taught
 

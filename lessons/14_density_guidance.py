@@ -198,10 +198,10 @@ for name, pair in {"this feature": pairs[worst], "the one above": (c, u)}.items(
     print(name, *(f"{area:.2g}" for area in grown[name]))
 
 # %% [markdown]
-# It does: the more guidance, the oftener. The areas within 5, 10, 20 and 40 grow and
-# grow for the worst feature, and stay what they are for the one above. So both ways of
-# drawing stay where p_c has its points or its candidates, and what lies beyond, which
-# is nothing that the class expects, is never drawn.
+# It does: the more guidance, the oftener. The areas within 5, 10 and 20 grow and grow
+# for the worst feature, and stay what they are for the one above. Both ways of drawing
+# stay where p_c has its points or its candidates; what lies beyond, and the class does
+# not expect, is never drawn.
 #
 # ## What was taught
 
