@@ -156,10 +156,13 @@ def page(lesson: Lesson, shown: list[list], lessons: list[Lesson], out: Path) ->
             parts += [thing(lesson, kind, data) for kind, data in things]
             continue
         text = re.sub(r"!\[[^]]+\]\(pictures/\S+\)\n*", "", cell.text)
-        parts.append(placed(markdown(linked(text, lessons)), lessons, out))
+        html = placed(markdown(linked(text, lessons)), lessons, out)
         if open_since and text.startswith("**Reveal.**"):
-            parts.append("</details>")
+            # what stands below a heading is about something else
+            answer, heading, rest = html.partition("<h2>")
+            html = f"{answer}</details>{heading}{rest}"
             open_since = 0
+        parts.append(html)
         if text.split("\n\n")[-1].startswith("**Predict.**"):
             if open_since:
                 break
@@ -208,14 +211,13 @@ def linked(text: str, lessons: list[Lesson]) -> str:
 
 
 def exercises(lesson: Lesson, out: Path) -> str:
-    """Say where the exercises of a lesson are solved, and how they are checked."""
+    """Return the functions to write, folded: where they are, how they are checked."""
     stub = HERE / "exercises" / lesson.path.name
     if not stub.is_file():
         return ""
     return (
-        f"<p>Solve them in {link(stub, out)}, and check what you wrote:</p>"
-        f"<pre>python lessons/check.py {lesson.name[:2]}</pre>"
-        f"<details><summary>The functions to write</summary>"
+        f"<details><summary>The functions to write</summary><p>In {link(stub, out)};"
+        f" <code>python lessons/check.py {lesson.name[:2]}</code> checks them.</p>"
         f"{highlighted(stub.read_text(encoding='utf-8').rstrip())}</details>"
     )
 

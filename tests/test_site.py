@@ -54,8 +54,7 @@ show.save("98_other.png", show.board([[np.zeros((9, 9, 3), np.uint8)]], ["left"]
 
 # %% [markdown]
 # **Reveal.** That.
-
-# %% [markdown]
+#
 # ## Exercises
 """
 
