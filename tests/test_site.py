@@ -68,7 +68,7 @@ def two(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "every", lambda: [pages.read(path) for path in paths])
 
     def make(name, *numbers):
-        build.build(tmp_path / name, numbers, jobs=2)
+        build.build(tmp_path / name, numbers or ("98", "99"), jobs=2)
         return tmp_path / name
 
     return make
