@@ -31,7 +31,7 @@ def find_records(data) -> dict[str, tuple[int, int]]:
     Raises CheckpointError if sizes, offsets or names are not those of a valid file.
     """
     first, stop, count = _find_directory(data)
-    records, spans, at = {}, [], first
+    records, folders, spans, at = {}, set(), [], first
     for _ in range(count):
         fields = _unpack(CENTRAL, data, at, b"PK\1\2", stop)
         flags, method, packed, size = *fields[3:5], *fields[8:10]
@@ -47,11 +47,15 @@ def find_records(data) -> dict[str, tuple[int, int]]:
                 f"its record {name!r} is compressed or encrypted, which torch.save "
                 "never does; of a TorchScript program, save the state_dict() instead"
             )
-        if name in records:
+        if name in records or name in folders:
             raise CheckpointError(f"it holds two records named {name!r}; one was added")
         begin = _check_local(data, header, first, raw, flags, size)
         spans.append((header, begin + size))
-        records[name] = (begin, begin + size)
+        if name.endswith("/") and not size:
+            # an entry for a folder, as zip tools add them
+            folders.add(name)
+        else:
+            records[name] = (begin, begin + size)
     if at != stop:
         raise CheckpointError("its central directory is longer than its entries")
     spans.sort()
@@ -75,7 +79,13 @@ def _find_directory(data):
         END, data, end, b"PK\5\6"
     )
     stop = end
-    if end + END.size + comment != len(data) or disk or start_disk or here != count:
+    behind = len(data) - end - END.size - comment
+    if behind > 0 and not any((disk, start_disk)) and here == count:
+        raise CheckpointError(
+            f"{behind} bytes follow the end of its zip directory; something was added "
+            "to the file, so it is not to be trusted: download it again"
+        )
+    if behind or disk or start_disk or here != count:
         raise CheckpointError("the directory at its end does not fit the file")
     at = end - END64_LOCATOR.size
     if at >= 0 and data[at : at + 4] == b"PK\6\7":
@@ -116,11 +126,12 @@ def _check_name(raw):
         raise CheckpointError(
             f"it names a record {raw[:60]!r}, which is no text"
         ) from None
-    parts = name.split("/")
+    parts = name.removesuffix("/").split("/")
     if (
         not name.isprintable()
         or "\\" in name
-        or ":" in name
+        # a colon is part of a date, or behind the letter of a drive
+        or parts[0][1:] == ":"
         or {"", "..", "."} & {*parts}
     ):
         raise CheckpointError(

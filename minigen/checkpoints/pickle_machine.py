@@ -2,13 +2,17 @@
 
 A pickle is a program for a small stack machine. Two of its instructions make it
 dangerous: one imports whatever it names, the other calls whatever was imported. Here
-the first only looks a name up in a table of ours, and the second only calls the
-function of ours that stands beside the name; what the table lacks is refused. Nothing
-is imported.
+the first makes a `Global`, which is the name and nothing else, and the second looks the
+name up in a table of ours: it calls the function of ours that stands there, and of a
+name that the table lacks it makes an `Inert`, which remembers the name. Nothing is ever
+imported. So training files are read whatever Python objects lie beside their weights.
+Names that only an attack has a use for (`HOSTILE`) are refused all the same, for the
+user is to know that he was given such a file.
 
 Only the instructions that `torch.save` writes at protocols 2 to 5 are known. Each takes
-a byte at least and builds one small object at most, never a copy of another, and their
-number is bounded: so time and memory are.
+a byte at least and builds one small object at most, never a copy of another. Calls are
+charged for what they look at, for an argument can be used again and again, and the sum
+is bounded by the length of the pickle: so time and memory are.
 
 Source: CPython's Lib/pickletools.py, which describes every instruction.
 """
@@ -31,21 +35,45 @@ LONGEST_NAME = 200
 LARGEST_KEY = 2**61 - 2
 """Integer keys beyond it could be chosen to have equal hashes."""
 
+WORK, SPARE = 2, 10_000
+"""What the calls of a pickle may be charged: so much a byte, and so much in all."""
+
 REFUSED = {
     "\x82": "EXT1", "\x83": "EXT2", "\x84": "EXT4", "i": "INST", "o": "OBJ",
-    "\x92": "NEWOBJ_EX", "P": "PERSID",
+    "P": "PERSID", "\x97": "NEXT_BUFFER",
 }  # fmt: skip
 """Instructions that could lead to code, by the names pickletools gives them."""
+
+HOSTILE = {
+    *("os", "posix", "nt", "subprocess", "sys", "importlib", "imp", "runpy", "pkgutil"),
+    *("pty", "socket", "shutil", "ctypes", "_ctypes", "pickle", "_pickle", "cPickle"),
+    *("marshal", "codeop", "pdb", "bdb", "timeit", "cProfile", "webbrowser", "pip"),
+    *("popen2", "minigen", "code.interact", "code.InteractiveInterpreter"),
+    *("torch.load", "torch.hub", "torch.jit.load", "torch.serialization.load"),
+    *("numpy.load", "numpy.testing", "joblib.load", "types.FunctionType"),
+    *("types.CodeType", "operator.attrgetter", "operator.methodcaller"),
+    *(
+        f"{module}.{name}"
+        for module in ("builtins", "__builtin__")
+        for name in (
+            *("eval", "exec", "execfile", "compile", "open", "file", "input"),
+            *("breakpoint", "setattr", "delattr", "globals", "locals"),
+            *("vars", "apply", "reload", "help", "exit", "quit"),
+        )
+    ),
+}
+"""Modules, and names in others, that no data needs: they do things."""
 
 OPERANDS = {
     code: Struct(layout)
     for layout, codes in {
-        # PROTO, LONG1, BININT1, BINPUT, BINGET, SHORT_BINUNICODE, SHORT_BINBYTES
-        "<B": "\x80\x8aKqh\x8cC",
-        # LONG_BINPUT, LONG_BINGET, BINUNICODE, BINBYTES
-        "<I": "rjXB",
-        # FRAME, BINUNICODE8, BINBYTES8
-        "<Q": "\x95\x8d\x8e",
+        # PROTO, LONG1, BININT1, BINPUT, BINGET, SHORT_BINUNICODE, SHORT_BINBYTES, and
+        # of Python 2 SHORT_BINSTRING
+        "<B": "\x80\x8aKqh\x8cCU",
+        # LONG_BINPUT, LONG_BINGET, BINUNICODE, BINBYTES, BINSTRING
+        "<I": "rjXBT",
+        # FRAME, BINUNICODE8, BINBYTES8, BYTEARRAY8
+        "<Q": "\x95\x8d\x8e\x96",
         # BININT2, BININT, BINFLOAT
         "<H": "M", "<i": "J", ">d": "G",
     }.items()
@@ -63,10 +91,18 @@ class Global:
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Inert:
-    """An object we do not need: its name, and the states it was given, unused."""
+    """What stands for a Python object: it says what that was, and can do nothing.
+
+    name: of the class or function that would have made it; states: what it was given
+    as attributes; items: what it was given as the items of a dict.
+    """
 
     name: str
     states: list = field(default_factory=list)
+    items: dict = field(default_factory=dict)
+
+    def __str__(self):
+        return self.name
 
 
 def run(
@@ -75,13 +111,25 @@ def run(
     """Run the pickle in data[start:stop]; return its value and the offset behind it.
 
     data: bytes or mmap. calls: {global name: function of ours, or None where the name
-    may be mentioned but not called}. persistent: maps a persistent id to a value.
+    may be mentioned but not called}; the call of any other name gives an `Inert`.
+    persistent: maps a persistent id to a value.
     Raises CheckpointError on anything else than a whole pickle of data.
 
     >>> run(b"\\x80\\x02}X\\x01\\0\\0\\0aK\\x07s.", 0, 13, {})
     ({'a': 7}, 13)
     """
     at, stack, marks, memo = start, [], [], {}
+    left = WORK * (stop - start) + SPARE
+
+    def charge(arguments):
+        nonlocal left
+        left -= 16 + len(arguments)
+        left -= sum(len(a) for a in arguments if type(a) in (tuple, list, dict))
+        if left < 0:
+            raise CheckpointError(
+                f"its pickle asks for more work than its {stop - start} bytes of data "
+                "can need; the file is not to be trusted"
+            )
 
     def take(count):
         nonlocal at
@@ -137,6 +185,11 @@ def run(
                     stack.append(take(operand).decode())
                 case "C" | "B" | "\x8e":
                     stack.append(bytes(take(operand)))
+                case "U" | "T":
+                    stack.append(_text_of_python2(bytes(take(operand))))
+                case "\x96":
+                    take(operand)
+                    stack.append(Inert("builtins.bytearray"))
                 # MARK, and tuples: EMPTY_TUPLE TUPLE1 TUPLE2 TUPLE3 TUPLE
                 case "(":
                     marks.append(len(stack))
@@ -152,30 +205,46 @@ def run(
                     stack.append([])
                 case "a":
                     item = stack.pop()
-                    _expect(stack[-1], list).append(item)
+                    if type(stack[-1]) is not Inert:
+                        _expect(stack[-1], list).append(item)
                 case "e":
                     items = pop_mark()
-                    _expect(stack[-1], list).extend(items)
+                    if type(stack[-1]) is not Inert:
+                        _expect(stack[-1], list).extend(items)
                 case "}":
                     stack.append({})
                 case "s":
                     value, key = stack.pop(), stack.pop()
-                    _expect(stack[-1], dict)[_key(key)] = value
+                    _items(stack[-1])[_key(key)] = value
                 case "u":
                     items = pop_mark()
-                    target = _expect(stack[-1], dict)
+                    target = _items(stack[-1])
                     for key, value in zip(items[::2], items[1::2], strict=True):
                         target[_key(key)] = value
+                # sets: EMPTY_SET ADDITEMS FROZENSET
+                case "\x8f":
+                    stack.append(Inert("builtins.set"))
+                case "\x90":
+                    pop_mark()
+                    _expect(stack[-1], Inert)
+                case "\x91":
+                    pop_mark()
+                    stack.append(Inert("builtins.frozenset"))
                 # names: GLOBAL STACK_GLOBAL
                 case "c":
-                    stack.append(_look_up(calls, read_line(), read_line()))
+                    stack.append(name_global(read_line(), read_line()))
                 case "\x93":
                     name, module = stack.pop(), stack.pop()
-                    stack.append(_look_up(calls, module, name))
-                # REDUCE and NEWOBJ: call the function of ours that bears the name
-                case "R" | "\x81":
+                    stack.append(name_global(module, name))
+                # REDUCE, NEWOBJ, NEWOBJ_EX: call the function of ours of that name
+                case "R" | "\x81" | "\x92":
+                    options = _expect(stack.pop(), dict) if code == "\x92" else {}
                     arguments, function = _expect(stack.pop(), tuple), stack.pop()
                     name = _expect(function, Global).name
+                    charge(arguments)
+                    if options or name not in calls:
+                        stack.append(Inert(name))
+                        continue
                     if calls[name] is None:
                         raise CheckpointError(
                             f"it calls {name}, which is only a name here"
@@ -190,7 +259,9 @@ def run(
                         _expect(stack[-1], dict)
                 # BINPERSID
                 case "Q" if persistent is not None:
-                    stack.append(persistent(_expect(stack.pop(), tuple)))
+                    identity = _expect(stack.pop(), tuple)
+                    charge(identity)
+                    stack.append(persistent(identity))
                 # PROTO, FRAME
                 case "\x80" if 2 <= operand <= 5:
                     pass
@@ -223,15 +294,27 @@ def run(
     )
 
 
-def _look_up(calls, module, name):
+def name_global(module, name) -> Global:
+    """Return the name of a module's member, or raise CheckpointError if it is hostile.
+
+    >>> name_global("torch", "Size").name, name_global("__main__", "Config").name
+    ('torch.Size', '__main__.Config')
+    """
     full = f"{_expect(module, str)}.{_expect(name, str)}"[:LONGEST_NAME]
-    if full not in calls:
+    parts = full.split(".")
+    starts = {".".join(parts[: i + 1]) for i in range(len(parts))}
+    inside = any(part.startswith("__") for part in name.split("."))
+    if (inside and full not in HARMLESS) or starts & HOSTILE:
         raise CheckpointError(
-            f"it asks for {full!r}, which is not among the names that weight files "
-            "need, so it was refused and nothing was run; save the state dict alone "
-            "with torch.save"
+            f"it asks for {full!r}, which no weights need: it was refused and nothing "
+            "was run; do not open this file with anything that runs what it says, and "
+            "take the weights from a source that you trust"
         )
     return Global(full)
+
+
+HARMLESS = {"copyreg.__newobj__", "copyreg.__newobj_ex__", "copy_reg.__newobj__"}
+"""How pickles of old protocols say that an object is made."""
 
 
 def _expect(value, kind):
@@ -241,10 +324,39 @@ def _expect(value, kind):
     return value
 
 
+def _items(value):
+    return value.items if type(value) is Inert else _expect(value, dict)
+
+
+def _text_of_python2(raw):
+    # what is no text is bytes there, which torch takes for latin-1
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
 def _key(key):
-    # hashing a tuple of tuples can take time exponential in the pickle's length
-    if key is None or type(key) in (str, bool, bytes):
+    if key is None or type(key) in (str, bool, bytes, float, Global):
         return key
-    if abs(_expect(key, int)) > LARGEST_KEY:
+    if type(key) in (list, dict):
+        raise TypeError("a key that has no hash")
+    if type(key) is not int:
+        # hashing a tuple of tuples can take time exponential in the pickle's length,
+        # and many tuples of one hash can be chosen: this stands for it, never equal
+        return Inert(_words(key))
+    if abs(key) > LARGEST_KEY:
         raise ValueError("integer key out of range")
     return key
+
+
+def _words(key):
+    plain = (str, int, float, bool, type(None))
+    if (
+        type(key) is tuple
+        and len(key) <= 8
+        and all(type(k) in plain for k in key)
+        and all(type(k) is not str or len(k) <= 100 for k in key)
+    ):
+        return str(key)
+    return str(key) if type(key) is Inert else type(key).__name__

@@ -3,8 +3,9 @@
 A training file holds several dicts: the weights, their running average, the optimizer's
 state. The first of `PRECEDENCE` that holds arrays is read: averages before the weights
 they average, since the published samples are drawn from averages; then the keys in the
-order in which hp-l33/ARPG's sample_c2i_ddp.py looks for them. `key` overrides the
-order.
+order in which hp-l33/ARPG's sample_c2i_ddp.py looks for them. One that holds a tensor
+of which no array can be made is passed over, if another can be read. `key` overrides
+the order.
 """
 
 from __future__ import annotations
@@ -34,11 +35,18 @@ IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
 
 CONTAINERS = (dict, list, tuple)
 
-DEEPEST = 16
-"""Levels of dicts and lists that are searched for arrays."""
+DEEPEST = 32
+"""Levels of dicts and lists that are searched for arrays; what is deeper is refused."""
 
-MOST_ARRAYS, LONGEST_NAME = 100_000, 1000
-"""Arrays read, and characters in the name of one."""
+MOST_ARRAYS, LONGEST_NAME, ALL_NAMES = 100_000, 1000, 10**7
+"""Arrays read, characters in the name of one, and in the names of all."""
+
+TIMES, SPARE = 8, 2**20
+"""Bytes that all arrays may have, as multiples of the file's, for arrays may share
+memory; and as many as these, however short the file."""
+
+MOST_OBJECTS = 20
+"""Kinds of Python objects beside the weights that are listed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +58,8 @@ class Checkpoint:
     of `PRECEDENCE` that hold arrays; state: {name: read-only array, mapped from the
     file}; metadata: texts of a safetensors header; arguments: what the writer's
     command line said, where the file records it; data: the map of the file; is_folder:
-    whether what was opened is the folder it lies in.
+    whether what was opened is the folder it lies in; objects: the names of classes of
+    which objects lie in it, none of which was made.
     """
 
     path: Path
@@ -62,6 +71,7 @@ class Checkpoint:
     arguments: dict[str, Any] = field(default_factory=dict, repr=False)
     data: Any = field(default=None, repr=False)
     is_folder: bool = False
+    objects: tuple[str, ...] = ()
 
 
 def read_checkpoint(
@@ -71,10 +81,11 @@ def read_checkpoint(
 
     The arrays are read-only views of the file, mapped and not copied, in the file's own
     dtypes (bfloat16 as ml_dtypes.bfloat16) and with torch's shapes and strides. key:
-    the dict to read, such as "model" or "optimizer.state"; without it, the first of
-    model_ema, ema, model, module, state_dict that holds arrays, else the whole file
-    (`open_checkpoint` tells which). Arrays in dicts and lists below it have dotted
-    names. Do not change the file while they are in use. Raises CheckpointError on
+    the dict to read, such as "model" or "optimizer.state", or a prefix of names in one,
+    such as "state_dict.model"; without it, the first of model_ema, ema, model, module,
+    state_dict that holds arrays, else the whole file (`open_checkpoint` tells which).
+    Arrays in dicts and lists below it have dotted names; Python objects are passed
+    over. Do not change the file while they are in use. Raises CheckpointError on
     anything but a valid file of data; nothing is ever run.
     """
     return open_checkpoint(path, key).state
@@ -94,10 +105,15 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     with naming(path):
         data = map_file(path)
         container, value, metadata, offsets = _parse(data)
-        chosen, keys, found = _choose(value, key)
-        state = _collect(data, found, offsets)
+        chosen, keys, state = _read(data, value, key, offsets)
+        objects = _objects(value)
+        if not state and objects and key is None:
+            raise CheckpointError(
+                f"it holds no arrays, but objects of {', '.join(objects)}, which are "
+                "not made here; save their state_dict() in the program that wrote it"
+            )
     found = chosen, keys, state, metadata, _arguments(value), data
-    return Checkpoint(path, container, *found, is_folder)
+    return Checkpoint(path, container, *found, is_folder, objects)
 
 
 @contextmanager
@@ -159,35 +175,56 @@ def _torch(read, data):
     return value, {}, offsets
 
 
-def _choose(value, key):
-    # returns the dotted key, the other keys with arrays, and the value there
+def _read(data, value, key, offsets):
+    # returns the dotted key, the other keys with arrays, and {name: array}
     keys = _keys_with_arrays(value)
-    if key is None:
-        key = keys[0] if keys else ""
-    found = _find(value, key)
-    if found is None or (key and not found):
-        known = ", ".join(keys) or "none, it is one flat dict"
-        raise CheckpointError(
-            f"it holds nothing under the key {key!r}; keys that hold weights: {known}"
-        )
-    return key, tuple(k for k in keys if k != key), found
+    wanted = (keys or ("",)) if key is None else (key,)
+    refused = None
+    for chosen in wanted:
+        found = _find(value, chosen)
+        if not found and key is not None:
+            # the key of a dict inside one that would be read
+            inside = ((f"{k}.{key}", _find(value[k], key)) for k in keys if k in value)
+            chosen, found = next((pair for pair in inside if pair[1]), (key, found))
+        if found is None or (chosen and not found):
+            known = ", ".join(keys) or "none, it is one flat dict"
+            raise CheckpointError(
+                f"it holds nothing under the key {key!r}; keys that hold weights: "
+                f"{known}"
+            )
+        try:
+            state = _collect(data, found, offsets)
+        except CheckpointError as error:
+            refused = refused or error
+        else:
+            return chosen, tuple(k for k in keys if k != chosen), state
+    raise refused
 
 
 def _find(value, key):
-    # the dict or list under a name, else along a dotted path, else by a prefix of names
-    if key == "":
-        return value
-    if type(value) is dict and type(value.get(key)) in CONTAINERS:
-        return value[key]
-    found = value
-    for part in key.split("."):
-        found = _child(found, part)
-    if type(found) in CONTAINERS:
+    # the dict or list along a dotted path, whose end may be a name with dots; else, in
+    # the dict where it ends, the items whose names begin so
+    return _follow(value, key.split(".") if key else [])
+
+
+def _follow(value, parts):
+    if not parts:
+        return value if type(value) in CONTAINERS else None
+    whole = _child(value, ".".join(parts))
+    if type(whole) in CONTAINERS:
+        return whole
+    inner = _child(value, parts[0])
+    if (
+        len(parts) > 1
+        and type(inner) in CONTAINERS
+        and (found := _follow(inner, parts[1:]))
+    ):
         return found
     if type(value) is not dict:
         return None
-    names = [name for name in value if type(name) is str and name.startswith(f"{key}.")]
-    return {name[len(key) + 1 :]: value[name] for name in names}
+    start = ".".join(parts) + "."
+    names = [name for name in value if type(name) is str and name.startswith(start)]
+    return {name[len(start) :]: value[name] for name in names}
 
 
 def _keys_with_arrays(value, depth=3):
@@ -206,7 +243,8 @@ def _keys_with_arrays(value, depth=3):
 
 
 def _is_array(value):
-    return isinstance(value, (torch_file.Tensor, np.ndarray))
+    kinds = (torch_file.Tensor, torch_file.NoArray, np.ndarray)
+    return isinstance(value, kinds)
 
 
 def _child(value, part):
@@ -219,19 +257,37 @@ def _child(value, part):
 
 def _collect(data, value, offsets):
     # returns {name: array} of the leaves that are arrays
-    state = {}
+    state, names, size = {}, 0, 0
     for path, leaf in _leaves(value):
+        if not _is_array(leaf):
+            if type(leaf) in CONTAINERS and leaf:
+                raise CheckpointError(
+                    f"its dicts and lists are nested more than {DEEPEST} deep; give "
+                    "the key of those that hold the weights"
+                )
+            continue
+        parts = [str(part) for part in path]
+        length = sum(len(part) + 1 for part in parts)
+        if length > LONGEST_NAME:
+            raise CheckpointError(f"it names an array with {length - 1} characters")
+        name = ".".join(parts)
+        if type(leaf) is torch_file.NoArray:
+            raise CheckpointError(f"its tensor {name[:80]!r} is {leaf.words}")
         if type(leaf) is torch_file.Tensor:
             leaf = torch_file.to_array(data, leaf, offsets)
-        if not isinstance(leaf, np.ndarray):
-            continue
-        name = ".".join(str(part) for part in path)
-        if len(name) > LONGEST_NAME:
-            raise CheckpointError(f"it names an array with {len(name)} characters")
         if name in state:
             raise CheckpointError(f"two of its arrays are named {name[:80]!r}")
-        if len(state) == MOST_ARRAYS:
-            raise CheckpointError(f"it holds more than {MOST_ARRAYS} arrays")
+        names, size = names + length, size + leaf.nbytes
+        if len(state) == MOST_ARRAYS or names > ALL_NAMES:
+            raise CheckpointError(
+                f"it holds more than {MOST_ARRAYS} arrays, or their names have more "
+                f"than {ALL_NAMES} characters"
+            )
+        if size > TIMES * len(data) + SPARE:
+            raise CheckpointError(
+                f"its arrays take more than {TIMES} times the {len(data)} bytes of the "
+                "file: they repeat the same bytes again and again, as no model does"
+            )
         state[name] = leaf
     return state
 
@@ -249,11 +305,18 @@ def _leaves(value):
             waiting += reversed([((*path, key), inner) for key, inner in items])
 
 
+def _objects(value):
+    # the names of Python objects in it, those that are keys or in deep places left out
+    found = {leaf.name: None for _, leaf in _leaves(value) if type(leaf) is Inert}
+    return tuple(found)[:MOST_OBJECTS]
+
+
 def _arguments(value):
-    # argparse.Namespace, or a plain dict, under "args"
+    # argparse.Namespace or another object, or a plain dict, under "args"
     arguments = value.get("args") if type(value) is dict else None
-    if type(arguments) is Inert and len(arguments.states) == 1:
-        arguments = arguments.states[0]
+    if type(arguments) is Inert:
+        states = [*arguments.states, arguments.items]
+        arguments = next((s for s in states if type(s) is dict and s), None)
     if type(arguments) is not dict:
         return {}
     plain = (str, int, float, bool, type(None))

@@ -47,6 +47,9 @@ STORAGES = {
     "torch.ComplexFloatStorage": "complex64",
     "torch.ComplexDoubleStorage": "complex128",
     "torch.UntypedStorage": "uint8", "torch.storage.UntypedStorage": "uint8",
+    "torch.QInt8Storage": "int8", "torch.QUInt8Storage": "uint8",
+    "torch.QInt32Storage": "int32", "torch.QUInt4x2Storage": "uint8",
+    "torch.QUInt2x4Storage": "uint8",
 }  # fmt: skip
 """Storage classes by the name a pickle gives, and the type of their elements."""
 
@@ -77,6 +80,28 @@ class Tensor:
     first: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NoArray:
+    """A tensor of which no array can be made; words: why, and what to do about it."""
+
+    words: str
+
+
+KINDS = {
+    "_rebuild_sparse_tensor": "sparse; call .to_dense() before it is saved",
+    "_rebuild_sparse_csr_tensor": "sparse; call .to_dense() before it is saved",
+    "_rebuild_nested_tensor": "nested; call .unbind() before it is saved",
+    "_rebuild_qtensor": "quantized; call .dequantize() before it is saved",
+    "_rebuild_meta_tensor_no_storage": "on the meta device, so it has no values",
+    "_rebuild_wrapper_subclass": "a wrapper around others, which are not stored",
+    "_rebuild_device_tensor_from_numpy": "on a device that torch stores otherwise; "
+    "call .cpu() before it is saved",
+    "_rebuild_device_tensor_from_cpu_tensor": "on a device that torch stores "
+    "otherwise; call .cpu() before it is saved",
+}
+"""Tensors that are not read, by the function of torch._utils that makes them."""
 
 
 def read_zip(data) -> tuple[object, dict[str, int]]:
@@ -214,18 +239,54 @@ def _calls(size):
     }
     return {
         **rebuilds,
+        **{f"torch._utils.{name}": partial(_no_array, words)
+           for name, words in KINDS.items()},
         "torch._utils._rebuild_parameter": _parameter,
         "torch._utils._rebuild_parameter_with_state": _parameter,
         "torch._tensor._rebuild_from_type_v2": partial(_rebuild_subclass, rebuilds),
         "torch.Tensor": None,
         "torch.nn.parameter.Parameter": None,
-        "collections.OrderedDict": lambda: {},
-        "argparse.Namespace": lambda: Inert("argparse.Namespace"),
+        "collections.OrderedDict": _ordered,
+        "collections.defaultdict": lambda factory=None: {},
+        "builtins.getattr": _member,
+        "__builtin__.getattr": _member,
+        "copyreg._reconstructor": _made,
+        "copy_reg._reconstructor": _made,
+        "copyreg.__newobj__": _made,
+        "copyreg.__newobj_ex__": _made,
+        "copy_reg.__newobj__": _made,
         "torch.device": lambda kind, index=None: Inert("torch.device"),
         "torch.Size": _size,
         **dict.fromkeys(STORAGES),
         **{f"torch.{name}": None for name in DTYPES},
-    }
+    }  # fmt: skip
+
+
+def _ordered(pairs=()):
+    # Python 2 calls it with a list of pairs
+    if type(pairs) is dict:
+        return {**pairs}
+    result = {}
+    for key, value in pairs:
+        if type(key) is not str:
+            raise TypeError("a name expected")
+        result[key] = value
+    return result
+
+
+def _member(owner, name):
+    # how pickles name a class inside another, or a method of an object
+    if type(owner) is Global:
+        return pickle_machine.name_global(owner.name, name)
+    return Inert("builtins.getattr")
+
+
+def _made(kind, *_):
+    return Inert(kind.name if type(kind) is Global else "object")
+
+
+def _no_array(words, *_):
+    return NoArray(words)
 
 
 def _rebuild(
@@ -239,15 +300,21 @@ def _rebuild_typed(
 ):
     name = dtype.name.removeprefix("torch.") if type(dtype) is Global else ""
     if name not in DTYPES:
-        raise CheckpointError("a tensor of it has no known element type")
+        return NoArray(
+            f"of the element type {name or 'that has no name'}, which is not read; "
+            "convert it to float32 or bfloat16 before it is saved"
+        )
     dtype = np.dtype(DTYPES[name])
     return _make_tensor(most, storage, dtype, first, shape, strides, metadata)
 
 
 def _rebuild_subclass(rebuilds, function, kind, arguments, state):
     # a tensor that was given attributes: they hold nothing of use
-    if type(function) is not Global or function.name not in rebuilds:
+    if type(function) is not Global or type(arguments) is not tuple:
         raise TypeError("not the rebuilding of a tensor")
+    if function.name not in rebuilds:
+        words = KINDS.get(function.name.removeprefix("torch._utils."))
+        return NoArray(words or f"made by {function.name}, which is not run")
     return rebuilds[function.name](*arguments)
 
 
@@ -255,9 +322,8 @@ def _make_tensor(most, storage, dtype, first, shape, strides, metadata):
     if (type(storage), type(shape), type(strides)) != (Storage, tuple, tuple):
         raise TypeError("not the arguments of a tensor")
     if metadata:
-        raise CheckpointError(
-            "a tensor of it is a lazy conjugate or negative; resolve it before "
-            "torch.save"
+        return NoArray(
+            "a lazy conjugate or negative; call .resolve_conj() before it is saved"
         )
     if len(shape) != len(strides) or len(shape) > MOST_AXES:
         raise CheckpointError(
@@ -275,10 +341,13 @@ def _make_tensor(most, storage, dtype, first, shape, strides, metadata):
             f"{storage.bytes}; the file is damaged"
         )
     # an expanded tensor repeats elements; an empty one may have large axes beside the 0
-    if count * width > most or math.prod(n for n in shape if n) * width >= 2**62:
+    repeats = count * width > storage.bytes
+    if (repeats and count * width > most) or math.prod(
+        n for n in shape if n
+    ) * width >= 2**62:
         raise CheckpointError(
-            f"a tensor claims {count} elements, more than the whole file has room for; "
-            "save it with .contiguous()"
+            f"a tensor claims {count} elements, more than the whole file has room for: "
+            "it repeats those of its storage"
         )
     # the stride of an axis of one element is never used, and may be anything
     strides = tuple(s if n > 1 else 1 for n, s in zip(shape, strides, strict=True))
@@ -292,7 +361,7 @@ def _size(sizes):
 
 
 def _parameter(tensor, grad, hooks, state=None):
-    if type(tensor) is not Tensor:
+    if type(tensor) not in (Tensor, NoArray):
         raise TypeError("a parameter is a tensor")
     return tensor
 

@@ -7,11 +7,13 @@ import pytest
 
 import minigen
 from minigen.checkpoints import pickle_machine
+from minigen.errors import CheckpointError
 from tests.checkpoints.tripwire import only_reading, refuse
 from tests.checkpoints.writing import (
     Code,
     name_of,
     pickle_of,
+    write_legacy,
     write_legacy_pickle,
     write_zip,
     write_zip_pickle,
@@ -38,13 +40,11 @@ HOSTILE = {
     "eval": call("builtins", "eval"),
     "eval of python 2": call("__builtin__", "eval"),
     "exec": call("builtins", "exec"),
-    "getattr": call("builtins", "getattr", b"(" + ORDERED + b"X\x03\0\0\0popt"),
     "import": call("importlib", "import_module"),
     "subprocess": call("subprocess", "Popen"),
     "torch.load": call("torch", "load"),
     "torch.hub": call("torch.hub", "load"),
     "numpy load": call("numpy", "load"),
-    "numpy scalar": call("numpy._core.multiarray", "scalar"),
     "a function of ours": call("minigen.checkpoints.reader", "map_file"),
     "a class of ours": call("minigen.checkpoints.load", "Model"),
     "a module of ours": name_of("minigen", "config"),
@@ -65,7 +65,6 @@ HOSTILE = {
     "inst": b"(X\2\0\0\0lsios\nsystem\n",
     "obj": b"(" + name_of("os", "system") + b"X\2\0\0\0lso",
     "newobj": name_of("os", "system") + TUPLE + b"\x81",
-    "newobj with options": ORDERED + b")}\x92",
     "text persistent id": b"Pstorage\n",
     "persistent id of numbers": b"K\1Q",
     "persistent id of a module": b"(X\6\0\0\0module" + name_of("os", "system") + b"tQ",
@@ -74,8 +73,6 @@ HOSTILE = {
     "call of a number": b"K\1)R",
     "call of a namespace's state": NAMESPACE + b")\x81}b)R",
     "arguments that are no tuple": ORDERED + b"]R",
-    "OrderedDict of pairs": ORDERED + b"]\x85R",
-    "namespace of a number": NAMESPACE + b"K\1\x85R}b",
     "device of nothing": call("torch", "device", b")"),
     "sizes in a list": call("torch", "Size", b"]\x85"),
     "tensor of a tuple": REBUILD + b"()K\0))\x89NtR",
@@ -88,18 +85,13 @@ HOSTILE = {
     "state of a number": b"K\1}b",
     "state of a list": b"]}b",
     "state of a class": ORDERED + b"}b",
-    "set": name_of("builtins", "set") + b"(]tR",
-    "byte array": b"\x96\1\0\0\0\0\0\0\0a",
     "next buffer": b"\x97",
-    "frozenset": b"(\x91",
     "integer of protocol 0": b"I1\n",
     "string of protocol 0": b"S'a'\n",
     "long of four bytes of length": b"\x8b\1\0\0\0\1",
     "protocol 1": b"\x80\1",
     "protocol 6": b"\x80\6",
-    "tuple as key": b"}K\1K\2\x86K\3s",
     "list as key": b"}]K\3s",
-    "class as key": b"}" + ORDERED + b"K\3s",
     "huge integer as key": b"}\x8a\x09" + b"\1" * 9 + b"K\3s",
     "item of a tuple": b")K\1a",
     "items of a number": b"K\1(K\2e",
@@ -115,6 +107,33 @@ HOSTILE = {
     "name without end": b"c" + b"a" * 300,
     "zero": b"\0",
 }
+
+
+HARMLESS = {
+    "getattr": call("builtins", "getattr", b"(" + ORDERED + b"X\x03\0\0\0popt"),
+    "numpy scalar": call("numpy._core.multiarray", "scalar"),
+    "newobj with options": ORDERED + b")}\x92",
+    "OrderedDict of pairs": ORDERED + b"]\x85R",
+    "namespace of a number": NAMESPACE + b"K\1\x85R}b",
+    "set": name_of("builtins", "set") + b"(]tR",
+    "byte array": b"\x96\1\0\0\0\0\0\0\0a",
+    "frozenset": b"(\x91",
+    "tuple as key": b"}K\1K\2\x86K\3s",
+    "class as key": b"}" + ORDERED + b"K\3s",
+    "a metric": call("torchmetrics.classification.accuracy", "Accuracy", b")"),
+    "a dataclass": name_of("__main__", "Config") + b")\x81}X\1\0\0\0aK\1sb",
+    "an enum": call("project.modes", "Mode", b"K\1\x85"),
+    "a list of a class of its own": name_of("collections", "deque") + b")R(K\1e",
+    "a dict of a class of its own": name_of("easydict", "EasyDict") + b")\x81}bNNs",
+    "a lambda by its name": call("functools", "partial", b")"),
+    "a method of an object": call(
+        "builtins", "getattr", b"(" + name_of("a", "B") + b")RX\3\0\0\0runt"
+    ),
+    "a number as key": b"}G" + bytes(8) + b"K\3s",
+    "a key with a class in it": b"}" + ORDERED + b"K\1\x86K\3s",
+    "text of Python 2": b"U\2\xc3(T\1\0\0\0a\x86",
+}
+"""Python objects that lie beside weights: what stands for them can do nothing."""
 
 
 WHOLE = {"no value", "two values", "nothing to memorise"}
@@ -134,6 +153,38 @@ def test_hostile_parts_beside_weights_are_refused_too(tmp_path, save, kind):
     content = {"model": {}, "callbacks": [Code(HOSTILE[kind])]}
     save(tmp_path / "file.pt", pickle_of(content, {}))
     refuse(tmp_path / "file.pt")
+
+
+@pytest.mark.parametrize("save", [write_zip_pickle, write_legacy_pickle])
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_what_is_no_data_is_inert_beside_weights(tmp_path, save, kind):
+    assert kind not in HOSTILE
+    save(tmp_path / "file.pt", pickle_of({"beside": Code(HARMLESS[kind])}, {}))
+    with only_reading(tmp_path / "file.pt"):
+        try:
+            assert minigen.read_checkpoint(tmp_path / "file.pt") == {}
+        except CheckpointError as error:
+            # nothing else lies in this file
+            assert "it holds no arrays, but objects of" in str(error)
+    write = {write_zip_pickle: write_zip, write_legacy_pickle: write_legacy}[save]
+    write(tmp_path / "file.pt", {"model": WEIGHTS, "beside": [Code(HARMLESS[kind])]})
+    with only_reading(tmp_path / "file.pt"):
+        state = minigen.read_checkpoint(tmp_path / "file.pt")
+    assert {name: array.tolist() for name, array in state.items()} == {
+        name: array.tolist() for name, array in WEIGHTS.items()
+    }
+
+
+def test_objects_are_named_and_never_made(tmp_path):
+    beside = {"metric": Code(HARMLESS["a metric"]), "mode": Code(HARMLESS["an enum"])}
+    write_zip(tmp_path / "file.pt", {"model": WEIGHTS, **beside})
+    checkpoint = minigen.checkpoints.open_checkpoint(tmp_path / "file.pt")
+    assert checkpoint.objects == (
+        "torchmetrics.classification.accuracy.Accuracy",
+        "project.modes.Mode",
+    )
+    write_zip(tmp_path / "file.pt", {"model": beside["metric"]})
+    refuse(tmp_path / "file.pt", "no arrays, but objects of torchmetrics.*Accuracy")
 
 
 @pytest.mark.parametrize("name", ["conjugate", "meta", "module", "quantized", "sparse"])

@@ -1,0 +1,83 @@
+"""Weight files of real life, and what is right for each: see cases/README.md."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from minigen.checkpoints import describe, load_model, open_checkpoint
+from minigen.cli import app
+from minigen.errors import CheckpointError
+from tests.checkpoints.tripwire import only_reading
+
+CASES = Path(__file__).parent / "cases"
+
+READ = {
+    "colon_in_archive_name.pt": ("", 1),
+    "deep17_array_left_out.pt": ("", 1),
+    "deepspeed_mp_rank_00_model_states.pt": ("module", 22),
+    "lightning_1.4_callbacks_keyed_by_class.ckpt": ("state_dict", 22),
+    "numpy1_scalar.pt": ("model", 22),
+    "python2_lpips_alex.pth": ("", 5),
+    "set_of_names.pt": ("model", 22),
+    "tuple_key.pt": ("model", 22),
+    "zip_with_directory_entry.pt": ("", 1),
+}
+"""Key and number of arrays of those that are read."""
+
+REFUSED = {
+    "expand_bomb_arpg_40_layers.pt": "more than 8 times the 13824 bytes of the file",
+    "float8_e8m0fnu.pt": "its tensor 'w' is of the element type float8_e8m0fnu",
+    "legacy_cut_short.pt": "cut short or damaged: download it again",
+    "meta_tensor.pt": "its tensor 'w' is on the meta device",
+    "sparse.pt": "its tensor 'w' is sparse; call .to_dense()",
+}
+"""What is said of those of which no array can be made."""
+
+NOT_LOADED = {
+    "mar_head_layers_1e9.safetensors": "head_layers is 1000000000",
+    "config_rope_base_null.safetensors": "rope_base is None",
+    "config_norm_eps_text.safetensors": "norm_eps is 'x'",
+    "config_norm_eps_nan.safetensors": "norm_eps is nan",
+    "config_tokens_1e9.safetensors": "tokens is 1000000000",
+}
+"""Converted files whose configuration was edited."""
+
+
+@pytest.mark.parametrize("name", READ)
+def test_what_is_safe_is_read(name):
+    with only_reading(CASES / name):
+        checkpoint = open_checkpoint(CASES / name)
+    key, count = READ[name]
+    assert (checkpoint.key, len(checkpoint.state)) == (key, count)
+    assert all(np.isfinite(array).all() for array in checkpoint.state.values())
+    if count == 22:
+        assert describe(CASES / name).family == "arpg"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_none_is_refused_for_what_it_is(name):
+    with only_reading(CASES / name), pytest.raises(CheckpointError) as refused:
+        open_checkpoint(CASES / name)
+    assert REFUSED[name] in str(refused.value)
+
+
+@pytest.mark.parametrize("name", NOT_LOADED)
+def test_an_edited_configuration_is_refused_at_once(name):
+    started = time.process_time()
+    with pytest.raises(CheckpointError, match=NOT_LOADED[name]):
+        load_model(CASES / name)
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("name", [
+    "terminal_ansi.pt", "terminal_ansi.safetensors", "terminal_surrogate.safetensors",
+])  # fmt: skip
+def test_names_are_shown_and_never_obeyed(name):
+    said = CliRunner().invoke(app, ["info", str(CASES / name)])
+    printed = said.stdout
+    assert said.exit_code == 0
+    assert "not recognised" in printed
+    assert all(line.isprintable() for line in printed.split("\n"))
