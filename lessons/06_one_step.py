@@ -103,8 +103,8 @@ apart, orders = (abs(t - together).sum() / 2 for t in (product, other))
 print(f"total variation: joint to product {apart:.2f}, to B first {orders:.2f}")
 
 # %% [markdown]
-# Ours nearly does: the product is further from both joint tables than these are from
-# each other, in total variation (half the sum of all differences, from 0 to 1).
+# Ours nearly does: the other order's table is not half as far away as the product, in
+# total variation (half the sum of all differences).
 #
 # Below: the ten likeliest tokens of A down, of B across, dark ones first, as the
 # decoder shows them there. In the product every likely A meets every likely B. In the
@@ -172,7 +172,7 @@ print({name: [f"{b:.2f}" for b in bits] for name, bits in off.items()})
 # %% [markdown]
 # **Reveal.** One token is drawn from exactly what the model says: no gap. Two
 # neighbours lose more than half a bit: each could have told the other where the stroke
-# goes. Cells apart have less to tell, until many lie close again.
+# goes. Cells apart have less to tell, until many are close.
 
 # %% [markdown]
 # ## What the gap does not explain
