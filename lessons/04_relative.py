@@ -71,7 +71,7 @@ print(runs["raster, 64 steps"][2])
 # of them by the row of the position, half by its column. Only the difference of the
 # angles enters a score:
 #
-#     (R_p q) · (R_r k) = q · (R_(r−p) k)
+# $$(R_p q) \cdot (R_r k) = q \cdot (R_{r-p} k)$$
 #
 # Nothing else in ARPG knows positions. Row 0 of the `table`, the class's, is zero: so
 # is its key, and it says nothing of where a query is.
