@@ -22,6 +22,9 @@ LESSONS = sorted(FOLDER.glob("[0-9]*.py"))
 PACKAGE = str(Path(plans.__file__).parent.parent)
 BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install .` brings
 
+SECONDS = 5
+"""Of processor time, at most, for a lesson; where cores are shared it counts double."""
+
 EXERCISES = {path.name for path in FOLDER.glob("exercises/[0-9]*.py")}
 OLD = [path.stem[:2] for path in LESSONS if path.name not in EXERCISES]
 """Lessons that may be too long, or ask for no prediction, until exercises come."""
@@ -91,6 +94,7 @@ def run(path, folder):
         page = (sites.built() / f"{path.stem}.html").read_text(encoding="utf-8")
         shown = sites.Shown(page)
         return "\n".join([*shown.printed, shown.sources]), shown.pictures
+    before = os.times()
     out = subprocess.run(
         [sys.executable, path],
         # the minigen under test, installed or not
@@ -99,6 +103,8 @@ def run(path, folder):
         text=True,
     )
     assert out.returncode == 0, out.stderr
+    spent = sum(os.times()[2:4]) - sum(before[2:4])  # of child processes
+    assert spent < 2 * SECONDS or path.stem[:2] in OLD, f"{spent:.1f} s"
     drawn = {picture.stem: Image.open(picture) for picture in folder.glob("*.png")}
     return out.stdout, drawn
 
