@@ -96,7 +96,7 @@ show.save("01_codebook.png", show.board(book, gap=4))
 # %% [markdown]
 # ## A token is more than its stamp
 #
-# In the first picture the stamped digits can be told, but they are torn. The same
+# In the first picture the stamped digits can be recognised, but they are torn. The same
 # tokens, decoded, give a whole digit: the decoder reads each token in the light of the
 # others. So exchange a single token of the seven, in the orange cell, for the code
 # nearest to it, one half-way down the list, and the farthest. How far does that reach?
@@ -203,6 +203,7 @@ assert 0.3 < (nothing - alone) / (nothing - together) < 0.7, "half is place and 
 # `python lessons/check.py 01` look at them.
 #
 # 1. `nearest`: the tokens of some vectors, from a codebook.
-# 2. `bits_by_frequency`: what a token takes for who knows how often each code occurs.
+# 2. `bits_by_frequency`: the mean bits of a token, if only the frequency of each code
+#    is known.
 # 3. `bits_by_place`: the same, with frequencies of its own for every place. For these
 #    twenty digits that is less than the model takes when told the place. Why?

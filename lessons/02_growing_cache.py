@@ -10,7 +10,7 @@
 # ![A six after 16, 32, 48 and 64 tokens, and the keys of one
 # layer](pictures/02_growing_cache.png)
 #
-# *Runs on NumPy alone.*
+# *Runs on NumPy alone. Needs lesson 00.*
 
 # %%
 import os
@@ -60,7 +60,7 @@ show.save("02_growing_cache.png", show.board(rows, captions, ["canvas", "keys"])
 # cache, and the query looks at all that is there.
 #
 # They may be kept because a token sees what came before it and never what comes after:
-# what it once said stays true. So keys that are written are never written again. And
+# so its key and value stay right, and are never written again. And
 # with all tokens at hand, one pass with a mask, as in training, gives what the steps
 # gave one by one.
 
@@ -146,7 +146,7 @@ print(f"one pass takes {once:,} products, all steps together {cost.sum():,}")
 
 # %% [markdown]
 # **Reveal.** With the cache hardly more: at this size the products with weights are by
-# far the most. Without it, 64 times, and all steps together over thirty times as many.
+# far the most. Without it over 64 times, and all steps together over thirty times.
 # One pass with a mask over the finished image takes exactly what all steps with the
 # cache take together: nothing is computed twice.
 
@@ -200,8 +200,8 @@ for name, (new, products, size) in runs.items():
 #
 # The counts follow from the sizes of a model alone. So they can be had for models that
 # do not fit into a lesson, GPT-L and AiM-L. Token 256 ends an image of 256 x 256
-# pixels: there both keep alike, and AiM multiplies more. On larger images it pays off
-# that a state does not grow.
+# pixels: there both keep about as much, and AiM multiplies more. On larger images a
+# state that does not grow is the smaller one.
 
 
 # %%

@@ -9,7 +9,7 @@
 # ![Four positions of a half-drawn two, and how much each reads of every known
 # token](pictures/03_asking.png)
 #
-# *Runs on NumPy alone.*
+# *Runs on NumPy alone. Needs lessons 00 and 02.*
 
 # %%
 import os
@@ -32,7 +32,7 @@ before, step = steps[4:6]
 #
 # A query gives every known token a share of its attention; the shares add up to 1. Here
 # are four queries (orange) to a half-drawn two, in each of the three layers that
-# answer. Grey is not known, so nobody reads it. What is not spent on tokens is the
+# answer. Grey is not known, so no query reads it. What is not spent on tokens is the
 # class's share, written below each map.
 
 # %%
@@ -114,7 +114,7 @@ show.save("03_one_step.png", show.board(rows, down=["1 step", "16 steps"]))
 
 # %% [markdown]
 # **Reveal.** They are all the same. Attention to a single key is 1, whatever its score,
-# so every query hears the same, wherever it asks. A picture drawn in *one* step is made
+# so every query reads the same, wherever it asks. A picture drawn in *one* step is made
 # of independent draws from one and the same distribution.
 
 # %% [markdown]
@@ -187,7 +187,7 @@ first = "cross0_query"
 assert np.array_equal(queries[first], of_blank[first]), "a question holds no content"
 assert spread == 0, "the first step answers alike everywhere: one key, softmax 1"
 assert untouched, "asking does not change what is known"
-assert difference < 1e-4, "questions do not hear each other"
+assert difference < 1e-4, "questions do not see each other"
 assert held == 4 * 2 * config.width * 4, "three layers that read, one that is shared"
 assert max(gaps["in turn"]) < 1e-4, "read in turn, drawing is the training form"
 assert gaps["block"][0] < 1e-4, "and in a block, for one token a step"

@@ -7,7 +7,7 @@
 # ![Ten digits from the border inwards, and ten failures in raster
 # order](pictures/04_relative.png)
 #
-# *Runs on NumPy alone.*
+# *Runs on NumPy alone. Needs lesson 03.*
 
 # %%
 import os

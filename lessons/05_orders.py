@@ -7,7 +7,7 @@
 #
 # ![The same class drawn in four orders, step by step](pictures/05_orders.png)
 #
-# *Runs on NumPy alone.*
+# *Runs on NumPy alone. Needs lesson 04.*
 
 # %%
 import os
@@ -30,8 +30,8 @@ pipe = minigen.load("arpg-mnist", backend="numpy")
 #
 # The same model, the same class, the same seed. Orange frames what a step has just
 # drawn. `border` goes from the corners round the border and inwards. `locality` draws
-# beside what is known, but far apart within a step. `halton` scatters evenly. Why
-# raster order fails, lesson 04 has told.
+# beside what is known, but far apart within a step. `halton` scatters evenly. Lesson
+# 04 explains why raster order fails.
 
 # %%
 orders = ("border", "locality", "halton", "raster")
@@ -58,7 +58,7 @@ show.source(border, halton)
 # All orders of the package, one token a step, from the first (dark) to the last
 # (bright). The last one is not known beforehand: `confidence` asks for all unknown
 # cells at every step, and keeps the tokens that are drawn with the highest probability.
-# So it differs from image to image; here it drew a one and an eight.
+# Here it drew a one and an eight.
 
 
 # %%
@@ -121,13 +121,14 @@ print(f"confidence: {confident / spent[64][0]:.0f} times the operations of 64 st
 # and with more steps it is read once besides. But the weights are fetched anew in each
 # step. Which of the two takes the time depends on the machine, and on how many images
 # are drawn together (lesson 23).
+#
 # Confidence asks for a cell again and again until it is taken: that costs operations.
 
 # %% [markdown]
 # ## Quality against parallelism
 #
 # Ten digits in 1, 4 and 64 steps. A classifier, trained apart, says how many it
-# sees as the class asked for. (Lesson 06 tells what is lost in few steps.)
+# sees as the class asked for. (Lesson 06 explains what few steps lose.)
 
 # %%
 judge, seen = evaluate.load_judge(backend="numpy"), {}
@@ -143,8 +144,9 @@ show.save("05_parallel.png", show.board(rows, down=down))
 #
 # The chain rule, `p(image) = Π p(token | tokens before it)`, holds in *any* order. A
 # perfect model would find a real digit equally surprising in all of them; only the
-# moment of surprise would differ. One digit of each class, from the test set; the
-# curves add up the bits.
+# moment of surprise would differ. The curves add up the bits of one digit of each
+# class, from the test set. ARPG is not perfect: raster and locality, which one token a
+# step grow from one place and learn late where that is (lesson 04), take more bits.
 
 
 # %%
@@ -179,6 +181,9 @@ assert 2 < spent[64][0] / spent[1][0] < 2.5, "64 steps: about twice the operatio
 assert spent[64][1] > 60 * spent[1][1], "but they fetch the weights 64 times"
 assert confident > 10 * spent[64][0], "confidence asks again and again"
 assert seen[1] < 5 < 8 < seen[4], "in one step digits fail, in four most do not"
+assert min(ends[1], ends[3]) > max(ends[0], ends[2]), (
+    "to know the place late costs bits"
+)
 assert np.ptp(ends) < 0.3 * np.mean(ends), "no order is much harder than another"
 
 # %% [markdown]
