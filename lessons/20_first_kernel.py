@@ -163,7 +163,8 @@ print(race := fault(no_barrier, 3, 8, x, w, eps, y, seed=0))
 #
 # So the interpreter does more than try orders. Two threads that access one cell, one of
 # them writing, with no barrier in between, are a *race*, whichever came first.
-#
+
+# %% [markdown]
 # ## Fault 3: a barrier that only some threads reach
 #
 # All threads of a block must reach a barrier. If some never do, the others wait for

@@ -117,7 +117,8 @@ climb(tiled, (features // 8, rows // 8), (8, 8))
 # %% [markdown]
 # **Reveal.** Once for each block that needs it: those of w once, as there is one block
 # of rows, those of x 4 times, as there are four blocks of features.
-#
+
+# %% [markdown]
 # ## Rung three: a warp for each feature
 #
 # While an image is drawn, x has few rows. With one row all 64 threads of a tile still

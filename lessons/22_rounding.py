@@ -27,9 +27,9 @@ rng = np.random.default_rng(0)
 # %% [markdown]
 # ## Sums of segments, and differences of running sums
 #
-# In Mamba-2 the state at token l holds what token m added, times exp(e_(m+1) + ... +
-# e_l): the exponential of a sum over a *segment*. Any such sum is also the difference
-# of two running sums, which costs n additions for all segments together.
+# In Mamba-2 the state at token $l$ holds what token $m$ added, times $\exp(e_{m+1} +
+# \dots + e_l)$: the exponential of a sum over a *segment*. Any such sum is also the
+# difference of two running sums, which costs n additions for all segments together.
 #
 # Below, the sum of eight neighbouring exponents at each of 4096 tokens, computed in
 # both ways. Errors are in eps, the distance from 1 to the next float32, times the sum.
@@ -117,7 +117,8 @@ for name, x in numbers.items():
 # **Reveal.** The loop is off by one percent: while the sum is large, each 0.1 is
 # rounded in the same direction. In pairs all digits are right. Sorted numbers are worse
 # than unsorted ones: neighbours are alike, and so are their roundings.
-#
+
+# %% [markdown]
 # The errors are in eps times the sum of all |x|, as `errors` computes them for
 # `minigen check`, which allows 4. Relative to the result there is no bound: where signs
 # cancel, a result near zero keeps the rounding of larger sums.
@@ -128,9 +129,9 @@ show.source(tolerance.errors)
 # %% [markdown]
 # ## Whole scans
 #
-# Now a scan, h_t = exp(e_t) h_(t−1) + b_t, over 4096 tokens, as a loop and in chunks of
-# 64 with either kind of sum, for states that halve in 1/8 to 4096 tokens. Errors are in
-# eps of what the loop gives for |b|.
+# Now a scan, $h_t = \exp(e_t) h_{t-1} + b_t$, over 4096 tokens, as a loop and in chunks
+# of 64 with either kind of sum, for states that halve in 1/8 to 4096 tokens. Errors are
+# in eps of what the loop gives for |b|.
 
 
 # %%

@@ -155,7 +155,8 @@ print(refused, f"\nthe folder was made: {made}")
 # **Reveal.** Nothing: a file that asks for one name which no weights need is refused as
 # a whole, and nothing was run. Leaving out the entry would be possible, but you would
 # not learn that somebody has tampered with the file.
-#
+
+# %% [markdown]
 # ## Shapes may lie
 #
 # A shape is a claim of the file. It decides how much memory is taken, so it is compared
