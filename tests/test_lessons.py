@@ -183,6 +183,14 @@ def test_a_lesson_ends_with_what_was_taught(path):
 
 
 @each_lesson
+def test_a_page_is_told_which_numbers_are_measured(path):
+    # or else a second build would make another page
+    text = path.read_text(encoding="utf-8")
+    clocks = re.findall(r"\b(?:perf_counter|process_time|monotonic|time\.time)\b", text)
+    assert not clocks or "show.measured(" in text
+
+
+@each_lesson
 def test_a_lesson_needs_the_base_install_only(path):
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
