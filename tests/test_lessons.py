@@ -25,10 +25,6 @@ BASE = {"numpy", "numba", "PIL", "minigen"}  # what `pip install .` brings
 SECONDS = 5
 """Of processor time, at most, for a lesson; where cores are shared it counts double."""
 
-EXERCISES = {path.name for path in FOLDER.glob("exercises/[0-9]*.py")}
-OLD = [path.stem[:2] for path in LESSONS if path.name not in EXERCISES]
-"""Lessons that may be too long, or ask for no prediction, until exercises come."""
-
 each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
 
@@ -104,7 +100,7 @@ def run(path, folder):
     )
     assert out.returncode == 0, out.stderr
     spent = sum(os.times()[2:4]) - sum(before[2:4])  # of child processes
-    assert spent < 2 * SECONDS or path.stem[:2] in OLD, f"{spent:.1f} s"
+    assert spent < 2 * SECONDS, f"{spent:.1f} s"
     drawn = {picture.stem: Image.open(picture) for picture in folder.glob("*.png")}
     return out.stdout, drawn
 
@@ -137,7 +133,7 @@ def test_cells_are_few_and_short(path):
 def test_prose_is_short(path):
     prose = [line for cell in cells(path) if cell.markdown for line in cell.lines]
     words = sum(len(line.removeprefix("#").split()) for line in prose)
-    assert words <= 600 or path.stem[:2] in OLD, words
+    assert words <= 600, words
 
 
 @each_lesson
@@ -155,7 +151,7 @@ def test_a_lesson_lets_its_reader_predict_and_then_reveals(path):
             asked = True
     assert not asked, "what was asked is not revealed"
     text = path.read_text(encoding="utf-8")
-    assert "# **Reveal.** " in text or path.stem[:2] in OLD
+    assert "# **Reveal.** " in text
 
 
 @each_lesson
