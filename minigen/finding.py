@@ -9,7 +9,7 @@ from typing import TypeAlias
 from minigen import checks
 from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.checkpoints import Model, load_model, names, open_checkpoint
-from minigen.checkpoints.load import identify
+from minigen.checkpoints.load import identify, open_model
 from minigen.errors import InputError
 from minigen.families import (
     PRESETS,
@@ -75,7 +75,7 @@ def config_of(model: File) -> GeneratorConfig:
     Raises InputError, CheckpointError.
     """
     path = find(model)
-    config, _, _ = identify(open_checkpoint(path))
+    config, _, _ = identify(open_model(path))
     check_generator(path, config)
     return config
 

@@ -10,6 +10,7 @@ Source: PKWARE's APPNOTE.TXT, sections 4.3.7 to 4.3.16 and 4.5.3 (zip64).
 from __future__ import annotations
 
 import struct
+import zlib
 
 from minigen.errors import CheckpointError
 
@@ -19,14 +20,42 @@ END = struct.Struct("<4s4H2IH")
 END64_LOCATOR = struct.Struct("<4sIQI")
 END64 = struct.Struct("<4sQ2H2I4Q")
 
+NPZ = "it is an npz file of NumPy's arrays; take the file of torch.save or safetensors"
+
 MOST_RECORDS = 200_000
 """More than any model has tensors."""
+
+PIECE = 2**24
+"""Bytes of which a check sum is taken at a time."""
 
 STORED, ENCRYPTED, SIZES_BEHIND = 0, 1, 8
 
 
-def find_records(data) -> dict[str, tuple[int, int]]:
+def damaged_record(data) -> str:
+    """Return the first record of a zip file whose check sum is wrong, "" for none.
+
+    torch can leave out check sums: then all are 0, and nothing is said.
+    """
+    sums = {}
+    records = find_records(data, sums)
+    if not any(sums.values()):
+        return ""
+    with memoryview(data) as view:
+        for name, (start, stop) in records.items():
+            found = 0
+            for first in range(start, stop, PIECE):
+                found = zlib.crc32(view[first : min(stop, first + PIECE)], found)
+            if found != sums[name]:
+                return name
+    return ""
+
+
+def find_records(
+    data, sums: dict[str, int] | None = None
+) -> dict[str, tuple[int, int]]:
     """Return {name: (start, stop)} of the records in a zip file (bytes or mmap).
+
+    sums: a dict that is given {name: check sum} of the records.
 
     Raises CheckpointError if sizes, offsets or names are not those of a valid file.
     """
@@ -43,6 +72,8 @@ def find_records(data) -> dict[str, tuple[int, int]]:
         size, packed, header = _widen(extra, [size, packed, header])
         name = _check_name(raw)
         if flags & ENCRYPTED or method != STORED or size != packed:
+            if name.endswith(".npy"):
+                raise CheckpointError(NPZ)
             raise CheckpointError(
                 f"its record {name!r} is compressed or encrypted, which torch.save "
                 "never does; of a TorchScript program, save the state_dict() instead"
@@ -56,6 +87,8 @@ def find_records(data) -> dict[str, tuple[int, int]]:
             folders.add(name)
         else:
             records[name] = (begin, begin + size)
+        if sums is not None:
+            sums[name] = fields[7]
     if at != stop:
         raise CheckpointError("its central directory is longer than its entries")
     spans.sort()

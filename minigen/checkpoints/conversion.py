@@ -16,9 +16,9 @@ from typing import Any
 import minigen
 from minigen.checkpoints import load, safetensors_file
 from minigen.checkpoints.behaviour import BEHAVIOURS, MEANING, settle
-from minigen.checkpoints.description import first_not_finite
+from minigen.checkpoints.description import check_records, first_not_finite
 from minigen.checkpoints.hashing import digest, join_digests
-from minigen.checkpoints.reader import naming, open_checkpoint, release
+from minigen.checkpoints.reader import naming, release
 from minigen.checkpoints.values import (
     DTYPES,
     name_dtype,
@@ -91,7 +91,8 @@ def convert(
     for name, value in given.items():
         optional(partial(choice, known=known[name]), name, value)
     check_writable(path("destination", destination))
-    checkpoint = open_checkpoint(source, key)
+    checkpoint = load.open_model(source, key, config, family)
+    check_records(checkpoint)
     config, unseen, weights = load.identify(checkpoint, config, family)
     config, unseen = _with_behaviour(checkpoint, config, unseen, behaviour)
     destination = Path(destination)

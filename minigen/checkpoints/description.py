@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from minigen.checkpoints import load, names
+from minigen.checkpoints.archive import damaged_record
 from minigen.checkpoints.hashing import hash_weights
-from minigen.checkpoints.reader import Checkpoint, open_checkpoint, release
+from minigen.checkpoints.reader import Checkpoint, naming, release, size_of
 from minigen.checkpoints.values import PIECE, name_dtype, not_finite
 from minigen.errors import CheckpointError
 from minigen.families import family_of, to_dict
@@ -61,7 +62,8 @@ def describe(
     check: look also whether all of its numbers are finite.
     Raises CheckpointError if it is no valid weight file.
     """
-    checkpoint = open_checkpoint(path, key)
+    checkpoint = load.open_model(path, key)
+    check_records(checkpoint)
     arrays, config, unseen, reason = checkpoint.state, None, (), ""
     try:
         config, unseen, arrays = load.identify(checkpoint)
@@ -88,10 +90,22 @@ def describe(
         hash=found_hash,
         hash_of="model" if config else "file",
         intact=None if stored is None else stored == found_hash,
-        bytes=len(checkpoint.data),
+        bytes=size_of(checkpoint),
         families=tuple(names.parts(checkpoint.state)),
         not_finite=first_not_finite(checkpoint, arrays) if check else None,
     )
+
+
+def check_records(checkpoint: Checkpoint):
+    """Raise CheckpointError where a record of a zip file has not its check sum."""
+    if checkpoint.container == "torch zip":
+        with naming(checkpoint.path):
+            found = damaged_record(checkpoint.data)
+            if found:
+                raise CheckpointError(
+                    f"its record {found!r} does not have the check sum that was stored "
+                    "with it; the file is damaged: download it again"
+                )
 
 
 def first_not_finite(checkpoint: Checkpoint, arrays) -> str:
@@ -104,8 +118,9 @@ def first_not_finite(checkpoint: Checkpoint, arrays) -> str:
 
 
 def _hash_file(checkpoint: Checkpoint):
-    result, data = hashlib.sha256(), memoryview(checkpoint.data)
-    for first in range(0, len(data), PIECE):
-        result.update(data[first : first + PIECE])
-        release(checkpoint)
+    result = hashlib.sha256()
+    for data in map(memoryview, (checkpoint.data, *checkpoint.shards)):
+        for first in range(0, len(data), PIECE):
+            result.update(data[first : first + PIECE])
+            release(checkpoint)
     return result.hexdigest()

@@ -93,7 +93,7 @@ def load_model(
     Raises CheckpointError; also where an original of ARINAR's does not show which
     version of the code it is for.
     """
-    checkpoint = open_checkpoint(path, key)
+    checkpoint = open_model(path, key, config, family)
     config, unseen, ours = identify(checkpoint, config, family)
     weights = {}
     with naming(checkpoint.path):
@@ -106,6 +106,55 @@ def load_model(
                 release(checkpoint)
     found = config, names.unflatten(weights), checkpoint.path, checkpoint.key
     return Model(*found, unseen, checkpoint.metadata)
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    config: Config | None = None,
+    family: str | None = None,
+) -> Checkpoint:
+    """Open a weight file where a model lies in it; `key` of the result says where.
+
+    A model may lie under a prefix of names, as Lightning and latent diffusion write
+    it, and where the weights that `open_checkpoint` prefers are none of a model's, the
+    others are tried. Where there is no model anywhere, the file is returned as it is.
+    Arguments as for `load_model`. Raises CheckpointError.
+    """
+    first = open_checkpoint(path, key)
+    if "minigen.config" in first.metadata or _holds(first.state, config, family):
+        return first
+    others = () if key is not None else first.keys
+    for place in (None, *others):
+        try:
+            found = first if place is None else open_checkpoint(path, place)
+        except CheckpointError:
+            continue
+        if place is not None and _holds(found.state, config, family):
+            return found
+        inside = {}
+        for prefix, state in names.places(found.state):
+            within = any(prefix.startswith(f"{other}.") for other in inside)
+            if not within and _holds(state, config, family):
+                inside[prefix] = state
+        if inside:
+            keys = [".".join(filter(None, (found.key, prefix))) for prefix in inside]
+            state = next(iter(inside.values()))
+            return replace(
+                found, key=keys[0], keys=(*keys[1:], *found.keys), state=state
+            )
+    return first
+
+
+def _holds(state, config, family):
+    # whether a model's names and shapes, all of them, are those of the arrays
+    try:
+        if config is not None:
+            return bool(names.to_ours(config, state))
+        found, _ = names.recognise(_state_of(state, family))
+    except CheckpointError:
+        return False
+    return family in (None, family_of(found).name)
 
 
 def identify(
@@ -124,7 +173,7 @@ def identify(
         if stored is None:
             unseen = ()
             if config is None:
-                state = _state_of(checkpoint, family)
+                state = _state_of(checkpoint.state, family)
                 config, unseen = names.recognise(state)
                 config, unseen = _told(checkpoint.arguments, config, unseen)
                 if checkpoint.is_folder:
@@ -144,18 +193,18 @@ def preset_of(config: Config) -> str:
     return next((name for name, c in PRESETS.items() if c == config), "custom")
 
 
-def _state_of(checkpoint, family):
+def _state_of(state, family):
     # what a file holds of one family, None for the generator or the only one
     if family is None:
-        return checkpoint.state
+        return state
     choice("family", family, FAMILIES, error=CheckpointError)
-    found = names.parts(checkpoint.state)
+    found = names.parts(state)
     if len(found) > 1 and family not in found:
         raise CheckpointError(
             f"it holds no {family} model among others; it holds {', '.join(found)}"
         )
     # what the only model is will be seen, and held against the family
-    return found.get(family, checkpoint.state)
+    return found.get(family, state)
 
 
 def _check_family(config, family):

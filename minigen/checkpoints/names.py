@@ -20,6 +20,16 @@ from minigen.families import FAMILIES, PRESETS, Family, family_of
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that torch's wrappers put before every name."""
 
+INSIDE = {
+    *("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"),
+    "_forward_module",
+}
+"""Parts of a name that wrappers of a layer, or of a whole model, put anywhere."""
+
+LEVELS, MOST_PREFIXES, MOST_NAMES = 4, 1000, 20_000
+"""How deep the names of a model may lie among others, how many such places are looked
+at, and among how many names."""
+
 
 def manifest(config) -> dict[str, tuple[int, ...]]:
     """Return {upstream name: shape} of a model's weights, exactly.
@@ -116,15 +126,61 @@ def to_upstream(config, tree) -> dict[str, np.ndarray]:
 
 
 def unwrap(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return `state` without a prefix that a wrapper of torch's put before every name.
+    """Return `state` without what wrappers of torch's put into every name.
 
-    >>> unwrap({"module.norm.weight": 1, "module.head.weight": 2})
-    {'norm.weight': 1, 'head.weight': 2}
+    >>> unwrap({"module.norm.weight": 1, "module.0._orig_mod.weight": 2})
+    {'norm.weight': 1, '0.weight': 2}
+
+    The count of an average's updates goes with them:
+
+    >>> unwrap({"n_averaged": 3, "module.norm.weight": 1})
+    {'norm.weight': 1}
     """
+    if any(part in name for name in state for part in INSIDE):
+        inner = {
+            ".".join(part for part in name.split(".") if part not in INSIDE): array
+            for name, array in state.items()
+        }
+        # two names that differ in that alone stay as they are
+        state = inner if len(inner) == len(state) else state
+    if "n_averaged" in state and len(state) > 1:
+        rest = {name: array for name, array in state.items() if name != "n_averaged"}
+        if all(name.startswith("module.") for name in rest):
+            state = rest
     for prefix in WRAPPERS:
         if state and all(name.startswith(prefix) for name in state):
             return unwrap({k.removeprefix(prefix): v for k, v in state.items()})
     return dict(state)
+
+
+def places(state: Mapping[str, np.ndarray]):
+    """Yield (prefix, part of `state` without it) where a model may lie among others.
+
+    Averages come first, then what lies least deep.
+
+    >>> [prefix for prefix, _ in places({"net.a.w": 1, "net_ema.a.w": 2, "b": 3})]
+    ['net_ema', 'net_ema.a', 'net', 'net.a']
+    """
+    state = unwrap(state)
+    found = {}
+    if len(state) > MOST_NAMES:
+        return
+    for name in state:
+        parts = name.split(".", LEVELS)
+        for count in range(1, len(parts)):
+            if len(found) < MOST_PREFIXES:
+                found.setdefault(".".join(parts[:count]), None)
+    order = sorted(
+        found, key=lambda p: ("ema" not in p.replace("_", ".").split("."), p.count("."))
+    )
+    inside = {prefix: {} for prefix in order}
+    for name, array in state.items():
+        parts = name.split(".", LEVELS)
+        for count in range(1, len(parts)):
+            if (prefix := ".".join(parts[:count])) in inside:
+                inside[prefix][name[len(prefix) + 1 :]] = array
+    for prefix in order:
+        yield prefix, inside[prefix]
 
 
 def parts(state: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

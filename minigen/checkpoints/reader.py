@@ -10,6 +10,7 @@ the order.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import stat
@@ -30,8 +31,36 @@ from minigen.errors import CheckpointError
 PRECEDENCE = ("model_ema", "ema", "model", "module", "state_dict")
 """Keys under which weights lie, the preferred first."""
 
-IN_FOLDER = ("model.safetensors", "pytorch_model.bin")
-"""Names of the weight file in a folder that holds a model, the preferred first."""
+IN_FOLDER = (
+    *("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"),
+    *("pytorch_model.bin.index.json", "checkpoint-last.pth", "consolidated.pth"),
+    *("consolidated.safetensors", "diffusion_pytorch_model.safetensors"),
+    "diffusion_pytorch_model.safetensors.index.json",
+)
+"""Names of the weight file in a folder that holds a model, or of the index of the files
+that it is cut into, the preferred first."""
+
+LARGEST_INDEX, MOST_SHARDS = 25_000_000, 1000
+"""Bytes of an index, and files that it may name."""
+
+KINDS = {
+    b"\x1f\x8b": "compressed with gzip; unpack it first",
+    b"GGUF": "a GGUF file, whose weights are quantized; take the model's original file",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file, such as Keras writes; take one of PyTorch",
+    b"\x93NUMPY": "one array of NumPy; take the file of torch.save or safetensors",
+    b"BZh": "compressed with bzip2; unpack it first",
+    b"\xfd7zXZ": "compressed with xz; unpack it first",
+    b"(\xb5/\xfd": "compressed with zstd; unpack it first",
+    b"7z\xbc\xaf": "a 7z archive; unpack it first",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with "
+    "`git lfs pull`",
+    **dict.fromkeys(
+        # the version of its format
+        (bytes((8, version, 18)) for version in range(1, 20)),
+        "an ONNX program; take the model's weights as PyTorch has them",
+    ),
+}
+"""What a file is, by its first bytes."""
 
 CONTAINERS = (dict, list, tuple)
 
@@ -59,7 +88,8 @@ class Checkpoint:
     file}; metadata: texts of a safetensors header; arguments: what the writer's
     command line said, where the file records it; data: the map of the file; is_folder:
     whether what was opened is the folder it lies in; objects: the names of classes of
-    which objects lie in it, none of which was made.
+    which objects lie in it, none of which was made; shards: the maps of the files that
+    an index names, of which `data` is the map.
     """
 
     path: Path
@@ -72,6 +102,7 @@ class Checkpoint:
     data: Any = field(default=None, repr=False)
     is_folder: bool = False
     objects: tuple[str, ...] = ()
+    shards: tuple[Any, ...] = field(default=(), repr=False)
 
 
 def read_checkpoint(
@@ -94,7 +125,8 @@ def read_checkpoint(
 def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
     """Open a weight file as `read_checkpoint` does, and say what was found in it.
 
-    path: the file, or a folder as Hugging Face's hub has them, with one of `IN_FOLDER`.
+    path: the file, or a folder as Hugging Face's hub has them, with one of `IN_FOLDER`;
+    of a model that is cut into several files, their index or the folder.
     """
     path = Path(checks.path("path", path, CheckpointError))
     key = checks.optional(partial(checks.text, least=0), "key", key)
@@ -102,6 +134,8 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     if is_folder:
         inside = (path / name for name in IN_FOLDER)
         path = next((file for file in inside if file.is_file()), path)
+    if path.name.endswith(".index.json"):
+        return _open_shards(path, key, is_folder)
     with naming(path):
         data = map_file(path)
         container, value, metadata, offsets = _parse(data)
@@ -130,7 +164,7 @@ def map_file(path: Path):
     try:
         # opening a pipe would wait for its other end
         if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError("it is not a file; give the path of a weight file")
+            raise CheckpointError(_not_a_file(path))
         with open(path, "rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
@@ -144,8 +178,84 @@ def map_file(path: Path):
 
 def release(checkpoint: Checkpoint):
     """Give the memory that the mapped file fills back to the system."""
-    if hasattr(checkpoint.data, "madvise"):
-        checkpoint.data.madvise(mmap.MADV_DONTNEED)
+    for data in (checkpoint.data, *checkpoint.shards):
+        if hasattr(data, "madvise"):
+            data.madvise(mmap.MADV_DONTNEED)
+
+
+def size_of(checkpoint: Checkpoint) -> int:
+    """Return the bytes of a weight file, or of all files that it is cut into."""
+    return sum(map(len, checkpoint.shards or (checkpoint.data,)))
+
+
+def _open_shards(path, key, is_folder):
+    # an index names a file for each array; they lie beside it
+    with naming(path):
+        data = map_file(path)
+        files = _files_of(data)
+        order = [name for names in files.values() for name in sorted(names)]
+        state, maps = {}, []
+        for name, expected in files.items():
+            if not (path.parent / name).is_file():
+                raise CheckpointError(
+                    f"its file {name!r} is missing; download all files of the folder"
+                )
+            shard = open_checkpoint(path.parent / name)
+            if set(shard.state) != expected:
+                raise CheckpointError(
+                    f"the arrays of its file {name!r} are not those that it names; the "
+                    "files are of different models or incomplete: download them again"
+                )
+            state |= shard.state
+            maps.append(shard.data)
+        state = {name: state[name] for name in order}
+        if key and not (state := _find(state, key)):
+            raise CheckpointError(f"it holds nothing under the key {key!r}")
+    kind = f"{shard.container}, {len(files)} files"
+    found = key or "", (), state, {}, {}, data
+    return Checkpoint(path, kind, *found, is_folder, (), tuple(maps))
+
+
+def _files_of(data):
+    # {file name: names of its arrays} of an index
+    try:
+        if len(data) > LARGEST_INDEX:
+            raise ValueError("too long")
+        named = json.loads(bytes(data).decode())["weight_map"]
+        files = {}
+        for array, name in named.items():
+            files.setdefault(name, set()).add(array)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        raise CheckpointError(
+            'it is no index: expected JSON with "weight_map", the file of each array'
+        ) from None
+    if not 0 < len(files) <= MOST_SHARDS:
+        raise CheckpointError(f"it names {len(files)} files; expected 1 .. 1000")
+    for name in files:
+        plain = type(name) is str and name.isprintable() and name == Path(name).name
+        if not plain or not name.endswith((".safetensors", ".bin", ".pt", ".pth")):
+            raise CheckpointError(
+                f"it names the file {str(name)[:80]!r}; expected weight files that lie "
+                "beside it"
+            )
+    return files
+
+
+def _not_a_file(path):
+    if not path.is_dir():
+        return "it is not a file; give the path of a weight file"
+    if (path / ".metadata").is_file():
+        return (
+            "it is a folder of torch.distributed.checkpoint, which only torch reads; "
+            "where it was trained, make one file of it: python -m "
+            "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pt"
+        )
+    suffixes = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+    found = sorted(p.name for p in path.iterdir() if p.suffix in suffixes)[:3]
+    return (
+        f"it is a folder with none of {', '.join(IN_FOLDER[:6])} in it; give the path "
+        "of a weight file" + f", such as {', '.join(found)} there" * bool(found)
+    )
 
 
 def _parse(data):
@@ -157,8 +267,9 @@ def _parse(data):
     if start[8:9] == b"{":
         state, metadata = safetensors_file.read(data)
         return "safetensors", state, metadata, {}
-    if start.startswith(b"version https://git-lfs"):
-        hint = "it is a pointer of Git LFS; fetch the file itself with `git lfs pull`"
+    kind = next((k for first, k in KINDS.items() if start.startswith(first)), None)
+    if kind:
+        hint = f"it is {kind}"
     elif start.lstrip()[:1] == b"<":
         hint = "it is a web page; download the file itself"
     elif data[257:262] == b"ustar":

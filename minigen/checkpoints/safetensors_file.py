@@ -56,7 +56,8 @@ def read(data) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise CheckpointError(f"its header is no JSON ({str(error)[:80]})") from None
     if type(header) is not dict:
         raise CheckpointError("its header is no JSON object")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
     if type(metadata) is not dict or not all(type(v) is str for v in metadata.values()):
         raise CheckpointError("its metadata are not texts")
     entries = {name: _check(name, entry) for name, entry in header.items()}
@@ -119,7 +120,7 @@ def _check(name, entry):
         if kind not in DTYPES:
             raise CheckpointError(
                 f"its tensor {name[:80]!r} has the element type {str(kind)[:20]!r}; "
-                f"known are {', '.join(DTYPES)}"
+                f"known are {', '.join(DTYPES)}: take a file of one of these"
             )
     except (TypeError, ValueError):
         raise CheckpointError(

@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from minigen.checkpoints import pickle_machine
-from minigen.checkpoints.archive import find_records
+from minigen.checkpoints.archive import NPZ, find_records
 from minigen.checkpoints.pickle_machine import Global, Inert
 from minigen.checkpoints.safetensors_file import MOST_AXES
 from minigen.errors import CheckpointError
@@ -112,9 +112,15 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
     records = find_records(data)
     pickles = [name for name in records if name.split("/")[1:] == ["data.pkl"]]
     if len(pickles) != 1:
+        if records and all(name.endswith(".npy") for name in records):
+            raise CheckpointError(NPZ)
         raise CheckpointError(
             "it is a zip file but not one of torch.save, which holds one "
             "FOLDER/data.pkl"
+        )
+    if any(name.split("/")[1:2] == ["code"] for name in records):
+        raise CheckpointError(
+            "it is a TorchScript program; save the state_dict() of the model instead"
         )
     folder = pickles[0].partition("/")[0]
     begin, end = records.get(f"{folder}/byteorder", (0, 0))

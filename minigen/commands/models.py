@@ -183,12 +183,11 @@ def ask_behaviour(source, key, family):
     """Ask on a terminal for the behaviour, if the file does not show it; else None."""
     import sys
 
-    from minigen.checkpoints.load import identify
-    from minigen.checkpoints.reader import open_checkpoint
+    from minigen.checkpoints.load import identify, open_model
 
     if not sys.stdin.isatty():
         return None
-    checkpoint = open_checkpoint(source, key)
+    checkpoint = open_model(source, key, family=family)
     _, unseen, _ = identify(checkpoint, None, family)
     if "behaviour" not in unseen:
         return None
@@ -202,14 +201,13 @@ def with_tokens(source, key, tokens):
     """Return the configuration of a file, with that many tokens of an image."""
     from dataclasses import replace
 
-    from minigen.checkpoints.load import identify
-    from minigen.checkpoints.reader import open_checkpoint
+    from minigen.checkpoints.load import identify, open_model
     from minigen.checks import MOST_STEPS, integer
     from minigen.errors import InputError
     from minigen.families import family_of
 
     tokens = integer("--tokens", tokens, least=1, most=MOST_STEPS)
-    config, unseen, _ = identify(open_checkpoint(source, key))
+    config, unseen, _ = identify(open_model(source, key))
     if not hasattr(config, "tokens") or "behaviour" in unseen:
         raise InputError(
             f"--tokens {tokens} is for generators; {source} holds a model of the "

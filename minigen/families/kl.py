@@ -129,6 +129,7 @@ KL = Family(
     model="minigen.models.kl", twin="minigen.training.kl:Kl",
     repository="LTH14/mar", licence="MIT", released={"kl-16": " kl16.ckpt"},
     rows=rows, guess=guess, work=partial(pyramid.work, rows),
-    # what training alone needs, in files of latent diffusion's kind
-    dropped=("loss.*", "foundation_model.*", "linear_proj.weight"),
+    # what training alone needs, in files of latent diffusion's kind; the average too
+    # is not what the originals read of them
+    dropped=("loss.*", "foundation_model.*", "linear_proj.weight", "model_ema.*"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from minigen.checkpoints import describe, load_model, open_checkpoint
+from minigen.checkpoints import convert, describe, load_model, open_checkpoint
 from minigen.cli import app
 from minigen.errors import CheckpointError
 from tests.checkpoints.tripwire import only_reading
@@ -18,8 +18,10 @@ READ = {
     "colon_in_archive_name.pt": ("", 1),
     "deep17_array_left_out.pt": ("", 1),
     "deepspeed_mp_rank_00_model_states.pt": ("module", 22),
+    "lightning_model_prefix.ckpt": ("state_dict", 22),
     "lightning_1.4_callbacks_keyed_by_class.ckpt": ("state_dict", 22),
     "numpy1_scalar.pt": ("model", 22),
+    "one_bit_flipped_crc_wrong.pt": ("", 1),
     "python2_lpips_alex.pth": ("", 5),
     "set_of_names.pt": ("model", 22),
     "tuple_key.pt": ("model", 22),
@@ -81,3 +83,23 @@ def test_names_are_shown_and_never_obeyed(name):
     assert said.exit_code == 0
     assert "not recognised" in printed
     assert all(line.isprintable() for line in printed.split("\n"))
+
+
+@pytest.mark.parametrize("key", [None, "state_dict.model", "model"])
+def test_a_prefix_of_lightning_is_taken_off_and_named(key):
+    model = load_model(CASES / "lightning_model_prefix.ckpt", key)
+    assert (model.family, model.key) == ("arpg", "state_dict.model")
+
+
+def test_a_flipped_bit_is_found_where_every_byte_is_read(tmp_path):
+    path = CASES / "one_bit_flipped_crc_wrong.pt"
+    for read in (describe, lambda path: convert(path, tmp_path / "ours")):
+        with pytest.raises(CheckpointError, match="'archive/data/0'.*check sum"):
+            read(path)
+
+
+def test_a_folder_of_shards_is_read_by_its_index():
+    for path in (CASES / "sharded", CASES / "sharded" / "model.safetensors.index.json"):
+        checkpoint = open_checkpoint(path)
+        assert list(checkpoint.state) == ["w"]
+        assert checkpoint.path.name == "model.safetensors.index.json"

@@ -76,7 +76,7 @@ def test_two_archives_in_one_are_refused(tmp_path):
 
 def test_a_zip_without_weights_is_refused(tmp_path):
     np.savez(tmp_path / "file.npz", w=np.zeros(3))
-    refuse(tmp_path / "file.npz", "not one of torch.save")
+    refuse(tmp_path / "file.npz", "npz file")
 
 
 def entry_of(content, name):
