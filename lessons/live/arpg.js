@@ -21,7 +21,7 @@ function load(bytes) {                      // a safetensors file -> its configu
 
 function linear(x, w, bias, residual) {     // (n d), (f d), (f)?, (n f)? -> (n f)
   const f = w.rows, d = w.length / f, n = x.length / d, y = new Float32Array(n * f), last = (n - 1) * d;
-  for (let r = 0; r < n; r += 4) for (let k = 0; k < f; k += 2) { // eight sums at once: no one waits
+  for (let r = 0; r < n; r += 4) for (let k = 0; k < f; k += 2) { // eight independent sums at once
     let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0, at = r * f + k;
     const r1 = Math.min(r * d + d, last), r2 = Math.min(r1 + d, last), r3 = Math.min(r2 + d, last);
     for (let i = 0, r0 = r * d, ka = k * d, kb = Math.min(k + 1, f - 1) * d; i < d; i++) {
