@@ -23,6 +23,7 @@ from minigen.commands import (
     sample,
     study,
     tasks,
+    trace,
 )
 from minigen.commands.terminal import new_app, run, say
 
@@ -51,6 +52,7 @@ app = new_app(ABOUT, completion=True)
 app.callback(help=ABOUT)(_minigen)
 app.command()(sample.sample)
 app.command()(sample.steps)
+app.command()(trace.trace)
 for _task in (tasks.inpaint, tasks.outpaint, tasks.edit, tasks.expand):
     app.command()(_task)
 app.command()(replay.replay)

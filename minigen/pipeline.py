@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -40,8 +41,10 @@ from minigen.families import (
 from minigen.finding import File, check_generator, find, tokenizer_of
 from minigen.images import check_images
 from minigen.models import codes
+from minigen.show import trace as traces
 from minigen.show.recipe import with_paste
 from minigen.words import printable
+from minigen.writing import check_writable, write_file
 
 if TYPE_CHECKING:
     # Python 3.10 has none of its own
@@ -414,6 +417,42 @@ class Pipeline:
         """
         labels = [label] * options.check("count", count)
         return self.draw(labels, grid=grid, progress=progress, **how)
+
+    def trace(
+        self,
+        path: File,
+        labels: Labels,
+        *,
+        beside: Mapping[str, Any] | None = None,
+        known: NDArray[Any] | None = None,
+        grid: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        **how: Unpack[Settings],
+    ) -> Path:
+        """Draw images and write a page, an .html file, that shows every step of them.
+
+        It opens in a browser, from the file alone: doubt, probabilities and attention
+        of all unknown cells, the order, the cache. Of vectors, which have no
+        probabilities, order, canvas and features. beside: settings of a second run
+        that is shown beside the first, such as {"order": "raster"}: where they differ
+        (`minigen.show.trace.SETTINGS`). labels: of at most 16 runs in all; known, grid
+        and how: as for `draw`; progress: called after each step with the steps done
+        and those of all runs. Raises InputError and ShapeError.
+        """
+        check_writable(path, ".html")
+        how.pop("batch", None)
+        recipes = [drawing.recipe_of(self, labels, how, known, grid)]
+        if beside:
+            recipes.append(traces.otherwise(self, recipes[0], beside))
+        total = sum(len(plan.groups) for plan in traces.plans(self, recipes))
+        done = count(1)
+
+        def watch(step):
+            if progress is not None:
+                progress(next(done), total)
+
+        page, _ = traces.page(self, recipes, watch)
+        return write_file(path, page.encode())
 
     def save(
         self, drawn: Drawing, path: File, columns: int | None = None, scale: int = 1

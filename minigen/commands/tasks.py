@@ -88,7 +88,7 @@ def inpaint(
 
     Whatever token a redrawn pixel touches is redrawn; --class is that of the picture.
     """
-    task = partial(_inpainting, picture, mask, box, keep, fit)
+    task = partial(inpainting, picture, mask, box, keep, fit)
     draw(model, out, task=task, paste=paste, **how)
 
 
@@ -106,7 +106,7 @@ def edit(
     **how,
 ):
     """Draw a part of a picture anew, as another class: --class is what it becomes."""
-    task = partial(_inpainting, picture, mask, box, keep, fit)
+    task = partial(inpainting, picture, mask, box, keep, fit)
     draw(model, out, task=task, paste=paste, **how)
 
 
@@ -123,7 +123,7 @@ def outpaint(
     **how,
 ):
     """Draw what lies around a picture: a border, or a grid with it in the middle."""
-    task = partial(_outpainting, picture, border, grid, fit)
+    task = partial(outpainting, picture, border, grid, fit)
     draw(model, out, task=task, paste=paste, **how)
 
 
@@ -142,14 +142,14 @@ def expand(
 
     The model has seen no such positions: what it draws there is an extrapolation.
     """
-    draw(model, out, grid=_grid(grid), **how)
+    draw(model, out, grid=parse_grid(grid), **how)
 
 
-def _grid(given):
+def parse_grid(given):
     return o.parse_numbers("--grid", given, "8x16")
 
 
-def _inpainting(picture, mask, box, keep, fit, pipe):
+def inpainting(picture, mask, box, keep, fit, pipe):
     """Return the `tasks.Task` of these options, for a pipeline."""
     from minigen import tasks
     from minigen.images import read_image
@@ -179,7 +179,7 @@ def _inpainting(picture, mask, box, keep, fit, pipe):
     return tasks.inpainting(image, marked, pipe.tokenizer_config.factor)
 
 
-def _outpainting(picture, border, grid, fit, pipe):
+def outpainting(picture, border, grid, fit, pipe):
     """Return the `tasks.Task` of these options, for a pipeline."""
     import numpy as np
 
@@ -198,7 +198,10 @@ def _outpainting(picture, border, grid, fit, pipe):
     image = read_image(picture)
     nothing = np.zeros(image.shape[:2], bool)
     image, _ = _fitted(picture, image, nothing, fit, pipe)
-    factor, grid = pipe.tokenizer_config.factor, None if grid is None else _grid(grid)
+    factor, grid = (
+        pipe.tokenizer_config.factor,
+        None if grid is None else parse_grid(grid),
+    )
     return tasks.outpainting(image, factor, border, grid)
 
 

@@ -46,13 +46,14 @@ def decoding(
     title: str,
     note: str = "",
     picture: Callable | None = None,
-    image: int = 0,
+    images: dict[str, int] | None = None,
 ) -> dict:
     """Return what the player shows of decoding runs: kinds decoding and attention.
 
     runs: the steps of each run by its name, with their details if tokens are codes; all
     on one grid. picture: from canvases (b ..) to images (b y x c), by default
-    `pipe.picture`; image: which of a step's images. Raises InputError.
+    `pipe.picture`; images: which of its steps' images a run shows, the first one where
+    nothing is said. Raises InputError.
     """
     runs = {name: list(steps) for name, steps in runs.items()}
     coded = pipe.kind is codes
@@ -69,16 +70,17 @@ def decoding(
     brief = grid[0] * grid[1] > FINE
     made, finished, layers = [], [], 0
     for name, steps in runs.items():
+        image = (images or {}).get(name, 0)
         canvases = np.concatenate([step.canvas[image : image + 1] for step in steps])
-        images = (picture or pipe.picture)(canvases)
+        pictures = (picture or pipe.picture)(canvases)
         frames = [
             _frame(step, image, shown, brief)
-            for step, shown in zip(steps, images, strict=True)
+            for step, shown in zip(steps, pictures, strict=True)
         ]
         made.append(
             {"name": name, "known": _known(pipe, steps[0], image), "frames": frames}
         )
-        finished.append((canvases[-1], images[-1]))
+        finished.append((canvases[-1], pictures[-1]))
         if coded and steps[0].details.attention is not None:
             layers = 1 if brief else steps[0].details.attention.shape[1]
     bits = [max(f["bits"]) for run in made for f in run["frames"] if "bits" in f]
@@ -221,7 +223,14 @@ def _interpreted(kernel, blocks, each, *arguments, seed):
         simt.launch(kernel, blocks, each, *arguments, seed=seed, note=note)
     except KernelError as error:
         fault = error
-    frames, seen = [], {}
+    frames, seen, touched = [], {}, {}
+    for _, _, place, cell, *_ in events:
+        if place is not None:
+            touched[place[0]] = max(cell + 1, touched.get(place[0], 0))
+    # of a long row, as far as it is used
+    for name, n in touched.items():
+        if len(shapes[name]) == 1 and shapes[name][0] > LONGEST:
+            shapes[name] = (n,)
     status = {(b, t): "" for b in range(blocks) for t in range(each)}
     for who, what, place, cell, index, value, line in events:
         block, thread = who

@@ -279,8 +279,13 @@ def control_of(pipe, recipe: Recipe) -> np.ndarray | None:
     return check_control(pipe.config, grid, count, control)
 
 
-def steps(pipe, recipe: Recipe, batch: int | None = None) -> Iterator:
-    """Yield every step of every batch of the recipe's images."""
+def steps(
+    pipe, recipe: Recipe, batch: int | None = None, details: bool = False
+) -> Iterator:
+    """Yield every step of every batch of the recipe's images.
+
+    details: as for `Pipeline.steps`.
+    """
     canvas = known_of(pipe, recipe)
     plan = plan_of(pipe, recipe, canvas)
     control = control_of(pipe, recipe)
@@ -292,7 +297,7 @@ def steps(pipe, recipe: Recipe, batch: int | None = None) -> Iterator:
         )
         yield from pipe.steps(
             recipe.labels[part], recipe.seed, plan=plan, known=known, control=asked,
-            first=recipe.first + start, **recipe.options,
+            first=recipe.first + start, details=details, **recipe.options,
         )  # fmt: skip
 
 
