@@ -23,6 +23,7 @@ import minigen
 from minigen import sample
 from minigen.models import aim, mamba
 from minigen.ops.mamba2_step.reference import mamba2_step
+from minigen.show import frames
 from minigen.show import lesson as show
 
 pipe = minigen.load("aim-mnist", backend="numpy")
@@ -51,6 +52,14 @@ rows += [[show.colours(inputs[i], 2, 0, 4) for i in chosen]]
 rows += [[show.colours(size[i, h], 4, 0, 1) for i in chosen] for h in (0, 1)]
 down = ["canvas", "inputs: 4", f"fast: {largest[0]:.2f}", f"slow: {largest[1]:.2f}"]
 show.save("10_state.png", show.board(rows, [f"token {i}" for i in chosen], down))
+
+# %% [markdown]
+# In the player, after every token: guess first how much of each matrix stays.
+
+# %%
+note = "Dark is 0, yellow the largest size of all steps, by the square root."
+data = frames.state(pipe, 3, layer, {"fast": fast, "slow": slow}, "Two heads", note, 5)
+show.player("state", data, "10_heads_step")
 
 # %% [markdown]
 # ## Its size never changes

@@ -21,6 +21,7 @@ from minigen import simt
 from minigen.errors import KernelError
 from minigen.ops.rms_norm import cuda as ours
 from minigen.ops.rms_norm import reference
+from minigen.show import frames
 from minigen.show import lesson as show
 
 rng = np.random.default_rng(0)
@@ -163,6 +164,15 @@ print(race := fault(no_barrier, 3, 8, x, w, eps, y, seed=0))
 #
 # So the interpreter does more than try orders. Two threads that access one cell, one of
 # them writing, with no barrier in between, are a *race*, whichever came first.
+#
+# In the player: every access to memory by one block of 4 threads.
+
+# %%
+given = x[:1, :8], w[:8], eps, y[:1, :8]
+runs = {k.__name__: (k, 1, 4, *given) for k in (norm, no_barrier)}
+note = "Orange: the thread that runs, and the cell it touches. Dashed: it waits."
+data = frames.threads(runs, "With a barrier, and without", note, seed=0)
+show.player("threads", data, "20_threads")
 
 # %% [markdown]
 # ## Fault 3: a barrier that only some threads reach

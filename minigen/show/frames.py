@@ -32,9 +32,10 @@ FINE = 100
 layer is kept; of a larger one the cells that are drawn next, and the mean of layers."""
 
 DECODED = 256
-"""The most codes for which each is decoded to a stamp; of more, those that were drawn
-are cut out of the finished images."""
+"""The most codes of a tokenizer of which those that were not drawn have a stamp too."""
 
+APART = 3
+"""Cells from one another at which codes are tried in a canvas."""
 
 LONGEST = 16
 """Cells of memory in a row, for arrays of one row."""
@@ -89,7 +90,7 @@ def decoding(
         "grid": [*grid], "brief": brief, "layers": layers,
         "most": max(1, -(-max(bits, default=0) // 100)), "loudest": _loudest(runs),
         "keeps": "state" if pipe.generator.family == "aim" else "cache",
-        "stamps": _stamps(pipe, finished, grid) if coded else {},
+        "stamps": _stamps(pipe, made, finished, grid) if coded else {},
     }  # fmt: skip
 
 
@@ -344,7 +345,7 @@ def _read(found, image, new, brief):
 def _loudest(runs):
     """Return the share at which the scale of attention ends, in hundredths of one."""
     shares = [
-        step.details.attention[..., 1:].mean(2).ravel()
+        step.details.attention[0, ..., 1:].mean(1).ravel()
         for steps in runs.values()
         for step in steps[len(steps) // 4 :]
         if step.details is not None and step.details.attention is not None
@@ -363,27 +364,62 @@ def _known(pipe, step, image):
     return np.flatnonzero(known).tolist()
 
 
-def _stamps(pipe, finished, grid):
-    """Return one sheet of what codes decode to, 16 a row, and which codes these are."""
-    side, count = pipe.tokenizer_config.factor, pipe.tokenizer_config.codes
-    if count <= DECODED:
-        # among its like: the border of a canvas is not what a code stands for
-        canvases = np.arange(count)[:, None, None].repeat(3, 1).repeat(3, 2)
-        tiles = pipe.decode(canvases)[:, side : 2 * side, side : 2 * side]
-        shown = None
-    else:
-        found = {}
-        for canvas, image in finished:
-            for p, code in enumerate(canvas.ravel().tolist()):
-                y, x = (side * n for n in divmod(p, grid[1]))
-                found.setdefault(code, image[y : y + side, x : x + side])
-        shown, tiles = [*found], np.stack([*found.values()])
-    rows = -(-len(tiles) // 16)
+def _stamps(pipe, made, finished, grid):
+    """Return one sheet of what codes decode to, 16 a row, and which codes these are.
+
+    What a code shows depends on the codes around it. So it is cut out of a finished
+    image: where it was drawn, or else where a run found it most likely.
+    """
+    side = pipe.tokenizer_config.factor
+    found, best = {}, {}
+
+    def cut(image, p, code):
+        y, x = (side * n for n in divmod(p, grid[1]))
+        found[code] = image[y : y + side, x : x + side]
+
+    for canvas, image in finished:
+        for p, code in enumerate(canvas.ravel().tolist()):
+            if code not in found:
+                cut(image, p, code)
+    if pipe.tokenizer_config.codes <= DECODED:
+        for (canvas, _), run in zip(finished, made, strict=True):
+            for frame in run["frames"]:
+                rows = zip(frame["open"], frame["top"], frame["topp"], strict=True)
+                for p, likely, shares in rows:
+                    for code, share in zip(likely, shares, strict=True):
+                        if code not in found and share > best.get(code, (-1,))[0]:
+                            best[code] = share, p, canvas
+        for canvas, cells in _apart(best, grid):
+            (image,) = pipe.decode(canvas[None])
+            for p, code in cells.items():
+                cut(image, p, code)
+    tiles, rows = np.stack([*found.values()]), -(-len(found) // 16)
     sheet = np.zeros((16 * rows, *tiles.shape[1:]), np.uint8)
     sheet[: len(tiles)] = tiles
     sheet = sheet.reshape(rows, 16, side, side, 3).swapaxes(1, 2)
     sheet = sheet.reshape(rows * side, 16 * side, 3)
-    return {"src": uri(sheet), "columns": 16, "rows": rows, "codes": shown}
+    return {"src": uri(sheet), "columns": 16, "rows": rows, "codes": [*found]}
+
+
+def _apart(best, grid):
+    """Return canvases in which a few codes stand where they are likely, far apart.
+
+    best: for each code a share, a position and a canvas. Returns pairs of a canvas and
+    the code at each position that was changed.
+    """
+    made = []
+    for code, (_, p, canvas) in best.items():
+        here, room = np.array(divmod(p, grid[1])), None
+        for of, *changed in made:
+            others = np.array([divmod(q, grid[1]) for q in changed[1]])
+            if of is canvas and np.abs(others - here).max(1).min() >= APART:
+                room = changed
+                break
+        if room is None:
+            room = [canvas.copy(), {}]
+            made.append((canvas, *room))
+        room[0].reshape(-1)[p] = room[1][p] = code
+    return [(changed, cells) for _, changed, cells in made]
 
 
 def _whole(values, times):

@@ -165,7 +165,7 @@ if (!customElements.get("step-player")) {
   }
   function stamp(data, code) {
     const made = make("span", { className: "stamp", title: `code ${code}` }), { stamps } = data;
-    const k = stamps.codes ? stamps.codes.indexOf(code) : code;
+    const k = stamps.codes.indexOf(code);
     if (k >= 0) made.style.cssText = `background-image:url(${stamps.src});background-size:${100 * stamps.columns}% ${100 * stamps.rows}%;` +
       `background-position:${100 * (k % stamps.columns) / Math.max(1, stamps.columns - 1)}% ${100 * (k / stamps.columns | 0) / Math.max(1, stamps.rows - 1)}%`;
     return made;

@@ -41,7 +41,6 @@ body{{color:#222;background:#fff;overflow-wrap:anywhere}}
 kbd{{border:1px solid;border-radius:.2rem;padding:0 .3em}}
 {style}</style></head>
 <body><h1>{title}</h1>
-<p>{note}</p>
 {player}
 <p><kbd>←</kbd> <kbd>→</kbd> step, <kbd>space</kbd> plays, <kbd>home</kbd> and
 <kbd>end</kbd>. On a board the arrow keys choose a cell, and <kbd>,</kbd>
@@ -62,17 +61,16 @@ def style() -> str:
 
 
 def page(kind: str, data: dict, name: str) -> str:
-    """Return a whole page with one player: a title, a note, and what keys do.
+    """Return a whole page with one player: its title, itself, and what keys do.
 
     kind, data, name: as for `embed`. Raises InputError.
     """
-    title, note = escape(data["title"]), escape(data["note"])
     parts = {"style": style(), "script": script(), "player": embed(kind, data, name)}
-    return PAGE.format(title=title, note=note, **parts)
+    return PAGE.format(title=escape(data["title"]), **parts)
 
 
 def embed(kind: str, data: dict, name: str) -> str:
-    """Return the HTML of a player: its storyboard, and its data.
+    """Return the HTML of a player: its note, its storyboard, and its data.
 
     The page needs `style` and, behind all players, `script`. kind: a name in KINDS;
     data: from `minigen.show.frames`; name: of the element, for links such as
@@ -82,8 +80,9 @@ def embed(kind: str, data: dict, name: str) -> str:
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     # inside a script only this could end it
     text = text.replace("<", "\\u003c")
+    note = f"<p>{escape(data['note'])}</p>" if data["note"] else ""
     return (
-        f'<step-player kind="{kind}" id="{escape(name)}">{story(data)}'
+        f'<step-player kind="{kind}" id="{escape(name)}">{note}{story(data)}'
         f'<script type="application/json">{text}</script></step-player>'
     )
 
