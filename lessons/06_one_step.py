@@ -48,11 +48,8 @@ for order, classes in (("raster", [0]), ("border", labels[:12])):
         rows[-1].append(show.outline(picture, odd, pipe.grid))
 captions = [f"step {s.index}: {len(s.positions)} new" for s in runs["border"][1::2]]
 show.save("06_one_step.png", show.board(rows, captions, list(runs)))
-title, note = (
-    "Tokens at odds",
-    "Dashed: less than half as likely, had it seen the rest.",
-)
-show.player("decoding", frames.decoding(pipe, runs, title, note), "06_odds")
+about = "Tokens at odds", "Dashed: at odds with the tokens drawn beside it."
+show.player("decoding", frames.decoding(pipe, runs, *about), "06_odds")
 
 # %% [markdown]
 # ## Where it happens
