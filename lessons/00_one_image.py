@@ -20,10 +20,11 @@ import numpy as np
 import minigen
 from minigen import rng, sample
 from minigen.models import arpg, codes
+from minigen.show import frames
 from minigen.show import lesson as show
 
 pipe = minigen.load("arpg-mnist", backend="numpy")
-steps = list(pipe.steps([7], seed=5, steps=16))
+steps = list(pipe.steps([7], seed=5, steps=16, details=True))
 print("token grid", pipe.grid, "codes to choose from", pipe.config.vocabulary)
 
 # %% [markdown]
@@ -35,9 +36,12 @@ print("token grid", pipe.grid, "codes to choose from", pipe.config.vocabulary)
 
 # %%
 chosen = [steps[i] for i in (0, 3, 6, 9, 12, 15)]
-frames = [show.canvas(pipe, step) for step in chosen]
+tiles = [show.canvas(pipe, step) for step in chosen]
 captions = [f"step {step.index}: {len(step.positions)} new" for step in chosen]
-show.save("00_one_image.png", show.board([frames], captions))
+show.save("00_one_image.png", show.board([tiles], captions))
+note = "Choose a cell: which codes may stand there, drawn as what they decode to?"
+data = frames.decoding(pipe, {"class 7": steps}, "A seven, step by step", note)
+show.player("decoding", data, "00_seven")
 
 # %% [markdown]
 # ## A step is a record

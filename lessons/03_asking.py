@@ -21,6 +21,7 @@ import numpy as np
 import minigen
 from minigen.families import PRESETS
 from minigen.models import arpg
+from minigen.show import frames
 from minigen.show import lesson as show
 
 pipe = minigen.load("arpg-mnist", backend="numpy")
@@ -51,6 +52,14 @@ for row in rows[0], *rows[1::2]:
 rows[1].append(show.scale(0, 0.1, "and more"))
 down = ["canvas", "layer 0, share", "", "layer 1, share", "", "layer 2, share", ""]
 show.save("03_asking.png", show.board(rows, down=down))
+
+# %% [markdown]
+# In the player, choose any unknown cell, and a layer.
+
+# %%
+note = "Colours: the share of attention that the chosen cell's query gives each token."
+data = frames.decoding(pipe, {"class 2": steps}, "Who reads whom", note)
+show.player("attention", data, "03_who")
 
 # %% [markdown]
 # ## A question holds no content

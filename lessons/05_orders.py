@@ -21,6 +21,7 @@ from minigen import evaluate, plans
 from minigen.families.arpg import work
 from minigen.models import arpg
 from minigen.orders import ORDERS, border, halton
+from minigen.show import frames
 from minigen.show import lesson as show
 
 pipe = minigen.load("arpg-mnist", backend="numpy")
@@ -35,10 +36,14 @@ pipe = minigen.load("arpg-mnist", backend="numpy")
 
 # %%
 orders = ("border", "locality", "halton", "raster")
-runs = {order: list(pipe.steps([3], order=order, steps=8, seed=8)) for order in orders}
+how = {"steps": 8, "seed": 8, "details": True}
+runs = {order: list(pipe.steps([3], order=order, **how)) for order in orders}
 rows = [[show.canvas(pipe, step, 3) for step in run] for run in runs.values()]
 captions = [f"step {step.index}" for step in runs["raster"]]
 show.save("05_orders.png", show.board(rows, captions, orders))
+note = "Any two of the four orders. Colours: bits of doubt of what is unknown."
+data = frames.decoding(pipe, runs, "The same three in two orders", note)
+show.player("decoding", data, "05_two_orders")
 
 # %% [markdown]
 # ## The plan itself

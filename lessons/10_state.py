@@ -19,14 +19,13 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the arrays are small
 
 import numpy as np
 
-import minigen
-from minigen import sample
+from minigen import load, sample
 from minigen.models import aim, mamba
 from minigen.ops.mamba2_step.reference import mamba2_step
 from minigen.show import frames
 from minigen.show import lesson as show
 
-pipe = minigen.load("aim-mnist", backend="numpy")
+pipe = load("aim-mnist", backend="numpy")
 
 # %% [markdown]
 # ## A digit is drawn, and this is what is kept
@@ -69,7 +68,7 @@ show.player("state", data, "10_heads_step")
 
 # %%
 show.source(mamba.State, mamba.new_state)
-gpt = minigen.load("gpt-mnist", backend="numpy").config
+gpt = load("gpt-mnist", backend="numpy").config
 cache = 2 * 4 * gpt.layers * gpt.key_width * np.arange(1, 65)
 held = np.array([sum(s.conv[0].nbytes + s.scan[0].nbytes for s in k) for k in kept])
 named = {"aim: state": held, "gpt: cache": cache}

@@ -20,13 +20,13 @@ import numpy as np
 
 from minigen import load, sample
 from minigen.models import kl, masked, mixture_head, query
+from minigen.show import frames
 from minigen.show import lesson as show
 
 pipe, said = load("arinar-mnist", backend="numpy"), []
 ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
 plan = pipe.plan("random", "cosine", steps=16, seed=5)
-how = pipe.options(guidance=1, temperature=1)
-run = ops, weights, config, plan, [7], 5, how
+run = ops, weights, config, plan, [7], 5, pipe.options(guidance=1, temperature=1)
 
 # %% [markdown]
 # ## Three tokens of a seven
@@ -56,6 +56,13 @@ for p in (62, 18, 52):
         rows[-1].append(show.mark(show.areas(density, 96), (x + 5) / 10))
 captions = ["drawn", *(f"feature {i}: -5 to 5" for i in range(1, 5))]
 show.save("13_mixtures.png", show.board(rows, captions, ["corner", "stroke", "or not"]))
+
+# %%
+names = {"corner": 62, "stroke": 18, "or not": 52}
+seven = {"order": "random", "schedule": "cosine", "steps": 16, "seed": 5}
+note = "Colours: the four components, one on the other. Orange: the number drawn."
+data = frames.mixture(pipe, 7, names, "Feature by feature", note, **seven)
+show.player("mixture", data, "13_features")
 
 # %% [markdown]
 # ## A density is a sum of bells

@@ -351,7 +351,7 @@ def _loudest(runs):
         if step.details is not None and step.details.attention is not None
     ]
     shares = np.concatenate([*shares, np.zeros(1)])
-    return max(1, int(np.ceil(100 * np.percentile(shares, 99)))) / 100
+    return max(1, int(np.ceil(100 * np.percentile(shares, 95)))) / 100
 
 
 def _known(pipe, step, image):
