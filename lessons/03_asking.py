@@ -54,7 +54,7 @@ down = ["canvas", "layer 0, share", "", "layer 1, share", "", "layer 2, share", 
 show.save("03_asking.png", show.board(rows, down=down))
 
 # %% [markdown]
-# In the player, choose any unknown cell, and a layer.
+# In the player, choose any unknown cell.
 
 # %%
 note = "Colours: the share of attention that the chosen cell's query gives each token."

@@ -52,11 +52,8 @@ rows += [[show.colours(size[i, h], 4, 0, 1) for i in chosen] for h in (0, 1)]
 down = ["canvas", "inputs: 4", f"fast: {largest[0]:.2f}", f"slow: {largest[1]:.2f}"]
 show.save("10_state.png", show.board(rows, [f"token {i}" for i in chosen], down))
 
-# %% [markdown]
-# In the player, after every token: guess first how much of each matrix stays.
-
 # %%
-note = "Dark is 0, yellow the largest size of all steps, by the square root."
+note = "Guess first: how much of each matrix stays? Dark is 0, yellow the largest size."
 data = frames.state(pipe, 3, layer, {"fast": fast, "slow": slow}, "Two heads", note, 5)
 show.player("state", data, "10_heads_step")
 

@@ -165,7 +165,7 @@ print(race := fault(no_barrier, 3, 8, x, w, eps, y, seed=0))
 # So the interpreter does more than try orders. Two threads that access one cell, one of
 # them writing, with no barrier in between, are a *race*, whichever came first.
 #
-# In the player: every access to memory by one block of 4 threads.
+# The player shows every access to memory.
 
 # %%
 given = x[:1, :8], w[:8], eps, y[:1, :8]
