@@ -122,12 +122,12 @@ print("hash of the converted file:", report.hash[:16], "and ours:", ours.hash[:1
 # ## Read, but not run
 #
 # minigen has a pickle reader of its own. It knows the instructions that weight files
-# need. Importing a name, in `_look_up`, means to look it up in a table of ours; calling
-# it calls the function that stands there, which returns a description of a tensor. A
-# name that the table lacks ends the reading.
+# need. Importing, in `name_global`, returns the name and nothing else; calling it calls
+# the function of ours that a table has under that name, which describes a tensor. A
+# name that the table lacks becomes a placeholder.
 
 # %%
-show.source(pickle_machine._look_up)
+show.source(pickle_machine.name_global)
 
 # %% [markdown]
 # **Predict.** The same weights are written again, and one more entry comes after them:
@@ -149,12 +149,14 @@ def refusal(items):
 hostile = text("note") + programs[1][2:-1]
 refused = refusal([*items, hostile])
 made = (folder / "trace").exists()
-print(refused, f"\nthe folder was made: {made}")
+harmless = refusal([*items, text("note") + b"cargparse\nNamespace\n)R"])
+print(refused, f"\nthe folder was made: {made}; a harmless object: {harmless}")
 
 # %% [markdown]
-# **Reveal.** Nothing: a file that asks for one name which no weights need is refused as
-# a whole, and nothing was run. Leaving out the entry would be possible, but you would
-# not learn that somebody has tampered with the file.
+# **Reveal.** Nothing: a file that asks for a name which only an attack needs is refused
+# as a whole, and nothing was run. Leaving out the entry would be possible, as it is for
+# an object of the training program (the control), but you would not learn that somebody
+# has tampered with the file.
 
 # %% [markdown]
 # ## Shapes may lie
@@ -198,6 +200,7 @@ show.save("24_heads.png", show.board(tiles, ["3", "7"], ["4 heads", "8 heads"]))
 # %%
 assert ran, "pickle.loads runs what the file says"
 assert not made and "mkdir" in refused, "read_checkpoint refuses it, and runs nothing"
+assert harmless is None, "a harmless object becomes a placeholder"
 assert refusal([text("weight") + honest]) is None, "an honest file is read"
 assert all(found.values()), "shapes that the bytes do not support are refused"
 assert report.hash == ours.hash, "converted from PyTorch's format: the same model"
