@@ -83,7 +83,7 @@ print(
 # signal x, a gate z, a key B, a query C, and a step δ for each head. x, B and C are
 # convolved with the last inputs. Then each head does
 #
-#     H_t = exp(δ_t A) H_(t−1) + δ_t x_t B_tᵀ,    y_t = H_t C_t + D x_t
+# $$H_t = e^{\delta_t A} H_{t-1} + \delta_t x_t B_t^T, \quad y_t = H_t C_t + D x_t$$
 #
 # A is one negative number a head. So the token chooses by δ how much of H stays, and
 # adds a matrix of rank one. C asks H a question, as a query asks a cache; D lets x pass

@@ -53,9 +53,11 @@ show.save("11_conditioning.png", show.board(rows, captions, down))
 #
 # A matrix of each layer makes three vectors of the class; `condition` computes them
 # once an image, for they are the same for all tokens. Around the mixer of lesson 10
-# stand `modulate` and `gate`:
+# stand `modulate` and `gate`; x becomes
 #
-#     x ← x + gate · mixer(norm(x) (1 + scale) + shift)
+# $$x + g \cdot \text{mixer}(\text{norm}(x) (1 + s) + b)$$
+#
+# with shift b, scale s and gate g.
 #
 # Ten test digits are read, and the bits of each token counted, log₂ 1/p: first as it
 # should be, then with the next class in one place.

@@ -52,7 +52,7 @@ show.save("12_one_scan.png", show.curves(lines, range(64), ("token", "h"), ticks
 # One token takes h to `a h + b`. Two tokens, one after the other, do the same kind of
 # thing, with another a and another b:
 #
-#     (a₁, b₁) ∘ (a₂, b₂) = (a₂ a₁, a₂ b₁ + b₂)
+# $$(a_1, b_1) \circ (a_2, b_2) = (a_2 a_1, a_2 b_1 + b_2)$$
 #
 # It does not matter which pair is joined first. So let every token join itself to its
 # neighbour, all at once; then to the one two away, four away, and so on (Hillis and

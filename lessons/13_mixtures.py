@@ -67,7 +67,7 @@ show.player("mixture", data, "13_features")
 # %% [markdown]
 # ## A density is a sum of bells
 #
-#     p(x) = Σ_k w_k N(x; m_k, s_k²)
+# $$p(x) = \sum_k w_k N(x; m_k, s_k^2)$$
 #
 # The weights w_k add up to one, so p holds one in all. To draw from it, take component
 # k with probability w_k, and from this one a normal number. A temperature T multiplies
