@@ -216,11 +216,38 @@ def _check_family(config, family):
         )
 
 
+OF_TRAINING = {
+    "bilevel_schedule": "inner_schedule", "patch_size": "patch",
+    "vae_embed_dim": "channels", "num_sampling_steps": "noise_steps",
+}  # fmt: skip
+"""Arguments of the originals' training scripts, by the field that each of them is."""
+
+OF_HUB = {
+    *("transformers_version", "architectures", "torch_dtype", "dtype", "auto_map"),
+    *("_name_or_path", "_class_name", "_diffusers_version"),
+}
+"""What Hugging Face's libraries add to a model's config.json."""
+
+
 def _told(arguments, config, unseen):
-    # the behaviour that the arguments of the training show, where no shape does
+    # what the arguments of the training show, where no shape does
+    said = {field: arguments[n] for n, field in OF_TRAINING.items() if n in arguments}
+    if "image_size" in arguments and "downsample_size" in arguments:
+        said["tokens"] = arguments["image_size"], arguments["downsample_size"]
+    said = {field: value for field, value in said.items() if field in unseen}
     try:
+        if "tokens" in said:
+            size, factor = said["tokens"]
+            said["tokens"] = (size // factor) ** 2
+        if "noise_steps" in said:
+            # a text there
+            said["noise_steps"] = int(said["noise_steps"])
+        told = replace(config, **said)
+        if names.manifest(told) != names.manifest(config):
+            raise ConfigError(f"{said} gives other shapes than those of the weights")
+        config, unseen = told, tuple(name for name in unseen if name not in said)
         return behaviour.settle(config, unseen, behaviour.shown(arguments))
-    except ConfigError as error:
+    except (ConfigError, TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(
             f"the arguments of its training are wrong: {error}"
         ) from None
@@ -232,7 +259,8 @@ def _described(path, config, unseen):
         return config, unseen
     try:
         arguments = json.loads((path.parent / "config.json").read_text())
-        said = type(config).from_upstream(arguments)
+        kept = {n: value for n, value in arguments.items() if n not in OF_HUB}
+        said = type(config).from_upstream(kept)
     except (OSError, ConfigError, ValueError, TypeError, AttributeError,
             ArithmeticError, RecursionError):  # fmt: skip
         return config, unseen

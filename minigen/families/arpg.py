@@ -12,6 +12,7 @@ from minigen.families.checks import (
     TRANSFORMER,
     check_fields,
     check_heads,
+    expect_fixed,
     from_upstream,
     hidden_width,
 )
@@ -96,6 +97,8 @@ class ArpgConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> ArpgConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
+        arguments = dict(arguments)
+        expect_fixed(arguments, {"model_type": "c2i", "cls_token_num": 1})
         return from_upstream(cls, arguments, TRANSFORMER | {"class_dropout_prob": None})
 
 

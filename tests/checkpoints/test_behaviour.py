@@ -19,7 +19,7 @@ CONFIG = ArinarConfig(
     decoder_heads=1, buffer=3, classes=5, tokens=9, channels=4, mixtures=3,
     inner_width=16, inner_layers=1,
 )  # fmt: skip
-FIRST = {"num_gaussians": 4, "vae_embed_dim": 16, "lr": 1e-4, "temperature": 1.0}
+FIRST = {"num_gaussians": 4, "vae_embed_dim": 4, "lr": 1e-4, "temperature": 1.0}
 """Some arguments that the first version of the training script records."""
 
 
@@ -125,7 +125,7 @@ def test_the_arguments_of_a_training_show_it(tmp_path, ours, later, expected):
 
 def test_arguments_of_another_script_show_nothing(tmp_path):
     source = tmp_path / "checkpoint-last.pth"
-    arguments = {"lr": 1e-4, "vae_embed_dim": 16}
+    arguments = {"lr": 1e-4, "vae_embed_dim": 4}
     write_zip(source, {"model_ema": stand_in_state(CONFIG), "args": arguments})
     with pytest.raises(CheckpointError, match="nothing in it shows"):
         load_model(source)

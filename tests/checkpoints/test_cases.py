@@ -103,3 +103,14 @@ def test_a_folder_of_shards_is_read_by_its_index():
         checkpoint = open_checkpoint(path)
         assert list(checkpoint.state) == ["w"]
         assert checkpoint.path.name == "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize("name, fields", [
+    ("arinar_args_say_cosine.pth", {"inner_schedule": "cosine"}),
+    ("arpg_args_say_512_pixels.pt", {"tokens": 1024}),
+    ("hub_arpg_pretrainedconfig", {"heads": 2, "tokens": 64}),
+])  # fmt: skip
+def test_what_no_shape_shows_is_taken_from_what_the_file_says(name, fields):
+    found = describe(CASES / name)
+    assert {field: found.config[field] for field in fields} == fields
+    assert not set(fields) & set(found.unseen)

@@ -200,3 +200,27 @@ def test_metadata_may_be_null_and_new_types_are_named(tmp_path):
     for kind in ("F8_E8M0", "F4", "F6_E2M3"):
         path.write_bytes(safetensors({"w": {**entry, "dtype": kind}}, 8))
         refuse(path, f"'w' has the element type '{kind}'")
+
+
+@pytest.mark.parametrize("arguments, tokens", [
+    ({"image_size": 384, "downsample_size": 16}, 576),
+    ({"image_size": 256, "downsample_size": 8}, 1024),
+    ({"image_size": 384}, 256),
+])  # fmt: skip
+def test_arguments_of_a_training_tell_the_tokens(tmp_path, arguments, tokens):
+    write_zip(tmp_path / "file.pt", {"model": WEIGHTS, "args": arguments})
+    model = load_model(tmp_path / "file.pt")
+    assert model.config.tokens == tokens
+    assert ("tokens" in model.unseen) == (len(arguments) == 1)
+
+
+@pytest.mark.parametrize("value", ["x", 0, None, -1])
+def test_arguments_that_make_no_sense_are_refused(tmp_path, value):
+    arguments = {"image_size": 256, "downsample_size": value}
+    write_zip(tmp_path / "file.pt", {"model": WEIGHTS, "args": arguments})
+    if value == -1:
+        # so many of the other sign would be as many
+        arguments["image_size"] = 2**40
+        write_zip(tmp_path / "file.pt", {"model": WEIGHTS, "args": arguments})
+    with pytest.raises(CheckpointError, match="arguments of its training are wrong"):
+        load_model(tmp_path / "file.pt")
