@@ -30,7 +30,7 @@ if (!customElements.get("step-player")) {
       this.head = make("p", { className: "head" });
       this.boards = make("div", { className: "boards" });
       this.says = make("div", { className: "says" });
-      const name = runs.length > player.data.lanes ? this.pick : make("h4", { textContent: runs[run].name });
+      const name = runs.length > player.data.lanes ? this.pick : make("p", { className: "name", textContent: runs[run].name });
       this.root = make("section", {}, name, this.head, this.boards, this.says);
     }
     get run() { return this.player.data.runs[this.pick.value]; }

@@ -95,7 +95,7 @@ def story(data: dict) -> str:
         chosen = np.unique(np.linspace(0, n - 1, min(n, STORY)).round().astype(int))
         frames = "".join(_frame(data, run["frames"][i], i, n) for i in chosen)
         name = escape(run["name"])
-        lanes.append(f'<h4>{name}</h4><div class="frames">{frames}</div>')
+        lanes.append(f'<p class="name">{name}</p><div class="frames">{frames}</div>')
     legend = ""
     if "most" in data:
         legend = (
