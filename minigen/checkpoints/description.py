@@ -28,6 +28,7 @@ class Description:
     it. hash: of the model where it is recognised, else of the file, as hash_of says.
     intact: whether the hash stored in a converted file is that of its weights; None
     where none is stored. families: of a file of several models, what it holds.
+    objects: of which classes Python objects lie in the file, none of which was made.
     not_finite: which array is the first that holds NaN or infinity, how many, and where
     the first is; "" where none does, None where that was not asked.
     """
@@ -51,6 +52,7 @@ class Description:
     intact: bool | None
     bytes: int
     families: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
     not_finite: str | None = None
 
 
@@ -91,6 +93,7 @@ def describe(
         hash_of="model" if config else "file",
         intact=None if stored is None else stored == found_hash,
         bytes=size_of(checkpoint),
+        objects=checkpoint.objects,
         families=tuple(names.parts(checkpoint.state)),
         not_finite=first_not_finite(checkpoint, arrays) if check else None,
     )

@@ -123,7 +123,7 @@ def run(
 
     def charge(arguments):
         nonlocal left
-        left -= 16 + len(arguments)
+        left -= 6 + len(arguments)
         left -= sum(len(a) for a in arguments if type(a) in (tuple, list, dict))
         if left < 0:
             raise CheckpointError(

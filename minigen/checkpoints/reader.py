@@ -292,12 +292,12 @@ def _read(data, value, key, offsets):
     wanted = (keys or ("",)) if key is None else (key,)
     refused = None
     for chosen in wanted:
-        found = _find(value, chosen)
+        found = _find(value, chosen) if chosen else value
         if not found and key is not None:
             # the key of a dict inside one that would be read
             inside = ((f"{k}.{key}", _find(value[k], key)) for k in keys if k in value)
             chosen, found = next((pair for pair in inside if pair[1]), (key, found))
-        if found is None or (chosen and not found):
+        if (found is None and value is not None) or (chosen and not found):
             known = ", ".join(keys) or "none, it is one flat dict"
             raise CheckpointError(
                 f"it holds nothing under the key {key!r}; keys that hold weights: "

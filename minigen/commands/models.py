@@ -234,6 +234,7 @@ def _shown(found):
         "format": "minigen" if found["converted"] else found["container"],
         "weights under": found["key"],
         "also there": ", ".join(found["other_keys"]),
+        "passed over": ", ".join(found["objects"]),
         "family": found["family"] or f"not recognised: {found['reason']}",
         "together with": ", ".join(
             f for f in found["families"] if f != found["family"]

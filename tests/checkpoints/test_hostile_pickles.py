@@ -183,6 +183,12 @@ def test_objects_are_named_and_never_made(tmp_path):
         "torchmetrics.classification.accuracy.Accuracy",
         "project.modes.Mode",
     )
+    said = minigen.checkpoints.describe(tmp_path / "file.pt")
+    assert said.objects == checkpoint.objects
+    write_zip(tmp_path / "file.pt", beside["metric"])
+    refuse(tmp_path / "file.pt", "no arrays, but objects of torchmetrics.*Accuracy")
+    write_zip(tmp_path / "file.pt", WEIGHTS["w"])
+    assert list(minigen.read_checkpoint(tmp_path / "file.pt")) == [""]
     write_zip(tmp_path / "file.pt", {"model": beside["metric"]})
     refuse(tmp_path / "file.pt", "no arrays, but objects of torchmetrics.*Accuracy")
 
