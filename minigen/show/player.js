@@ -242,6 +242,7 @@ if (!customElements.get("step-player")) {
       this.querySelector(".story")?.remove();
       this.append(this.bar, make("div", { className: `lanes lanes${data.lanes}` }, ...this.lanes.map(lane => lane.root)), this.live);
       this.onpointerdown = this.onfocusin = () => { latest = this; };
+      this.alone = document.body.hasAttribute("data-alone");
       latest = latest || this;
       document.addEventListener("keydown", event => this.key(event));
       addEventListener("hashchange", () => this.read());
@@ -251,7 +252,7 @@ if (!customElements.get("step-player")) {
     get last() { return Math.max(...this.lanes.map(lane => lane.run.frames.length)) - 1; }
     key(event) {
       const { target } = event, inside = this.contains(target);
-      if (event.altKey || event.ctrlKey || event.metaKey || latest !== this || !(inside || target === document.body)) return;
+      if (event.altKey || event.ctrlKey || event.metaKey || latest !== this || !(inside || this.alone && target === document.body)) return;
       const control = /SELECT|INPUT/.test(target.tagName), move = { ArrowLeft: this.step - 1, ArrowRight: this.step + 1, ",": this.step - 1, ".": this.step + 1, Home: 0, End: this.last }[event.key];
       if (move !== undefined && !control) this.show(move);
       else if (event.key === " " && !control && target.tagName !== "BUTTON") this.toggle();

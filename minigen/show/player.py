@@ -40,7 +40,7 @@ body{{color:#222;background:#fff;overflow-wrap:anywhere}}
 @media (prefers-color-scheme:dark){{body{{color:#eee;background:#161616}}}}
 kbd{{border:1px solid;border-radius:.2rem;padding:0 .3em}}
 {style}</style></head>
-<body><h1>{title}</h1>
+<body data-alone><h1>{title}</h1>
 {player}
 <p><kbd>←</kbd> <kbd>→</kbd> step, <kbd>space</kbd> plays, <kbd>home</kbd> and
 <kbd>end</kbd>. On a board the arrow keys choose a cell, and <kbd>,</kbd>

@@ -111,6 +111,20 @@ def test_keys(open_page, path, data):
     assert step(page) == 2, "what a browser does with a key is left to it"
 
 
+def test_beside_a_text_keys_outside_of_it_are_left_alone(open_page, path, tmp_path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("<body data-alone>") == 1
+    beside = tmp_path / "beside.html"
+    beside.write_text(text.replace("<body data-alone>", "<body>"), encoding="utf-8")
+    page = open_page(beside)
+    for key in ("ArrowRight", "End", " "):
+        page.keyboard.press(key)
+        assert step(page) == 1
+    page.get_by_label("one step on").focus()
+    page.keyboard.press("ArrowRight")
+    assert step(page) == 2
+
+
 def test_play_goes_to_the_end_and_stops(open_page, path, data):
     page = open_page(path, hash="#step=14")
     page.keyboard.press(" ")
