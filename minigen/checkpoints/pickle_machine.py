@@ -313,8 +313,13 @@ def name_global(module, name) -> Global:
     return Global(full)
 
 
-HARMLESS = {"copyreg.__newobj__", "copyreg.__newobj_ex__", "copy_reg.__newobj__"}
-"""How pickles of old protocols say that an object is made."""
+HARMLESS = {
+    *("copyreg.__newobj__", "copyreg.__newobj_ex__", "copy_reg.__newobj__"),
+    *("numpy.random._pickle.__generator_ctor", "numpy.random.__generator_ctor"),
+    *("numpy.random._pickle.__bit_generator_ctor", "numpy.random.__RandomState_ctor"),
+    "numpy.random._pickle.__randomstate_ctor",
+}
+"""How pickles of old protocols, and of NumPy, say that an object is made."""
 
 
 def _expect(value, kind):

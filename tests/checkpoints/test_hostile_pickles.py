@@ -120,6 +120,7 @@ HARMLESS = {
     "frozenset": b"(\x91",
     "tuple as key": b"}K\1K\2\x86K\3s",
     "class as key": b"}" + ORDERED + b"K\3s",
+    "a random generator": call("numpy.random._pickle", "__generator_ctor", b")"),
     "a metric": call("torchmetrics.classification.accuracy", "Accuracy", b")"),
     "a dataclass": name_of("__main__", "Config") + b")\x81}X\1\0\0\0aK\1sb",
     "an enum": call("project.modes", "Mode", b"K\1\x85"),
