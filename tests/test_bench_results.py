@@ -88,7 +88,7 @@ def test_a_table_has_a_column_for_every_kind_of_machine():
     found = [
         record(made_up("arpg-l", eager=3.5), "AVX-512"),
         record(made_up("arpg-l", seconds=4.0, onednn=2.0), "AVX-512"),
-        record(made_up("aim-b", seconds=1.28, eager=6.0), "AVX-512"),
+        record(made_up("aim-b", seconds=1.28, eager=6.0), "AVX-512", commit="abd"),
         record(reported, "AVX2", source="an issue"),
     ]
     said = results.tables(found).splitlines()
@@ -102,8 +102,8 @@ def test_a_table_has_a_column_for_every_kind_of_machine():
     assert said[3].startswith("| `aim-b`, a token |  |  | 20.0 ms | 6.00 |  |")
     assert said[4].startswith("| `vq-16`, pixels |")
     assert said[-2:] == [
-        "AVX2: a machine, 2 threads, commit abc, an issue.",
-        "AVX-512: a machine, 2 threads, commit abc.",
+        "AVX2: a machine, 2 threads, an issue, commit abc.",
+        "AVX-512: a machine, 2 threads, commits abc, abd.",
     ]
 
 

@@ -176,17 +176,26 @@ def _judge(cells):
 def _machines(found, kinds):
     lines = []
     for kind in kinds:
-        said = {_said(one["about"]) for one in found if one["about"]["vectors"] == kind}
-        lines.append(f"{kind}: {'; '.join(sorted(said))}.")
+        commits = {}
+        for one in found:
+            if one["about"]["vectors"] == kind:
+                commits.setdefault(_said(one["about"]), set()).add(
+                    one["about"]["commit"]
+                )
+        said = [
+            f"{what}, commit{'s' * (len(at) > 1)} {', '.join(sorted(at))}"
+            for what, at in sorted(commits.items())
+        ]
+        lines.append(f"{kind}: {'; '.join(said)}.")
     return "\n".join(lines)
 
 
 def _said(about):
+    """Return what results are grouped by: all of it but the commit."""
     versions = about.get("versions", {})
     given = [f"{n} {versions[n]}" for n in ("numba", "numpy", "torch") if n in versions]
-    parts = [about["machine"], f"{about['threads']} threads", *given]
-    parts += [f"commit {about['commit']}", about.get("source", "")]
-    return ", ".join(part for part in parts if part)
+    source = [about["source"]] if "source" in about else []
+    return ", ".join([about["machine"], f"{about['threads']} threads", *given, *source])
 
 
 def above_limit(found: Iterable[dict]) -> list[str]:
