@@ -60,12 +60,12 @@ print("canvas after the step\n", some.canvas[0])
 # %% [markdown]
 # ## The loop
 #
-# This is the package's own code, printed from where it runs. In every round, `decode`
-# lets the model read what was drawn last (`feed`; before the first round `prefill`
-# reads the class), and asks for new positions (`ask`). `draw_codes` pushes the answer
-# towards the class (`guide`, lesson 09), makes `probabilities` of it, and draws a token
-# from each (`draw`). Then `write` puts the tokens on the canvas. Where tokens are
-# vectors, as in lesson 13, `draw_latents` takes the place of `draw_codes`.
+# This is the package's own code, printed from where it runs. Look for the names
+# below, pass over the rest. In every round, `decode` lets the model read what was
+# drawn last (`feed`; before the first round `prefill` reads the class), and asks for
+# new positions (`ask`). `draw_codes` pushes the answer towards the class (`guide`,
+# lesson 09), makes `probabilities` of it, and draws a token from each (`draw`). Then
+# `write` puts the tokens on the canvas.
 
 # %%
 show.source(sample.decode, sample.draw_codes)
@@ -136,10 +136,11 @@ for name, bits in curves.items():
     print(f"{name:15}", *(f"{b:5.2f}" for b in bits))
 
 # %% [markdown]
-# **Reveal.** With its own tokens known the surprise falls: once when the four corners
-# are known, and again at the end. Another digit's corners help as much as its own: they
-# say only *where* the asked cells lie (lesson 04). But then its tokens mislead, and
-# what was drawn surprises more than a blind guess would. So what helps is *which*
+# **Reveal.** With nothing known the model expects black everywhere. Here in the middle
+# that is worse than 64 equal codes, 6 bits. With its own tokens known the surprise
+# falls: once when the four corners are known, and again at the end. Another digit's
+# corners help as much as its own: they say only *where* the asked cells lie (lesson
+# 04). But then its tokens mislead, to far more than 6 bits. So what helps is *which*
 # tokens are known, not how many.
 
 # %% [markdown]
@@ -163,17 +164,17 @@ show.save("00_ten_digits.png", show.board([tiles], captions))
 
 # %%
 canvases = np.stack([step.canvas.ravel() for step in steps])
-corners = [0, 7, 56, 63]
 falls, rises = curves.values()
 
 assert sorted(order) == list(range(64)), "each position is drawn exactly once"
-assert sorted(order[:4]) == corners, "this model draws the corners first"
+assert sorted(order[:4]) == [0, 7, 56, 63], "this model draws the corners first"
 for before, after in zip(canvases, canvases[1:], strict=False):
     known = before != codes.UNKNOWN
     assert (before[known] == after[known]).all(), "a drawn token never changes"
 assert (canvas == plain[-1].canvas.reshape(1, -1)).all(), "feed, ask, draw: a step"
 assert np.allclose(p, plain[-1].probabilities, atol=1e-5), "from these probabilities"
-assert falls[-1] < falls[1] < falls[0], "what is known makes the rest less surprising"
+assert (ten[0].probabilities.argmax(-1) == 0).all(), "at first black, code 0, leads"
+assert falls[-1] < falls[1] < 6 < falls[0], "what is known makes the rest likelier"
 assert abs(falls[1] - rises[1]) < 0.2, "corners are the same in every digit"
 assert rises[-1] > 6 > rises[1], "what is known of another digit misleads"
 assert np.array_equal(together[7:8], alone), "an image does not depend on its batch"
