@@ -86,9 +86,8 @@ show.source(vq.quantise, pipe.ops.distances, pipe.ops.lookup)
 # ## What a code stands for
 #
 # The stamps of all codes, the most used first: black, bends, edges and ends of strokes.
-# The blurred ones stood for different things in different places. Three are
-# black, yet not the same: with the first in place of the others the digits are decoded
-# less well. What follows says why.
+# Blurred ones stood for several things. Three are black, yet not the same: with the
+# first in place of the others the digits are decoded less well. What follows says why.
 
 # %%
 black, pure = stamps.mean((1, 2, 3)) < 1, tokens.copy()

@@ -4,8 +4,7 @@
 # The plainest way to draw with a transformer is to treat an image as a text. LlamaGen's
 # model writes one token a step, row by row, and every token looks back at all before
 # it. To look back, it keeps a key and a value of each of them, in every layer. This is
-# the baseline of ARPG and AiM; so its cost is counted here, in bytes and in
-# multiplications.
+# the baseline of ARPG and AiM. Its cost is counted here, in bytes and multiplications.
 #
 # ![A six after 16, 32, 48 and 64 tokens, and the keys of one
 # layer](pictures/02_growing_cache.png)
@@ -31,8 +30,7 @@ from minigen.show import lesson as show
 # ## A digit after 16, 32, 48 and 64 tokens
 #
 # Above, the canvas; the orange cell was drawn last. Below, the keys of one layer that
-# this token was asked with: a line for each token, the class first. Grey is room that
-# is not used yet.
+# this token was asked with: a line for each token, the class first. Grey: not used yet.
 
 
 # %%
@@ -55,14 +53,14 @@ show.save("02_growing_cache.png", show.board(rows, captions, ["canvas", "keys"])
 # %% [markdown]
 # ## One token a step, and a row for it
 #
-# The loop is that of lesson 00. What the model does with a token: it makes a
-# query, a key and a value of it in every layer; key and value are appended to the
-# cache, and the query looks at all that is there.
+# The loop is that of lesson 00. In every layer the model makes a query, a key and a
+# value of a token; key and value are appended to the cache, and the query looks at all
+# that is there.
 #
 # They may be kept because a token sees what came before it and never what comes after:
-# so its key and value stay right, and are never written again. And
-# with all tokens at hand, one pass with a mask, as in training, gives what the steps
-# gave one by one.
+# so its key and value stay right, and are never written again. And with all tokens
+# at hand, one pass with a mask, as in training, gives what the steps gave. (For
+# guidance, lesson 09, a model runs twice: a half with the class, and one without.)
 
 # %%
 show.source(llamagen.feed, llamagen._decode)
@@ -77,14 +75,14 @@ p = pipe.ops.probabilities(p, how.temperature, how.top_k, how.top_p)
 gap = abs(p - np.concatenate([step.probabilities for step in steps], axis=1)).max()
 print(f"keys unchanged: {all(kept)}; one pass or {len(steps)} steps: {gap:.0e} apart")
 row = 2 * 4 * config.layers * config.key_width
-print(f"a step adds a key and a value to {config.layers} layers: {row} bytes an image")
+print(f"a step adds a key and a value to {config.layers} layers: {row} bytes a half")
 
 # %% [markdown]
 # ## Counting
 #
 # A model calls nothing but a table of operations. So put counters into the table: how
-# many multiplications do its products take? (What is done number by number, norms and
-# rotations, is left out: it is little.)
+# many multiplications do its products take? (Norms and rotations are left out: they are
+# little.) Both halves are counted.
 
 
 # %%
@@ -136,13 +134,14 @@ once = sum(tally.values())
 cost = attention + weighted
 without = cost.cumsum()
 lines = {"with the cache": cost / 1e6, "without": without / 1e6}
-axes, ticks = ("step", "million products"), ((1, 16, 32, 48, 64), (1, 10, 100, 1000))
+axes = ("step", "million multiplications")
+ticks = ((1, 16, 32, 48, 64), (1, 10, 100, 1000))
 chart = show.curves(lines, range(1, 65), axes, ticks, logs=(False, True))
 show.save("02_cost.png", chart)
 for name, values in {"with": cost, "without": without}.items():
     print(f"{name}: the last step takes {values[-1] / values[0]:.2f} times the first, "
           f"all together {values.sum() / 1e6:,.0f} million")  # fmt: skip
-print(f"one pass takes {once:,} products, all steps together {cost.sum():,}")
+print(f"one pass takes {once:,} multiplications, all steps together {cost.sum():,}")
 
 # %% [markdown]
 # **Reveal.** With the cache hardly more: at this size the products with weights are by
@@ -151,21 +150,21 @@ print(f"one pass takes {once:,} products, all steps together {cost.sum():,}")
 # cache take together: nothing is computed twice.
 
 # %% [markdown]
-# ## Two ways out
+# ## Fewer steps, or no cache
 #
-# ARPG draws several tokens a step, so there are fewer steps. AiM still draws one a
-# step, but has a state instead of a cache (lesson 10). For each step: new tokens,
-# multiplications, and the bytes kept of an image; the height of a row is what its
-# caption says.
+# ARPG draws several tokens a step: fewer steps, but not many fewer multiplications. AiM
+# draws one a step, but has a state instead of a cache (lesson 10). For each step: new
+# tokens, multiplications, bytes kept; the highest bar of a row is the number at its
+# side.
 
 
 # %%
 def held(state):
-    """Return the bytes that a model keeps of the first image between two steps."""
+    """Return the bytes that a model keeps between two steps, both halves together."""
     if hasattr(state, "states"):
-        return sum(s.conv[0].nbytes + s.scan[0].nbytes for s in state.states)
+        return sum(s.conv.nbytes + s.scan.nbytes for s in state.states)
     caches = (*state.layers, *([state.shared] if hasattr(state, "shared") else []))
-    arrays = [a[0, : c.length] for c in caches for a in (c.keys, c.values)]
+    arrays = [a[:, : c.length] for c in caches for a in (c.keys, c.values)]
     return sum(a.nbytes for a in arrays)
 
 
@@ -188,19 +187,19 @@ tiles = [
     for i in range(3)
 ]
 captions = [f"{name}: {run.shape[1]} steps" for name, run in runs.items()]
-names = ("tokens", "products", "bytes")
+names = ("tokens", "multiplications", "bytes")
 down = [f"{name},\nup to {high:,}" for name, high in zip(names, highs, strict=True)]
 show.save("02_three.png", show.board(tiles, captions, down))
 for name, (new, products, size) in runs.items():
     print(f"{name}: {new.max()} tokens at once, {products.sum() / 1e6:.0f} million "
-          f"products, {size[0]} to {size[-1]} bytes")  # fmt: skip
+          f"multiplications, {size[0]} to {size[-1]} bytes")  # fmt: skip
 
 # %% [markdown]
 # ## At full size
 #
 # The counts follow from the sizes of a model alone. So they can be had for models that
-# do not fit into a lesson, GPT-L and AiM-L. Token 256 ends an image of 256 x 256
-# pixels: there both keep about as much, and AiM multiplies more. On larger images a
+# do not fit into a lesson, GPT-L and AiM-L (one half). Token 256 ends an image of 256 x
+# 256 pixels: there both keep about as much, and AiM multiplies more. On larger images a
 # state that does not grow is the smaller one.
 
 
@@ -223,12 +222,11 @@ def aim_cost(c, t):
 # %%
 large, at = {}, (16, 256, 1024, 4096)
 for name, cost_of in {"gpt": gpt_cost, "aim": aim_cost}.items():
-    # two halves of guidance were counted
-    products, size = cost_of(PRESETS[f"{name}-mnist"], 64)
-    assert (2 * products, size) == tuple(runs[name][1:, -1]), "as counted above"
+    half = np.array(cost_of(PRESETS[f"{name}-mnist"], 64))
+    assert (2 * half == runs[name][1:, -1]).all(), "as counted above"
     large[name] = np.array([cost_of(PRESETS[f"{name}-l"], t) for t in at])
     for t, (products, size) in zip(at, large[name], strict=True):
-        print(f"{name}-l, token {t:4}: {products / 1e6:.0f} million products,"
+        print(f"{name}-l, token {t:4}: {products / 1e6:.0f} million multiplications,"
               f" {size / 2**20:.1f} MiB")  # fmt: skip
 
 # %% [markdown]
@@ -238,12 +236,13 @@ for name, cost_of in {"gpt": gpt_cost, "aim": aim_cost}.items():
 gpt, arpg, aim = runs.values()
 assert all(kept), "what is written is never written again"
 assert gap < 1e-4, "steps with a cache are one pass with a mask"
-assert (gpt[2] == row * np.arange(1, 65)).all(), "the cache grows by a row a step"
+assert (gpt[2] == 2 * row * np.arange(1, 65)).all(), "the cache grows by a row a step"
 assert len(set(np.diff(attention))) == len(set(weighted)) == 1, "only attention grows"
 assert once == cost.sum(), "with a cache nothing is computed twice"
 assert cost[-1] < 1.1 * cost[0], "at this size attention is little"
 assert without[-1] > 64 * cost[0] and without.sum() > 30 * cost.sum(), "without, a lot"
 assert gpt.shape[1] == 64 > arpg.shape[1], "ARPG: fewer steps"
+assert 0.8 < arpg[1].sum() / gpt[1].sum() < 1, "but not many fewer multiplications"
 assert len(set(aim[2])) == len(set(aim[1][1:])) == 1, "AiM: no step needs more"
 assert 0.8 < large["gpt"][1, 1] / large["aim"][1, 1] < 1.25, "alike for a small image"
 assert large["gpt"][3, 1] > 10 * large["aim"][3, 1], "not for a large one"

@@ -3,8 +3,8 @@
 #
 # A text model predicts the next word at the position where the last one ended. To draw
 # *any* position next, a model needs the position as input, while nothing is there yet.
-# ARPG puts the position into the rotation of the query and nowhere else. From this one
-# decision follow all the laws of this lesson.
+# ARPG puts the asked position into the rotation of the query and nowhere else. The laws
+# of this lesson follow from that.
 #
 # ![Four positions of a half-drawn two, and how much each reads of every known
 # token](pictures/03_asking.png)
@@ -183,10 +183,10 @@ down = ["read in a block:\nprobability moved", "read in turn"]
 show.save("03_gap.png", show.board(tiles, captions, down))
 
 # %% [markdown]
-# With one token a step, drawing *is* the training form. With several it is only if they
-# are read in turn, as this model does by default; the paper's code reads in a block.
-# Lesson 07 is about this choice. (Tokens of one step never see each other when they are
-# drawn: lesson 06.)
+# With one token a step, drawing *is* the training form. With several only the first
+# question of each step is, and only if they are read in turn, as this model does by
+# default; the paper's code reads in a block (lesson 07). The other tokens of a step are
+# drawn without seeing those beside them (lesson 06).
 
 # %% [markdown]
 # ## What was taught
@@ -198,7 +198,7 @@ assert spread == 0, "the first step answers alike everywhere: one key, softmax 1
 assert untouched, "asking does not change what is known"
 assert difference < 1e-4, "questions do not see each other"
 assert held == 4 * 2 * config.width * 4, "three layers that read, one that is shared"
-assert max(gaps["in turn"]) < 1e-4, "read in turn, drawing is the training form"
+assert max(gaps["in turn"]) < 1e-4, "read in turn, the first answer is training's"
 assert gaps["block"][0] < 1e-4, "and in a block, for one token a step"
 assert gaps["block"][1] > 0.01, "but for no more"
 
