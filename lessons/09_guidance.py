@@ -53,8 +53,8 @@ show.save("09_guidance.png", show.board(rows, down=names))
 # ## What it does to a distribution
 #
 # The model is asked twice, with the class and without. `guide` starts from the answer
-# without, u, and goes w times the way to the answer with, c. `probabilities` makes
-# probabilities of the result.
+# without, u, and goes w times the way from u to c, the answer with. `probabilities`
+# makes probabilities of the result.
 
 # %%
 show.source(guide, probabilities)
@@ -97,8 +97,7 @@ print("the same tokens as without a class:", np.array_equal(forgotten, none))
 
 # %% [markdown]
 # **Reveal.** At 0 the formula leaves u alone: the model that was told no class. These
-# are digits, but any digits: token for token what the class "none" draws. Below 0 it
-# would avoid the class.
+# are digits, but any digits: token for token what the class "none" draws.
 
 # %% [markdown]
 # ## Temperature, and what cuts the tail
@@ -119,8 +118,8 @@ show.save(
 # ## A schedule is a third thing
 #
 # A rising schedule, `linear`, begins near 1 and reaches the full guidance at the last
-# token. The first tokens, which decide what the digit is like, are drawn with little of
-# it.
+# token. The first tokens, here those at the border (lesson 00), are drawn with little
+# of it, those of the stroke with nearly all.
 
 # %%
 show.source(plans.guidance_weight)
@@ -136,12 +135,14 @@ for name, (right, bits) in table.items():
     print(f"{name:18} {right} of 8 recognised, {bits:3.0f} bits an image")
 
 # %% [markdown]
-# In the list above, guidance above 1 buys agreement with a part of the choice: more
-# than a quarter of the bits at 6. Temperature 0 leaves no choice at all, and is no
-# surer of the class: the likeliest token, each time, need not make the likeliest digit.
-# Cutting the tail helps, since one unlikely token can spoil a digit. (Eight pictures
-# are few. `minigen evaluate arpg-mnist --count 1000 --sweep guidance=0,1,2,6
-# --guidance-schedule constant --temperature 1` takes minutes and says it exactly.)
+# What does the list show? Guidance 6 costs more than a quarter of the bits. Cutting the
+# tail costs more. The schedule changes next to nothing here. Temperature 0 leaves no
+# choice at all: its eight pictures are two, each four times, and one of the two is not
+# recognised. So the likeliest token, each time, need not make the likeliest digit.
+#
+# Eight pictures are few: 7 or 8 recognised may be chance, and whether guidance or a cut
+# tail buys agreement they cannot say. `minigen evaluate arpg-mnist --count 1000 --sweep
+# guidance=0,1,2,6 --guidance-schedule constant --temperature 1` takes minutes and can.
 #
 # ## What was taught
 
@@ -154,12 +155,12 @@ cold = drawn["temperature 0"][0].reshape(2, 4, 64)
 
 assert np.allclose(p_6, ratio / ratio.sum(-1, keepdims=True), atol=1e-5), "a ratio"
 assert np.array_equal(forgotten, none), "guidance 0 forgets the class"
-assert right["guidance 0"] < right["guidance 1"] < right["guidance 2"], "1 is the class"
-assert bits["guidance 6"] < bits["guidance 1"], "guidance takes choice away"
+assert right["guidance 0"] <= 2 and right["guidance 1"] >= 6, "1 is the class"
+assert bits["guidance 6"] < 0.75 * bits["guidance 1"], "guidance takes choice away"
 assert len({rank[0], *(p[t].argmax() for t in hot)}) == 1, "temperature keeps the first"
 assert (p_6.argmax(-1) != p_c.argmax(-1)).any(), "guidance does not"
 assert (cold == cold[:, :1]).all(), "temperature 0: one picture a class"
-assert right["temperature 0"] < right["guidance 2"], "and not always of that class"
+assert right["temperature 0"] == 4, "and one of the two not of its class"
 assert rising[0] < 1.5 and rising[-1] == 6, "a rising schedule begins near 1"
 
 # %% [markdown]
