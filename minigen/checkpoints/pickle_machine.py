@@ -318,6 +318,7 @@ HARMLESS = {
     *("numpy.random._pickle.__generator_ctor", "numpy.random.__generator_ctor"),
     *("numpy.random._pickle.__bit_generator_ctor", "numpy.random.__RandomState_ctor"),
     "numpy.random._pickle.__randomstate_ctor",
+    "numpy.random.bit_generator.__pyx_unpickle_SeedSequence",
 }
 """How pickles of old protocols, and of NumPy, say that an object is made."""
 

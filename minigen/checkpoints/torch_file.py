@@ -156,6 +156,9 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
     roots = {}
 
     def persistent(identity):
+        # a module's class, with the source it had: neither is looked at
+        if len(identity) == 4 and identity[0] == "module":
+            return identity[1]
         if len(identity) != 6:
             raise ValueError("not the persistent id of a legacy storage")
         storage = _storage(identity[:5])
