@@ -55,8 +55,8 @@ show.save("12_one_scan.png", show.curves(lines, range(64), ("token", "h"), ticks
 # $$(a_1, b_1) \circ (a_2, b_2) = (a_2 a_1, a_2 b_1 + b_2)$$
 #
 # It does not matter which pair is joined first. So let every token join itself to its
-# neighbour, all at once; then to the one two away, four away, and so on (Hillis and
-# Steele; as a circuit, Kogge and Stone).
+# neighbour, all at once; then to the one two away, four away, and so on (Kogge and
+# Stone).
 
 
 # %%
@@ -66,20 +66,20 @@ def join(first, then):
     return then[0] * first[0], then[0] * first[1] + then[1]
 
 
-def kogge_stone(a, b, join=join):
+def kogge_stone(*step, join=join):
     """Yield (a, b) after each round; in the end b is h."""
     away = 1
-    while away < len(a):
-        new = join((a[:-away], b[:-away]), (a[away:], b[away:]))
-        a, b = (np.concatenate([x[:away], y]) for x, y in zip((a, b), new, strict=True))
-        yield a, b
+    while away < len(step[0]):
+        new = join([x[:-away] for x in step], [x[away:] for x in step])
+        pairs = zip(step, new, strict=True)
+        step = [np.concatenate([x[:away], y]) for x, y in pairs]
+        yield step
         away *= 2
 
 
 # %% [markdown]
 # Or join pairs, scan the pairs (in the same way), then join each token in between to
-# the pair before it (Brent and Kung). Blelloch's scan has the same two sweeps, but
-# gives each token what came *before* it.
+# the pair before it (Brent and Kung).
 #
 # The *work* is the number of joins, the *depth* the number that wait for one another. A
 # loop over 1024 tokens has 1023 of both.
@@ -119,29 +119,42 @@ print("largest difference from the loop:", *(abs(x - truth).max() for x in h.val
 
 # %% [markdown]
 # **Reveal.** Kogge and Stone: n log₂ n − n + 1 joins, depth log₂ n. Brent and Kung:
-# fewer than 2 n, but nearly twice the depth. Which is better depends on whether an idle
-# lane costs anything.
+# fewer than 2 n, but nearly twice the depth. Which is better depends on whether a
+# thread that waits costs anything.
 #
-# A state that saturates, `h = clip(a h + b)`, has no such ∘: to clip each join is not
-# to clip as a loop does.
+# A state that saturates, `h = clip(a h + b, -1, 1)`: to clip each join is not to clip
+# as a loop does. But for a > 0 two such steps are again one, with limits of its own: a
+# ∘ of four numbers is right, however many are joined.
 
 
 # %%
-def saturate(first, then):
+def clip(first, then):
     return then[0] * first[0], np.clip(then[0] * first[1] + then[1], -1, 1)
 
 
-clipped, at_once = b.copy(), forms["Kogge-Stone"](a, b, saturate)
+def saturate(first, then):
+    """Return a, b and both limits of the one step that does what two do."""
+    a, b, *limits = then
+    passed = [np.clip(a * limit + b, *limits) for limit in first[2:]]
+    return a * first[0], a * first[1] + b, *passed
+
+
+# %%
+*_, (_, each_clipped) = kogge_stone(a, b, join=clip)
+*_, (_, free, *limits) = kogge_stone(a, b, -np.ones(n), np.ones(n), join=saturate)
+clipped = np.clip(b, -1, 1)
 for t in range(1, n):
     clipped[t] = np.clip(a[t] * clipped[t - 1] + b[t], -1, 1)
-print(f"a state that saturates: off by up to {abs(at_once - clipped)[1:].max():.1f}")
+both = {"each join clipped": each_clipped, "limits": np.clip(free, *limits)}
+saturated = {name: abs(h - clipped)[1:].max() for name, h in both.items()}
+print("a state that saturates is off by up to", saturated)
 
 # %% [markdown]
 # ## On a GPU
 #
-# In a warp an idle lane costs as much as a busy one; so its 32 lanes join in five
-# rounds of shuffles, the first way: `warp_scan`. Below, both ways for 16 lanes, a row a
-# round: for how many tokens each lane stands.
+# There 32 threads run together (a *warp*, lesson 21), and one that waits costs as much
+# as one that works. So they join in five rounds, the first way: `warp_scan`. Below,
+# both ways for 16 threads, a row a round: for how many tokens each stands.
 
 # %%
 show.source(cuda_scan.join.py_func, cuda_scan.warp_scan.py_func)
@@ -164,7 +177,8 @@ show.save("12_rounds.png", show.board([tiles], ["Kogge-Stone", "Brent-Kung"]))
 # exponential of a sum: `L[l, m] = exp(e_(m+1) + ... + e_l)` with `e_t = δ_t A`. So h is
 # a matrix times b. With C as queries and B as keys this is Mamba-2's attention without
 # softmax. It grows with n², so it is used for a chunk of tokens; the state alone goes
-# from chunk to chunk. That is more work than any scan, but it is matrix products.
+# from chunk to chunk. With 64 a chunk that is about 32 products a token, more than
+# either scan above, but as matrix products.
 #
 # Below, L of 24 tokens for three constant decays, and for a δ that changes.
 
@@ -216,14 +230,16 @@ print(*(f"{name}: {off:.0e} from the loop" for name, off in apart.items()), sep=
 work, depth = ({name: pair[i] for name, pair in cost.items()} for i in (0, 1))
 
 assert (known[-1] == np.arange(1, 17)).all(), (
-    "log2 n rounds, and each lane knows of all"
+    "log2 n rounds, and the last thread knows of all"
 )
 assert (sweeps[-1] == whole).all(), "and so it does after both sweeps"
 assert (np.diff(sweeps, axis=0) > 0).sum() == shown, "of which all are shown"
 assert depth["Kogge-Stone"] == 10 and depth["Brent-Kung"] == 19, "few instead of n"
 assert work["Kogge-Stone"] == 1024 * 10 - 1023, "n log n joins"
 assert work["Brent-Kung"] == 2 * 1024 - 2 - 10, "or fewer than two a token"
-assert abs(at_once - clipped)[1:].max() > 0.5, "only what can be joined is such a scan"
+assert saturated["each join clipped"] > 0.5, "to clip each join is wrong"
+assert saturated["limits"] < 1e-12, "with joined limits it is a scan"
+assert 2 * max(work[way] for way in h) / 1024 < 65 / 2, "attention multiplies more"
 assert max(apart.values()) < 1e-11, "three forms, one scan"
 
 # %% [markdown]
