@@ -99,18 +99,20 @@ print("total variation to the ratio:", {n: f"{f:.2f}" for n, f in far.items()})
 print(f"one bell each, of the same width: {off[0]:.0e}, of two widths: {off[1]:.2f}")
 
 # %% [markdown]
-# **Reveal.** It is further from the guided density than no guidance at all. With one
-# bell each, of the same width, it would be exact, for then only the means differ.
+# **Reveal.** It is further from the guided density than "a zero", which is guidance 1,
+# and than "no class". With one bell each, of the same width, it would be exact, for
+# then only the means differ.
 # Already two widths break it, and with four components nothing says which of c belongs
 # to which of u.
 
 # %% [markdown]
 # ## No mixture at all
 #
-# Might other numbers do, or more components? None. A bell is smooth for complex x too,
-# and so is a sum of bells; the integral of such a function round a closed path is 0
-# (Cauchy). The ratio divides by p_u, which is 0 at some complex x. Round such a point
-# the integrals of p_c, of p_u and of the ratio are:
+# Might other numbers do, or more components? None. Allow complex x: a sum of bells is
+# finite everywhere, but the ratio divides by p_u, which is 0 at some complex x, and
+# becomes infinite there. This can be measured. The integral round a closed path is 0
+# for a sum of bells (a theorem of Cauchy), and need not be round such a point. Those of
+# p_c, of p_u and of the ratio are:
 
 
 # %%
@@ -133,7 +135,8 @@ print(f"p_u is 0 at {zero[0]:.2f}; round it:", *(f"{loop:.0e}" for loop in loops
 # ## How it is drawn from
 #
 # In one dimension any density can be drawn from, if it can be evaluated. `choose`, as
-# in the original: a thousand candidates from p_c, one of them taken by its ratio.
+# in the original: a thousand candidates from p_c, one of them taken by its ratio. (Here
+# ten are within chance already.)
 # `draw_on_grid`: areas under the density are added up until they exceed a uniform
 # number. (A density of all four features at once would need more points than there are;
 # that each has its own is what makes this possible.)
@@ -199,9 +202,9 @@ for name, pair in {"this feature": pairs[worst], "the one above": (c, u)}.items(
 
 # %% [markdown]
 # It does: the more guidance, the oftener. The areas within 5, 10 and 20 grow and grow
-# for the worst feature, and stay what they are for the one above. Both ways of drawing
-# stay where p_c has its points or its candidates; what lies beyond, and the class does
-# not expect, is never drawn.
+# for the worst feature, and stay what they are for the one above. `choose` draws only
+# candidates of p_c, `draw_on_grid` only within four deviations of p_c's means: so
+# values far out are never drawn.
 #
 # ## What was taught
 
