@@ -114,16 +114,16 @@ for name, value in shift.items():
 # another black cell first: bottom left (56) or top right (7).
 
 # %%
-tokens = pipe.encode(show.digits())
-cells = pipe.decode(tokens).reshape(20, 8, 4, 8, 4, 3).mean((2, 4, 5))
+tokens = pipe.encode(show.digits()[:10])
+cells = pipe.decode(tokens).reshape(10, 8, 4, 8, 4, 3).mean((2, 4, 5))
 used = np.bincount(tokens.ravel(), minlength=64)
 light = np.bincount(tokens.ravel(), cells.ravel(), 64)  # of 255, added up
-bright = light > used
+black = (used > 0) & (light < used)
 
 
 # %%
 def ink(known):
-    """Return the probability (8 8) of a bright token, over all classes."""
+    """Return the probability (8 8) of a token that is not black, over all classes."""
     canvas = np.full((10, 64), -1)
     canvas[:, known] = 0  # black
     canvas, rest = canvas.reshape(10, 8, 8), [p for p in range(64) if p not in known]
@@ -131,7 +131,7 @@ def ink(known):
     given = {"plan": plan, "known": canvas, "guidance": 1, "temperature": 1}
     (step,) = pipe.steps(range(10), **given)
     found = np.full(64, np.nan)
-    found[rest] = step.probabilities[..., bright].sum(2).mean(0)
+    found[rest] = 1 - step.probabilities[..., black].sum(2).mean(0)
     return found.reshape(8, 8)
 
 
