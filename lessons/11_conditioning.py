@@ -29,9 +29,10 @@ ops, weights, config = model = pipe.ops, pipe.generator.weights, pipe.config
 # %% [markdown]
 # ## The class is exchanged
 #
-# The digits 0 to 4 are begun. After so many tokens, what the layers are told becomes
-# that of 5 to 9. All that was read stays in the state, the first token too. At the
-# side, how many of the five a classifier takes for the new class.
+# The digits 0 to 4 are begun. After so many tokens, what the layers are told (the
+# shift, scale and gate of adaLN) becomes that of 5 to 9. All that was read stays in the
+# state, the first token too. At the side, how many of the five a classifier takes for
+# the new class.
 
 # %%
 ids = [[5], [6], [7], [8], [9], *[[config.no_class_id]] * 5]
@@ -83,7 +84,7 @@ def bits(first=right.first, given=right, rows=rows, weights=weights):
 
 # %%
 def other(parts, factor=1):
-    """Return `right` with parts of all layers of the wrong class, times a factor."""
+    """Return `right` with parts of the layers of the wrong class, times a factor."""
     pairs = zip(right.layers, wrong.layers, strict=True)
     swap = [[factor * w[k] if k in parts else r[k] for k in range(3)] for r, w in pairs]
     return replace(right, layers=swap)
@@ -93,6 +94,7 @@ base = bits()
 cost = {"wrong token": bits(wrong.first), "wrong adaLN": bits(given=wrong)}
 cost["wrong shift, scale"] = bits(given=other((0, 1)))
 cost["wrong gate"] = bits(given=other((2,)))
+cost["wrong last"] = bits(given=replace(right, last=wrong.last))
 cost["no gate"] = bits(given=other((2,), factor=0))
 
 
@@ -110,16 +112,19 @@ print(f"as it should be: {base.mean():.3f} bits a token; more than that:")
 more = report(cost)
 
 # %% [markdown]
-# **Reveal.** The token hardly matters; what the layers are told does, and of that the
-# gate: it says how much each channel of a layer's output counts. (Wrong shifts and
-# scales cost little.) Without any gate no layer says anything, so this costs most.
+# **Reveal.** The token hardly matters; what the layers are told does, and of that
+# mostly the gate: it says how much each channel of a layer's output counts. Wrong
+# shifts and scales cost little, and so do those behind all layers (`last`), which have
+# no gate. (Together the parts cost more than their sum; but for ten digits the errors
+# are larger than that.) Without any gate no layer says anything, so this costs most.
 #
 # ## Shared by groups of layers
 #
-# Those matrices are a large part of the weights: 3 d² a layer, where d is the width.
-# So AiM-L and AiM-XL have four of them in all (adaLN-group): layer i takes number i mod
-# 4, and adds a table of its own. `_of_groups` does that. With a group for every layer
-# and tables of zeros it is adaLN again.
+# Those matrices are a large part of the weights: 3 d² a layer, where d is the width. So
+# AiM-L and AiM-XL have four of them in all (adaLN-group): layer i takes number i mod 4,
+# and adds a table of its own. `_of_groups` does that. With a group for every layer and
+# tables of zeros it is adaLN again. Below, each size with and without groups, though
+# only one of both exists: AiM-B has none.
 
 # %%
 show.source(aim._of_groups)
@@ -168,9 +173,11 @@ moved |= {"one beside": bits(rows=rows - 1), "none": bits(weights=zeros)}
 more |= report(moved)
 
 # %% [markdown]
-# A position a single row beside helps no more than none. There are 65 rows, so AiM
-# draws one grid. ARPG (lesson 03) reads the class in its cache only, and
-# turns queries and keys by their positions, for which any grid has angles.
+# A position a single row beside helps no more than none. There are 65 rows for 64
+# positions: the first token has row 1, as in AiM's released code (`aim.POSITIONS`).
+# There is no row for more, so AiM draws one grid. ARPG (lesson 03) reads the class in
+# its cache only, and turns queries and keys by their positions, for which any grid has
+# angles.
 
 # %%
 refused = {}
@@ -189,6 +196,7 @@ assert turned[1] == 5 and turned[64] == 0, "layers decide, not the first token"
 assert turned[1] > turned[20], "but what is drawn already counts as well"
 assert more["wrong adaLN"] > 20 * abs(more["wrong token"]), "adaLN carries the class"
 assert more["wrong gate"] > 5 * more["wrong shift, scale"], "most of it by the gate"
+assert abs(more["wrong last"]) < 0.05, "and little behind the layers"
 assert more["no gate"] > 5, "a layer without its gate says nothing"
 assert gap == 0, "a group for each layer is adaLN"
 assert more["next layer's"] > 1, "and layers cannot exchange theirs"
