@@ -3,8 +3,8 @@
 #
 # In the lessons before, a token was the number of a code, drawn from a list of
 # probabilities. A token of ARINAR is a vector: four numbers, its *features*, for each
-# patch of a digit. A small model inside the large one draws them one after the other;
-# before each it says a density, a mixture of four Gaussians.
+# patch of a digit. A small model inside the large one, the *inner model* or *head*,
+# draws them in turn; before each it says a density, a mixture of four Gaussians.
 #
 # ![Three tokens of a seven, and the densities of their four
 # features](pictures/13_mixtures.png)
@@ -97,10 +97,10 @@ captions = [f"T = {T}: -5 to 5, density to 4" for T in stroke]
 show.save("13_temperature.png", show.board([tiles], captions))
 
 # %% [markdown]
-# **Reveal.** As often, even a little more. (Blue: 4000 draws; orange: the density at
-# T = 1; both by the square root.) T makes bumps narrow, but leaves the weights alone:
-# it does not choose between bumps. The density to the power 1/T, as for codes, would
-# have chosen: then there would be hardly a stroke.
+# **Reveal.** As often, even a little more. (Blue: 4000 draws; orange: the density at T
+# = 1; both by the square root.) T leaves the weights alone: it does not choose between
+# bumps. It makes them narrow: less of the right one lies left of the border. The
+# density to the power 1/T, as for codes, would have chosen.
 
 # %% [markdown]
 # ## Each feature knows those before it
@@ -175,9 +175,9 @@ def bits(labels, known):
 
 
 # %% [markdown]
-# One bell curve for all tokens is the first line to beat. The class saves bits, if it
-# is the right one, and so do known tokens; but not in the fourth feature. Is that
-# noise? Shuffle one feature among all tokens of all digits, and decode.
+# One bell curve, fitted to these very tokens, is to be beaten. The class saves bits, if
+# it is the right one, and so do known tokens; but not in the fourth feature, where the
+# bell wins. Is that noise? Shuffle one feature among all tokens, and decode.
 
 # %%
 bell = np.log2(latents.std((0, 1)) * np.sqrt(2 * np.pi * np.e))
@@ -205,11 +205,14 @@ for name, pair in {"class": ("wrong class", "class"), "rest": [*cost][:2]}.items
     saved[name] = of_digits.mean(), 2 * of_digits.std(ddof=1) / np.sqrt(10)
     mean, error = saved[name]
     print(f"bits a feature that the {name} saves: {mean:.2f} ± {error:.2f}")
+gain = bell - cost["class"].mean((0, 1))
 
 # %%
 assert max(abs(one - 1) for one in whole) < 1e-4, "a density holds one in all"
 assert max(abs(a).max() for a in apart) < 1e-5, "at once, as in training, or in turn"
 assert abs(stroke[0.3][0] - stroke[1][0]) < 0.06, "T leaves the choice of a bump alone"
+right = maybe[0].ravel()[maybe[1].ravel() > valley].sum()
+assert abs(stroke[0.3][0] - right) < 0.02, "a narrow bump keeps to its side"
 assert stroke[0.3][1] < 0.01 < 0.05 < stroke[1][1], "a power of the density would not"
 assert moved[1, 2] > 0.5 and tied[0] > 0.1, "the second feature moves the third"
 assert (moved[np.tri(4, dtype=bool)] == 0).all(), "a feature moves none before it"
@@ -219,7 +222,7 @@ assert abs((cost["wrong class"] - cost["class"])[..., 3]).mean() < 0.05, "it is 
 assert all(mean > error for mean, error in saved.values()), (
     "class and known tokens save"
 )
-assert cost["class"].mean() < bell.mean(), "and a mixture beats one bell"
+assert gain[:3].min() > 0 > gain[3], "a mixture beats one bell, but not at noise"
 
 # %% [markdown]
 # ## Exercises
