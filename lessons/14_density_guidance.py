@@ -220,6 +220,7 @@ assert max(loops[:2]) < 1e-12 and loops[2] > 0.1, "a ratio of mixtures is no mix
 assert gaps["1 of p_c"] > 2 * chance > gaps["grid"] + gaps["1000 of p_c"], (
     "both draw it"
 )
+assert gaps["10 of p_c"] < chance, "ten candidates seem to do, here"
 assert unbound[1] == 0 < unbound[6] < unbound[10], "strong guidance may have no bound"
 assert grown["this feature"][2] > 10 * grown["this feature"][0], "its area grows"
 assert np.isclose(*grown["the one above"][1:], rtol=1e-6), "and others do not"
