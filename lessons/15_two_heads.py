@@ -1,10 +1,10 @@
 # %% [markdown]
-# # 15 · Two heads on one outer model
+# # 15 · Two heads for one kind of outer model
 #
 # The outer model of lesson 13 gives a vector for a token: somebody has to draw the
 # token from it. ARINAR's head does so feature by feature. In MAR, which it descends
-# from, the head begins with noise, and takes it out of all features together, a little
-# at a time: diffusion.
+# from, the head begins with four noisy numbers, and removes a little noise from all
+# four at once, pass by pass: diffusion.
 #
 # ![Many draws of one token by both heads, MAR's from noise to the
 # last pass](pictures/15_two_heads.png)
@@ -58,7 +58,9 @@ show.save("15_two_heads.png", show.board([tiles], captions))
 #
 # A pass of MAR's network predicts the noise in x. A little of it is taken out, less is
 # put back in, and the network looks again. Why not in a few large steps? In the first
-# pass x is all noise, and an error of the network counts some hundred times.
+# pass x is almost all noise. To find the token, the predicted noise is taken from x,
+# and the small rest made large again; so is every error of the network. By how much is
+# printed below: the fewer passes, the more.
 
 # %%
 show.source(diffusion_head.sample)
@@ -147,7 +149,8 @@ show.save("15_at_work.png", show.board(rows, captions, list(pipes)))
 # they can be had for models that do not fit into a lesson. Both networks are
 # conditioned by shifts and scales in every layer (*modulations*, lesson 11). In
 # ARINAR's head these are the same in all passes; the original makes them anew each time
-# (`again`), minigen once. In MAR's they depend on how noisy x is.
+# (`again`), minigen once. In MAR's they depend on how noisy x is. The sizes of the
+# originals, ARINAR-B and MAR-B, are counted as the originals work: `again`.
 #
 # **Predict.** ARINAR-B takes 16 passes a token, MAR-B 100: six times as many. How many
 # times the work?
@@ -215,9 +218,10 @@ for name, pipe in pipes.items():
 
 # %% [markdown]
 # **Reveal.** Nearly nineteen times, for a pass of MAR-B's head does three times the
-# work of one of ARINAR-B's. Both wait for each pass before the next begins. (Which
-# cloud above is the sharper says little of the methods: the heads had about as many
-# updates, but MAR's outer model began where ARINAR's ended.)
+# work of one of ARINAR-B's, each with its modulations made anew. Both wait for each
+# pass before the next begins. (Which cloud above is the sharper says little of the
+# methods. The outer models are of one kind, but two: the heads had about as many
+# updates, and MAR's outer model began where ARINAR's ended.)
 
 # %% [markdown]
 # ## What was taught
