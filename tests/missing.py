@@ -71,6 +71,11 @@ def browser() -> str | None:
 def reason(part: str) -> str:
     """Return why tests that need a part are left out, and what brings it."""
     name, extra = PARTS[part]
+    if part == "browser" and importlib.util.find_spec("playwright"):
+        return (
+            "that need a browser: install Debian's chromium, or name the program of "
+            "yours in $MINIGEN_CHROMIUM"
+        )
     return f"that need {name}, which is not installed; {extras.install(extra)}"
 
 
