@@ -87,7 +87,8 @@ show.source(vq.quantise, pipe.ops.distances, pipe.ops.lookup)
 #
 # The stamps of all codes, the most used first: black, bends, edges and ends of strokes.
 # Blurred ones stood for several things. Three are black, yet not the same: with the
-# first in place of the others the digits are decoded less well. What follows says why.
+# first in place of the others the digits are decoded less well: strokes beside them
+# change.
 
 # %%
 black, pure = stamps.mean((1, 2, 3)) < 1, tokens.copy()

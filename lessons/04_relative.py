@@ -111,7 +111,7 @@ for name, value in shift.items():
 # Digits begin and end with black rows. If only differences are seen, a black row does
 # not say which row it is. Let the model read one, and ask for all other cells: how
 # likely is ink there, a code whose stamp is not black (lesson 01)? Then let it read
-# another black cell first: bottom left (56) or top right (7).
+# one black cell before: bottom left (56), or the row's last (7).
 
 # %%
 tokens = pipe.encode(show.digits()[:10])

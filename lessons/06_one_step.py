@@ -223,7 +223,7 @@ assert (off["cluster"][1:] > off["apart"][1:] + 0.5).all(), "neighbours lose mor
 assert 0.5 < off["cluster"][1] < 1.5, "two neighbours lose about a bit"
 assert (np.diff(off["cluster"]) > 0).all(), "the more tokens a step, the more is lost"
 assert lost.mean() > 20, "from the border inwards much is lost"
-assert border[0] > raster[1], "yet raster order is worse, with nothing lost at all"
+assert border[0] > raster[1], "yet raster order is worse, at one token a step"
 
 # %% [markdown]
 # ## Exercises

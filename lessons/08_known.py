@@ -2,7 +2,7 @@
 # # 08 · Known tokens: inpainting and larger grids
 #
 # This model draws its tokens in any order. So whatever is known already is where the
-# order starts, and inpainting, editing and larger pictures need no new code.
+# order starts: inpainting, editing and larger pictures need no other model.
 #
 # ![Three digits of which a part is known, and four answers to
 # each](pictures/08_known.png)
@@ -156,7 +156,7 @@ print({name: [f"{b:.2f}" for b in cost] for name, cost in costs.items()})
 # **Reveal.** Given all columns it becomes less sure, from 0.1 bits to more than two: at
 # the end it reads tokens fifteen columns away. Given the last seven, it stays sure;
 # given as many from all columns, it does not. So it is not the number of tokens, but
-# distances that it never saw. This is what larger grids look like: strokes and small
+# what stands at distances it never saw. Larger grids look like this: strokes and small
 # figures, seldom the digit.
 
 # %% [markdown]

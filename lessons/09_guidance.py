@@ -138,7 +138,7 @@ for name, (right, bits) in table.items():
 # What does the list show? Guidance 6 costs more than a quarter of the bits. Cutting the
 # tail costs more. The schedule changes next to nothing here. Temperature 0 leaves no
 # choice at all: its eight pictures are two, each four times, and one of the two is not
-# recognised. So the likeliest token, each time, need not make the likeliest digit.
+# recognised. So the likeliest token, each time, need not make a clear digit.
 #
 # Eight pictures are few: 7 or 8 recognised may be chance, and whether guidance or a cut
 # tail buys agreement they cannot say. `minigen evaluate arpg-mnist --count 1000 --sweep

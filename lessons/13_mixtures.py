@@ -175,9 +175,9 @@ def bits(labels, known):
 
 
 # %% [markdown]
-# One bell curve, fitted to these very tokens, is to be beaten. The class saves bits, if
-# it is the right one, and so do known tokens; but not in the fourth feature, where the
-# bell wins. Is that noise? Shuffle one feature among all tokens, and decode.
+# One bell curve, fitted to these very tokens, is to be beaten. The right class saves
+# bits against a wrong one, and so do known tokens; but not in the fourth feature, where
+# the bell wins. Is that noise? Shuffle one feature among all tokens, and decode.
 
 # %%
 bell = np.log2(latents.std((0, 1)) * np.sqrt(2 * np.pi * np.e))

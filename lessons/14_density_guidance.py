@@ -204,7 +204,7 @@ for name, pair in {"this feature": pairs[worst], "the one above": (c, u)}.items(
 # It does: the more guidance, the oftener. The areas within 5, 10 and 20 grow and grow
 # for the worst feature, and stay what they are for the one above. `choose` draws only
 # candidates of p_c, `draw_on_grid` only within four deviations of p_c's means: so
-# values far out are never drawn.
+# values far out are hardly drawn.
 #
 # ## What was taught
 
