@@ -7,12 +7,13 @@ whether it is solved; where not, it shows the smallest arguments with which it f
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import linecache
 import sys
 import threading
 from _thread import interrupt_main
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -33,10 +34,15 @@ class Endless(BaseException):
 
 
 def load(path: Path):
-    """Return the module of a file whose name is no Python name, such as 20_x.py."""
-    spec = importlib.util.spec_from_file_location(f"lesson_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """Return the module of a file whose name is no Python name, such as 20_x.py.
+
+    Its source is compiled every time: what Python keeps compiled, it tells from a later
+    version by size and second alone, and an answer is soon changed.
+    """
+    module = ModuleType(f"lesson_{path.stem}")
+    module.__file__ = str(path)
+    linecache.checkcache(module.__file__)
+    exec(compile(path.read_bytes(), module.__file__, "exec"), vars(module))
     return module
 
 
