@@ -118,7 +118,9 @@ def allowance(pipe, recipe, steps, features) -> np.ndarray:
     Each step reads the features of the steps before, and passes on their rounding.
     """
     off = rounding(pipe.config.layers, steps) * guided(recipe.guidance)
-    return off * np.maximum(1, np.abs(features))
+    # without limit, where guidance is without measure
+    with np.errstate(over="ignore"):
+        return off * np.maximum(1, np.abs(features))
 
 
 def _of_code(seen, at, token):
