@@ -106,13 +106,14 @@ def kept_bytes(config: GeneratorConfig, batch: int, tokens: int | None = None) -
     True
     """
     tokens = tokens or config.tokens
-    rows, model = 2 * batch, module_of(config)
+    model = module_of(config)
     if family_of(config).tokenizer == "kl":
-        return rows * (config.buffer + tokens) * config.encoder_width * FLOAT
+        return 2 * batch * (config.buffer + tokens) * config.encoder_width * FLOAT
+    # of one image, and of one token of a cache: what is told need not be allocated
     ops = backends.table("numpy")
     if hasattr(model, "new_states"):
-        return kept(model.new_states(ops, config, rows))
-    return kept(model.new_cache(ops, config, rows, 1 + tokens))
+        return batch * kept(model.new_states(ops, config, 2))
+    return batch * (1 + tokens) * kept(model.new_cache(ops, config, 2, 1))
 
 
 def kept(state) -> int:

@@ -270,6 +270,7 @@ def _memory(name, config, grid, count, dtype="float32"):
 
     from minigen import plans
     from minigen.choosing import drawn_by_default
+    from minigen.commands.tasks import parse_grid
     from minigen.defaults import STEPS, settle
     from minigen.errors import InputError
     from minigen.families import GeneratorConfig, family_of, module_of
@@ -282,7 +283,7 @@ def _memory(name, config, grid, count, dtype="float32"):
     (_, tokenizer), _ = drawn_by_default(name, config)
     asked = (config.side,) * 2
     if grid is not None:
-        asked = o.parse_numbers("--grid", grid, "8x16")
+        asked = parse_grid(grid)
     settings = settle(family_of(config).name, name, order=None, schedule=None)
     plan = plans.plan(asked, **settings, steps=STEPS)
     # refuses what the model cannot draw

@@ -198,11 +198,8 @@ def outpainting(picture, border, grid, fit, pipe):
     image = read_image(picture)
     nothing = np.zeros(image.shape[:2], bool)
     image, _ = _fitted(picture, image, nothing, fit, pipe)
-    factor, grid = (
-        pipe.tokenizer_config.factor,
-        None if grid is None else parse_grid(grid),
-    )
-    return tasks.outpainting(image, factor, border, grid)
+    grid = None if grid is None else parse_grid(grid)
+    return tasks.outpainting(image, pipe.tokenizer_config.factor, border, grid)
 
 
 def _fitted(picture, image, mask, fit, pipe):
