@@ -45,13 +45,13 @@ class NotFiniteError(MinigenError):
 
 
 class KernelError(MinigenError):
-    """A CUDA kernel did something that the interpreter knows to be wrong.
+    """A CUDA kernel did something that is known to be wrong.
 
     `kind` is one word or two for a program to look at: "race", "bounds",
     "uninitialised", "divergent barrier", "deadlock", "endless", "mask", "shared
-    memory", "alignment", "type", "unsupported", "exception", or "header" where its
-    docstring is not what `minigen/checking/header.py` can read. The message may have
-    several lines, which name lines of the kernel.
+    memory", "alignment", "read-only", "type", "unsupported", "exception", or "header"
+    where its docstring is not what `minigen/checking/header.py` can read. The message
+    may have several lines, which name lines of the kernel.
     """
 
     def __init__(self, kind: str, message: str):

@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 from minigen.errors import InputError
 from minigen.words import complain
@@ -272,6 +273,28 @@ class Kept:
         digest = hashlib.sha256(repr(about).encode()).hexdigest()[:24]
         short = re.sub("[^A-Za-z0-9_.]", "", name.removeprefix("minigen."))
         return folder / f"{short[-100:]}-{digest}.nbc"
+
+
+def kept_text(function, about, make) -> str:
+    """Return the text that `make()` gives for a CUDA kernel, from a file if it is kept.
+
+    about: what else than the kernel it depends on. As with compiled kernels, nothing is
+    kept of a function whose source is no file of this package, nor of a closure.
+    """
+    kept = keep(SimpleNamespace(py_func=function, _cache=None), "cuda")._cache
+    magic = SimpleNamespace(magic_tuple=lambda: ("text", about))
+    try:
+        path = kept._path((), magic).with_suffix(".ptx")
+    except (AttributeError, LookupError):
+        return make()
+    with suppress(Exception):
+        return _read(path).decode()
+    text = make()
+    content = text.encode()
+    with suppress(Exception):
+        make_folder(path.parent, 0o700)
+        write_file(path, hashlib.sha256(content).digest() + content)
+    return text
 
 
 def _initialize(target, context):

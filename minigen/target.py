@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from minigen import extras, threads
 from minigen.errors import BackendError
-from minigen.kernel_cache import keep
+from minigen.kernel_cache import keep, kept_text
 
 ADDED = threads.settings(os.environ)
 """Variables of the environment that are set here: other programs wait as they like."""
@@ -142,15 +142,21 @@ def argument_types(arguments) -> tuple:
     )
 
 
-def compile_ptx(kernel, types, cc) -> str:
+def compile_ptx(kernel, types, cc, lines=False) -> str:
     """Return the PTX of a kernel for `argument_types` and a compute capability.
 
-    cc: a pair such as (8, 0). Needs no GPU. BackendError without the compiler.
+    cc: a pair such as (8, 0). lines: name the line of the source that each instruction
+    comes from. Needs no GPU. BackendError without the compiler.
     """
-    _demand_compiler()
     function = getattr(kernel, "py_func", kernel)
-    with _pretended(cc):
-        return __getattr__("cuda").compile_ptx(function, types, cc=cc)[0]
+
+    def make():
+        _demand_compiler()
+        compile_now = __getattr__("cuda").compile_ptx
+        with _pretended(cc):
+            return compile_now(function, types, cc=cc, lineinfo=lines)[0]
+
+    return kept_text(function, (types, cc, lines), make)
 
 
 def link(ptx, cc) -> Resources:
