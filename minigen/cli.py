@@ -57,6 +57,7 @@ for _task in (tasks.inpaint, tasks.outpaint, tasks.edit, tasks.expand):
     app.command()(_task)
 app.command()(replay.replay)
 app.command()(models.models)
+app.command()(models.classes)
 app.command()(models.info)
 app.command()(models.convert)
 app.command()(evaluate.evaluate)

@@ -78,7 +78,7 @@ def recipe_of(pipe, labels, how, known=None, grid=None) -> recipes.Recipe:
     control = check_control(pipe.config, plan.grid, len(labels), control)
     if own is not None:
         how |= {"order": plan.per_image or plan.order, "schedule": plan.counts}
-    recipe = recipes.Recipe(_name(pipe.generator), labels, _tokenizer(pipe), **how)
+    recipe = recipes.Recipe(name_of(pipe.generator), labels, _tokenizer(pipe), **how)
     recipe = replace(recipe, grid=None if plan.grid == pipe.grid else plan.grid)
     if plan.known:
         recipe = recipes.with_known(recipe, canvas, plan)
@@ -174,7 +174,7 @@ def save(drawing: Drawing, path, columns=None, scale=1) -> Path:
     return write_png(path, sheet, recipes.to_json(recipe))
 
 
-def _name(model):
+def name_of(model):
     """Return what `load` finds a model by: the name of one that ships, or its path."""
     ships = model.path.parent == WEIGHTS
     return model.path.stem if ships else str(model.path)
@@ -182,6 +182,6 @@ def _name(model):
 
 def _tokenizer(pipe):
     """Return the name or path of the tokenizer, None where `load` finds it itself."""
-    name = _name(pipe.tokenizer)
-    usual = TOKENIZERS.get(_name(pipe.generator)), _name(pipe.generator)
+    name = name_of(pipe.tokenizer)
+    usual = TOKENIZERS.get(name_of(pipe.generator)), name_of(pipe.generator)
     return None if name in usual else name

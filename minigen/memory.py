@@ -8,12 +8,16 @@ tokenizer's decoder, a few times, and the pool that its maps come back to.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, fields, is_dataclass
 
 from minigen import backends
+from minigen.checks import shown
 from minigen.cpu.buffers import KEPT
+from minigen.errors import InputError
 from minigen.families import GeneratorConfig, TokenizerConfig, family_of, module_of
 from minigen.families.work import FLOAT
+from minigen.words import gigabytes
 
 PROGRAM = 320 << 20
 """Bytes of Python, NumPy and Numba with kernels that had to be compiled: `minigen
@@ -26,6 +30,17 @@ convolution reads, writes and adds."""
 WIDE = 4
 """Arrays of its widest layer that a step holds at most: logits of both halves, guided,
 as probabilities, and sorted; or what a feed-forward layer reads and writes."""
+
+BUDGET = 4 * 10**9
+"""Bytes for drawing many images, if nothing is said."""
+
+TOGETHER = 64
+"""Images drawn together at most. More are hardly faster, and a run that is stopped has
+drawn all but the last batch for good."""
+
+UNITS = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "T": 1000**4}
+"""What a letter before B multiplies by; with an i after it, 1024 takes the place of
+1000."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,50 @@ def needed(
         WIDE * rows * widest * FLOAT,
         MAPS * widest_map(tokenizer, grid) * FLOAT,
     )
+
+
+def fitting(budget: int | None, *drawn, **how) -> int:
+    """Return how many images drawn together take at most that memory: 1 .. TOGETHER.
+
+    drawn, how: as for `needed`, without the batch. None is BUDGET, and an image is
+    drawn even where it takes more. Raises InputError if one image does not fit.
+
+    >>> from minigen.families import PRESETS
+    >>> model = PRESETS["arpg-l"], PRESETS["vq-16"], (16, 16), 25
+    >>> [fitting(10**9 * n, *model) for n in (3, 4, 9)]
+    [12, 26, 64]
+    """
+    most = BUDGET if budget is None else budget
+    fits = [n for n in range(1, TOGETHER + 1) if _total(n, *drawn, **how) <= most]
+    if not fits and budget is not None:
+        raise InputError(
+            f"a memory of {gigabytes(budget)} is less than the "
+            f"{gigabytes(_total(1, *drawn, **how))} that drawing one image of this "
+            "model may take; give that, or a smaller model"
+        )
+    return max(fits, default=1)
+
+
+def _total(batch, *drawn, **how):
+    return needed(*drawn, batch=batch, **how).total
+
+
+def parse(text: str) -> int:
+    """Return the bytes that a text such as "4GB" names, or raise InputError.
+
+    >>> parse("4GB"), parse("1.5 gib"), parse("800 M")
+    (4000000000, 1610612736, 800000000)
+    """
+    pattern = "([0-9]{1,9}(?:[.][0-9]{1,9})?) ?([KMGT]?)(I?)B?"
+    found = re.fullmatch(pattern, text.strip().upper())
+    size = 0
+    if found:
+        number, unit, binary = found.groups()
+        factor = UNITS[unit] if not binary else 1024 ** [*UNITS].index(unit)
+        size = int(float(number) * factor)
+    if size < 1:
+        raise InputError(f"memory {shown(text)} cannot be read; write 4GB, or 800MB")
+    return size
 
 
 def widest_map(tokenizer: TokenizerConfig, grid: tuple[int, int]) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,8 +20,11 @@ from minigen import (
     backends,
     checks,
     choosing,
+    cluster,
     drawing,
     flags,
+    many,
+    memory,
     options,
     plans,
     recorded,
@@ -27,6 +32,7 @@ from minigen import (
 )
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
+from minigen.checkpoints.names import flatten
 from minigen.defaults import STEPS, settle
 from minigen.drawing import Drawing, Progress, Settings
 from minigen.errors import BackendError, InputError
@@ -41,6 +47,7 @@ from minigen.families import (
 from minigen.finding import File, check_generator, find, tokenizer_of
 from minigen.images import check_images
 from minigen.models import codes
+from minigen.show import recipe as recipes
 from minigen.show import trace as traces
 from minigen.show.recipe import with_paste
 from minigen.words import printable
@@ -464,6 +471,43 @@ class Pipeline:
         """
         return drawing.save(drawn, path, columns, scale)
 
+    def draw_many(
+        self,
+        labels: Labels,
+        folder: File,
+        *,
+        format: str = "png",
+        memory: int | str | None = None,
+        cluster: str | None = None,
+        known: NDArray[Any] | None = None,
+        grid: Sequence[int] | None = None,
+        progress: Progress | None = None,
+        **how: Unpack[Settings],
+    ) -> Path:
+        """Draw an image for each of b labels into a folder; return the folder.
+
+        It may be stopped at any moment, and the same call goes on: in the end the
+        folder holds the very files of a run that was not stopped. manifest.json says
+        what they are; an image's file is named by its number, from `first` on.
+
+        format: png (each with its recipe), webp (lossless), jpg or npz (arrays image,
+        tokens and label). memory: bytes, or a text such as "4GB", that drawing may take
+        (`minigen.memory`): it decides how many images are drawn together, if `batch` in
+        `how` does not. cluster: the address of a Dask scheduler, or "local:4" for four
+        workers here, each with that memory; workers load the model of this pipeline by
+        its name or path, and refuse other weights. known, control: of one image, for
+        all. progress: called with the images that are there and those of all, first of
+        all with what was there before, then after each batch. how: as for `draw`.
+
+        Raises InputError, also if the folder holds another run, if another process
+        writes there, or the disk is full; ShapeError and BackendError.
+        """
+        labels = checks.labels(labels, self.config.classes)
+        batch = how.pop("batch", None)
+        recipe = drawing.recipe_of(self, labels[:1], how, known, grid)
+        manifest = many.manifest_of(recipe, labels, format)
+        return fill(self, manifest, folder, batch, memory, cluster, progress)
+
     def _do(self, task, label, count, paste, progress, how) -> Drawing:
         """Draw a task. how: keyword arguments of `draw`."""
         labels, known = [label] * options.check("count", count), None
@@ -624,6 +668,88 @@ def assemble(
         for model in (generator, tokenizer)
     )
     return Pipeline(*models, backend, ops)
+
+
+def fill(
+    pipe: Pipeline,
+    manifest: many.Manifest,
+    folder: File,
+    batch: int | None = None,
+    memory_: int | str | None = None,
+    address: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Bring a folder to hold the images of a manifest: see `Pipeline.draw_many`.
+
+    With an address of a cluster, workers draw, by the backend that the manifest names,
+    and the pipeline only plans: its own backend may be another.
+    """
+    recipe, configs = manifest.recipe, (pipe.config, pipe.tokenizer_config)
+    plan = recipes.plan_of(pipe, recipe, recipes.known_of(pipe, recipe))
+    recipes.check(pipe, plan, recipe)
+    if isinstance(memory_, str):
+        memory_ = memory.parse(memory_)
+    elif memory_ is not None:
+        memory_ = checks.integer("memory", memory_, least=1)
+    if batch is None:
+        largest = max(flatten(pipe.generator.weights).values(), key=lambda w: w.size)
+        size = largest.dtype.itemsize
+        drawn = *configs, plan.grid, max(plan.asked, default=0)
+        batch = memory.fitting(memory_, *drawn, size=size)
+    else:
+        batch = options.check("batch", batch)
+    if address is None:
+        drawn = partial(_here, pipe, manifest.format)
+    else:
+        drawn = partial(_there, pipe, manifest.format, cluster.check_address(address))
+    return many.fill(
+        folder, manifest, recipes.size(pipe, recipe), batch, drawn, progress
+    )
+
+
+def _here(pipe, format, parts):
+    for part in parts:
+        yield part.first, many.draw(pipe, part, format)
+
+
+def _there(pipe, format, address, parts):
+    names = []
+    for model in (pipe.generator, pipe.tokenizer):
+        name = drawing.name_of(model)
+        # a worker may be in another folder
+        names.append(os.path.abspath(name) if name == str(model.path) else name)
+    calls = ((*names, recipes.to_json(part), format) for part in parts)
+    for (*_, part, _), contents in cluster.mapped(address, draw_part, calls):
+        yield part["first"], contents
+
+
+def draw_part(
+    model: str, tokenizer: str, recipe: dict[str, Any], format: str
+) -> list[bytes]:
+    """Draw a part of a run on a worker: the files of its images. See `many.draw`.
+
+    Raises InputError if the weights here, or what computes with them, are others than
+    the recipe names.
+    """
+    part = recipes.from_json(recipe)
+    many.check_versions(part)
+    hashes = part.model_hash, part.tokenizer_hash
+    pipe = _load_checked(model, tokenizer, part.versions["backend"], hashes)
+    return many.draw(pipe, part, format)
+
+
+@lru_cache(1)
+def _load_checked(model, tokenizer, backend, hashes):
+    pipe = load(model, tokenizer, "numpy")
+    for found, wanted in zip((pipe.generator, pipe.tokenizer), hashes, strict=True):
+        # what a file says of itself is not asked
+        computed = replace(found, metadata={}).hash
+        if computed != wanted:
+            raise InputError(
+                f"{found.path} on {platform.node()} holds the weights {computed[:12]}, "
+                f"and the run is one of {wanted[:12]}; give every worker the same file"
+            )
+    return assemble(pipe.generator, pipe.tokenizer, backend)
 
 
 def _restored(

@@ -63,6 +63,18 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
 
 
+def remaining(seconds: float) -> str:
+    """Return how long something will take, as roughly as it is known.
+
+    >>> remaining(12000), remaining(300), remaining(7.4)
+    ('3 h 20 min', '5 min', '8 s')
+    """
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    if seconds <= 60:
+        return f"{math.ceil(seconds)} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
 def table(rows: Sequence[Sequence], right: Sequence[int] = ()) -> str:
     """Align cells in columns two spaces apart; those numbered in `right` to the right.
 

@@ -27,6 +27,9 @@ from minigen.errors import InputError
 PART = re.compile(r"\.minigen-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{16}\.part")
 """The name of an unfinished file: on which machine, and by which process."""
 
+LOCK = ".minigen-lock"
+"""The file in a folder that bears the lock of whoever writes there."""
+
 WEEK = 7 * 24 * 3600
 """Seconds after which an unfinished file that nobody touched is nobody's."""
 
@@ -102,6 +105,70 @@ def make_folder(path: str | Path, mode: int = 0o777) -> Path:
     except (OSError, ValueError) as error:
         raise _refusal(path, error) from None
     return Path(path)
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Let no other process into a block like this for the same folder; or InputError.
+
+    The system forgets the lock with the process, however that ends. The file that bears
+    it is removed at the end of the block, or by whoever has the lock next. Unfinished
+    files in the folder are removed first: nobody else writes there.
+    """
+    path = Path(folder) / LOCK
+    number = _open_locked(path)
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if PART.fullmatch(entry.name):
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+        yield
+    finally:
+        # first the name, then the lock: whoever waits for this file sees it is gone
+        with suppress(OSError):
+            os.unlink(path)
+        os.close(number)
+
+
+def _open_locked(path):
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        try:
+            number = os.open(path, flags, 0o666)
+        except (OSError, ValueError) as error:
+            raise _refusal(path, error) from None
+        try:
+            _lock(number)
+            if os.path.samestat(os.fstat(number), os.stat(path)):
+                return number
+        except FileNotFoundError:
+            # whoever had it has just removed it
+            pass
+        except OSError as error:
+            os.close(number)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                raise InputError(
+                    f"another process is writing into {path.parent} at this moment; "
+                    "wait until it has ended, or give another folder"
+                ) from None
+            raise InputError(
+                f"{path.parent} cannot be locked, so two runs could write into it: "
+                f"{error.strerror}; give a folder on another disk"
+            ) from None
+        os.close(number)
+
+
+def _lock(number):
+    # each system has one of these
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        import msvcrt
+
+        msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_mine(found: os.stat_result) -> bool:

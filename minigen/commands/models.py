@@ -1,4 +1,4 @@
-"""models, info, convert: list all models, describe a file, and convert one."""
+"""models, classes, info, convert: list what is known, describe files, convert them."""
 
 from __future__ import annotations
 
@@ -36,6 +36,36 @@ def models(as_json: o.Json = False):
     say_text(table([header, *cells], right=(2, 3)))
     say("", "released weights stay under their authors' terms; fetch them from there")
     say("and run `minigen convert FILE NAME.safetensors`")
+
+
+@reported
+def classes(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORD]...", help="In a name, or in what it is, as dog."
+        ),
+    ] = None,
+    as_json: o.Json = False,
+):
+    """List the classes of ImageNet by number and name, all or those with a word.
+
+    The names, and what a class is a kind of, are WordNet's (LICENSE). --class takes
+    them for every model of 1000 classes.
+    """
+    from dataclasses import asdict
+
+    from minigen.imagenet import search
+
+    found = search(" ".join(words or []))
+    if as_json:
+        say_json([asdict(each) for each in found])
+        return
+    cells = [
+        (each.number, each.identifier, ", ".join(each.names), each.kinds[0])
+        for each in found
+    ]
+    say_text(table([("class", "WordNet", "names", "kind of"), *cells], right=(0,)))
 
 
 @reported

@@ -49,8 +49,9 @@ Classes = Annotated[
     typer.Option(
         "--class",
         "-c",
-        metavar="N",
-        help="Class to draw: 7, or several: 3,7 or 0-9, or none; may be repeated.",
+        metavar="N|NAME",
+        help="Class to draw: 7, or several: 3,7 or 0-9, or none; or, of ImageNet's "
+        "1000, a name, as `minigen classes` lists them; may be repeated.",
     ),
 ]
 
@@ -197,6 +198,39 @@ Gif = Annotated[
 Out = Annotated[
     Path, typer.Option(metavar="FILE", help="The PNG; many images are a grid.")
 ]
+OutOrFolder = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|DIR/",
+        help="The PNG, in which many images are a grid; a folder (one that is there, "
+        "or with a slash) gets a file for each, and what was stopped goes on; - is "
+        "standard output.",
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=names("minigen.show.files", "FORMATS"),
+        help="Of the images in a folder: png, webp (lossless), jpg or npz; png, if "
+        "not said.",
+    ),
+]
+MemoryBudget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What drawing may take, as 4GB: so many images are drawn together.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|local:N",
+        help="Let the workers of a Dask scheduler draw the images of a folder, or N "
+        "workers here.",
+    ),
+]
 Columns = Annotated[int | None, count("Columns of the grid.")]
 Scale = Annotated[int, count("Show each pixel as N x N pixels.")]
 Key = Annotated[
@@ -298,18 +332,28 @@ def parse_numbers(option: str, given: str, example: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups()))
 
 
-def parse_classes(given: list[str]) -> list[range]:
+def parse_classes(given: list[str], classes: int = 0) -> list[range]:
     """Return what the values of --class name, in their order, without expanding it.
+
+    classes: of the model; if it has ImageNet's 1000, they have names too.
 
     >>> parse_classes(["3,7", "0-2", "none"])
     [range(3, 4), range(7, 8), range(0, 3), range(-1, 0)]
+    >>> parse_classes(["golden retriever"], classes=1000)
+    [range(207, 208)]
     """
+    from minigen import imagenet
+
     ranges = []
     for part in (part.strip() for part in ",".join(given).split(",")):
         if part == "none":
             ranges.append(range(NO_CLASS, NO_CLASS + 1))
             continue
         first, dash, last = part.partition("-")
+        if classes == imagenet.CLASSES and re.search("[^\\W\\d_]", part):
+            number = imagenet.number_of(part)
+            ranges.append(range(number, number + 1))
+            continue
         if not re.fullmatch("[0-9]{1,9}(-[0-9]{1,9})?", part):
             raise InputError(
                 f"--class {part[:60] or '(empty)'} is not a class number; write 7, or "
@@ -335,7 +379,7 @@ def read_labels(given: list[str], config, count: int = 1) -> tuple[list[int], in
     config: of the generator, which says how many classes there are; count: images of
     each class. The number of images is checked before the ranges are expanded.
     """
-    ranges = parse_classes(given)
+    ranges = parse_classes(given, config.classes)
     for part in ranges:
         if outside(part, config.classes):
             labels(part, config.classes)

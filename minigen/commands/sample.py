@@ -11,8 +11,11 @@ import typer
 
 from minigen.commands import options as o
 from minigen.commands.terminal import (
+    check_pipe,
     complain,
+    counting,
     has_colours,
+    pour,
     progress,
     reported,
     say,
@@ -26,14 +29,115 @@ from minigen.errors import InputError
 @o.takes_usual
 def sample(
     model: o.ModelName,
-    out: o.Out = Path("sample.png"),
+    out: o.OutOrFolder = "sample.png",
+    format: o.Format = None,
+    memory: o.MemoryBudget = None,
+    cluster: o.Cluster = None,
     **how,
 ):
-    """Draw images of one or more classes into a PNG.
+    """Draw images of one or more classes into a PNG, or many into a folder.
 
-    The picture carries its recipe: `minigen replay` draws it again.
+    A picture carries its recipe: `minigen replay` draws it again. A run into a folder
+    may be stopped at any moment; the same command goes on, to the same files.
     """
-    draw(model, out, **how)
+    only = {"format": format, "memory": memory, "cluster": cluster}
+    if is_folder(out):
+        draw_many(model, Path(out), **only, **how)
+        return
+    for name, value in only.items():
+        if value is not None:
+            raise InputError(
+                f"--{name} {value} is for images in a folder; write --out DIR/ with a "
+                "slash at the end, or leave it out"
+            )
+    draw(model, Path(out), **how)
+
+
+def is_folder(out: str) -> bool:
+    """Say whether that is a folder: one that is there, or a name with a slash."""
+    import os
+
+    return out.endswith(("/", os.sep)) or os.path.isdir(out)
+
+
+def draw_many(
+    model, folder, *, format, memory, cluster, classes, count, order, columns,
+    steps_dir, gif, backend, threads, batch, as_json, control, scale, **how,
+):  # fmt: skip
+    """Draw what `sample` asks for into a folder, or what of it is missing there."""
+    from contextlib import ExitStack
+
+    from minigen import many
+    from minigen.backends import fastest
+    from minigen.commands.halves import halved
+    from minigen.finding import config_of
+    from minigen.pipeline import fill
+    from minigen.show.recipe import Recipe, size, to_json
+
+    for name, value in (("columns", columns), ("steps-dir", steps_dir), ("gif", gif)):
+        if value is not None:
+            raise InputError(
+                f"--{name} {value} is for one picture of all images; a folder holds a "
+                "file for each: leave it out, or give --out FILE.png"
+            )
+    labels, _ = o.read_labels(classes, config_of(model), count)
+    found = many.read(folder)
+    if backend == "auto" and found is not None:
+        # the bits are those of the backend that it was begun with
+        backend = found.recipe.versions.get("backend", backend)
+    if backend == "auto" and cluster is not None:
+        backend = fastest()
+    if cluster is not None and threads is not None:
+        raise InputError(
+            f"--threads {threads} is for this process, and a cluster's workers draw; "
+            "say it where they are started, by NUMBA_NUM_THREADS"
+        )
+    recipe = Recipe(
+        model=model, labels=tuple(labels[:1]), order=o.read_order(order), scale=scale,
+        **how,
+    )  # fmt: skip
+    start = time.perf_counter()
+    # a process that only plans needs no kernels
+    here = backend if cluster is None else "numpy"
+    images = len(labels)
+    pipe, plan, recipe = prepare(recipe, here, threads, batch, control, images=images)
+    if cluster is not None:
+        versions = {**recipe.versions, "backend": backend}
+        recipe = replace(recipe, versions=versions)
+    manifest = many.manifest_of(recipe, labels, format or "png")
+    done, before = 0, None
+    with ExitStack() as stack:
+        if cluster is None:
+            stack.enter_context(halved(pipe.backend, model, recipe.tokenizer))
+        tell = stack.enter_context(counting("drawing", "images", pipe.backend))
+
+        def note(there, total):
+            nonlocal done, before
+            done, before = there, there if before is None else before
+            tell(there, total)
+
+        try:
+            fill(pipe, manifest, folder, batch, memory, cluster, note)
+        except BaseException:
+            if before is not None and done < images:
+                complain(
+                    f"{done:,} of {images:,} images are in {folder}; the same command "
+                    "goes on"
+                )
+            raise
+    seconds = time.perf_counter() - start
+    if as_json:
+        say_json({
+            "folder": folder, "images": images, "drawn": done - before,
+            "seconds": round(seconds, 3), "recipe": to_json(manifest.recipe),
+        })  # fmt: skip
+        return
+    rows, across = size(pipe, recipe)
+    drawn = f", {done - before:,} of them drawn now" if before else ""
+    say(
+        f"{folder}  {images:,} images of {across} x {rows}{drawn}, "
+        f"{len(plan.groups)} steps, {seconds:.2f} s"
+    )
 
 
 def draw(
@@ -42,27 +146,36 @@ def draw(
 ):  # fmt: skip
     """Draw what a command asks for into a PNG, and say so.
 
-    The options are those of `o.usual`; grid, control, task and paste are as for
-    `prepare`.
+    The options are those of `o.usual`; out: a path, or - for standard output; grid,
+    control, task and paste are as for `prepare`.
     """
     from minigen.finding import config_of
-    from minigen.show.files import write_png
+    from minigen.show import files as written
     from minigen.show.grid import columns_for
     from minigen.show.recipe import Recipe, to_json
 
+    to_stdout = str(out) == "-"
+    if to_stdout and as_json:
+        raise InputError("--out - and --json both go to standard output; leave one out")
+    if to_stdout:
+        check_pipe()
     labels, named = o.read_labels(classes, config_of(model), count)
     recipe = Recipe(
         model=model, labels=tuple(labels), order=o.read_order(order), grid=grid,
         columns=columns or columns_for(len(labels), named), **how,
     )  # fmt: skip
-    _check_writable(out, steps_dir, gif)
+    _check_writable(None if to_stdout else out, steps_dir, gif)
     start = time.perf_counter()
     pipe, plan, recipe = prepare(recipe, backend, threads, batch, control, task, paste)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
     pictures = run(pipe, plan, recipe, batch, shown)
     sheet, recipe = pictures[-1]
     recipe = replace(recipe, step=None)
-    files = [write_png(out, sheet, to_json(recipe))]
+    files = []
+    if to_stdout:
+        pour(written.encode("png", sheet, to_json(recipe)))
+    else:
+        files.append(written.write_png(out, sheet, to_json(recipe)))
     files += _write_steps(pictures, steps_dir, gif)
     seconds = time.perf_counter() - start
     if as_json:
@@ -73,11 +186,12 @@ def draw(
         return
     rows, across = (n * pipe.tokenizer_config.factor for n in plan.grid)
     what = "1 image" if len(labels) == 1 else f"{len(labels)} images"
-    say(
+    speak = complain if to_stdout else say
+    speak(
         f"{out}  {what} of {across} x {rows}, {len(plan.groups)} steps, {seconds:.2f} s"
     )
-    for file in files[1:]:
-        say(file)
+    for file in files if to_stdout else files[1:]:
+        speak(file)
 
 
 @reported
@@ -151,8 +265,13 @@ def steps(
         speak(file)
 
 
-def prepare(recipe, backend, threads, batch=None, control=None, task=None, paste=False):
+def prepare(
+    recipe, backend, threads, batch=None, control=None, task=None, paste=False,
+    images=None,
+):  # fmt: skip
     """Return the pipeline and the plan of a recipe, and the recipe, completed.
+
+    images: how many the backend is chosen for, if not those of the recipe.
 
     control: the file of a picture that becomes the condition tokens of every image. The
     backend `auto` is decided here, by the work, and said on stderr. task: takes a
@@ -190,7 +309,8 @@ def prepare(recipe, backend, threads, batch=None, control=None, task=None, paste
         recipe = controlled(recipe, pipe, plan, control)
     check_takes(pipe.config, recipe.control is not None)
     if backend == "auto":
-        backend, why = pipe.choose(plan, len(recipe.labels), batch or BATCH)
+        images = images or len(recipe.labels)
+        backend, why = pipe.choose(plan, images, batch or BATCH)
         complain(f"backend: {why}")
     if backend != first:
         pipe = assemble(pipe.generator, pipe.tokenizer, backend)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import signal
 import sys
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,11 +14,14 @@ from contextlib import contextmanager, suppress
 
 import typer
 
-from minigen.errors import MinigenError
-from minigen.words import complain, escaped, printable, say, say_json
+from minigen.errors import InputError, MinigenError
+from minigen.words import complain, escaped, printable, remaining, say, say_json
 
 # all that commands print goes through these
 __all__ = ["complain", "say", "say_json"]
+
+MINUTE = 60.0
+"""Seconds between two lines about a long run, where no terminal shows a bar."""
 
 UNHEARD = 141
 """Exit status if the reader of a pipe has gone, as after `| head`: 128 + SIGPIPE."""
@@ -180,6 +185,20 @@ def show(picture: str) -> None:
     typer.echo(picture)
 
 
+def check_pipe() -> None:
+    """Raise InputError if stdout is a terminal, which can show no file."""
+    if sys.stdout.isatty():
+        raise InputError(
+            "a picture is not written to a terminal; end the command with > FILE, or "
+            "with | and a program that reads it"
+        )
+
+
+def pour(content: bytes) -> None:
+    """Write a file to stdout."""
+    typer.echo(content, nl=False)
+
+
 def has_colours() -> bool:
     """Say whether stdout is a terminal that can show a picture in colours."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
@@ -195,16 +214,71 @@ def progress(total: int, doing: str, backend: str) -> Iterator[Callable[..., Non
     if not sys.stderr.isatty():
         yield lambda n=1: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    with _bar(doing, total, backend) as update:
+        yield lambda n=1: update(advance=n)
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-    )
+
+@contextmanager
+def counting(
+    doing: str, what: str, backend: str
+) -> Iterator[Callable[[int, int], None]]:
+    """Yield tell(done, total) for a run of hours, and show how long it will take.
+
+    On a terminal it moves a bar; elsewhere, as in a log, a line is printed each minute.
+    what: is counted; what was done at the first call took no time.
+    """
+    if sys.stderr.isatty():
+        with _bar(doing, None, backend, long=True) as update:
+            yield lambda done, total: update(completed=done, total=total)
+        return
+    seen, ended = [], threading.Event()
+
+    def tell(done, total):
+        seen.append((done, total, time.monotonic()))
+        # all that is needed: the first and the last
+        del seen[1:-1]
+        if len(seen) == 1 and done:
+            complain(f"{done:,} of {total:,} {what} are there")
+
+    def speak():
+        while not ended.wait(MINUTE):
+            if seen:
+                complain(_how_far(seen[0], seen[-1], what))
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        speaker.join()
+
+
+def _how_far(first, last, what):
+    done, total, _ = last
+    drawn, took = last[0] - first[0], last[2] - first[2]
+    said = f"{done:,} of {total:,} {what}"
+    if not drawn:
+        return said
+    left = remaining((total - done) * took / drawn)
+    return f"{said}, {drawn / took:.3g} a second, {left} left"
+
+
+@contextmanager
+def _bar(doing, total, backend, long=False):
+    """Yield update(...) of a bar; while kernels are compiled it names them."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = [
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+    ]
+    if long:
+        columns.append(rich.TimeRemainingColumn(compact=True))
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    with Progress(*columns, console=console, transient=True) as bar:
+    with rich.Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(doing, total=total)
 
         def name_kernel(name, count):
@@ -212,7 +286,7 @@ def progress(total: int, doing: str, backend: str) -> Iterator[Callable[..., Non
             bar.update(task, description=escaped(text))
 
         with compiling(name_kernel, backend):
-            yield lambda n=1: bar.update(task, advance=n, description=doing)
+            yield lambda **how: bar.update(task, description=doing, **how)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""PNG files with a recipe inside, and animated GIFs."""
+"""PNG files with a recipe inside, images in other formats, and animated GIFs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,42 @@ from minigen.writing import write_file
 CHUNK = "minigen"
 """The keyword of the PNG text chunk that holds the recipe as JSON."""
 
+FORMATS = {
+    "png": {},
+    "webp": {"lossless": True},
+    "jpg": {"quality": 95, "subsampling": 0},
+    "npz": {},
+}
+"""What one image of a folder may be written as, and how Pillow is to do so. A PNG holds
+its recipe, an NPZ the arrays image (y x 3), tokens and label. Only JPEG loses bits."""
+
 LONGEST = 2**24
 """The most characters of a recipe: enough for the labels of two million images."""
 
 
 def write_png(path: str | Path, image: np.ndarray, recipe: dict) -> Path:
     """Write `image`, uint8 (y, x, 3), with `recipe` in its `minigen` text chunk."""
+    return write_file(path, encode("png", image, recipe))
+
+
+def encode(kind: str, image: np.ndarray, recipe: dict, tokens=None) -> bytes:
+    """Return the file of an image, uint8 (y, x, 3): the same bytes for the same call.
+
+    kind: of FORMATS; recipe: what a PNG holds in its `minigen` text chunk; tokens: of
+    the image, which an NPZ holds.
+    """
     from PIL import Image, PngImagePlugin
 
-    info = PngImagePlugin.PngInfo()
-    info.add_text(CHUNK, json.dumps(recipe))
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "png", pnginfo=info)
-    return write_file(path, buffer.getvalue())
+    buffer, how = io.BytesIO(), dict(FORMATS[kind])
+    if kind == "npz":
+        (label,) = recipe["labels"]
+        np.savez(buffer, image=image, tokens=tokens, label=np.int64(label))
+        return buffer.getvalue()
+    if kind == "png":
+        how["pnginfo"] = PngImagePlugin.PngInfo()
+        how["pnginfo"].add_text(CHUNK, json.dumps(recipe))
+    Image.fromarray(image).save(buffer, "jpeg" if kind == "jpg" else kind, **how)
+    return buffer.getvalue()
 
 
 def read_png(path: str | Path, ours=None) -> tuple[np.ndarray, dict]:
@@ -63,11 +86,7 @@ def _recipe(path, text):
     try:
         if text is not None and len(text) > LONGEST:
             raise ValueError(f"it has more than {LONGEST} characters")
-        recipe = text and json.loads(
-            text, object_pairs_hook=_once, parse_int=_short, parse_constant=_short
-        )
-        if text is not None and not isinstance(recipe, dict):
-            raise ValueError("it is no table of names and values")
+        recipe = None if text is None else parse(text)
     except (ValueError, RecursionError) as error:
         wrong = str(error) or "it is too deep"
     if wrong:
@@ -77,6 +96,19 @@ def _recipe(path, text):
             "be redrawn"
         )
     return recipe
+
+
+def parse(text: str) -> dict:
+    """Return the table that a text holds as JSON; raises ValueError, RecursionError.
+
+    A name that occurs twice, NaN and a number of very many digits are refused.
+    """
+    table = json.loads(
+        text, object_pairs_hook=_once, parse_int=_short, parse_constant=_short
+    )
+    if not isinstance(table, dict):
+        raise ValueError("it is no table of names and values")
+    return table
 
 
 def _once(pairs):

@@ -1,0 +1,136 @@
+"""The same function on many machines, by Dask: calls go out, results come back.
+
+A call may be lost with the worker that has it. Then it is made again elsewhere: what is
+called must give the same wherever it is called, and however often.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from minigen import extras
+from minigen.checks import shown
+from minigen.errors import BackendError, InputError
+from minigen.threads import available
+
+LOSSES = 5
+"""Times that a call is sent out again after Dask gave it up. Each of them stands for
+several workers that ended while they had it: perhaps it is the call that ends them."""
+
+PATIENCE = 60
+"""Seconds to wait for a scheduler, and for its first worker."""
+
+AHEAD = 2
+"""Calls for each thread of a worker: one that runs, and one that waits."""
+
+
+def check_address(address: str) -> str:
+    """Return the address of a scheduler, or local:N, or raise InputError.
+
+    >>> check_address("local:3"), check_address("tcp://10.0.0.5:8786")
+    ('local:3', 'tcp://10.0.0.5:8786')
+    """
+    if not re.fullmatch(r"local:[1-9][0-9]{0,3}|(\w+://)?[\w.\[\]:-]+:[0-9]+", address):
+        raise InputError(
+            f"cluster {shown(address)} is no address; write local:4 for four workers "
+            "on this machine, or that of a scheduler, such as tcp://10.0.0.5:8786"
+        )
+    return address
+
+
+def mapped(
+    address: str, function: Callable[..., Any], calls: Iterable[tuple]
+) -> Iterator[tuple[tuple, Any]]:
+    """Call a function with each tuple of arguments; yield (arguments, result).
+
+    They come in the order in which they are done. Few calls are sent out at a time.
+    Raises what the function raises, InputError if there is no scheduler or worker, or a
+    call ended several of them, and BackendError if Dask is not installed.
+    """
+    with connected(address) as client:
+        from distributed import KilledWorker, as_completed
+        from distributed.client import FutureCancelledError
+
+        calls, sent, losses = iter(calls), {}, {}
+        done = as_completed()
+
+        def send(call):
+            future = client.submit(function, *call, pure=False)
+            sent[future] = call
+            done.add(future)
+
+        def send_more():
+            threads = sum(client.nthreads().values())
+            while len(sent) < AHEAD * max(threads, 1):
+                call = next(calls, None)
+                if call is None:
+                    return
+                send(call)
+
+        send_more()
+        for future in done:
+            call = sent.pop(future)
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                losses[id(call)] = losses.get(id(call), 0) + 1
+                if losses[id(call)] > LOSSES:
+                    raise InputError(
+                        "several workers ended, one after the other, at the same "
+                        f"images: {error}; give them more memory, or each fewer images "
+                        "together (--batch)"
+                    ) from None
+                send(call)
+                continue
+            except (FutureCancelledError, OSError) as error:
+                raise InputError(
+                    f"the scheduler at {address} is gone: {error}; start it, and go on "
+                    "with the same command"
+                ) from None
+            send_more()
+            yield call, result
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """Yield a client of Dask with a worker at least, for the length of the block."""
+    try:
+        import distributed
+    except ModuleNotFoundError:
+        raise BackendError(
+            f"a cluster needs Dask, which is not installed: {extras.install('cluster')}"
+        ) from None
+    address = check_address(address)
+    if not address.startswith("local:"):
+        try:
+            client = distributed.Client(address, timeout=PATIENCE)
+        except OSError as error:
+            raise InputError(
+                f"no scheduler answers at {address}: {error}; start one with `dask "
+                "scheduler`, and workers with `dask worker ADDRESS`"
+            ) from None
+        with client:
+            try:
+                client.wait_for_workers(1, timeout=PATIENCE)
+            except TimeoutError:
+                raise InputError(
+                    f"the scheduler at {address} has no workers; start some with `dask "
+                    f"worker {address}`"
+                ) from None
+            yield client
+        return
+    count = int(address.removeprefix("local:"))
+    threads = str(max(1, available() // count))
+    with (
+        distributed.LocalCluster(
+            n_workers=count, threads_per_worker=1, memory_limit=0,
+            dashboard_address=None, silence_logs=logging.CRITICAL,
+            env={"NUMBA_NUM_THREADS": threads},
+        ) as workers,
+        distributed.Client(workers) as client,
+    ):  # fmt: skip
+        yield client
