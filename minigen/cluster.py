@@ -6,6 +6,7 @@ called must give the same wherever it is called, and however often.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -29,15 +30,22 @@ AHEAD = 2
 
 
 def check_address(address: str) -> str:
-    """Return the address of a scheduler, or local:N, or raise InputError.
+    """Return the address of a scheduler, or local:N; or raise InputError.
 
-    >>> check_address("local:3"), check_address("tcp://10.0.0.5:8786")
-    ('local:3', 'tcp://10.0.0.5:8786')
+    Raises BackendError if Dask is not installed.
+
+    >>> check_address("local:many")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    minigen.errors.InputError: cluster 'local:many' is no address; write local:4 ...
     """
     if not re.fullmatch(r"local:[1-9][0-9]{0,3}|(\w+://)?[\w.\[\]:-]+:[0-9]+", address):
         raise InputError(
             f"cluster {shown(address)} is no address; write local:4 for four workers "
             "on this machine, or that of a scheduler, such as tcp://10.0.0.5:8786"
+        )
+    if importlib.util.find_spec("distributed") is None:
+        raise BackendError(
+            f"a cluster needs Dask, which is not installed: {extras.install('cluster')}"
         )
     return address
 
@@ -98,13 +106,9 @@ def mapped(
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
     """Yield a client of Dask with a worker at least, for the length of the block."""
-    try:
-        import distributed
-    except ModuleNotFoundError:
-        raise BackendError(
-            f"a cluster needs Dask, which is not installed: {extras.install('cluster')}"
-        ) from None
     address = check_address(address)
+    import distributed
+
     if not address.startswith("local:"):
         try:
             client = distributed.Client(address, timeout=PATIENCE)

@@ -12,11 +12,13 @@ from __future__ import annotations
 import gzip
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -239,6 +241,31 @@ def evaluate_generator(
     }
 
 
+def evaluate_images(
+    images: Iterable[NDArray[np.uint8]],
+    labels: Sequence[int],
+    classifier: Judge,
+    watch: Callable[[int], object] = lambda n: None,
+) -> dict[str, Any]:
+    """Classify images (y x 3) that were drawn before: a batch at a time is in memory.
+
+    labels (b): the classes that were asked for. Returns agreement, distance and images,
+    as `evaluate_generator` does. Raises ShapeError for images that are not of the
+    classifier's size, InputError for fewer than two.
+    """
+    features, classes, images = [], [], iter(images)
+    while part := list(islice(images, BATCH)):
+        seen, found = look(classifier, np.stack(part), watch)
+        features.append(seen)
+        classes.append(found)
+    features, classes = np.concatenate(features), np.concatenate(classes)
+    return {
+        "agreement": share(classes, labels),
+        "distance": frechet(statistics(features), read_statistics()),
+        "images": len(classes),
+    }
+
+
 def evaluate_completion(
     pipe: Pipeline,
     classifier: Judge,
@@ -387,6 +414,43 @@ def evaluate_tokenizer(
     }
     counted = {"codes_used": len(used), "codes": codes} if codes else {}
     return {**found, **counted, "images": len(images)}
+
+
+def write_npz(
+    path: str | Path,
+    images: Iterable[NDArray[np.uint8]],
+    count: int,
+    size: tuple[int, int],
+) -> Iterator[NDArray[np.uint8]]:
+    """Write images to the .npz that evaluations of FID read, and yield each of them.
+
+    images: `count` of them, uint8 (y x 3); size: theirs, (y, x). The file holds one
+    array, arr_0, uint8 (b y x 3), not compressed, as numpy.savez would write it; it is
+    there when the last image has been taken. One image at a time is in memory.
+
+    Source: openai/guided-diffusion evaluations/evaluator.py reads it so, and the sample
+    scripts of ARPG, LlamaGen, AiM and MAR write it for that. Raises InputError.
+    """
+    shape = (count, *size, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with (
+        replace_file(path) as file,
+        ZipFile(file, "w") as archive,
+        archive.open("arr_0.npy", "w", force_zip64=True) as array,
+    ):
+        np.lib.format.write_array_header_1_0(array, header)
+        written = 0
+        for image in images:
+            if image.shape != shape[1:]:
+                raise InputError(
+                    f"image {written} of the folder has the shape {image.shape}; "
+                    f"expected {shape[1:]}, that of the first"
+                )
+            array.write(np.ascontiguousarray(image).data)
+            written += 1
+            yield image
+        if written != count:
+            raise InputError(f"{written} images were read; expected {count}")
 
 
 def share(seen: ArrayLike, asked: ArrayLike) -> float:

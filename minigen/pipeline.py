@@ -701,7 +701,8 @@ def fill(
     if address is None:
         drawn = partial(_here, pipe, manifest.format)
     else:
-        drawn = partial(_there, pipe, manifest.format, cluster.check_address(address))
+        address = cluster.check_address(address)
+        drawn = partial(_there, pipe, manifest.format, address)
     return many.fill(
         folder, manifest, recipes.size(pipe, recipe), batch, drawn, progress
     )

@@ -1,11 +1,11 @@
-"""Make `minigen/imagenet.tsv` again: the names of ImageNet's classes out of WordNet 3.0.
+"""Make `minigen/imagenet.tsv` again: names of ImageNet's classes out of WordNet 3.0.
 
 python -m tests.imagenet_names data.noun synsets.txt > minigen/imagenet.tsv
 
-data.noun: of WordNet 3.0 (https://wordnet.princeton.edu, format in its wndb(5WN)), where
-an identifier such as n02099601 is the letter of a noun and the byte at which it stands;
-synsets.txt: the 1000 identifiers of ImageNet's 2012 challenge in the order of its
-classes, one a line.
+data.noun: of WordNet 3.0 (https://wordnet.princeton.edu, Debian's wordnet-base; its
+format is told in wndb(5WN)), where an identifier such as n02099601 is n for noun and
+the byte at which it stands; synsets.txt: the 1000 identifiers of ImageNet's challenge
+of 2012, in the order of its classes, one a line.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ PARTS = {
     "jupytext": ("jupytext", "notebook"),
     "nbclient": ("nbclient", "notebook"),
     "ipykernel": ("ipykernel", "notebook"),
+    "distributed": ("Dask", "cluster"),
 }
 """What tests may need beyond minigen itself: its name, and the extra that brings it."""
 

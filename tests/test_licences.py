@@ -54,7 +54,17 @@ def test_licence_credits_every_project():
             assert (family.licence or "none was found") in credit
     assert "by-sa/3.0" in read("LICENSE")
     assert catalogue.LICENCE in read("minigen/weights/README.md")
-    assert f'license = "MIT AND {catalogue.LICENCE}"' in read("pyproject.toml")
+    whole = f"MIT AND {catalogue.LICENCE} AND LicenseRef-WordNet-3.0"
+    assert f'license = "{whole}"' in read("pyproject.toml")
+
+
+def test_names_of_classes_are_under_the_licence_of_wordnet():
+    """Its notice has to appear on all copies."""
+    said = read("LICENSE")
+    assert "minigen/imagenet.tsv" in said and "https://wordnet.princeton.edu" in said
+    assert "WordNet 3.0 Copyright 2006 by Princeton University." in said
+    assert "Permission to use, copy, modify and distribute this software and" in said
+    assert 'IS PROVIDED "AS IS" AND PRINCETON' in said
 
 
 def test_citation_is_of_this_version_and_of_every_paper():

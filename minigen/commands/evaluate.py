@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,14 @@ import typer
 
 from minigen.checks import near
 from minigen.commands import options as o
-from minigen.commands.terminal import progress, reported, say, say_json, say_text
+from minigen.commands.terminal import (
+    counting,
+    progress,
+    reported,
+    say,
+    say_json,
+    say_text,
+)
 from minigen.errors import InputError
 from minigen.words import markdown, table
 
@@ -17,12 +25,37 @@ FEW = 1000
 """With fewer images a Frechet distance is mostly the noise of its covariance."""
 
 
+FOR_FOLDERS = ("model", "count", "npz", "backend", "threads", "as_json", "as_markdown")
+"""What may be said of a folder of images."""
+
+
 @reported
 def evaluate(
-    model: o.ModelName,
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|DIR",
+            help="A model that ships, a weight file, or a folder that `sample` filled.",
+            autocompletion=o.ships,
+        ),
+    ],
     count: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Images to draw or to read.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Images to draw or to read: 1000, or all of a folder, if not said.",
+        ),
+    ] = None,
+    npz: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a folder: where its images are written for evaluations of FID; "
+            "DIR.npz, if not said.",
+        ),
+    ] = None,
     sweep: Annotated[
         str | None,
         typer.Option(metavar="NAME=V,V", help="A row for each value, as steps=1,4,16."),
@@ -85,7 +118,8 @@ def evaluate(
     A generator is asked for every class in turn; with --keep for the rest of test
     digits, by their class (or the next, with --edit), and ARPG reads what is known in
     both ways. A tokenizer and a classifier are given the test digits of --data, and a
-    model with control their outlines.
+    model with control their outlines. The images of a folder are written as the .npz
+    that evaluations of FID read; digits are classified, too.
     """
     from minigen import backends
     from minigen.checkpoints import load_model
@@ -95,6 +129,21 @@ def evaluate(
     from minigen.finding import find
     from minigen.options import check
 
+    if (Path(model) / "manifest.json").is_file():
+        said = {n for n in context.params if is_said(context, n)}
+        for name in sorted(said - {*FOR_FOLDERS}):
+            raise InputError(
+                f"--{name.replace('_', '-')} has no meaning for the folder {model}, "
+                "whose images are drawn already; leave it out"
+            )
+        _folder(Path(model), count, npz, backend, threads, as_json, as_markdown)
+        return
+    if npz is not None:
+        raise InputError(
+            f"--npz {npz} is for a folder of images, and {model} is none; draw some "
+            "first: minigen sample MODEL --count N --out DIR/"
+        )
+    count = FEW if count is None else count
     options = dict(
         steps=steps, seed=seed, top_k=top_k, top_p=top_p, positions=positions,
         guided_draw=guided_draw, confidence_noise=confidence_noise,
@@ -168,6 +217,63 @@ def evaluate(
     say_text(table(cells, right))
     if draws and keep is None and count < FEW:
         say("", f"with fewer than {FEW} images all distances come out too large")
+
+
+def is_said(context: typer.Context, name: str) -> bool:
+    """Say whether an option was given, and is not its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _folder(folder, count, npz, backend, threads, as_json, as_markdown):
+    """Write the images of a folder as one .npz, and classify those that are digits."""
+    from minigen import backends, many
+    from minigen.catalogue import licence_of
+    from minigen.evaluate import evaluate_images, load_judge, write_npz
+    from minigen.writing import check_writable
+
+    manifest = many.read(folder)
+    labels = manifest.classes[:count].tolist()
+    images = many.images(folder, manifest)
+    npz = (
+        Path(f"{folder if folder.name else folder.resolve()}.npz")
+        if npz is None
+        else npz
+    )
+    check_writable(npz, ".npz")
+    # whose tokenizer ships draws digits
+    digits = licence_of(manifest.recipe.tokenizer_hash) and min(labels) >= 0
+    digits = digits and manifest.recipe.scale == 1 and manifest.recipe.grid is None
+    if digits:
+        backend, _ = backends.pick(backend)
+        o.use_threads(threads, backend)
+    first = next(images)
+    images = itertools.chain([first], images)
+    images = itertools.islice(images, len(labels))
+    with counting("reading", "images", backend) as tell:
+        written = write_npz(npz, images, len(labels), first.shape[:2])
+        counted = _counted(written, len(labels), tell)
+        if digits:
+            row = evaluate_images(counted, labels, load_judge(backend=backend))
+        else:
+            row = {"images": sum(1 for _ in counted)}
+    if as_json:
+        say_json({"folder": folder, "npz": npz, "results": [row]})
+        return
+    cells = _cells([row])
+    if digits:
+        right = range(len(cells[0]))
+        say_text(markdown(cells, right) if as_markdown else table(cells, right))
+        say()
+        if len(labels) < FEW:
+            say(f"with fewer than {FEW} images all distances come out too large")
+    say(f"{npz}  {len(labels):,} images of {first.shape[1]} x {first.shape[0]}")
+
+
+def _counted(images, total, tell):
+    for done, image in enumerate(images):
+        tell(done, total)
+        yield image
 
 
 def _generator(

@@ -18,7 +18,7 @@ from minigen.orders import ORDERS, PER_IMAGE
 from minigen.words import complain
 
 
-def _ships(begun: str) -> list[str]:
+def ships(begun: str) -> list[str]:
     from minigen.catalogue import WEIGHTS
 
     names = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
@@ -41,7 +41,7 @@ ModelName = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A model that ships, or a weight file.",
-        autocompletion=_ships,
+        autocompletion=ships,
     ),
 ]
 Classes = Annotated[

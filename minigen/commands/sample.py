@@ -119,7 +119,7 @@ def draw_many(
         try:
             fill(pipe, manifest, folder, batch, memory, cluster, note)
         except BaseException:
-            if before is not None and done < images:
+            if done and done < images:
                 complain(
                     f"{done:,} of {images:,} images are in {folder}; the same command "
                     "goes on"
