@@ -38,7 +38,9 @@ def check_address(address: str) -> str:
     Traceback (most recent call last):
     minigen.errors.InputError: cluster 'local:many' is no address; write local:4 ...
     """
-    if not re.fullmatch(r"local:[1-9][0-9]{0,3}|(\w+://)?[\w.\[\]:-]+:[0-9]+", address):
+    is_local = re.fullmatch("local:[1-9][0-9]{0,3}", address)
+    is_remote = re.fullmatch(r"(\w+://)?[\w.\[\]:-]+:[0-9]+", address)
+    if not is_local and (address.startswith("local") or not is_remote):
         raise InputError(
             f"cluster {shown(address)} is no address; write local:4 for four workers "
             "on this machine, or that of a scheduler, such as tcp://10.0.0.5:8786"

@@ -32,9 +32,13 @@ class Class:
     names: tuple[str, ...]
     kinds: tuple[str, ...]
 
+    @property
+    def called(self) -> str:
+        """Its first name and the nearest kind, which no other class has both."""
+        return f"{self.names[0]} ({self.kinds[0]})"
+
     def __str__(self) -> str:
-        """Show its number, its first name, and the nearest kind."""
-        return f"{self.number} {self.names[0]} ({self.kinds[0]})"
+        return f"{self.number} {self.called}"
 
 
 @cache
@@ -64,18 +68,17 @@ def number_of(name: str) -> int:
     """
     wanted, _, kind = plain(name).partition(" (")
     kind = kind.removesuffix(")")
-    named = [
-        each
-        for each in classes()
-        if wanted in map(plain, (*each.names, each.identifier))
-    ]
+    named = _by_name().get(wanted, [])
     found = [each for each in named if not kind or kind in map(plain, each.kinds)]
+    if kind and len(found) > 1:
+        # of both kinds; what it is called first decides
+        found = [each for each in found if plain(each.called) == plain(name)]
     if len(found) == 1:
         return found[0].number
     if named:
         raise InputError(
             f"class {shown(name)} may be {', '.join(map(str, named))}; give the "
-            f"number, or a kind too, as {str(named[0]).partition(' ')[2]!r}"
+            f"number, or a kind too, as {named[0].called!r}"
         )
     of_kind = [each for each in classes() if wanted in map(plain, each.kinds)]
     if of_kind:
@@ -111,6 +114,16 @@ def search(words: str) -> list[Class]:
             f"no class of ImageNet has {shown(words)} in its names or kinds; "
             f"{_near(plain(words))}give one word, such as dog"
         )
+    return found
+
+
+@cache
+def _by_name():
+    """Return the classes of each plain name and identifier."""
+    found = {}
+    for each in classes():
+        for name in dict.fromkeys(map(plain, (*each.names, each.identifier))):
+            found.setdefault(name, []).append(each)
     return found
 
 

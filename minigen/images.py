@@ -114,6 +114,8 @@ def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
                 # a text of that name is no transparency; else the key says the same
                 picture.info.pop(CLEARED, None)
             yield picture, key
+            # it refers to the picture, which would wait for the garbage collector
+            picture.__dict__.pop("load_read", None)
     except (InputError, MemoryError):
         raise
     except Exception as error:

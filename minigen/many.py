@@ -213,7 +213,8 @@ def fill(
         tell(done, total)
         for first, contents in drawn(map(manifest.part, in_rows(missing, batch))):
             for number, content in enumerate(contents, first):
-                write_file(folder / manifest.name(number), content)
+                # not waiting for the disk: what it lost is found when a run goes on
+                write_file(folder / manifest.name(number), content, sync=False)
             done += len(contents)
             tell(done, total)
     return folder

@@ -34,16 +34,19 @@ WEEK = 7 * 24 * 3600
 """Seconds after which an unfinished file that nobody touched is nobody's."""
 
 
-def write_file(path: str | Path, content: bytes) -> Path:
-    """Put a file of that content in the place of `path`. Errors: see `replace_file`."""
-    with replace_file(path) as file:
+def write_file(path: str | Path, content: bytes, sync: bool = True) -> Path:
+    """Put a file of that content in the place of `path`; all as for `replace_file`."""
+    with replace_file(path, sync) as file:
         file.write(content)
     return Path(path)
 
 
 @contextmanager
-def replace_file(path: str | Path) -> Iterator[BinaryIO]:
+def replace_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
     """Yield a file to write to; at the end of the block it takes the place of `path`.
+
+    sync: wait until the disk has it. Without, a file that was written a moment before
+    the power went may be empty; what ends the process alone changes nothing.
 
     An error in the block leaves everything as it was. An old file gives its mode, owner
     and group to the new one; behind a symbolic link, it is the file that the link leads
@@ -59,9 +62,11 @@ def replace_file(path: str | Path) -> Iterator[BinaryIO]:
                 _take_over(part, number, old)
             yield file
             file.flush()
-            _sync(number)
+            if sync:
+                _sync(number)
         os.replace(part, target)
-        _sync_folder(target.parent)
+        if sync:
+            _sync_folder(target.parent)
     except BrokenPipeError:
         raise
     except OSError as error:
