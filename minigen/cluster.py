@@ -7,7 +7,6 @@ called must give the same wherever it is called, and however often.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -134,7 +133,7 @@ def connected(address: str) -> Iterator[Any]:
     with (
         distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, memory_limit=0,
-            dashboard_address=None, silence_logs=logging.CRITICAL,
+            dashboard_address=None, silence_logs="critical",
             env={"NUMBA_NUM_THREADS": threads},
         ) as workers,
         distributed.Client(workers) as client,

@@ -47,6 +47,7 @@ EXTRAS = {
         ("markdown-it-py", "mdit-py-plugins", "pygments", "latex2mathml"),
         "pages of the lessons",
     ),
+    "cluster": (("dask", "distributed"), "`minigen sample --cluster`: Dask's workers"),
     "notebook": (("jupytext", "nbclient", "ipykernel"), "lessons as notebooks"),
     "test": (
         ("pytest", "pytest-xdist", "safetensors", *CHECK, "matplotlib", "numba-cuda"),

@@ -128,11 +128,11 @@ def _by_name():
 
 
 def _near(wanted):
-    """Say which names have that word, else which one is spelt nearly so."""
-    names = [name for each in classes() for name in each.names]
-    with_word = [name for name in names if f" {wanted} " in f" {plain(name)} "]
-    if with_word:
-        return f"did you mean {' or '.join(with_word[:3])}? "
+    """Say which names have those words, else which one is spelt nearly so."""
+    names, words = [name for each in classes() for name in each.names], wanted.split()
+    found = [name for name in names if words and {*words} <= {*plain(name).split()}]
+    if found:
+        return f"did you mean {' or '.join(found[:3])}? "
     return near(wanted, dict.fromkeys(map(plain, names)))
 
 

@@ -358,6 +358,8 @@ def writers(source):
 def test_nothing_else_writes_files():
     # functions of ours, which use the writer
     ours = {"save", "trainer.save", "results.save", "drawing.save"}
+    # in a zip file, which is the writer's
+    ours.add("archive.open")
     for path in sorted(ROOT.rglob("*.py")):
         if path != ROOT / "writing.py":
             found = [f for f in writers(path.read_text()) if f[1] not in ours]

@@ -45,6 +45,16 @@ def mend(pipe: Pipeline, image: Images, plan: Plan) -> Path:
     return pipe.save(pipe.draw([7], plan=plan), Path(mkdtemp()) / "seven.png", scale=2)
 
 
+def fill(pipe: Pipeline, labels: list[int]) -> Path:
+    def tell(done: int, total: int) -> None:
+        print(done, total)
+
+    folder = Path(mkdtemp())
+    call = labels, folder
+    pipe.draw_many(*call, format="webp", memory="2GB", progress=tell, seed=3, steps=2)
+    return pipe.draw_many(*call, format="webp", batch=4, seed=3, steps=2)
+
+
 def follow(pipe: Pipeline, digits: Images) -> Drawing:
     control = pipe.encode(outline(digits))
     print(pipe.sample([3, 7], steps=2, control=control).shape)
@@ -64,7 +74,7 @@ images = draw(pipe, [3, 7])
 assert pipe.generator.name in names and how.guidance == 2.0 and len(plan.groups) == 4
 assert agree(images, draw(pipe, [3, 7])) == 1.0 and sorted(watch(pipe))[0] == 0
 tokens = pipe.encode(images)
-print(mend(pipe, images[0], plan))
+print(mend(pipe, images[0], plan), fill(pipe, [3, 7]))
 print(follow(minigen.load("arpg-mnist-control"), images).recipe.control)
 print(minigen.__version__, images.dtype, tokens.shape, pipe.decode(tokens).mean())
 print(first(pipe).weight, pipe.picture(first(pipe).canvas).shape, plan.counts)
