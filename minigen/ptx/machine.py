@@ -8,70 +8,123 @@ they name.
 
 from __future__ import annotations
 
+import linecache
 import math
+import os
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from minigen.errors import KernelError
-from minigen.ptx.memory import POISON, Region, Space
-from minigen.ptx.numbers import F32, F64, S64, U8, U32, U64, B
+from minigen.ptx.memory import POISON, Memory, copies
+from minigen.ptx.numbers import F32, F64, S64, TYPES, U32, U64, B
+from minigen.ptx.races import NOBODY, Watch
+from minigen.simt.pattern import is_poison
+from minigen.words import say
 
 LANES = 8192
 """Lanes that run together, at most (a block of the grid is never split)."""
+
+PATIENCE = 2_000_000
+"""Basic blocks that a launch may run until it is taken for one that never ends."""
+
+SHARED = 48 * 1024
+"""Bytes of shared memory that a block may have."""
+
+
+@dataclass
+class Launch:
+    """What all groups of blocks of a launch have in common.
+
+    memory: the regions of the arguments and of the module; ran: how many basic blocks
+    were run; race: the first one that was found, a message.
+    """
+
+    program: object
+    grid: tuple
+    block: tuple
+    memory: list
+    counts: object = None
+    dynamic: int = 0
+    watch: object = None
+    patience: int = PATIENCE
+    ran: int = field(default=0, init=False)
+    race: str = field(default="", init=False)
+
+    def __post_init__(self):
+        if self.watch:
+            self.watch = Watch(self.grid, self.block, self.program.grain)
 
 
 class Machine:
     """Blocks of a grid that run together until all their lanes have exited.
 
-    registers: {name: array}; thread, cta, warp, lane: of each living lane its number in
-    its block, its block's among these, its warp's among these, and its own in that.
-    lanes: those, by their place in the arrays, that the running basic block is run for.
+    registers: {name: array}; thread, cta, warp, lane, home: of each living lane its
+    number in its block, its block's among these, its warp's among these, its own in
+    that, and its own among all lanes at first. lanes: those, by their place in the
+    arrays, that the running basic block is run for.
     """
 
-    def __init__(self, program, grid, block, blocks, space, values, counts):
-        self.program, self.counts, self.blocks = program, counts, blocks
-        size, count = math.prod(block), len(blocks)
-        self.thread = np.tile(np.arange(size), count)
-        self.cta = np.repeat(np.arange(count), size)
-        self.warp = self.thread // 32 + self.cta * -(-size // 32)
-        self.lane, self.living = self.thread % 32, size * count
-        self.bit = 2.0**self.lane
-        self.spaces = {"global": space, "shared": self._shared(count)}
+    def __init__(self, launch, blocks, values):
+        self.launch, self.program, self.counts = launch, launch.program, launch.counts
+        self.blocks, self.watch = blocks, launch.watch
+        self.size, count = math.prod(launch.block), len(blocks)
+        self.thread = np.tile(np.arange(self.size), count)
+        self.cta = np.repeat(np.arange(count), self.size)
+        self.warp = self.thread // 32 + self.cta * -(-self.size // 32)
+        self.lane, self.living = self.thread % 32, self.size * count
+        self.bit, self.home = 2.0**self.lane, np.arange(self.size * count)
+        self.memory = Memory(launch.memory + self._own(count))
+        self.registers = self._poisoned() | values | self._special(blocks)
+
+    def _own(self, count):
+        shared = copies(self.program, "shared", count, self.launch.dynamic)
+        size = sum(region.size for region in shared)
+        if size > SHARED:
+            said = f"a block takes {size} bytes of shared memory; {SHARED} are there"
+            raise KernelError("shared memory", said)
+        return shared + copies(self.program, "local", count * self.size)
+
+    def _poisoned(self):
+        # what nothing was written to
         poison = {B: np.zeros(1, B)}
-        for t in {*program.registers.values()} - {B}:
+        for t in {*self.program.registers.values()} - {B}:
             poison[t] = np.array([POISON], U64).view(t)[:1]
-        self.registers = {
-            n.lstrip("%"): poison[t] for n, t in program.registers.items()
-        }
-        self.registers |= values | {"laneid": self.lane.astype(U32)}
-        self.registers["cta"] = self.cta if count > 1 else self.cta[:1]
+        registers = self.program.registers.items()
+        return {_variable(name): poison[kind] for name, kind in registers}
+
+    def _special(self, blocks):
+        grid, block, lane = self.launch.grid, self.launch.block, self.lane.astype(U32)
+        found = {"laneid": lane, "warpid": (self.thread // 32).astype(U32)}
+        found["nwarpid"] = np.array([-(-self.size // 32)], U32)
+        found["dynamic_smem_size"] = np.array([self.launch.dynamic], U32)
+        bit = U32.type(1) << lane
+        found["lanemask_eq"], found["lanemask_lt"] = bit, bit - U32.type(1)
+        found["lanemask_le"], found["lanemask_ge"] = bit | bit - U32.type(1), -bit
+        found["lanemask_gt"] = -bit ^ bit
         each = {"tid": (self.thread, block), "ctaid": (self.cta + blocks[0], grid)}
         for name, (number, sizes) in each.items():
             for axis, length in zip("xyz", sizes, strict=True):
                 index = (number % length).astype(U32)
-                uniform = length == 1 or (name == "ctaid" and count == 1)
-                self.registers[f"{name}_{axis}"] = index[:1] if uniform else index
-                self.registers[f"n{name}_{axis}"] = np.array([length], U32)
+                uniform = length == 1 or (name == "ctaid" and len(blocks) == 1)
+                found[f"{name}_{axis}"] = index[:1] if uniform else index
+                found[f"n{name}_{axis}"] = np.array([length], U32)
                 number = number // length
-
-    def _shared(self, count):
-        regions = []
-        for base, size in self.program.shared.values():
-            apart = -(-size // 16) * 16
-            data = np.full(count * apart // 4, POISON, U32).view(U8)
-            regions.append(Region(base, size, data, apart))
-        return Space(regions)
+        return found
 
     def run(self):
         """Run until all lanes have exited, or raise KernelError."""
         blocks, here, waiting = self.program.blocks, {0: np.arange(self.living)}, {}
         while here:
+            self.launch.ran += 1
+            if self.launch.ran > self.launch.patience:
+                self.lanes = here[min(here)]
+                said = f"the kernel has not ended after {self.launch.patience} blocks"
+                self.stop("endless", blocks[min(here)].last.line, 0, said)
             n = min(here)
             lanes = here.pop(n)
             if not blocks[n].waits:
                 went = self._step(n, blocks[n], lanes)
-            elif len(lanes) == self.living:
-                went = self._meet({n: lanes})
             else:
                 waiting[n] = _merged(waiting.get(n), lanes)
                 went = self._meet(self._ready(waiting, [n]))
@@ -85,15 +138,27 @@ class Machine:
                         for n in those:
                             went += self._meet(self._ready(waiting, [n]))
                 if not went and waiting:
-                    n, self.lanes = min(waiting.items())
-                    places = sorted(blocks[n].last.line for n in waiting)
-                    said = f"waits for ever (lines {places})"
-                    self.stop("deadlock", blocks[n].last.line, 0, said)
+                    self._deadlock(waiting)
             for target, some in went:
                 if target is None:
                     self._leave(some, here, waiting)
                 elif len(some):
                     here[target] = _merged(here.get(target), some)
+        if self.launch.race:
+            raise KernelError("race", self.launch.race)
+
+    def _deadlock(self, waiting):
+        blocks = self.program.blocks
+        n, self.lanes = min(waiting.items())
+        places = [self._place(blocks[n].last.line) for n in sorted(waiting)]
+        whom = {blocks[n].waits for n in waiting}
+        kind = "deadlock" if len(whom) > 1 else "mask"
+        if whom == {"block"}:
+            kind = "divergent barrier"
+        said = "waits for ever, others wait elsewhere" + "".join(places[1:])
+        if len(waiting) == 1:
+            said = "waits for ever, others it waits for never come"
+        self.stop(kind, blocks[n].last.line, 0, said)
 
     def _values(self, block, lanes):
         values = [self.registers[name] for name in block.reads]
@@ -125,7 +190,9 @@ class Machine:
             return [(target if jumps[0] else block.next, lanes)]
         if self.counts is not None:
             self.counts.note_branch(block.last.line, self, jumps)
-        return [(target, lanes[jumps]), (block.next, lanes[~jumps])]
+        # those that go on first: who leaves changes the numbers of the others
+        parts = [(target, lanes[jumps]), (block.next, lanes[~jumps])]
+        return sorted(parts, key=lambda part: part[0] is None)
 
     def _ready(self, waiting, numbers):
         # {block: lanes} of those that wait for nobody any more
@@ -136,16 +203,37 @@ class Machine:
         incomplete -= np.bincount(self.cta[lanes], minlength=len(self.blocks))
         for n in numbers:
             lanes = waiting.pop(n)
-            if blocks[n].waits == "block":
+            if blocks[n].waits == "grid":
+                ready = np.full(len(lanes), len(lanes) == self.living)
+            elif blocks[n].waits == "block":
                 ready = incomplete[self.cta[lanes]] == 0
+                self._expect_all(blocks[n], lanes[ready])
             else:
                 mask = self._mask(blocks[n], lanes)
+                self._expect_own(blocks[n], mask, lanes)
                 ready = mask.astype(S64) & missing[self.warp[lanes]] == 0
             if ready.any():
                 found[n] = lanes[ready]
             if not ready.all():
                 waiting[n] = lanes[~ready]
         return found
+
+    def _expect_all(self, block, lanes):
+        # a barrier is for all threads of a block, also for those that have exited
+        arrived = np.bincount(self.cta[lanes], minlength=len(self.blocks))
+        short = (arrived > 0) & (arrived < self.size)
+        if short.any():
+            n = int(np.argmax(short))
+            self.lanes = lanes[self.cta[lanes] == n]
+            said = f"{arrived[n]} of {self.size} threads arrived at the barrier; the "
+            self.stop("divergent barrier", block.last.line, 0, said + "others exited")
+
+    def _expect_own(self, block, mask, lanes):
+        own = mask >> self.lane[lanes].astype(U32) & U32.type(1)
+        if not own.all():
+            self.lanes = lanes
+            said = "is not named by the mask that it gives"
+            self.stop("mask", block.last.line, int(np.argmin(own)), said)
 
     def _mask(self, block, lanes):
         mask = self.registers.get(block.mask, self.program.namespace.get(block.mask))
@@ -181,13 +269,33 @@ class Machine:
             results = getattr(self, f"_{root}")(first.last.line, words, *values)
             for n, lanes in parts.items():
                 mine, place = place[: len(lanes)], place[len(lanes) :]
-                for name, value in zip(blocks[n].gives, results, strict=False):
-                    kind = self.program.registers["%" + name]
+                for (name, kind), value in zip(
+                    blocks[n].gives.items(), results, strict=False
+                ):
                     self._set(name, lanes, value[mine].view(kind))
+        if self.watch:
+            self._note_barrier(first, parts)
         if len(parts) > 1 and self.counts is not None:
             lines = [blocks[n].last.line for n in parts]
             self.counts.note_meeting(lines, [self.warp[n] for n in parts.values()])
         return [(blocks[n].next, lanes) for n, lanes in parts.items()]
+
+    def _note_barrier(self, first, parts):
+        # neither a shuffle nor a vote is a barrier for memory
+        watch, lanes = self.watch, np.concatenate([*parts.values()])
+        watch.now += 1
+        who = self._who(lanes)
+        if first.waits == "grid":
+            watch.grid = watch.now
+        elif first.waits == "block":
+            watch.blocks[who // self.size] = watch.now
+        elif first.last.opcode == "bar.warp.sync":
+            block = who // self.size
+            watch.warp[block * watch.warps + who % self.size // 32] = watch.now
+
+    def _who(self, lanes=slice(None)):
+        # the numbers of threads over the whole grid
+        return (self.cta[lanes] + self.blocks[0]) * self.size + self.thread[lanes]
 
     def _shfl(self, line, words, a, b, c):
         # another lane's a, and whether its number was in range
@@ -210,7 +318,34 @@ class Machine:
 
     def _vote(self, line, words, a):
         # which lanes of the warp say yes
-        return [self._bits(self.lanes, a)[self.warp[self.lanes]].astype(U32)]
+        warp = self.warp[self.lanes]
+        yes, all_ = self._bits(self.lanes, a)[warp], self._bits(self.lanes)[warp]
+        found = {"ballot": yes.astype(U32), "any": yes != 0, "all": yes == all_}
+        return [found.get(words[1], (yes == 0) | (yes == all_))]
+
+    def _match(self, line, words, a):
+        # which lanes of the warp have the same value
+        warp = self.warp[self.lanes]
+        _, group = np.unique(a, return_inverse=True)
+        _, group = np.unique(warp * len(a) + group, return_inverse=True)
+        same = np.bincount(group, self.bit[self.lanes]).astype(S64)[group]
+        if words[0] == "any":
+            return [same.astype(U32)]
+        all_ = self._bits(self.lanes)[warp]
+        return [np.where(same == all_, all_, 0).astype(U32), same == all_]
+
+    def _bar(self, line, words, a):
+        # how many threads of the block say yes, or whether all or any of them do
+        cta = self.cta[self.lanes]
+        yes = np.bincount(cta, a, len(self.blocks))[cta]
+        word = next(word for word in words if word in ("popc", "and", "or"))
+        return [{"popc": yes.astype(U32), "and": yes == self.size, "or": yes > 0}[word]]
+
+    _barrier = _bar
+
+    def _call(self, line, words):
+        # all threads of the grid have met
+        return [np.zeros(len(self.lanes), U32)]
 
     def _mma(self, line, words, *brought):
         # c + a b for the matrices that each warp holds: register i of a and b holds
@@ -245,75 +380,290 @@ class Machine:
         for name, value in self.registers.items():
             if value.size > 1:
                 self.registers[name] = value[stay]
-        for name in ("thread", "cta", "warp", "lane", "bit"):
+        for name in ("thread", "cta", "warp", "lane", "bit", "home"):
             setattr(self, name, getattr(self, name)[stay])
 
     # what translated instructions call
 
-    def load(self, line, space, cta, dtype, count, address, constant):
+    def load(self, line, space, dtype, count, address, constant, volatile):
         """Return `count` numbers from each lane's address on."""
         width = dtype.itemsize * count
-        parts = self._locate(line, space, cta, address, width, False)
+        parts = self._locate(line, space, address, width, False)
         if constant:
-            self.spaces[space].constant.update(region.base for _, region, _ in parts)
+            for _, region, _ in parts:
+                region.constant = True
+        cells = [region.cells(dtype) for _, region, _ in parts]
+        first = [cell // dtype.itemsize for *_, cell in parts]
         if len(parts) == 1:
-            _, region, cell = parts[0]
-            return [
-                region.cells(dtype)[cell // dtype.itemsize + k] for k in range(count)
-            ]
-        values = np.empty((count, len(address)), dtype)
-        for lanes, region, cell in parts:
-            for k in range(count):
-                values[k, lanes] = region.cells(dtype)[cell // dtype.itemsize + k]
+            values = [cells[0][first[0] + k] for k in range(count)]
+        else:
+            values = np.empty((count, len(address)), dtype)
+            for (lanes, *_), some, at in zip(parts, cells, first, strict=True):
+                for k in range(count):
+                    values[k, lanes] = some[at + k]
+        if self.watch:
+            for lanes, region, cell in parts:
+                self._watch_read(line, region, lanes, cell, width, volatile)
+            self._watch_value(line, values, parts)
         return values
 
-    def store(self, line, space, cta, dtype, address, *values):
+    def store(self, line, space, dtype, volatile, address, *values):
         """Write numbers from each lane's address on."""
         width = dtype.itemsize * len(values)
-        for lanes, region, cell in self._locate(line, space, cta, address, width, True):
-            cells = region.cells(dtype)
-            for k, value in enumerate(values):
-                if lanes is not None and value.size > 1:
-                    value = value[lanes]
+        for lanes, region, cell in self._locate(line, space, address, width, True):
+            cells, same = region.cells(dtype), True
+            mine = [v if lanes is None or v.size == 1 else v[lanes] for v in values]
+            if self.watch:
+                for k, value in enumerate(mine):
+                    same = same & (cells[cell // dtype.itemsize + k] == value)
+                self._watch_write(line, region, lanes, cell, width, same, volatile)
+            for k, value in enumerate(mine):
                 at, value = np.broadcast_arrays(cell // dtype.itemsize + k, value)
                 cells[at] = value
                 lost = (cells[at] != value) & (value == value)
                 if lost.any():
                     lane = int(np.argmax(lost))
+                    lane = lane if lanes is None else int(lanes[lane])
                     said = "another lane writes something else there"
                     self.stop("race", line, lane, said)
-            self.spaces[space].written.add(region.base)
+            region.written = True
 
-    def _locate(self, line, space, cta, address, width, store):
+    def atomic(self, line, space, operation, dtype, address, *values):
+        """Change the number at each lane's address, one lane after the other."""
+        width, count = dtype.itemsize, len(self.lanes)
+        # a lane counts also where all have the same address and the same value
+        address = np.broadcast_to(address, (count,))
+        values = [np.broadcast_to(value, (count,)) for value in values]
+        before = np.empty(count, dtype)
+        for lanes, region, cell in self._locate(line, space, address, width, True):
+            lanes = np.arange(count) if lanes is None else lanes
+            cells, at = region.cells(dtype), np.broadcast_to(cell // width, lanes.shape)
+            if self.watch:
+                self._watch_atomic(line, region, lanes, cell, width)
+            order = np.argsort(at, kind="stable")
+            first = np.searchsorted(at[order], at[order])
+            turn = np.arange(len(order)) - first
+            for n in range(int(turn.max()) + 1):
+                chosen = order[turn == n]
+                mine, place = lanes[chosen], at[chosen]
+                before[mine] = cells[place]
+                given = [value[mine] for value in values]
+                cells[place] = ATOMIC[operation](cells[place], *given)
+            region.written = True
+        return before
+
+    def fence(self):
+        """What was written so far is known to who does an atomic later on."""
+        if self.watch:
+            self.watch.fenced[self._who(self.lanes) // self.size] = self.watch.now
+            self.watch.now += 1
+
+    def active(self):
+        """Return which lanes of the warp run this together."""
+        return self._bits(self.lanes)[self.warp[self.lanes]].astype(U32)
+
+    def clock(self):
+        """Return a number that grows."""
+        return np.array([self.launch.ran], U64)
+
+    def lies_in(self, space, address):
+        """Say whether addresses lie in a space."""
+        parts = self.memory.locate(address, 1, None, lambda *_: None)
+        found = np.zeros(len(address), bool)
+        for lanes, region, _ in parts:
+            found[slice(None) if lanes is None else lanes] = region.space == space
+        return found
+
+    def print(self, line, text, values):
+        """Print what each lane gives to C's printf, in lane order."""
+        count = len(self.lanes)
+        text, values = (np.broadcast_to(v, (count,)) for v in (text, values))
+        lines, lanes = [], self.lanes
+        for n in range(count):
+            self.lanes = lanes[n : n + 1]
+            lines.append(self._formatted(line, text[n : n + 1], values[n : n + 1]))
+        self.lanes = lanes
+        say("".join(lines).rstrip("\n"))
+
+    def _formatted(self, line, text, values):
+        given, form, at = [], self._text(line, text), values
+        for word in form.split("%")[1:]:
+            kind = next(c for c in word if c.isalpha() and c != "l")
+            dtype = TYPES[
+                "f64" if kind in "fge" else "s64" if "ll" in word[:4] else "s32"
+            ]
+            if kind == "s":
+                address = self.load(line, None, U64, 1, _aligned(at, 8), False, True)[0]
+                given.append(self._text(line, address))
+                at = _aligned(at, 8) + U64.type(8)
+                continue
+            at = _aligned(at, dtype.itemsize)
+            given.append(self.load(line, None, dtype, 1, at, False, True)[0][0])
+            at = at + U64.type(dtype.itemsize)
+        return form.replace("ll", "") % tuple(given)
+
+    def _text(self, line, address):
+        # the bytes up to a zero
+        found = bytearray()
+        while not found or found[-1]:
+            found += bytes(
+                self.load(line, None, TYPES["u8"], 1, address, False, True)[0]
+            )
+            address = address + U64.type(1)
+        return found[:-1].decode(errors="replace")
+
+    def _locate(self, line, space, address, width, store):
         # [(lanes or None, region, byte in its data)]
-
         def stop(kind, lane, why):
-            said = f"0x{int(address[lane]):x} in {space} memory: {why}"
+            said = f"0x{int(address[lane]):x} in {space or 'any'} memory: {why}"
             self.stop(kind, line, lane, said)
 
-        parts = self.spaces[space].locate(address, width, stop)
-        if self.counts is not None:
-            self.counts.note_access(line, space, self, address, width, store)
-        if space == "global":
-            return parts
-        found = []
+        parts, found = self.memory.locate(address, width, space, stop), []
         for lanes, region, cell in parts:
-            copy = cta if lanes is None or cta.size == 1 else cta[lanes]
-            found.append((lanes, region, cell + copy * region.apart))
+            # of lanes that touch several arrays all are counted with the first
+            if self.counts is not None and not found:
+                self.counts.note_access(line, region.space, self, address, width, store)
+            if region.apart:
+                cell = cell + self._copy(region, lanes) * region.apart
+            found.append((lanes, region, cell))
         return found
+
+    def _copy(self, region, lanes):
+        # which block's or thread's copy each lane means
+        if region.space == "shared" and len(self.blocks) == 1:
+            return 0
+        own = self.cta if region.space == "shared" else self.home
+        own = own[self.lanes]
+        return own if lanes is None else own[lanes]
+
+    # races
+
+    def _watched(self, region, lanes, cell, width):
+        # (shadow, cells by lane, numbers of the threads), or None
+        if region.space not in ("shared", "global"):
+            return None
+        who = self._who(self.lanes)
+        who = who if lanes is None else who[lanes]
+        cells = self.watch.cells(np.broadcast_to(cell, who.shape), width)
+        return self.watch.shadow(region), cells, who
+
+    def _watch_read(self, line, region, lanes, cell, width, volatile):
+        if (found := self._watched(region, lanes, cell, width)) is None:
+            return
+        shadow, cells, who = found
+        if not volatile:
+            never = shadow.writer[cells] == NOBODY
+            if region.space == "shared" and never.any():
+                lane = int(np.argmax(never.any(axis=1)))
+                lane = lane if lanes is None else int(lanes[lane])
+                said = f"reads {region.name}, where nobody has written"
+                self.stop("uninitialised", line, lane, said)
+            racing = self.watch.writes(shadow, cells, who)
+            self._accuse(line, region, racing, cells, who, "reads", False)
+            self.watch.note_read(shadow, cells, who, line)
+        self.watch.now += 1
+
+    def _watch_value(self, line, values, parts):
+        # what the launch has not written and still holds the pattern of new memory
+        if len(parts) > 1 or parts[0][1].space != "global":
+            return
+        (_, region, cell), first = parts[0], values[0]
+        poison = is_poison(np.atleast_1d(first))
+        if poison.any():
+            cell, poison = np.broadcast_arrays(cell, poison)
+            written = self.watch.shadow(region).writer[cell // self.watch.grain]
+            poison = poison & (written == NOBODY)
+            if poison.any():
+                said = f"reads {region.name}, where nobody has written"
+                self.stop("uninitialised", line, int(np.argmax(poison)), said)
+
+    def _watch_write(self, line, region, lanes, cell, width, same, volatile):
+        if (found := self._watched(region, lanes, cell, width)) is None:
+            return
+        shadow, cells, who = found
+        if not volatile:
+            different = ~np.broadcast_to(same, who.shape)[:, None]
+            racing = self.watch.writes(shadow, cells, who) & different
+            self._accuse(line, region, racing, cells, who, "writes", False)
+            racing = self.watch.reads(shadow, cells, who) & different
+            self._accuse(line, region, racing, cells, who, "writes", True)
+        self.watch.note_write(shadow, cells, who, line, volatile)
+        self.watch.now += 1
+
+    def _watch_atomic(self, line, region, lanes, cell, width):
+        if (found := self._watched(region, lanes, cell, width)) is None:
+            return
+        shadow, cells, who = found
+        racing = self.watch.writes(shadow, cells, who) & ~shadow.atomic[cells]
+        self._accuse(line, region, racing, cells, who, "changes", False)
+        self.watch.note_write(shadow, cells, who, line, True)
+        self.watch.acquired[who // self.size] = self.watch.now
+        self.watch.now += 1
+
+    def _accuse(self, line, region, racing, cells, who, does, of_reader):
+        if self.launch.race or not racing.any():
+            return
+        n, k = np.unravel_index(int(np.argmax(racing)), racing.shape)
+        shadow, cell = region.shadow, cells[n, k]
+        code = shadow.reader[cell] if of_reader else 4 * shadow.writer[cell]
+        other = int((shadow.from_ if of_reader else shadow.at)[cell])
+        did = "read" if of_reader else "changed" if shadow.atomic[cell] else "wrote"
+        one, two = self.watch.describe(code), self.watch.describe(4 * who[n])
+        byte = int(cell) * self.watch.grain
+        byte = byte % region.apart if region.apart else byte
+        # told when nothing worse comes of it: a barrier that some do not reach
+        self.launch.race = (
+            f"on byte {byte} of {region.name}: {one} {did} it, {two} {does} it, and "
+            f"nothing orders the two{self._place(other)}{self._place(line)}"
+        )
+
+    # faults
 
     def stop(self, kind, line, lane, message):
         """Raise KernelError for a lane of those that run."""
+        if self.launch.race and kind not in ("divergent barrier", "deadlock"):
+            raise KernelError("race", self.launch.race)
         at = self.lanes[min(lane, len(self.lanes) - 1)]
-        all_ = (i for block in self.program.blocks for i in block.instructions)
-        instruction = next(i for i in all_ if i.line == line)
         thread, block = int(self.thread[at]), self.blocks[int(self.cta[at])]
-        said = f"thread {thread} of block {block}: {message}\n  line {line}: "
-        said += instruction.text
-        if instruction.place:
-            file, number = instruction.place
-            said += f"\n  {self.program.files.get(file, '')}:{number}"
+        said = f"thread {thread} of block {block}: {message}{self._place(line)}"
         raise KernelError(kind, said)
+
+    def _place(self, line):
+        # where an instruction stands, in the source and in the PTX
+        place, said = self.program.place_of(line), ""
+        if place:
+            text = linecache.getline(*place).strip()
+            said = f"\n  at {os.path.basename(place[0] or '')}:{place[1]}: {text}"
+        return f"{said}\n  PTX {line}: {self.program.instruction(line).text}"
+
+
+def _counted(old, most, up):
+    # inc and dec begin anew at the end
+    if up:
+        return np.where(old >= most, 0, old + old.dtype.type(1)).astype(old.dtype)
+    return np.where((old == 0) | (old > most), most, old - old.dtype.type(1))
+
+
+ATOMIC = {
+    "add": lambda old, value: old + value,
+    "min": np.minimum,
+    "max": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "exch": lambda old, value: value,
+    "cas": lambda old, wanted, value: np.where(old == wanted, value, old),
+    "inc": lambda old, most: _counted(old, most, True),
+    "dec": lambda old, most: _counted(old, most, False),
+}
+
+
+def _aligned(address, size):
+    return address + U64.type(size - 1) & ~U64.type(size - 1)
+
+
+def _variable(name):
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in name.lstrip("%"))
 
 
 def _merged(lanes, others):
