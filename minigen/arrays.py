@@ -1,9 +1,10 @@
 """Devices: memory for the arrays that GPU kernels work on, and launches of kernels.
 
 A device gives memory, moves arrays between it and the host, and launches kernels. There
-are two, with the same methods: `Gpu` is a real one; `Interpreter` keeps NumPy arrays
-and runs each kernel's Python source, thread by thread, on the CPU. So everything that
-is written for a GPU can be run and tested without one.
+are three, with the same methods: `Gpu` is a real one; `Interpreter` keeps NumPy arrays
+and runs each kernel's Python source, thread by thread, on the CPU; `Ptx` keeps NumPy
+arrays too, and runs what the compiler made of each kernel. So everything that is
+written for a GPU can be run and tested without one.
 
 An array of a device has shape, dtype, ndim, size, reshape, and slices [i:j] along its
 first axis. Other attributes may not be used.
@@ -22,7 +23,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import simt, target
+from minigen import ptx, simt, target
 from minigen.arena import Arena
 from minigen.errors import BackendError
 from minigen.extras import install
@@ -31,7 +32,7 @@ CHUNK = 1 << 28
 """Bytes that a GPU's arena asks for at a time."""
 
 SMALL_CHUNK = 1 << 20
-"""Bytes that the interpreter's arena asks for at a time."""
+"""Bytes that the arena of a device without a GPU asks for at a time."""
 
 GRID = (2**31 - 1, 65535, 65535)
 """The most blocks that a grid may have along each of its axes."""
@@ -60,6 +61,57 @@ def launch(device, kernel, grid, block, *arguments):
         device.start(kernel, grid, block, arguments)
 
 
+def _host_empty(device, shape, dtype=np.float32):
+    """Return a new array, full of poison that a kernel must overwrite."""
+    array = np.asarray(_take(device._arena, shape, dtype, "__array_interface__"))
+    simt.poison(array)
+    return array
+
+
+def _host_write(device, array, values):
+    """Overwrite an array of the device with values from the host."""
+    _refuse_recorded(device.recording, "write")
+    array[...] = _fitting(array, values)
+
+
+def _host_get(device, array):
+    """Return a copy of an array of the device on the host."""
+    _refuse_recorded(device.recording, "get")
+    return np.array(array)
+
+
+def _host_start(device, kernel, grid, block, arguments):
+    """Run a kernel, or record that."""
+    if device.recording is not None:
+        device.recording.append((kernel, grid, block, *arguments))
+        return
+    device.launches += 1
+    device.run(kernel, grid, block, *arguments)
+
+
+def _host_sync(device):
+    """Return when all that was launched has run: here, at once."""
+
+
+@contextmanager
+def _host_record(device):
+    """Record the block's launches instead of running them; yield a Recording."""
+    _refuse_recorded(device.recording, "record")
+    arena, device._arena = device._arena, Arena(_host_memory, SMALL_CHUNK)
+    device.recording = launches = []
+    recording = Recording(launches, device._arena)
+    try:
+        yield recording
+    finally:
+        device._arena, device.recording = arena, None
+
+    def replay():
+        for launch in launches:
+            device.launch(*launch)
+
+    recording.start = replay
+
+
 @dataclass
 class Interpreter:
     """A device whose arrays are NumPy's and whose kernels are interpreted.
@@ -79,52 +131,47 @@ class Interpreter:
         self.recording = None
         self.flag = self.put(np.zeros(1, np.int64))
 
-    def empty(self, shape, dtype=np.float32):
-        """Return a new array, full of poison that a kernel must overwrite."""
-        array = np.asarray(_take(self._arena, shape, dtype, "__array_interface__"))
-        simt.poison(array)
-        return array
+    put, launch, start = put, launch, _host_start
+    empty, write, get = _host_empty, _host_write, _host_get
+    sync, record = _host_sync, _host_record
 
-    put, launch = put, launch
+    def run(self, kernel, grid, block, *arguments, **how):
+        """Run a kernel, and return what `simt.launch` says of it; how: for that."""
+        how = {"seed": self.seed, "watch": self.watch} | how
+        return simt.launch(kernel, grid, block, *arguments, **how)
 
-    def write(self, array, values):
-        """Overwrite an array of the device with values from the host."""
-        _refuse_recorded(self.recording, "write")
-        array[...] = _fitting(array, values)
 
-    def get(self, array):
-        """Return a copy of an array of the device on the host."""
-        _refuse_recorded(self.recording, "get")
-        return np.array(array)
+@dataclass
+class Ptx:
+    """A device whose arrays are NumPy's, and that runs what kernels are compiled to.
 
-    def start(self, kernel, grid, block, arguments):
-        """Run a kernel, or record that."""
-        if self.recording is not None:
-            self.recording.append((kernel, grid, block, *arguments))
-            return
-        self.launches += 1
-        simt.launch(kernel, grid, block, *arguments, seed=self.seed, watch=self.watch)
+    watch: look for races and for reads of memory that was never written (slower);
+    launches, tensor_cores: as for `Interpreter`. Raises BackendError where there is no
+    compiler for CUDA kernels.
+    """
 
-    def sync(self):
-        """Return when all that was launched has run: here, at once."""
+    watch: bool = False
+    launches: int = 0
+    tensor_cores: bool = True
 
-    @contextmanager
-    def record(self):
-        """Record the block's launches instead of running them; yield a Recording."""
-        _refuse_recorded(self.recording, "record")
-        arena, self._arena = self._arena, Arena(_host_memory, SMALL_CHUNK)
-        self.recording = launches = []
-        recording = Recording(launches, self._arena)
-        try:
-            yield recording
-        finally:
-            self._arena, self.recording = arena, None
+    def __post_init__(self):
+        if not target.has_compiler():
+            raise BackendError(
+                "backend ptx runs what NVIDIA's compiler makes of kernels, which is "
+                f"not here; run `{install('cuda13')}` (no GPU is needed), or choose "
+                "backend interpreter"
+            )
+        self._arena = Arena(_host_memory, SMALL_CHUNK)
+        self.recording = None
+        self.flag = self.put(np.zeros(1, np.int64))
 
-        def replay():
-            for launch in launches:
-                self.launch(*launch)
+    put, launch, start = put, launch, _host_start
+    empty, write, get = _host_empty, _host_write, _host_get
+    sync, record = _host_sync, _host_record
 
-        recording.start = replay
+    def run(self, kernel, grid, block, *arguments, **how):
+        """Compile a kernel, if need be, and run it; how: for `ptx.launch`."""
+        ptx.launch(kernel, grid, block, *arguments, **{"watch": self.watch} | how)
 
 
 class Gpu:
@@ -279,7 +326,7 @@ def _take(arena, shape, dtype, protocol):
 def dimensions(grid, block) -> tuple:
     """Return grid and block as three ints each, or raise BackendError.
 
-    A GPU's limits hold on the interpreter too. Plain ints: cuda.core takes no others.
+    A GPU's limits hold where there is none too. Plain ints: cuda.core takes no others.
 
     >>> dimensions(np.int64(5), (32, 2))
     ((5, 1, 1), (32, 2, 1))

@@ -78,10 +78,12 @@ BACKENDS = {
     "numba": "cpu",
     "cuda": "cuda",
     "interpreter": "cuda",
+    "ptx": "cuda",
 }
 """Each backend and the file of an op's folder that it is made of.
 
-interpreter runs the CUDA kernels' source without a GPU: thousands of times slower.
+Without a GPU, interpreter runs the CUDA kernels' source, and ptx what the compiler
+makes of it: thousands and hundreds of times slower.
 """
 
 PRODUCTS = frozenset(
@@ -100,8 +102,8 @@ def table(name: str, device: Any = None) -> SimpleNamespace:
 
     Beside them stand empty, put and get (new arrays, and to and from the device they
     live on), pack_weight (put, for a weight of products), rope_table, which makes a
-    host's array, and device: for cuda and interpreter, that of `minigen.arrays`, by
-    default a new one; for the others None.
+    host's array, and device: for cuda, interpreter and ptx, that of `minigen.arrays`,
+    by default a new one; for the others None.
     Raises BackendError if the backend is not known or not installed.
     """
     choice("backend", name, ("auto", *BACKENDS), error=BackendError)
@@ -177,7 +179,8 @@ def _device_table(device):
 
 def _new_device(name):
     arrays = importlib.import_module("minigen.arrays")
-    return arrays.Gpu() if name == "cuda" else arrays.Interpreter()
+    kinds = {"cuda": "Gpu", "interpreter": "Interpreter", "ptx": "Ptx"}
+    return getattr(arrays, kinds[name])()
 
 
 def _functions(file):

@@ -29,7 +29,8 @@ EXTRAS = {
     "check": (CHECK, "`minigen check`, and the interpreter"),
     "cuda13": (
         ("numba-cuda", "nvidia-nvjitlink", "nvidia-nvvm"),
-        "CUDA kernels: compile and run on a GPU; driver 580 or later",
+        "CUDA kernels: compile, run without a GPU (backend ptx), or on one with driver "
+        "580 or later",
     ),
     "cuda12": (
         ("numba-cuda", "nvidia-nvjitlink-cu12", "nvidia-cuda-nvcc-cu12"),

@@ -49,9 +49,9 @@ class KernelError(MinigenError):
 
     `kind` is one word or two for a program to look at: "race", "bounds",
     "uninitialised", "divergent barrier", "deadlock", "endless", "mask", "shared
-    memory", "alignment", "read-only", "type", "unsupported", "exception", or "header"
-    where its docstring is not what `minigen/checking/header.py` can read. The message
-    may have several lines, which name lines of the kernel.
+    memory", "alignment", "read-only", "type", "compile", "unsupported", "exception", or
+    "header" where its docstring is not what `minigen/checking/header.py` can read. The
+    message may have several lines, which name lines of the kernel.
     """
 
     def __init__(self, kind: str, message: str):

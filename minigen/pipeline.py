@@ -596,7 +596,7 @@ def load(
     model: a name (`minigen.known_models` lists them), a file, or a folder of Hugging
     Face's hub; tokenizer: a name or a file. Without it: the one the generator was
     trained with, if it ships; else the one in the generator's file; else a file beside
-    it (`minigen.finding.tokenizer_of`). backend: numpy, numba, cuda or interpreter;
+    it (`minigen.finding.tokenizer_of`). backend: one of `minigen.backends.BACKENDS`;
     auto is numpy if images, as many as will be drawn, are too few for kernels to be
     worth compiling (`minigen.choosing`), else the fastest that is available. Name one
     where bits must stay the same. Weights are mapped from the file, so loading takes

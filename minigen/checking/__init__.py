@@ -35,9 +35,9 @@ def check(
 
     op: a function of the op table such as "conv3x3", or a folder of them; None: all.
     kernel: what to check instead of ours: a CUDA kernel, an njit function, a NumPy
-    function, or "FILE.py:NAME". backend: numpy, numba, interpreter or cuda; None: all
-    that are here and fit. instead_of: which of our kernels a CUDA kernel replaces, by
-    default the one of its name, or the only one. block: threads a block, None: ours.
+    function, or "FILE.py:NAME". backend: numpy, numba, interpreter, ptx or cuda; None:
+    all that are here and fit. instead_of: which of our kernels a CUDA kernel replaces,
+    by default the one of its name, or the only one. block: threads a block, None: ours.
     weights: their dtype, "float32", "float16" or "bfloat16"; None: all of them.
     examples: cases to try; seed: which ones. tell: is called with what is done now.
 

@@ -5,23 +5,21 @@ Needs no GPU, but numba-cuda and NVIDIA's compiler libraries.
 
 from __future__ import annotations
 
-import linecache
-import os
-import re
+import functools
 
 from minigen import target
 from minigen.checking.report import Finding
+from minigen.errors import KernelError
 from minigen.extras import install
-
-CAPABILITY = (8, 0)
-"""The compute capability kernels are compiled for here: the oldest with bfloat16."""
+from minigen.ptx.compiling import CAPABILITY, compile_kernel, source_line
 
 
 def note() -> str:
     """Return the note of a report if the compiler is missing."""
     return (
-        "float64 arithmetic, registers and spills were not looked at: that takes the "
-        f"CUDA compiler; run `{install('cuda13')}` (no GPU is needed)"
+        "what the compiler makes of CUDA kernels was not looked at: it was not run "
+        "(backend ptx: types, addresses), and float64 arithmetic, registers and spills "
+        f"were not counted; run `{install('cuda13')}` (no GPU is needed)"
     )
 
 
@@ -31,14 +29,14 @@ def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
     types: of its arguments, as from `target.argument_types`.
     """
     try:
-        ptx = target.compile_ptx(kernel, types, CAPABILITY)
-    except Exception as error:
-        return None, [Finding("compile", _condensed(error))]
+        text = compile_kernel(kernel, types)
+    except KernelError as error:
+        return None, [Finding("compile", error.message)]
     findings = []
-    if ".f64" in ptx:
+    if ".f64" in text:
         lines = target.float64_lines(kernel, types)
-        findings.append(Finding("float64", _leak(ptx.count(".f64"), lines)))
-    resources = target.link(ptx, CAPABILITY)
+        findings.append(Finding("float64", _leak(text.count(".f64"), lines)))
+    resources = _link(text)
     if resources.spills or resources.stack:
         said = (
             f"{resources.spills} bytes of registers are spilled to memory, and "
@@ -49,26 +47,16 @@ def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
     return resources, findings
 
 
+@functools.lru_cache(maxsize=1024)
+def _link(text):
+    return target.link(text, CAPABILITY)
+
+
 def _leak(count, lines):
     said = (
         f"float64 arithmetic: {count} places in the PTX, at 1/2 to 1/64 of the speed; "
         "write literals as np.float32(...)"
     )
-    return "\n".join([said, *(f"at {_line(file, number)}" for file, number in lines)])
-
-
-def _line(file, number):
-    text = linecache.getline(file, number).strip()
-    return f"{os.path.basename(file)}:{number}: {text}"
-
-
-def _condensed(error):
-    text = str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("Failed in", "During:"))]
-    sites = re.findall(r'(?:File |file )"?([^"\s]+?)"?, line (\d+)', text)
-    said = f"it does not compile: {' '.join(lines[:2])}"[:300]
-    if not sites:
-        return said
-    file, number = sites[-1]
-    return f"{said}\nat {_line(file, int(number))}"
+    return "\n".join(
+        [said, *(f"at {source_line(file, number)}" for file, number in lines)]
+    )

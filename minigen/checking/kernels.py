@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from minigen import simt
-from minigen.arrays import dimensions
+from minigen.arrays import Gpu, Ptx, dimensions
 from minigen.checking import header
 from minigen.checking.functions import order_finding, other_order, raised
 from minigen.checking.loading import Subject
@@ -23,6 +23,9 @@ from minigen.simt.pattern import poison
 
 PATIENCE = 3_000_000
 """The most reads and writes of a launch of a given kernel; ours are known to end."""
+
+BLOCKS = 100_000
+"""The most basic blocks of a launch of a given kernel that is compiled."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Launch:
 class Referee:
     """A device that watches its launches, and may launch another kernel than asked.
 
-    device: an Interpreter or a Gpu; seed: of the schedule on the interpreter.
+    device: an Interpreter, Ptx or Gpu; seed: of the schedule on the interpreter.
     """
 
     device: object
@@ -63,7 +66,7 @@ class Referee:
 
     def empty(self, shape, dtype=np.float32):
         """Return a new array full of poison."""
-        if hasattr(self.device, "seed"):
+        if not isinstance(self.device, Gpu):
             return self.device.empty(shape, dtype)
         return self.device.put(poison(np.empty(shape, dtype)))
 
@@ -85,12 +88,15 @@ class Referee:
             if self.stand_in.block:
                 block = self.stand_in.block, 1, 1
         self.running = name
-        report = None
-        if hasattr(self.device, "seed"):
-            how = {"seed": self.seed, "patience": PATIENCE if self.stand_in else None}
-            report = simt.launch(kernel, grid, block, *arguments, **how)
-        else:
+        report, how = None, {"watch": True}
+        if isinstance(self.device, Gpu):
             self.device.launch(kernel, grid, block, *arguments)
+        elif isinstance(self.device, Ptx):
+            how |= {"patience": BLOCKS if self.stand_in else None}
+            self.device.run(kernel, grid, block, *arguments, **how)
+        else:
+            how |= {"seed": self.seed, "patience": PATIENCE if self.stand_in else None}
+            report = self.device.run(kernel, grid, block, *arguments, **how)
         self.launches.append(Launch(name, kernel, arguments, report))
 
 

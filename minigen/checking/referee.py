@@ -18,13 +18,13 @@ from minigen.checks import choice, integer, optional, text
 from minigen.errors import InputError
 from minigen.extras import install
 
-EXAMPLES = {"numpy": 40, "numba": 40, "interpreter": 8, "cuda": 40}
+EXAMPLES = {"numpy": 40, "numba": 40, "interpreter": 8, "ptx": 8, "cuda": 40}
 """The default number of cases of an op."""
 
 MORE = 20
 """The least number of cases of a given function or kernel."""
 
-_DEVICES = ("interpreter", "cuda")
+_DEVICES = ("interpreter", "ptx", "cuda")
 
 
 def run(
@@ -56,7 +56,9 @@ def run(
         trial = check_kernels if name in _DEVICES else check_function
         measured, wrong = trial(spec, name, subject, dtypes, count, seed)
         rows += measured
-        findings += wrong
+        # what the compiler finds wrong is the same on every backend
+        known = {(f.kind, f.kernel, f.message) for f in findings}
+        findings += [f for f in wrong if (f.kind, f.kernel, f.message) not in known]
     if any(row.backend == "interpreter" for row in rows) and not target.has_compiler():
         notes.append(compiled.note())
     return Report(tuple(rows), tuple(findings), tuple(notes))
@@ -89,6 +91,7 @@ def _here(backend) -> tuple[list[str], list[str]]:
             "CUDA kernels were not looked at: the interpreter takes greenlet; run "
             f"`{install('check')}`"
         )
+    names += ["ptx"] if target.has_compiler() else []
     return names + (["cuda"] if target.has_gpu() else []), notes
 
 
@@ -117,6 +120,8 @@ def _given(specs, kernel, backend, replaced, block) -> list:
     if subject.kind == "kernel":
         stand_in = kernels.stand_in(spec, subject, replaced, block)
         names = [backend or "interpreter"]
+        if backend is None and target.has_compiler():
+            names.append("ptx")
         if backend is None and target.has_gpu() and hasattr(kernel, "py_func"):
             names.append("cuda")
         return [(spec, name, stand_in) for name in names]

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minigen import backends, target
-from minigen.arrays import Gpu, Interpreter
+from minigen.arrays import Gpu, Interpreter, Ptx
 from minigen.checking import compiled, functions, kernels
 from minigen.checking.report import Finding, Row
 from minigen.checking.search import smallest
@@ -61,7 +61,7 @@ def check_kernels(
     spec, backend, stand_in, dtypes, examples, seed
 ) -> tuple[list[Row], list[Finding]]:
     """Try the kernels of a function, one of them replaced if asked for; likewise."""
-    device = Gpu() if backend == "cuda" else Interpreter()
+    device = {"cuda": Gpu, "interpreter": Interpreter, "ptx": Ptx}[backend]()
     given = stand_in.subject.name if stand_in else ""
     measured = {}
 
@@ -84,7 +84,9 @@ def check_kernels(
         message = finding.message + _about_weights(again, case, schedule)
         return replace(finding, message=message, case=text)
 
-    schedules = st.none() | st.integers(0, 2**16)
+    schedules = st.none()
+    if backend == "interpreter":
+        schedules |= st.integers(0, 2**16)
     sizes = FULL if backend == "cuda" else SMALL
     sizes = replace(sizes, dtypes=st.sampled_from(dtypes))
 

@@ -27,7 +27,8 @@ def check(
     backend: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="numpy, numba, interpreter or cuda; all, if none."
+            metavar="NAME",
+            help="numpy, numba, interpreter, ptx or cuda; all that are here, if none.",
         ),
     ] = None,
     instead_of: Annotated[

@@ -182,9 +182,10 @@ Backend = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=names("minigen.backends", "BACKENDS"),
-        help="numpy, numba, cuda (an NVIDIA GPU) or interpreter (CUDA kernels without "
-        "a GPU, thousands of times slower); auto is numpy for a few images of a small "
-        "model, else the fastest that is here.",
+        help="numpy, numba, cuda (an NVIDIA GPU), interpreter or ptx (CUDA kernels "
+        "without a GPU: their source, thousands of times slower, or what the compiler "
+        "makes of it, hundreds); auto is numpy for a few images of a small model, else "
+        "the fastest that is here.",
     ),
 ]
 Threads = Annotated[int | None, count("Threads of the numba backend.")]
@@ -392,7 +393,12 @@ def read_labels(given: list[str], config, count: int = 1) -> tuple[list[int], in
 
 
 def warn_of(backend: str) -> None:
-    """Warn on stderr that the interpreter is slow, if it is the backend."""
+    """Warn on stderr that the backend is slow, if it is one for tests of kernels."""
+    if backend == "ptx":
+        complain(
+            "ptx runs every instruction of every kernel in NumPy: it is for tests of "
+            "kernels, and a model that ships takes minutes"
+        )
     if backend == "interpreter":
         complain(
             "the interpreter runs every thread of every kernel in Python: it is for "

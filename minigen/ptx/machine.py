@@ -115,30 +115,18 @@ class Machine:
     def run(self):
         """Run until all lanes have exited, or raise KernelError."""
         blocks, here, waiting = self.program.blocks, {0: np.arange(self.living)}, {}
-        while here:
-            self.launch.ran += 1
-            if self.launch.ran > self.launch.patience:
-                self.lanes = here[min(here)]
-                said = f"the kernel has not ended after {self.launch.patience} blocks"
-                self.stop("endless", blocks[min(here)].last.line, 0, said)
-            n = min(here)
-            lanes = here.pop(n)
-            if not blocks[n].waits:
-                went = self._step(n, blocks[n], lanes)
+        while here or waiting:
+            if not here:
+                went = self._release(waiting)
             else:
-                waiting[n] = _merged(waiting.get(n), lanes)
-                went = self._meet(self._ready(waiting, [n]))
-            if not here and not went:
-                # lanes may meet at several instructions, and who exited is not missed
-                for opcode in {blocks[n].last.opcode for n in waiting}:
-                    those = [n for n in waiting if blocks[n].last.opcode == opcode]
-                    if blocks[those[0]].waits == "warp":
-                        went += self._meet(self._ready(waiting, those))
-                    else:
-                        for n in those:
-                            went += self._meet(self._ready(waiting, [n]))
-                if not went and waiting:
-                    self._deadlock(waiting)
+                n = min(here)
+                lanes = here.pop(n)
+                self._lose_patience(blocks[n], lanes)
+                if not blocks[n].waits:
+                    went = self._step(n, blocks[n], lanes)
+                else:
+                    waiting[n] = _merged(waiting.get(n), lanes)
+                    went = self._meet(self._ready(waiting, [n]))
             for target, some in went:
                 if target is None:
                     self._leave(some, here, waiting)
@@ -146,6 +134,27 @@ class Machine:
                     here[target] = _merged(here.get(target), some)
         if self.launch.race:
             raise KernelError("race", self.launch.race)
+
+    def _lose_patience(self, block, lanes):
+        self.launch.ran += 1
+        if self.launch.ran > self.launch.patience:
+            self.lanes = lanes
+            said = f"the kernel has not ended after {self.launch.patience} basic blocks"
+            self.stop("endless", block.last.line, 0, said)
+
+    def _release(self, waiting):
+        # lanes may meet at several instructions, and who exited is not missed
+        blocks, went = self.program.blocks, []
+        for opcode in {blocks[n].last.opcode for n in waiting}:
+            those = [n for n in waiting if blocks[n].last.opcode == opcode]
+            if blocks[those[0]].waits == "warp":
+                went += self._meet(self._ready(waiting, those))
+            else:
+                for n in those:
+                    went += self._meet(self._ready(waiting, [n]))
+        if not went:
+            self._deadlock(waiting)
+        return went
 
     def _deadlock(self, waiting):
         blocks = self.program.blocks
@@ -483,7 +492,7 @@ class Machine:
             self.lanes = lanes[n : n + 1]
             lines.append(self._formatted(line, text[n : n + 1], values[n : n + 1]))
         self.lanes = lanes
-        say("".join(lines).rstrip("\n"))
+        say(*"".join(lines).splitlines())
 
     def _formatted(self, line, text, values):
         given, form, at = [], self._text(line, text), values
