@@ -420,12 +420,10 @@ class Machine:
         """Write numbers from each lane's address on."""
         width = dtype.itemsize * len(values)
         for lanes, region, cell in self._locate(line, space, address, width, True):
-            cells, same = region.cells(dtype), True
+            cells = region.cells(dtype)
             mine = [v if lanes is None or v.size == 1 else v[lanes] for v in values]
             if self.watch:
-                for k, value in enumerate(mine):
-                    same = same & (cells[cell // dtype.itemsize + k] == value)
-                self._watch_write(line, region, lanes, cell, width, same, volatile)
+                self._watch_write(line, region, lanes, cell, width, volatile)
             for k, value in enumerate(mine):
                 at, value = np.broadcast_arrays(cell // dtype.itemsize + k, value)
                 cells[at] = value
@@ -586,17 +584,20 @@ class Machine:
                 said = f"reads {region.name}, where nobody has written"
                 self.stop("uninitialised", line, int(np.argmax(poison)), said)
 
-    def _watch_write(self, line, region, lanes, cell, width, same, volatile):
+    def _watch_write(self, line, region, lanes, cell, width, volatile):
         if (found := self._watched(region, lanes, cell, width)) is None:
             return
         shadow, cells, who = found
         if not volatile:
-            different = ~np.broadcast_to(same, who.shape)[:, None]
-            racing = self.watch.writes(shadow, cells, who) & different
+            racing = self.watch.writes(shadow, cells, who)
             self._accuse(line, region, racing, cells, who, "writes", False)
-            racing = self.watch.reads(shadow, cells, who) & different
+            racing = self.watch.reads(shadow, cells, who)
             self._accuse(line, region, racing, cells, who, "writes", True)
         self.watch.note_write(shadow, cells, who, line, volatile)
+        if not volatile:
+            # of several lanes that write to a cell now the last one stands
+            racing = shadow.writer[cells] != who[:, None]
+            self._accuse(line, region, racing, cells, who, "writes", False)
         self.watch.now += 1
 
     def _watch_atomic(self, line, region, lanes, cell, width):

@@ -302,6 +302,25 @@ def permute(a, b, selector):
     return found
 
 
+def dot(a, b, c, signed, way):
+    """Return c and the products of the parts of a and b (dp4a; dp2a: lo, hi).
+
+    way: "four", bytes by bytes, else the two halves of a by the lower or upper bytes of
+    b. signed: whether a is, and whether b is.
+    """
+    count = 4 if way == "four" else 2
+    total, first = c.astype(S64), 2 if way == "hi" else 0
+    for n in range(count):
+        x = a >> U32.type(32 // count * n) & U32.type((1 << 32 // count) - 1)
+        y = b >> U32.type(8 * (first + n)) & U32.type(255)
+        x, y = x.astype(S64), y.astype(S64)
+        limit = 1 << 32 // count - 1
+        x = np.where(signed[0] & (x >= limit), x - 2 * limit, x)
+        y = np.where(signed[1] & (y >= 128), y - 256, y)
+        total = total + x * y
+    return total.astype(U32)
+
+
 def carried(a, b, carry):
     """Return a + b + carry of unsigned numbers, and the carry out of it."""
     s = a + b

@@ -4,9 +4,8 @@ Each cell remembers who wrote it last, who read it since, and when. Two accesses
 ordered if a barrier of both threads' block, of their warp (`syncwarp`) or of the grid
 lies between them. Between blocks a fence and an atomic do it too: what a block wrote
 before a fence is known to a block that does an atomic later on. So a lock, or "the last
-block sums", is not accused; a wrong lock may be missed.
-
-Two threads that write the same value to a cell are let pass, as are volatile reads.
+block sums", is not accused; a wrong lock may be missed. Volatile reads and writes are
+let pass: they wait for others.
 """
 
 from __future__ import annotations

@@ -502,6 +502,17 @@ class Program:
         a, b = (cut.format(self._read(operand, dtype)) for operand in i.operands[1:])
         return self._write(i.operands[0], f"{a} * {b}", dtype)
 
+    def _dp4a(self, i, *kinds):
+        return self._dot(i, kinds, "four")
+
+    def _dp2a(self, i, half, *kinds):
+        return self._dot(i, kinds, half)
+
+    def _dot(self, i, kinds, way):
+        signs = tuple(kind[0] == "s" for kind in kinds)
+        a, b, c = (self._read(operand, U32) for operand in i.operands[1:])
+        return self._write(i.operands[0], f"dot({a}, {b}, {c}, {signs}, {way!r})", U32)
+
     def _bfind(self, i, *words):
         template = "leading({a})" if words[0] == "shiftamt" else "top({a})"
         return self._apply(i, template, {"u32": U32, "u64": U64}[words[-1]], U32)
