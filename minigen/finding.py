@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from minigen import checks
 from minigen.catalogue import TOKENIZERS, WEIGHTS
-from minigen.checkpoints import Model, load_model, names, open_checkpoint
+from minigen.checkpoints import Model, load_model, names
 from minigen.checkpoints.load import identify, open_model
 from minigen.errors import InputError
 from minigen.families import (
@@ -55,7 +55,7 @@ def tokenizer_of(path: Path, kind: Family) -> Model:
     if path.stem in TOKENIZERS and path.parent == WEIGHTS:
         return load_model(WEIGHTS / f"{TOKENIZERS[path.stem]}.safetensors")
     # AiM's files may hold one beside the generator
-    if "vq" in names.parts(open_checkpoint(path).state):
+    if "vq" in names.parts(open_model(path).state):
         return load_model(path, family="vq")
     folder = path if path.is_dir() else path.parent
     for name in (*kind.released, kind.name):

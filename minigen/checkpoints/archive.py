@@ -28,6 +28,9 @@ MOST_RECORDS = 200_000
 PIECE = 2**24
 """Bytes of which a check sum is taken at a time."""
 
+LINE_ENDS = (b"", b"\n", b"\r\n")
+"""What a tool for text may put behind the end of a file: torch reads over it."""
+
 STORED, ENCRYPTED, SIZES_BEHIND = 0, 1, 8
 
 
@@ -76,7 +79,7 @@ def find_records(
                 raise CheckpointError(NPZ)
             raise CheckpointError(
                 f"its record {name!r} is compressed or encrypted, which torch.save "
-                "never does; of a TorchScript program, save the state_dict() instead"
+                "never does; of a TorchScript program, take the weights it was made of"
             )
         if name in records or name in folders:
             raise CheckpointError(f"it holds two records named {name!r}; one was added")
@@ -114,10 +117,12 @@ def _find_directory(data):
     stop = end
     behind = len(data) - end - END.size - comment
     if behind > 0 and not any((disk, start_disk)) and here == count:
-        raise CheckpointError(
-            f"{behind} bytes follow the end of its zip directory; something was added "
-            "to the file, so it is not to be trusted: download it again"
-        )
+        if data[len(data) - behind :] not in LINE_ENDS:
+            raise CheckpointError(
+                f"its zip directory is followed by {behind} bytes more; something was "
+                "added to the file, so it is not to be trusted: download it again"
+            )
+        behind = 0
     if behind or disk or start_disk or here != count:
         raise CheckpointError("the directory at its end does not fit the file")
     at = end - END64_LOCATOR.size

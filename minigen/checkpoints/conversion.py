@@ -42,7 +42,9 @@ class ConversionReport:
     that of the preset with this configuration, or "custom"; config: the configuration
     as JSON has it; parameters: how many numbers, tensors: how many arrays they are in;
     dtype: that of all weights, or "mixed"; key: the dict of the source that was read,
-    "" for the whole file; other_keys: those that were not; unseen: fields of the
+    "" for the whole file; other_keys: those that were not; left_out: how many arrays
+    were not read, by where they lie or how they are named ("loss.*" is of what training
+    alone needs); unseen: fields of the
     configuration that follow from no shape and were assumed; hash: of the model (see
     `minigen.checkpoints.hash_weights`); bytes: the size of the destination.
     """
@@ -55,6 +57,7 @@ class ConversionReport:
     parameters: int
     tensors: int
     dtype: str
+    left_out: dict[str, int] = field(hash=False)
     key: str
     other_keys: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -118,6 +121,7 @@ def convert(
         parameters=sum(array.size for array in weights.values()),
         tensors=len(weights),
         dtype=name_dtype(targets.values()),
+        left_out=load.left_out(checkpoint, config),
         key=checkpoint.key,
         other_keys=checkpoint.keys,
         unseen=unseen,

@@ -12,7 +12,7 @@ from typing import Any
 from minigen.checkpoints import load, names
 from minigen.checkpoints.archive import damaged_record
 from minigen.checkpoints.hashing import hash_weights
-from minigen.checkpoints.reader import Checkpoint, naming, release, size_of
+from minigen.checkpoints.reader import Checkpoint, release, size_of
 from minigen.checkpoints.values import PIECE, name_dtype, not_finite
 from minigen.errors import CheckpointError
 from minigen.families import family_of, to_dict
@@ -28,6 +28,7 @@ class Description:
     it. hash: of the model where it is recognised, else of the file, as hash_of says.
     intact: whether the hash stored in a converted file is that of its weights; None
     where none is stored. families: of a file of several models, what it holds.
+    left_out: as in `ConversionReport`.
     objects: of which classes Python objects lie in the file, none of which was made.
     not_finite: which array is the first that holds NaN or infinity, how many, and where
     the first is; "" where none does, None where that was not asked.
@@ -52,6 +53,7 @@ class Description:
     intact: bool | None
     bytes: int
     families: tuple[str, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict, hash=False)
     objects: tuple[str, ...] = ()
     not_finite: str | None = None
 
@@ -93,6 +95,7 @@ def describe(
         hash_of="model" if config else "file",
         intact=None if stored is None else stored == found_hash,
         bytes=size_of(checkpoint),
+        left_out=load.left_out(checkpoint, config) if config else checkpoint.beside,
         objects=checkpoint.objects,
         families=tuple(names.parts(checkpoint.state)),
         not_finite=first_not_finite(checkpoint, arrays) if check else None,
@@ -101,14 +104,14 @@ def describe(
 
 def check_records(checkpoint: Checkpoint):
     """Raise CheckpointError where a record of a zip file has not its check sum."""
-    if checkpoint.container == "torch zip":
-        with naming(checkpoint.path):
-            found = damaged_record(checkpoint.data)
-            if found:
-                raise CheckpointError(
-                    f"its record {found!r} does not have the check sum that was stored "
-                    "with it; the file is damaged: download it again"
-                )
+    files = checkpoint.shards or {"": checkpoint.data}
+    for name, data in files.items():
+        if data[:2] == b"PK" and (found := damaged_record(data)):
+            path = checkpoint.path.parent / name if name else checkpoint.path
+            raise CheckpointError(
+                f"{path}: its record {found!r} does not have the check sum that was "
+                "stored with it; the file is damaged: download it again"
+            )
 
 
 def first_not_finite(checkpoint: Checkpoint, arrays) -> str:
@@ -122,7 +125,7 @@ def first_not_finite(checkpoint: Checkpoint, arrays) -> str:
 
 def _hash_file(checkpoint: Checkpoint):
     result = hashlib.sha256()
-    for data in map(memoryview, (checkpoint.data, *checkpoint.shards)):
+    for data in map(memoryview, (checkpoint.data, *checkpoint.shards.values())):
         for first in range(0, len(data), PIECE):
             result.update(data[first : first + PIECE])
             release(checkpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minigen import strict_json
 from minigen.checkpoints import behaviour, names
 from minigen.checkpoints.hashing import hash_weights
-from minigen.checkpoints.reader import Checkpoint, naming, open_checkpoint, release
+from minigen.checkpoints.reader import (
+    Checkpoint,
+    at_key,
+    first_part,
+    naming,
+    open_checkpoint,
+    release,
+)
 from minigen.checkpoints.values import cast, weight_dtype
 from minigen.checks import choice
 from minigen.errors import CheckpointError, ConfigError
@@ -127,7 +136,7 @@ def open_model(
     others = () if key is not None else first.keys
     for place in (None, *others):
         try:
-            found = first if place is None else open_checkpoint(path, place)
+            found = first if place is None else at_key(first, place)
         except CheckpointError:
             continue
         if place is not None and _holds(found.state, config, family):
@@ -140,10 +149,25 @@ def open_model(
         if inside:
             keys = [".".join(filter(None, (found.key, prefix))) for prefix in inside]
             state = next(iter(inside.values()))
+            prefix = next(iter(inside))
             return replace(
-                found, key=keys[0], keys=(*keys[1:], *found.keys), state=state
-            )
+                found, key=keys[0], keys=(*keys[1:], *found.keys), state=state,
+                beside={**found.beside, **_outside(found, prefix)},
+            )  # fmt: skip
     return first
+
+
+def _outside(checkpoint, prefix):
+    # how many arrays have names without the prefix, by the first part of their names
+    names = (n for n in checkpoint.state if f".{prefix}." not in f".{n}")
+    firsts = Counter(map(first_part, names))
+    return {".".join(filter(None, (checkpoint.key, n))): c for n, c in firsts.items()}
+
+
+def left_out(checkpoint: Checkpoint, config: Config) -> dict[str, int]:
+    """Return how many arrays of a file were not read as weights, by where they lie."""
+    here = names.left_out(config, checkpoint.state)
+    return {**here, **checkpoint.beside}
 
 
 def _holds(state, config, family):
@@ -285,7 +309,7 @@ def _refuse_to_guess(path, unseen):
 
 def _parse_config(text):
     try:
-        values = json.loads(text)
+        values = strict_json.parse(text, finite=False)
         config = from_dict(values)
     except (ConfigError, ValueError, TypeError, RecursionError, ArithmeticError) as e:
         raise CheckpointError(

@@ -26,7 +26,7 @@ INSIDE = {
 }
 """Parts of a name that wrappers of a layer, or of a whole model, put anywhere."""
 
-LEVELS, MOST_PREFIXES, MOST_NAMES = 4, 1000, 20_000
+LEVELS, MOST_PREFIXES, MOST_NAMES = 4, 200, 20_000
 """How deep the names of a model may lie among others, how many such places are looked
 at, and among how many names."""
 
@@ -206,6 +206,20 @@ def part_of(family: Family, state: Mapping[str, np.ndarray]) -> dict[str, np.nda
     """Return a family's part of a file that holds several models, else all of it."""
     found = parts(state)
     return found.get(family.name, {}) if found else unwrap(state)
+
+
+def left_out(config, state: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Return how many arrays of a file are no weights of its model, by their names.
+
+    >>> from minigen.families import VqConfig
+    >>> left_out(VqConfig(), {"loss.a": 1, "loss.b": 2, "quant_conv.bias": 3})
+    {'loss.*': 2}
+    """
+    family = family_of(config)
+    names = [*part_of(family, state), *{"n_averaged"}.intersection(state)]
+    patterns = (*family.dropped, "n_averaged")
+    found = {p: sum(fnmatchcase(name, p) for name in names) for p in patterns}
+    return {pattern: count for pattern, count in found.items() if count}
 
 
 def flatten(tree) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from struct import Struct
 from struct import error as StructError
 
@@ -64,14 +65,16 @@ HOSTILE = {
 }
 """Modules, and names in others, that no data needs: they do things."""
 
+MOST_PARTS = max(name.count(".") + 1 for name in HOSTILE)
+
 OPERANDS = {
     code: Struct(layout)
     for layout, codes in {
         # PROTO, LONG1, BININT1, BINPUT, BINGET, SHORT_BINUNICODE, SHORT_BINBYTES, and
         # of Python 2 SHORT_BINSTRING
         "<B": "\x80\x8aKqh\x8cCU",
-        # LONG_BINPUT, LONG_BINGET, BINUNICODE, BINBYTES, BINSTRING
-        "<I": "rjXBT",
+        # LONG_BINPUT, LONG_BINGET, BINUNICODE, BINBYTES, BINSTRING, LONG4
+        "<I": "rjXBT\x8b",
         # FRAME, BINUNICODE8, BINBYTES8, BYTEARRAY8
         "<Q": "\x95\x8d\x8e\x96",
         # BININT2, BININT, BINFLOAT
@@ -173,6 +176,10 @@ def run(
                     stack.append(operand)
                 case "\x8a":
                     stack.append(int.from_bytes(take(operand), "little", signed=True))
+                # LONG4: an integer that no weights need, and that is slow to print
+                case "\x8b":
+                    take(operand)
+                    stack.append(Inert("builtins.int"))
                 # constants: NONE NEWTRUE NEWFALSE
                 case "N":
                     stack.append(None)
@@ -300,9 +307,11 @@ def name_global(module, name) -> Global:
     >>> name_global("torch", "Size").name, name_global("__main__", "Config").name
     ('torch.Size', '__main__.Config')
     """
-    full = f"{_expect(module, str)}.{_expect(name, str)}"[:LONGEST_NAME]
-    parts = full.split(".")
-    starts = {".".join(parts[: i + 1]) for i in range(len(parts))}
+    # a text of the memo can be used again and again, so it is not looked at if long
+    if len(_expect(module, str)) + len(_expect(name, str)) >= LONGEST_NAME:
+        raise ValueError("a name without an end")
+    full = f"{module}.{name}"
+    starts = {*accumulate(full.split(".", MOST_PARTS)[:MOST_PARTS], "{}.{}".format)}
     inside = any(part.startswith("__") for part in name.split("."))
     if (inside and full not in HARMLESS) or starts & HOSTILE:
         raise CheckpointError(
@@ -357,12 +366,17 @@ def _key(key):
 
 
 def _words(key):
-    plain = (str, int, float, bool, type(None))
-    if (
-        type(key) is tuple
-        and len(key) <= 8
-        and all(type(k) in plain for k in key)
-        and all(type(k) is not str or len(k) <= 100 for k in key)
-    ):
+    if type(key) is Inert:
+        return key.name
+    if type(key) is tuple and len(key) <= 8 and sum(map(_length, key)) <= LONGEST_NAME:
         return str(key)
-    return str(key) if type(key) is Inert else type(key).__name__
+    return type(key).__name__
+
+
+def _length(value):
+    # characters that a part of a key takes, about
+    if type(value) is str:
+        return len(value)
+    small = type(value) is int and abs(value) <= LARGEST_KEY
+    plain = value is None or type(value) in (float, bool)
+    return 20 if small or plain else LONGEST_NAME + 1

@@ -10,12 +10,11 @@ the order.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minigen import checks
+from minigen import checks, strict_json
 from minigen.checkpoints import safetensors_file, torch_file
 from minigen.checkpoints.pickle_machine import Inert
 from minigen.errors import CheckpointError
@@ -48,6 +47,15 @@ KINDS = {
     b"GGUF": "a GGUF file, whose weights are quantized; take the model's original file",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file, such as Keras writes; take one of PyTorch",
     b"\x93NUMPY": "one array of NumPy; take the file of torch.save or safetensors",
+    b"PK\5\6": "an empty zip file; download it again",
+    b"\x89PNG": "a picture; give the path of a weight file",
+    b"\xff\xd8\xff": "a picture; give the path of a weight file",
+    b"{": "a text in JSON, such as a model's configuration; give the path of a weight "
+    "file, or of an index whose name ends with .index.json",
+    **dict.fromkeys(
+        (bytes((0x80, protocol)) for protocol in range(2, 6)),
+        "a pickle that torch.save did not write; take the weights as safetensors",
+    ),
     b"BZh": "compressed with bzip2; unpack it first",
     b"\xfd7zXZ": "compressed with xz; unpack it first",
     b"(\xb5/\xfd": "compressed with zstd; unpack it first",
@@ -70,12 +78,17 @@ DEEPEST = 32
 MOST_ARRAYS, LONGEST_NAME, ALL_NAMES = 100_000, 1000, 10**7
 """Arrays read, characters in the name of one, and in the names of all."""
 
+LEAST_BYTES, SPARE_ARRAYS = 32, 1000
+"""Fewer bytes than an array takes of a file that names each once; and how many arrays a
+short file may name."""
+
 TIMES, SPARE = 8, 2**20
 """Bytes that all arrays may have, as multiples of the file's, for arrays may share
 memory; and as many as these, however short the file."""
 
-MOST_OBJECTS = 20
-"""Kinds of Python objects beside the weights that are listed."""
+MOST_OBJECTS, MOST_KEYS = 20, 8
+"""Kinds of Python objects beside the weights that are listed, and keys of weights that
+are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +102,8 @@ class Checkpoint:
     command line said, where the file records it; data: the map of the file; is_folder:
     whether what was opened is the folder it lies in; objects: the names of classes of
     which objects lie in it, none of which was made; shards: the maps of the files that
-    an index names, of which `data` is the map.
+    an index names, of which `data` is the map, by their names; beside: how many arrays
+    were not read, by the key that they lie under; tree: all that the file holds.
     """
 
     path: Path
@@ -102,7 +116,9 @@ class Checkpoint:
     data: Any = field(default=None, repr=False)
     is_folder: bool = False
     objects: tuple[str, ...] = ()
-    shards: tuple[Any, ...] = field(default=(), repr=False)
+    shards: dict[str, Any] = field(default_factory=dict, repr=False)
+    beside: dict[str, int] = field(default_factory=dict)
+    tree: Any = field(default=None, repr=False)
 
 
 def read_checkpoint(
@@ -139,15 +155,26 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     with naming(path):
         data = map_file(path)
         container, value, metadata, offsets = _parse(data)
-        chosen, keys, state = _read(data, value, key, offsets)
-        objects = _objects(value)
-        if not state and objects and key is None:
-            raise CheckpointError(
-                f"it holds no arrays, but objects of {', '.join(objects)}, which are "
-                "not made here; save their state_dict() in the program that wrote it"
-            )
-    found = chosen, keys, state, metadata, _arguments(value), data
-    return Checkpoint(path, container, *found, is_folder, objects)
+    told = metadata, _arguments(value), data, is_folder
+    whole = Checkpoint(path, container, "", (), {}, *told, tree=(value, offsets))
+    found = at_key(whole, key)
+    if not found.state and found.objects and key is None:
+        raise CheckpointError(
+            f"{path}: it holds no arrays, but objects of {', '.join(found.objects)}, "
+            "which are not made here; take their weights from where they were trained"
+        )
+    return found
+
+
+def at_key(checkpoint: Checkpoint, key: str | None) -> Checkpoint:
+    """Return an opened file with the arrays under a key, as `open_checkpoint` does."""
+    value, offsets = checkpoint.tree
+    with naming(checkpoint.path):
+        chosen, keys, found, state = _read(checkpoint.data, value, key, offsets)
+    objects, beside = _others(value, found, chosen)
+    return replace(
+        checkpoint, key=chosen, keys=keys, state=state, objects=objects, beside=beside
+    )
 
 
 @contextmanager
@@ -178,14 +205,14 @@ def map_file(path: Path):
 
 def release(checkpoint: Checkpoint):
     """Give the memory that the mapped file fills back to the system."""
-    for data in (checkpoint.data, *checkpoint.shards):
+    for data in (checkpoint.data, *checkpoint.shards.values()):
         if hasattr(data, "madvise"):
             data.madvise(mmap.MADV_DONTNEED)
 
 
 def size_of(checkpoint: Checkpoint) -> int:
     """Return the bytes of a weight file, or of all files that it is cut into."""
-    return sum(map(len, checkpoint.shards or (checkpoint.data,)))
+    return sum(map(len, checkpoint.shards.values() or (checkpoint.data,)))
 
 
 def _open_shards(path, key, is_folder):
@@ -194,7 +221,7 @@ def _open_shards(path, key, is_folder):
         data = map_file(path)
         files = _files_of(data)
         order = [name for names in files.values() for name in sorted(names)]
-        state, maps = {}, []
+        state, maps = {}, {}
         for name, expected in files.items():
             if not (path.parent / name).is_file():
                 raise CheckpointError(
@@ -207,13 +234,13 @@ def _open_shards(path, key, is_folder):
                     "files are of different models or incomplete: download them again"
                 )
             state |= shard.state
-            maps.append(shard.data)
+            maps[name] = shard.data
         state = {name: state[name] for name in order}
         if key and not (state := _find(state, key)):
             raise CheckpointError(f"it holds nothing under the key {key!r}")
     kind = f"{shard.container}, {len(files)} files"
     found = key or "", (), state, {}, {}, data
-    return Checkpoint(path, kind, *found, is_folder, (), tuple(maps))
+    return Checkpoint(path, kind, *found, is_folder, (), maps)
 
 
 def _files_of(data):
@@ -221,11 +248,11 @@ def _files_of(data):
     try:
         if len(data) > LARGEST_INDEX:
             raise ValueError("too long")
-        named = json.loads(bytes(data).decode())["weight_map"]
+        named = strict_json.parse(bytes(data).decode())["weight_map"]
         files = {}
         for array, name in named.items():
             files.setdefault(name, set()).add(array)
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise CheckpointError(
             'it is no index: expected JSON with "weight_map", the file of each array'
         ) from None
@@ -274,7 +301,12 @@ def _parse(data):
         hint = "it is a web page; download the file itself"
     elif data[257:262] == b"ustar":
         hint = (
-            "it is a tar file, as torch before 0.1.10 wrote; save it with a newer torch"
+            "it is a tar file, as torch before 0.1.10 wrote, or an archive; unpack it, "
+            "or take the weights as safetensors"
+        )
+    elif start == bytes(64):
+        hint = (
+            "it begins with zeros alone: its download was broken off; download it again"
         )
     else:
         hint = "it begins as none of torch zip, torch legacy and safetensors files do"
@@ -287,7 +319,8 @@ def _torch(read, data):
 
 
 def _read(data, value, key, offsets):
-    # returns the dotted key, the other keys with arrays, and {name: array}
+    # returns the dotted key, the other keys with arrays, what lies under it, and
+    # {name: array}
     keys = _keys_with_arrays(value)
     wanted = (keys or ("",)) if key is None else (key,)
     refused = None
@@ -308,7 +341,7 @@ def _read(data, value, key, offsets):
         except CheckpointError as error:
             refused = refused or error
         else:
-            return chosen, tuple(k for k in keys if k != chosen), state
+            return chosen, tuple(k for k in keys if k != chosen), found, state
     raise refused
 
 
@@ -350,7 +383,7 @@ def _keys_with_arrays(value, depth=3):
         keys += [f"{key}.{k}" for k in deeper]
         if not deeper and any(_is_array(leaf) for leaf in inner.values()):
             keys.append(key)
-    return tuple(keys)
+    return tuple(keys[:MOST_KEYS])
 
 
 def _is_array(value):
@@ -389,9 +422,10 @@ def _collect(data, value, offsets):
         if name in state:
             raise CheckpointError(f"two of its arrays are named {name[:80]!r}")
         names, size = names + length, size + leaf.nbytes
-        if len(state) == MOST_ARRAYS or names > ALL_NAMES:
+        most = min(MOST_ARRAYS, len(data) // LEAST_BYTES + SPARE_ARRAYS)
+        if len(state) == most or names > ALL_NAMES:
             raise CheckpointError(
-                f"it holds more than {MOST_ARRAYS} arrays, or their names have more "
+                f"it holds more than {most} arrays, or their names have more "
                 f"than {ALL_NAMES} characters"
             )
         if size > TIMES * len(data) + SPARE:
@@ -404,22 +438,46 @@ def _collect(data, value, offsets):
 
 
 def _leaves(value):
-    # each container once: a pickle can hold itself, or share one list a thousand times
-    seen, waiting = set(), [((), value)]
+    # (path, array, object or what is too deep); each container once, for a pickle can
+    # hold itself, or share one list a thousand times
+    seen, path, waiting = set(), [], [iter([("", value)])]
     while waiting:
-        path, value = waiting.pop()
-        if type(value) not in CONTAINERS or len(path) == DEEPEST:
-            yield path, value
-        elif id(value) not in seen:
-            seen.add(id(value))
-            items = value.items() if type(value) is dict else enumerate(value)
-            waiting += reversed([((*path, key), inner) for key, inner in items])
+        for key, inner in waiting[-1]:
+            kind, depth = type(inner), len(waiting) - 1
+            if kind in CONTAINERS and depth < DEEPEST:
+                if id(inner) in seen:
+                    continue
+                seen.add(id(inner))
+                path.append(key)
+                items = inner.items() if kind is dict else enumerate(inner)
+                waiting.append(iter(items))
+                break
+            if kind is Inert or _is_array(inner) or (kind in CONTAINERS and inner):
+                yield (*path, key)[1:], inner
+        else:
+            waiting.pop()
+            del path[len(waiting) - 1 :]
 
 
-def _objects(value):
-    # the names of Python objects in it, those that are keys or in deep places left out
-    found = {leaf.name: None for _, leaf in _leaves(value) if type(leaf) is Inert}
-    return tuple(found)[:MOST_OBJECTS]
+def _others(value, found, key):
+    # the names of Python objects in it, those that are keys or in deep places left out,
+    # and how many arrays lie elsewhere than in what was found
+    objects, beside = {}, {}
+    inside = {id(leaf) for _, leaf in _leaves(found)} if key else ()
+    for path, leaf in _leaves(value):
+        if type(leaf) is Inert:
+            objects[leaf.name] = None
+        elif key and _is_array(leaf) and id(leaf) not in inside:
+            name = first_part(path[0])
+            if name == first_part(key):
+                name = ".".join((name, *map(first_part, path[1:2])))
+            beside[name] = beside.get(name, 0) + 1
+    return tuple(objects)[:MOST_OBJECTS], dict(list(beside.items())[:MOST_OBJECTS])
+
+
+def first_part(name) -> str:
+    """Return what stands before the first dot of a name, shortened if it is long."""
+    return str(name)[:LONGEST_NAME].partition(".")[0]
 
 
 def _arguments(value):

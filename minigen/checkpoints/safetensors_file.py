@@ -11,6 +11,7 @@ import math
 import ml_dtypes
 import numpy as np
 
+from minigen import strict_json
 from minigen.errors import CheckpointError
 
 DTYPES = {
@@ -47,12 +48,8 @@ def read(data) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             "short or damaged: download it again"
         )
     try:
-        header = json.loads(
-            bytes(data[8 : 8 + size]).decode(),
-            object_pairs_hook=_unique,
-            parse_constant=_no_number,
-        )
-    except (ValueError, RecursionError) as error:
+        header = strict_json.parse(bytes(data[8 : 8 + size]).decode())
+    except ValueError as error:
         raise CheckpointError(f"its header is no JSON ({str(error)[:80]})") from None
     if type(header) is not dict:
         raise CheckpointError("its header is no JSON object")
@@ -139,14 +136,3 @@ def _check(name, entry):
             f"{stop - begin} bytes; the file is damaged"
         )
     return dtype, shape, begin, stop
-
-
-def _unique(pairs):
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name stands in it twice")
-    return result
-
-
-def _no_number(text):
-    raise ValueError(f"{text} is no number")

@@ -1,9 +1,9 @@
 """Files of `torch.save`, read without torch: the zip format and the one before it.
 
 A pickle describes the tensors; each has the key of a storage, an offset in it, sizes
-and strides. The storages lie behind the pickle (legacy files)
-or as records beside it (zip files), raw and little-endian. So an array is a view of the
-file, and tensors that shared memory in torch share it here.
+and strides. The storages lie behind the pickle (legacy files) or as records beside it
+(zip files), raw and little-endian. So an array is a view of the file, and tensors that
+shared memory in torch share it here.
 
 Source: pytorch torch/serialization.py (_load, _legacy_load), torch/_utils.py
 (_rebuild_*).
@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from minigen.checkpoints import pickle_machine
-from minigen.checkpoints.archive import NPZ, find_records
+from minigen.checkpoints.archive import LINE_ENDS, NPZ, find_records
 from minigen.checkpoints.pickle_machine import Global, Inert
 from minigen.checkpoints.safetensors_file import MOST_AXES
 from minigen.errors import CheckpointError
@@ -54,7 +54,8 @@ STORAGES = {
 """Storage classes by the name a pickle gives, and the type of their elements."""
 
 OTHER_ORDER = (
-    "it was saved on a machine of the other byte order; save it on a little-endian one"
+    "it was written by a machine of the other byte order, which no arrays are read of; "
+    "take the weights as safetensors, which have one byte order everywhere"
 )
 
 SMALL = 2**20
@@ -120,7 +121,8 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
         )
     if any(name.split("/")[1:2] == ["code"] for name in records):
         raise CheckpointError(
-            "it is a TorchScript program; save the state_dict() of the model instead"
+            "it is a TorchScript program, which is not run; take the weights it was "
+            "made of"
         )
     folder = pickles[0].partition("/")[0]
     begin, end = records.get(f"{folder}/byteorder", (0, 0))
@@ -130,6 +132,9 @@ def read_zip(data) -> tuple[object, dict[str, int]]:
 
     def persistent(identity):
         storage = _storage(identity)
+        if type(storage) is NoArray:
+            # it may lie beside the weights
+            return storage
         begin, end = records.get(f"{folder}/data/{storage.key}", (0, -1))
         if end - begin != storage.bytes:
             raise CheckpointError(
@@ -162,6 +167,9 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
         if len(identity) != 6:
             raise ValueError("not the persistent id of a legacy storage")
         storage = _storage(identity[:5])
+        if type(storage) is NoArray:
+            # nothing says where the storage behind it begins
+            raise CheckpointError(f"a tensor of it is {storage.words}")
         root = (storage.dtype, storage.bytes)
         if roots.setdefault(storage.key, root) != root:
             raise CheckpointError(
@@ -202,7 +210,7 @@ def read_legacy(data) -> tuple[object, dict[str, int]]:
             )
         offsets[key] = at + 8
         at += 8 + size
-    if at != len(data):
+    if data[at : at + 3] not in LINE_ENDS:
         raise CheckpointError(
             f"{len(data) - at} bytes follow its last storage; the file is damaged"
         )
@@ -225,16 +233,18 @@ def _freeze(array):
 
 
 def _storage(identity):
-    # ("storage", class, key, device, elements)
+    # of ("storage", class, key, device, elements), or a NoArray
     if len(identity) != 5 or identity[0] != "storage":
         raise ValueError("not the persistent id of a storage")
     kind, key, device, count = identity[1:]
     if type(key) is not str or type(device) is not str:
         raise TypeError("not the persistent id of a storage")
+    if type(kind) is not Global:
+        raise TypeError("not the persistent id of a storage")
     if device == "meta":
-        raise CheckpointError("its tensors are on the meta device: they have no values")
-    if type(kind) is not Global or kind.name not in STORAGES:
-        raise CheckpointError("a storage of it is of no known class")
+        return NoArray(KINDS["_rebuild_meta_tensor_no_storage"])
+    if kind.name not in STORAGES:
+        return NoArray(f"in a {kind.name}, which is not read")
     dtype = np.dtype(DTYPES[STORAGES[kind.name]])
     return Storage(key, dtype, 0, _whole(count) * dtype.itemsize)
 
@@ -328,6 +338,8 @@ def _rebuild_subclass(rebuilds, function, kind, arguments, state):
 
 
 def _make_tensor(most, storage, dtype, first, shape, strides, metadata):
+    if type(storage) is NoArray:
+        return storage
     if (type(storage), type(shape), type(strides)) != (Storage, tuple, tuple):
         raise TypeError("not the arguments of a tensor")
     if metadata:

@@ -205,6 +205,8 @@ def convert(
             report.other_keys
         )
         say(f"read from the key {report.key!r}{others}")
+    if report.left_out:
+        say(f"arrays left out: {_arrays(report.left_out)}")
     if report.unseen:
         say(f"assumed, since no shape shows it: {_fields(report)}")
 
@@ -250,6 +252,11 @@ def _fields(report):
     return ", ".join(f"{name} {report.config[name]}" for name in report.unseen)
 
 
+def _arrays(counts):
+    """Return how many arrays lie where, as one reads it."""
+    return ", ".join(f"{count} under {where}" for where, count in counts.items())
+
+
 def _shown(found):
     """Return what is printed of a description: a text for each label, in order."""
     config = found["config"] or {}
@@ -264,6 +271,7 @@ def _shown(found):
         "format": "minigen" if found["converted"] else found["container"],
         "weights under": found["key"],
         "also there": ", ".join(found["other_keys"]),
+        "arrays left out": _arrays(found["left_out"]),
         "passed over": ", ".join(found["objects"]),
         "family": found["family"] or f"not recognised: {found['reason']}",
         "together with": ", ".join(

@@ -109,5 +109,5 @@ VQ = Family(
     repository="FoundationVision/LlamaGen", licence="MIT",
     released={"vq-16": " vq_ds16_c2i.pt", "vq-8": " vq_ds8_c2i.pt"},
     rows=rows, guess=guess, work=partial(pyramid.work, rows),
-    dropped=("quantize.codebook_used", "loss.*"), part="vqvae.",
+    dropped=("quantize.codebook_used", "loss.*", "model_ema.*"), part="vqvae.",
 )  # fmt: skip

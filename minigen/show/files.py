@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minigen import strict_json
 from minigen.errors import InputError
 from minigen.images import decode, open_picture
 from minigen.writing import write_file
@@ -87,8 +88,8 @@ def _recipe(path, text):
         if text is not None and len(text) > LONGEST:
             raise ValueError(f"it has more than {LONGEST} characters")
         recipe = None if text is None else parse(text)
-    except (ValueError, RecursionError) as error:
-        wrong = str(error) or "it is too deep"
+    except ValueError as error:
+        wrong = str(error)
     if wrong:
         raise InputError(
             f"{path} carries no recipe (a text chunk named {CHUNK!r}): {wrong}; only "
@@ -99,29 +100,14 @@ def _recipe(path, text):
 
 
 def parse(text: str) -> dict:
-    """Return the table that a text holds as JSON; raises ValueError, RecursionError.
+    """Return the table that a text holds as JSON; raises ValueError.
 
-    A name that occurs twice, NaN and a number of very many digits are refused.
+    A name that occurs twice, NaN and an integer of very many digits are refused.
     """
-    table = json.loads(
-        text, object_pairs_hook=_once, parse_int=_short, parse_constant=_short
-    )
+    table = strict_json.parse(text)
     if not isinstance(table, dict):
         raise ValueError("it is no table of names and values")
     return table
-
-
-def _once(pairs):
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name occurs twice in it")
-    return dict(pairs)
-
-
-def _short(number):
-    # a number of very many digits would take minutes to read; NaN is none
-    if len(number) > 40 or not number.strip("-").isdecimal():
-        raise ValueError("it holds a number that is none of ours")
-    return int(number)
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], seconds: float) -> Path:

@@ -1,6 +1,7 @@
 """Small files that would take much time or memory."""
 
 import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -55,6 +56,29 @@ def test_bombs_neither_hang_nor_overflow(tmp_path, save, kind):
     except CheckpointError:
         pass
     assert time.process_time() - started < 5
+
+
+DOTS = b"X\0\0\1\0" + b"." * 2**16 + b"q\0X\1\0\0\0aq\1"
+LONG = b"\x8a\xff" + b"\x7f" * 255 + b"q\0"
+SLOW = {
+    "a long name with dots, again and again": DOTS + b"h\0h\1\x930" * 5000,
+    "keys of large numbers, again and again": b"}" + LONG + b"0(" + b"h\0" * 8
+    + b"tq\x010(" + b"h\1N" * 30_000 + b"u",
+}  # fmt: skip
+"""Few bytes that would take much work or memory each."""
+
+
+@pytest.mark.parametrize("save", [write_zip_pickle, write_legacy_pickle])
+@pytest.mark.parametrize("kind", SLOW)
+def test_no_byte_of_a_pickle_takes_much(tmp_path, save, kind):
+    save(tmp_path / "file.pt", SLOW[kind])
+    assert (tmp_path / "file.pt").stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(CheckpointError):
+        minigen.read_checkpoint(tmp_path / "file.pt")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6
 
 
 ONES = np.ones(4, np.float32)

@@ -24,6 +24,7 @@ READ = {
     "one_bit_flipped_crc_wrong.pt": ("", 1),
     "python2_lpips_alex.pth": ("", 5),
     "set_of_names.pt": ("model", 22),
+    "trailing_newline.pt": ("", 1),
     "tuple_key.pt": ("model", 22),
     "zip_with_directory_entry.pt": ("", 1),
 }

@@ -88,7 +88,7 @@ HOSTILE = {
     "next buffer": b"\x97",
     "integer of protocol 0": b"I1\n",
     "string of protocol 0": b"S'a'\n",
-    "long of four bytes of length": b"\x8b\1\0\0\0\1",
+    "long of a length below zero": b"\x8b\xff\xff\xff\xff",
     "protocol 1": b"\x80\1",
     "protocol 6": b"\x80\6",
     "list as key": b"}]K\3s",
@@ -105,6 +105,7 @@ HOSTILE = {
     "text that is none": b"X\1\0\0\0\xff",
     "name that is none": b"c\xff\n\xff\n",
     "name without end": b"c" + b"a" * 300,
+    "name without end, of the stack": b"X\1\0\0\0aX\0\1\0\0" + b"." * 256 + b"\x93",
     "zero": b"\0",
 }
 
@@ -132,6 +133,7 @@ HARMLESS = {
     ),
     "a number as key": b"}G" + bytes(8) + b"K\3s",
     "a key with a class in it": b"}" + ORDERED + b"K\1\x86K\3s",
+    "a long of four bytes of length": b"\x8b\1\0\0\0\1",
     "text of Python 2": b"U\2\xc3(T\1\0\0\0a\x86",
 }
 """Python objects that lie beside weights: what stands for them can do nothing."""

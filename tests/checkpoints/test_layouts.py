@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from minigen.checkpoints import convert, describe, load_model, names, open_checkpoint
+from minigen.cli import app
 from minigen.errors import CheckpointError
-from minigen.families import ArpgConfig, KlConfig, VqConfig
+from minigen.families import FAMILIES, AimConfig, ArpgConfig, KlConfig, VqConfig
+from minigen.finding import tokenizer_of
 from tests.checkpoints.tripwire import refuse
 from tests.checkpoints.writing import safetensors, write_legacy, write_zip
 from tests.synth import synth
@@ -16,6 +19,7 @@ ARPG = ArpgConfig(
     width=8, layers=2, heads=1, vocabulary=4, classes=2, multiple_of=1, tokens=256
 )
 VQ = VqConfig(base=32, multipliers=(1,), latent=4, codes=5, code_size=2)
+AIM = AimConfig(width=8, layers=1, vocabulary=4, classes=2, state_size=4, head_size=4)
 KL = KlConfig(base=32, multipliers=(1,), blocks=1, channels=2, attention=())
 
 
@@ -93,6 +97,34 @@ def test_the_places_that_were_not_read_are_named(tmp_path):
     assert load_model(tmp_path / "file.pt", "teacher").key == "teacher"
 
 
+def test_what_is_left_out_is_listed(tmp_path):
+    average = {f"model_ema.{n.replace('.', '')}": a for n, a in state_of(KL).items()}
+    whole = {**state_of(KL), **LOSS, **average}
+    moments = [{"exp_avg": np.ones(3)}, {"exp_avg": np.ones(3)}]
+    write_zip(tmp_path / "file.pt", {"state_dict": whole, "optimizer_states": moments})
+    expected = {"loss.*": 1, "model_ema.*": len(average), "optimizer_states": 2}
+    assert describe(tmp_path / "file.pt").left_out == expected
+    assert convert(tmp_path / "file.pt", tmp_path / "ours").left_out == expected
+    assert describe(tmp_path / "ours").left_out == {}
+    said = CliRunner().invoke(app, ["info", str(tmp_path / "file.pt")]).stdout
+    assert "arrays left out" in said and "1 under loss.*" in said
+    # beside a model under a prefix, and beside a model that was preferred
+    inner = {**under("model.", state_of(VQ)), **under("lpips.", LOSS)}
+    write_zip(tmp_path / "file.pt", {"state_dict": inner, "model": AVERAGE})
+    found = describe(tmp_path / "file.pt", "state_dict.model")
+    assert found.family == "vq"
+    assert found.left_out == {"state_dict.lpips": 1, "model": len(AVERAGE)}
+
+
+def test_a_tokenizer_is_found_beside_a_generator_under_a_prefix(tmp_path):
+    both = {**under("net.vqvae.", state_of(VQ)), **under("net.mamba.", state_of(AIM))}
+    write_zip(tmp_path / "file.pt", {"state_dict": both})
+    model = load_model(tmp_path / "file.pt")
+    assert (model.family, model.key) == ("aim", "state_dict.net")
+    found = tokenizer_of(tmp_path / "file.pt", FAMILIES["vq"])
+    assert found.family == "vq" and found.path == model.path
+
+
 def test_a_tokenizer_beside_what_its_training_needs(tmp_path):
     for config, family in ((VQ, "vq"), (KL, "kl")):
         state = state_of(config)
@@ -138,6 +170,15 @@ def test_a_model_in_several_files_is_read_by_its_index(tmp_path, suffix):
         assert found.bytes == sum((tmp_path / n).stat().st_size for n in files)
     convert(tmp_path, tmp_path / "ours")
     assert load_model(tmp_path / "ours").hash == expected
+    if suffix == "bin":
+        # a bit of a shard is flipped: where every byte is read, it is found
+        whole = (tmp_path / next(iter(files))).read_bytes()
+        at = whole.index(next(iter(WEIGHTS.values())).tobytes())
+        damaged = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        (tmp_path / next(iter(files))).write_bytes(damaged)
+        for read in (describe, lambda path: convert(path, tmp_path / "ours")):
+            with pytest.raises(CheckpointError, match="model-0-of-3.*check sum"):
+                read(tmp_path)
     first = tmp_path / next(iter(files))
     first.rename(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match="is missing; download all files"):
@@ -152,6 +193,7 @@ def test_a_model_in_several_files_is_read_by_its_index(tmp_path, suffix):
     '{"weight_map": {"w": 3}}', '{"weight_map": {"w": "../a.bin"}}',
     '{"weight_map": {"w": "/etc/passwd"}}', '{"weight_map": {"w": "a\\u001b.bin"}}',
     '{"weight_map": {"w": "model.safetensors.index.json"}}',
+    '{"weight_map": {"w": "a.bin", "w": "b.bin"}}', '{"weight_map": {"w": NaN}}',
 ])  # fmt: skip
 def test_an_index_that_lies_is_refused(tmp_path, text):
     path = tmp_path / "model.safetensors.index.json"
@@ -180,6 +222,9 @@ def test_other_folders_say_what_they_are(tmp_path):
     (b"\x1f\x8b\x08\0", "compressed with gzip"), (b"GGUF\3\0\0\0", "a GGUF file"),
     (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file"), (b"\x93NUMPY\1\0", "array of NumPy"),
     (b"\x08\x08\x12\x07pytorch", "an ONNX program"), (b"BZh91AY", "with bzip2"),
+    (b"\x80\4\x95\0", "a pickle that torch.save did not write"), (b"{}", "in JSON"),
+    (b"PK\5\6" + bytes(18), "an empty zip file"), (b"\x89PNG\r\n", "a picture"),
+    (bytes(100), "with zeros alone"), (b"version https://git-lfs", "of Git LFS"),
 ])  # fmt: skip
 def test_other_files_are_called_what_they_are(tmp_path, content, said):
     (tmp_path / "file").write_bytes(content)

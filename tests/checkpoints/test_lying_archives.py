@@ -9,7 +9,7 @@ import pytest
 import minigen
 from minigen.errors import CheckpointError
 from tests.checkpoints.tripwire import only_reading, refuse
-from tests.checkpoints.writing import replace_bytes, write_zip
+from tests.checkpoints.writing import replace_bytes, write_legacy, write_zip
 
 WEIGHTS = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2)}
 
@@ -114,6 +114,19 @@ def test_a_lying_end_of_the_directory_is_refused(tmp_path, field, value):
     content[content.rfind(b"PK\5\6") + field] ^= value
     path.write_bytes(content)
     refuse(path)
+
+
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_what_transfers_put_behind_a_file_is_read_over(tmp_path, write):
+    path = tmp_path / "file.pt"
+    write(path, WEIGHTS)
+    content = path.read_bytes()
+    for behind in (b"\n", b"\r\n"):
+        path.write_bytes(content + behind)
+        assert minigen.read_checkpoint(path)["w"].tolist() == WEIGHTS["w"].tolist()
+    for behind in (b"\n.", b"\n\n", b"x", content, bytes(2**16)):
+        path.write_bytes(content + behind)
+        refuse(path)
 
 
 def test_overlapping_records_are_refused(tmp_path):

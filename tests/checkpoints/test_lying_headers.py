@@ -49,6 +49,8 @@ LYING_HEADERS = {
     "metadata of numbers": {**ENTRIES, "__metadata__": {"a": 1}},
     "metadata of text": {**ENTRIES, "__metadata__": "a"},
     "a name twice": b'{"w": %b, "w": %b}' % ((json.dumps(ENTRIES["w"]).encode(),) * 2),
+    "metadata twice": b'{"__metadata__": {"a": "1", "a": "2"}}',
+    "infinity": b'{"w": 1e999}',
     "no JSON": b"{nothing}",
     "JSON cut short": json.dumps(ENTRIES).encode()[:-1],
     "not a number": b'{"w": NaN}',
