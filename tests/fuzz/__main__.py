@@ -10,7 +10,7 @@ from pathlib import Path
 PARTS = sorted(
     path.stem
     for path in Path(__file__).parent.glob("[a-z]*.py")
-    if "\ndef main(" in path.read_text()
+    if "\ndef main(arguments)" in path.read_text()
 )
 
 if __name__ == "__main__":
