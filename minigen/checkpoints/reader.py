@@ -146,10 +146,11 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     """
     path = Path(checks.path("path", path, CheckpointError))
     key = checks.optional(partial(checks.text, least=0), "key", key)
-    is_folder = path.is_dir()
+    # of what is too long or forbidden os.path says no, and pathlib raises
+    is_folder = os.path.isdir(path)
     if is_folder:
         inside = (path / name for name in IN_FOLDER)
-        path = next((file for file in inside if file.is_file()), path)
+        path = next((file for file in inside if os.path.isfile(file)), path)
     if path.name.endswith(".index.json"):
         return _open_shards(path, key, is_folder)
     with naming(path):
@@ -223,7 +224,7 @@ def _open_shards(path, key, is_folder):
         order = [name for names in files.values() for name in sorted(names)]
         state, maps = {}, {}
         for name, expected in files.items():
-            if not (path.parent / name).is_file():
+            if not os.path.isfile(path.parent / name):
                 raise CheckpointError(
                     f"its file {name!r} is missing; download all files of the folder"
                 )

@@ -99,8 +99,9 @@ def test_what_is_no_file_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "missing", tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(CheckpointError, match="weight file"):
             minigen.read_checkpoint(path)
-    with pytest.raises(CheckpointError):
-        minigen.read_checkpoint("a\0b")
+    for path in ("a\0b", "x" * 3000, "\ud800"):
+        with pytest.raises(CheckpointError):
+            minigen.read_checkpoint(path)
 
 
 def test_a_dishonest_configuration_is_refused_quickly(tmp_path):

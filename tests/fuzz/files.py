@@ -11,8 +11,9 @@ inputs that were kept.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
+import json
+import random
 import resource
 import subprocess
 import sys
@@ -77,6 +78,7 @@ def _guided(atheris, part, seconds, corpus):
     with atheris.instrument_imports(include=["minigen"]):
         from minigen.errors import MinigenError
         from tests.fuzz import inputs
+        from tests.fuzz.recipes import edited
     kept, found = corpus / part, corpus / "found"
     for folder in (kept, found):
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,15 +118,32 @@ def _guided(atheris, part, seconds, corpus):
             note(("large", now), content, f"{now - largest[0]} bytes")
             largest[0] = now
 
-    with contextlib.suppress(OSError):
-        one(inputs.seeds(part)[0])
-        largest[0] = _resident()
+    def edit(content, most, seed):
+        # where it is JSON, mostly a value of it is put in the place of another
+        chance = random.Random(seed)
+        try:
+            values = json.loads(content)
+            inner = chance.choice([values, *values.values()])
+            inner = inner if isinstance(inner, dict) else values
+            text = edited(chance, inner)
+            if inner is not values:
+                text = json.dumps(values | {"w": json.loads(text)})
+        except (ValueError, AttributeError, RecursionError):
+            return atheris.Mutate(content, most)
+        if chance.random() < 0.2:
+            return atheris.Mutate(content, most)
+        return text.encode(errors="surrogatepass")[:most]
+
+    one(inputs.seeds(part)[0])
+    largest[0] = _resident()
     flags = [
         f"-max_total_time={seconds}", f"-max_len={LARGEST}", f"-dict={words}",
         "-timeout=60", "-rss_limit_mb=4000", "-close_fd_mask=0", "-len_control=20",
         f"-artifact_prefix={found}/{part}-", "-print_final_stats=1", "-verbosity=0",
     ]  # fmt: skip
-    atheris.Setup([sys.argv[0], *flags, str(kept)], one)
+    is_text = part in ("header", "config", "index", "recipe")
+    how = {"custom_mutator": edit} if is_text else {}
+    atheris.Setup([sys.argv[0], *flags, str(kept)], one, **how)
     atheris.Fuzz()
     return 0
 
