@@ -207,5 +207,8 @@ def _unpack(layout, data, at, signature, stop=None):
 def _slice(data, at, length, stop=None):
     stop = len(data) if stop is None else stop
     if not 0 <= at <= stop - length:
-        raise CheckpointError(f"its zip structure points outside the file at byte {at}")
+        raise CheckpointError(
+            f"its zip structure points outside the file at byte {at}; the file is cut "
+            "short or damaged: download it again"
+        )
     return data[at : at + length]

@@ -134,19 +134,23 @@ def run(
                 "can need; the file is not to be trusted"
             )
 
-    def take(count):
-        nonlocal at
+    def expect_left(count):
         if count > stop - at:
             raise CheckpointError(
                 f"its pickle ends inside an instruction at byte {at}; the file is cut "
                 "short or damaged: download it again"
             )
+
+    def take(count):
+        nonlocal at
+        expect_left(count)
         at += count
         return data[at - count : at]
 
     def read_line():
         end = data.find(b"\n", at, min(stop, at + LONGEST_NAME))
         if end < 0:
+            expect_left(LONGEST_NAME)
             raise ValueError("a name without an end")
         return take(end + 1 - at)[:-1].decode()
 
@@ -272,8 +276,8 @@ def run(
                 # PROTO, FRAME
                 case "\x80" if 2 <= operand <= 5:
                     pass
-                case "\x95" if operand <= stop - at:
-                    pass
+                case "\x95":
+                    expect_left(operand)
                 # POP, POP_MARK
                 case "0":
                     stack.pop()
