@@ -115,17 +115,16 @@ def ask(cache, positions, **how):
 
 # %%
 logits = ask(read(2, [], []), range(64))
-spread = np.abs(logits - logits[0]).max()
-print(f"logits lie in {logits.min():.2f} .. {logits.max():.2f}, and differ by {spread:.0e}")
+spread = np.abs(logits - logits[0]).max()  # on some processors a sum has two orders
+print(f"logits of {logits.min():.2f} .. {logits.max():.2f} differ by {spread:.0e}")
 mess, fine = (pipe.sample([2] * 4, steps=steps, seed=2) for steps in (1, 16))
 rows = [[show.enlarge(image, 3) for image in images] for images in (mess, fine)]
 show.save("03_one_step.png", show.board(rows, down=["1 step", "16 steps"]))
 
 # %% [markdown]
-# **Reveal.** They are all the same, but for rounding: a processor may add up the rows of
-# a product in two orders. Attention to a single key is 1, whatever its score, so every
-# query reads the same, wherever it asks. A picture drawn in *one* step is made of
-# independent draws from one and the same distribution.
+# **Reveal.** They are all the same, but for rounding. Attention to a single key is 1,
+# whatever its score, so every query reads the same, wherever it asks. A picture drawn
+# in *one* step is made of independent draws from one distribution.
 
 # %% [markdown]
 # ## Asking leaves no trace

@@ -147,7 +147,8 @@ for t in range(1, n):
     clipped[t] = np.clip(a[t] * clipped[t - 1] + b[t], -1, 1)
 both = {"each join clipped": each_clipped, "limits": np.clip(free, *limits)}
 saturated = {name: abs(h - clipped)[1:].max() for name, h in both.items()}
-print("a state that saturates is off by up to", saturated)
+for name, off in saturated.items():
+    print(f"a state that saturates, {name}: off by {off:.1e}")
 
 # %% [markdown]
 # ## On a GPU

@@ -290,12 +290,12 @@ def curves(
     logs: whether an axis is logarithmic. size: pixels of width, height without words.
 
     >>> curves({"a": [1, 2]}, [0, 1], ("x", "y"), ([0, 1], [0, 2])).shape
-    (292, 484, 3)
+    (296, 492, 3)
     """
     from PIL import Image, ImageDraw
 
     left, top, (width, height) = 56, 40, size
-    picture = np.full((top + height + 32, left + width + 8, 3), PAPER, np.uint8)
+    picture = np.full((top + height + 36, left + width + 16, 3), PAPER, np.uint8)
 
     def place(values, axis):
         ends = np.array([ticks[axis][0], ticks[axis][-1], *values], np.float64)
@@ -309,8 +309,8 @@ def curves(
     )
     marks = list(zip(ticks[1], place(ticks[1], 1), strict=True))
     picture = written(picture, [(left - 6, p, f"{t:g}") for t, p in marks], "rm")
-    picture = written(picture, [(left + width, top + height + 31, axes[0])], "rd")
-    picture = written(picture, [(0, 1, axes[1])], "la")
+    picture = written(picture, [(left + width, top + height + 34, axes[0])], "rd")
+    picture = written(picture, [(4, 2, axes[1])], "la")
     image = Image.fromarray(picture)
     pen = ImageDraw.Draw(image)
     for p in place(ticks[1], 1):
