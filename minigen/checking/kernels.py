@@ -24,7 +24,7 @@ from minigen.simt.pattern import poison
 PATIENCE = 3_000_000
 """The most reads and writes of a launch of a given kernel; ours are known to end."""
 
-BLOCKS = 100_000
+BLOCKS = 20_000
 """The most basic blocks of a launch of a given kernel that is compiled."""
 
 

@@ -1,0 +1,1 @@
+"""Kernels for the checker that strangers wrote: right ones, and wrong ones."""
