@@ -109,8 +109,12 @@ def _pairs(first, second):
 def class_of(opcode) -> str:
     """Return the class of an instruction: fma, fp32, int64, int32, load.global, ..."""
     root, *words = opcode.split(".")
-    if root in ("ld", "st"):
-        return f"{'load' if root == 'ld' else 'store'}.{words[0]}"
+    if root in ("ld", "st", "atom", "red"):
+        spaces = ("global", "shared", "local", "const", "param")
+        space = next((word for word in words if word in spaces), "generic")
+        return f"{ {'ld': 'load', 'st': 'store'}.get(root, 'atomic') }.{space}"
+    if root in ("call", "membar", "fence", "nanosleep", "trap", "isspacep"):
+        return "control"
     if root in ("bra", "ret", "exit", "bar", "barrier", "setp") or words[-1] == "pred":
         return {"bar": "barrier", "setp": "compare"}.get(root, "control")
     named = {"shfl": "shuffle", "vote": "shuffle", "mma": "mma", "fma": "fma"}

@@ -308,6 +308,15 @@ def test_print(capsys):
     assert capsys.readouterr().out == "x is 62 62.000000\nx is 63 63.000000\n"
 
 
+def test_all_that_is_run_has_a_class():
+    y = np.zeros((9, 64))
+    for kernel, given in ((warps, (D, y)), (together, (D,)), (prints, (D,))):
+        program = ptx.program(kernel, given)
+        counts = ptx.Counts(program)
+        program.launch((2, 1, 1), (32, 1, 1), given, counts)
+        assert sum(counts.classes().values()) > 0
+
+
 def test_what_is_not_known_is_refused_by_name():
     text = """.version 8.0
 .target sm_80
