@@ -178,10 +178,10 @@ def signatures() -> dict[str, dict]:
     return found
 
 
-def interpreted(name):
-    """Yield (case, result, launches) of every case of a launcher, interpreted.
+def distinct(name):
+    """Yield every case of a launcher, with weights of four bytes and of two.
 
-    With weights of four bytes and of two: how they are read may differ between these.
+    How these are read may differ between the two; a case without weights comes once.
     """
     kinds = set()
     for dtype in (WEIGHT_DTYPES[0], WEIGHT_DTYPES[-1]):
@@ -189,8 +189,14 @@ def interpreted(name):
             kind = number, *(getattr(value, "dtype", None) for value in case.values())
             if kind not in kinds:
                 kinds.add(kind)
-                device = Recorder(seed=0)
-                yield case, run(name, case, device), device.launches
+                yield case
+
+
+def interpreted(name):
+    """Yield (case, result, launches) of every case of a launcher, interpreted."""
+    for case in distinct(name):
+        device = Recorder(seed=0)
+        yield case, run(name, case, device), device.launches
 
 
 def ran(launcher, *arguments, schedule=0):
