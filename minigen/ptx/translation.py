@@ -105,6 +105,26 @@ WAITS = {
 SYNCHRONIZE = "cudaCGSynchronize"
 """The function that all threads of the grid call where they meet."""
 
+HALF = {
+    "pl __hadd": "{0} + {1}", "mi __hsub": "{0} - {1}", "ml __hmul": "{0} * {1}",
+    "dv __hdiv": "{0} / {1}", "ng __hneg": "-{0}", "__habs": "abs({0})",
+    "lt __hlt": "{0} < {1}", "le __hle": "{0} <= {1}", "gt __hgt": "{0} > {1}",
+    "ge __hge": "{0} >= {1}", "eq __heq": "{0} == {1}", "ne __hne": "{0} != {1}",
+    "__hmax": "largest({0}, {1})", "__hmin": "smallest({0}, {1})",
+    "__hfma": "odd({0}.astype(F64) * {1}, {2}.astype(F64))", "hrint": "np.rint({0})",
+    "hfloor": "np.floor({0})", "hceil": "np.ceil({0})", "htrunc": "np.trunc({0})",
+    "hsqrt": "np.sqrt({0}.astype(F64))", "hrsqrt": "1 / np.sqrt({0}.astype(F64))",
+    "hrcp": "1 / {0}.astype(F64)", "hexp": "np.exp({0}.astype(F64))",
+    "hexp2": "np.exp2({0}.astype(F64))", "hexp10": "10.0 ** {0}.astype(F64)",
+    "hlog": "np.log({0}.astype(F64))", "hlog2": "np.log2({0}.astype(F64))",
+    "hlog10": "np.log10({0}.astype(F64))", "hsin": "np.sin({0}.astype(F64))",
+    "hcos": "np.cos({0}.astype(F64))",
+}  # fmt: skip
+"""Functions of float16 that are linked to a kernel later, by their names in C++: they
+take the address of the result, and those of the operands."""
+
+HALF = {name: template for names, template in HALF.items() for name in names.split()}
+
 ENDS = ("bra", "ret", "exit")
 
 NOTHING = ("membar", "fence", "nanosleep", "pragma", "prefetch")
@@ -645,7 +665,15 @@ class Program:
             return f"{done}; {self._give(results, self._constant('0', U32), U32)}"
         if name == "cudaCGGetIntrinsicHandle":
             return self._give(results, self._constant("1", U64), U64)
-        raise KeyError(name)
+        result, *operands = (self._read(cell, U64) for cell in cells)
+        load = f"m.load({i.line}, None, F16, 1, {{}}, False, False)[0]"
+        template = HALF[_plain(name)]
+        text = template.format(*map(load.format, operands))
+        logical = any(sign in template for sign in "<>!=")
+        text = f"({text}).view(U8)" if logical else f"({text}).astype(F16).view(U16)"
+        kind = "U8" if logical else "U16"
+        done = f"m.store({i.line}, None, {kind}, False, {result}, {text})"
+        return f"{done}; {self._give(results, self._constant('0', U32), U32)}"
 
     def _give(self, results, text, dtype):
         (cell,) = self._cells(results[0], dtype, 1)
@@ -738,6 +766,12 @@ def _flat(arguments):
 def _number(value, dtype):
     # a number that is given to a kernel, in a cell
     return np.array([value]).astype(dtype or U64)
+
+
+def _plain(name):
+    # the name of a function of C++, without the types that it takes
+    length, rest = re.match(r"_Z(?:L(\d+))?(.*)", name).groups()
+    return rest[: int(length)] if length else rest[:2]
 
 
 def _variable(operand):

@@ -241,6 +241,33 @@ def test_dynamic_shared_memory():
         run(dynamic, np.zeros(32), grid=1, dynamic=380)
 
 
+def halves(x, y, z):
+    t = cuda.grid(1)
+    a, b = x[t], x[t + 1]
+    y[0, t] = a + b
+    y[1, t] = a - b
+    y[2, t] = a * b
+    y[3, t] = a / b
+    y[4, t] = -abs(a)
+    y[5, t] = cuda.fp16.hfma(a, b, a)
+    y[6, t] = cuda.fp16.hmax(a, b)
+    y[7, t] = cuda.fp16.hexp(a)
+    z[0, t] = a < b
+    z[1, t] = a != b
+    z[2, t] = np.float32(a)
+
+
+def test_float16():
+    x = RNG.standard_normal(65).astype(np.float16)
+    y, z = np.zeros((8, 64), np.float16), np.zeros((3, 64))
+    run(halves, x, y, z)
+    a, b = x[:-1], x[1:]
+    wanted = [a + b, a - b, a * b, a / b, -abs(a)]
+    wanted += [(a.astype(float) * b + a).astype(np.float16), np.maximum(a, b)]
+    assert (y[:7] == wanted).all() and (z == [a < b, a != b, a]).all()
+    assert (y[7] == np.exp(a.astype(float)).astype(np.float16)).all()
+
+
 TABLE = np.arange(64, dtype=np.float32) ** 2
 
 
