@@ -62,7 +62,8 @@ class Machine:
     registers: {name: array}; thread, cta, warp, lane, home: of each living lane its
     number in its block, its block's among these, its warp's among these, its own in
     that, and its own among all lanes at first. lanes: those, by their place in the
-    arrays, that the running basic block is run for.
+    arrays, that the running basic block is run for; tried: whether they have just done
+    what one does again and again until another thread has done something.
     """
 
     def __init__(self, launch, blocks, values):
@@ -74,7 +75,7 @@ class Machine:
         self.warp = self.thread // 32 + self.cta * -(-self.size // 32)
         self.lane, self.living = self.thread % 32, self.size * count
         self.bit, self.home = 2.0**self.lane, np.arange(self.size * count)
-        self.memory = Memory(launch.memory + self._own(count))
+        self.memory, self.tried = Memory(launch.memory + self._own(count)), False
         self.registers = self._poisoned() | values | self._special(blocks)
 
     def _own(self, count):
@@ -119,8 +120,9 @@ class Machine:
             if not here:
                 went = self._release(waiting)
             else:
-                n = min(here)
-                lanes = here.pop(n)
+                # who has tried an atomic may wait for one that is further on
+                n = max(here) if self.tried else min(here)
+                self.tried, lanes = False, here.pop(n)
                 self._lose_patience(blocks[n], lanes)
                 if not blocks[n].waits:
                     went = self._step(n, blocks[n], lanes)
@@ -398,6 +400,7 @@ class Machine:
         """Return `count` numbers from each lane's address on."""
         width = dtype.itemsize * count
         parts = self._locate(line, space, address, width, False)
+        self.tried |= volatile
         if constant:
             for _, region, _ in parts:
                 region.constant = True
@@ -438,6 +441,7 @@ class Machine:
     def atomic(self, line, space, operation, dtype, address, *values):
         """Change the number at each lane's address, one lane after the other."""
         width, count = dtype.itemsize, len(self.lanes)
+        self.tried |= operation in ("cas", "exch")
         # a lane counts also where all have the same address and the same value
         address = np.broadcast_to(address, (count,))
         values = [np.broadcast_to(value, (count,)) for value in values]

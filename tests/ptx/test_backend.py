@@ -81,6 +81,15 @@ def last_block_sums(y, count):
         count[0] = 0
 
 
+def locked(y, lock):
+    while cuda.atomic.cas(lock, 0, 0, 1) != 0:
+        pass
+    cuda.threadfence()
+    y[0] += cuda.threadIdx.x
+    cuda.threadfence()
+    cuda.atomic.exch(lock, 0, 0)
+
+
 def without_a_fence(y, count):
     i, n = cuda.blockIdx.x, cuda.gridDim.x
     y[i + 1] = i
@@ -188,6 +197,13 @@ def test_what_is_wrong_is_named(kernel, kind, said):
     with pytest.raises(KernelError, match=f"(?s)^{kind}: .*{said}") as caught:
         launch(kernel, patience=1000)
     assert caught.value.kind == kind
+
+
+@pytest.mark.needs("compiler")
+def test_a_lock_that_lanes_of_a_warp_wait_for():
+    y, lock = np.zeros(1, np.float32), np.zeros(1, np.int32)
+    ptx.launch(locked, 2, 40, y, lock, patience=20_000)
+    assert y[0] == 2 * sum(range(40)) and lock[0] == 0
 
 
 @pytest.mark.needs("compiler")
