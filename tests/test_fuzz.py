@@ -1,6 +1,8 @@
 """A few of what `python -m tests.fuzz` draws, and recipes that strangers edited."""
 
 import json
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from typer.testing import CliRunner
 
 from minigen import checks
 from minigen.cli import app
-from minigen.errors import InputError
+from minigen.errors import InputError, MinigenError
 from minigen.show import files, recipe
-from tests.fuzz import options, recipes, replays, running
+from tests.fuzz import costs, inputs, options, recipes, replays, running
+from tests.fuzz import files as files_of_strangers
 
 
 @pytest.mark.parametrize("part", [recipes, options], ids=["recipes", "options"])
@@ -34,6 +37,31 @@ def test_many_edits_are_refused_or_done(part):
 def test_pictures_are_drawn_again_the_same(count, seed):
     findings = replays.run(count, seed)
     assert not findings, "\n".join(findings)
+
+
+@pytest.mark.parametrize("part", inputs.PARTS)
+def test_what_fuzzing_begins_with_is_read_or_refused(part, tmp_path):
+    for content in inputs.seeds(part):
+        with suppress(MinigenError):
+            inputs.PARTS[part](content, tmp_path)
+
+
+def test_what_hostile_files_take_is_measured(tmp_path, capsys):
+    folder = tmp_path / "pickle"
+    folder.mkdir()
+    (folder / "little").write_bytes(b"\x80\2N.")
+    (folder / "much").write_bytes(b"\x80\2](" + b"\x8f" * 90_000 + b"e.")
+    assert costs.main([str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "2 inputs" in said and said.index("much") < said.index("little")
+    too_much = (costs.SECONDS + 1, 0, "pickle", folder / "much", 3)
+    assert costs.show([too_much]) == 1
+
+
+def test_fuzzing_says_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "atheris", None)
+    with pytest.raises(SystemExit, match="pip install atheris"):
+        files_of_strangers.main([])
 
 
 @pytest.fixture(scope="module")
