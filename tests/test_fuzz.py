@@ -13,7 +13,7 @@ from minigen import checks
 from minigen.cli import app
 from minigen.errors import InputError, MinigenError
 from minigen.show import files, recipe
-from tests.fuzz import costs, inputs, options, recipes, replays, running
+from tests.fuzz import costs, hostile, inputs, options, recipes, replays, running
 from tests.fuzz import files as files_of_strangers
 
 
@@ -50,12 +50,20 @@ def test_what_hostile_files_take_is_measured(tmp_path, capsys):
     folder = tmp_path / "pickle"
     folder.mkdir()
     (folder / "little").write_bytes(b"\x80\2N.")
-    (folder / "much").write_bytes(b"\x80\2](" + b"\x8f" * 90_000 + b"e.")
-    assert costs.main([str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "2 inputs" in said and said.index("much") < said.index("little")
-    too_much = (costs.SECONDS + 1, 0, "pickle", folder / "much", 3)
-    assert costs.show([too_much]) == 1
+    (folder / "much").write_bytes(hostile.inputs()["pickle", "sets"])
+    rows = costs.measured([("pickle", path) for path in sorted(folder.iterdir())])
+    little, much = rows
+    assert much[0] > little[0] and much[1] > little[1] + 10_000_000
+    assert costs.show(rows) == 0 and "2 inputs" in capsys.readouterr().out
+    assert costs.show([(costs.SECONDS + 1, *much[1:])]) == 1
+
+
+@pytest.mark.parametrize("part, name", hostile.inputs())
+def test_hostile_files_are_read_or_refused(part, name, tmp_path):
+    content = hostile.inputs()[part, name]
+    assert len(content) <= costs.LARGEST
+    with suppress(MinigenError):
+        inputs.PARTS[part](content, tmp_path)
 
 
 def test_fuzzing_says_what_it_needs(monkeypatch):

@@ -1,11 +1,12 @@
 """What hostile files take: seconds of the processor, and memory beyond an idle process.
 
-    python -m tests.fuzz costs --tests [FOLDER ...]
+    python -m tests.fuzz costs [--tests] [FOLDER ...]
 
---tests: the files that tests/checkpoints open, as many as they are, are measured; and
-those in FOLDERs, such as the corpus of `python -m tests.fuzz files`, in subfolders
-named after the parts of `tests/fuzz/inputs.py`. Each is read in a process of its own, a
-copy of one that has read a good file. Status 1 where one takes more than it may.
+Measured are the files of `tests/fuzz/hostile.py`; with --tests, all that
+tests/checkpoints open; and those in FOLDERs, such as the corpus of `python -m
+tests.fuzz files`, in subfolders named after the parts of `tests/fuzz/inputs.py`. Each
+is read in a process of its own, a copy of one that has read a good file. Status 1 where
+one takes more than it may.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 from pathlib import Path
 
 from minigen.words import table
+from tests.fuzz import hostile
 from tests.fuzz.files import LARGEST, MEMORY, SECONDS
 
 SHOWN = 15
@@ -36,14 +38,19 @@ def main(arguments) -> int:
     parser.add_argument("folders", type=Path, nargs="*")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
+        made, kept = Path(folder, "made"), Path(folder, "kept")
+        for (part, name), content in hostile.inputs().items():
+            (made / part).mkdir(parents=True, exist_ok=True)
+            (made / part / name).write_bytes(content)
         found = [
             (path.parent.name, path)
-            for each in given.folders
+            for each in (made, *given.folders)
             for path in sorted(each.glob("*/*"))
             if path.suffix != ".txt"
         ]
         if given.tests:
-            found += [("zip", path) for path in opened(Path(folder))]
+            kept.mkdir()
+            found += [("zip", path) for path in opened(kept)]
         return show(measured(found))
 
 
