@@ -119,8 +119,8 @@ def _find_directory(data):
     if behind > 0 and not any((disk, start_disk)) and here == count:
         if data[len(data) - behind :] not in LINE_ENDS:
             raise CheckpointError(
-                f"its zip directory is followed by {behind} bytes more; something was "
-                "added to the file, so it is not to be trusted: download it again"
+                "something was added behind the end of its zip directory, so the file "
+                "is not to be trusted: download it again"
             )
         behind = 0
     if behind or disk or start_disk or here != count:

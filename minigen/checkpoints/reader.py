@@ -70,6 +70,12 @@ KINDS = {
 }
 """What a file is, by its first bytes."""
 
+DISTRIBUTED = (
+    "a folder of torch.distributed.checkpoint, which only torch reads; where it was "
+    "trained, make one file of it: python -m "
+    "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pt"
+)
+
 CONTAINERS = (dict, list, tuple)
 
 DEEPEST = 32
@@ -154,6 +160,8 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     if path.name.endswith(".index.json"):
         return _open_shards(path, key, is_folder)
     with naming(path):
+        if path.suffix == ".distcp" or path.name == ".metadata":
+            raise CheckpointError(f"it is a part of {DISTRIBUTED}")
         data = map_file(path)
         container, value, metadata, offsets = _parse(data)
     told = metadata, _arguments(value), data, is_folder
@@ -273,11 +281,7 @@ def _not_a_file(path):
     if not path.is_dir():
         return "it is not a file; give the path of a weight file"
     if (path / ".metadata").is_file():
-        return (
-            "it is a folder of torch.distributed.checkpoint, which only torch reads; "
-            "where it was trained, make one file of it: python -m "
-            "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pt"
-        )
+        return f"it is {DISTRIBUTED}"
     suffixes = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
     found = sorted(p.name for p in path.iterdir() if p.suffix in suffixes)[:3]
     return (

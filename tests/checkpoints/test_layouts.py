@@ -215,8 +215,10 @@ def test_other_folders_say_what_they_are(tmp_path):
     with pytest.raises(CheckpointError, match=r"a folder with none .* as best\.pt"):
         open_checkpoint(tmp_path)
     (tmp_path / ".metadata").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="torch.distributed.*dcp_to_torch"):
-        open_checkpoint(tmp_path)
+    (tmp_path / "__0_0.distcp").write_bytes((tmp_path / "best.pt").read_bytes())
+    for path in (tmp_path, tmp_path / ".metadata", tmp_path / "__0_0.distcp"):
+        with pytest.raises(CheckpointError, match="torch.distributed.*dcp_to_torch"):
+            open_checkpoint(path)
 
 
 @pytest.mark.parametrize("content, said", [
