@@ -165,7 +165,7 @@ def measure(
         say(f"{label(job)}, batch {job.batch}; in all about {left} left")
 
     for job, load in loads.items():
-        found[job] = _run(job, runs, partial(tell, job))
+        found[job] = draw_side(job, runs, partial(tell, job))
         done += load
     return found
 
@@ -176,7 +176,8 @@ def _share(job):
     return (job.tokens or whole) / whole / (job.every or 1)
 
 
-def _run(job, runs, tell):
+def draw_side(job: Job, runs: int, tell: Callable) -> Side:
+    """Draw `runs` batches of a job in a process of its own; tell(0 .. 1) how far."""
     given = json.dumps(asdict(job))
     with process.start(WORKER, given, threads=job.threads) as side:
         tell(0)

@@ -431,6 +431,45 @@ def headline(
 
 @app.command()
 @reported
+def runs(
+    model: Annotated[str, typer.Argument(metavar="GENERATOR")] = "arpg-xxl",
+    count: Annotated[int, o.count("Images of the run.")] = 50_000,
+    machines: Annotated[
+        str, typer.Option(metavar="N,N", help="Numbers of machines like this one.")
+    ] = "1,8,64",
+    steps: o.Steps = None,
+    batch: Annotated[int, o.count("Images drawn together.", MOST)] = 1,
+    batches: Annotated[int, o.count("Batches that are measured.", MOST)] = 1,
+    dtype: Dtype = "float32",
+    backend: o.Backend = "auto",
+    threads: o.Threads = None,
+    as_json: o.Json = False,
+):
+    """Plan a run of many images: time some, and say what all cost on more machines.
+
+    The weights are stand-ins. Prints Markdown.
+    """
+    from dataclasses import asdict
+
+    from minigen import backends
+    from minigen.bench import machine, runs
+    from minigen.target import numba
+
+    asked = o.numbers("--machines", machines)
+    backend, _ = backends.pick(backend)
+    o.warn_of(backend)
+    most = threads or numba.config.NUMBA_NUM_THREADS
+    how = {"steps": steps, "dtype": dtype, "backend": backend, "threads": most}
+    found = runs.measure(model, batch, batches, **how)
+    if as_json:
+        plans = [asdict(runs.plan(found.median, batch, count, n)) for n in asked]
+        say_json({"measured": asdict(found), "images": count, "plans": plans})
+        return
+    say_text(runs.report(found, count, asked, machine.about()["machine"]))
+
+
+@app.command()
+@reported
 def gpu(
     out: Annotated[
         Path | None,

@@ -169,14 +169,12 @@ def draw(
     pipe, plan, recipe = prepare(recipe, backend, threads, batch, control, task, paste)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
     pictures = run(pipe, plan, recipe, batch, shown)
-    sheet, recipe = pictures[-1]
-    recipe = replace(recipe, step=None)
-    files = []
+    files, last = _write_steps(pictures, len(plan.groups), steps_dir, gif)
+    sheet, recipe = last[0], replace(last[1], step=None)
     if to_stdout:
         pour(written.encode("png", sheet, to_json(recipe)))
     else:
-        files.append(written.write_png(out, sheet, to_json(recipe)))
-    files += _write_steps(pictures, steps_dir, gif)
+        files.insert(0, written.write_png(out, sheet, to_json(recipe)))
     seconds = time.perf_counter() - start
     if as_json:
         say_json({
@@ -258,7 +256,7 @@ def steps(
             shown.append(picture(pipe, recipe, step.canvas, step.index + 1))
         if pictures and not as_json:
             show(text(shown[-1][0], colours=has_colours()))
-    files = _write_steps(shown, steps_dir, gif)
+    files, _ = _write_steps(shown, len(shown), steps_dir, gif)
     if as_json:
         say_json({"steps": rows, "files": files, "recipe": to_json(recipe)})
     for file in files:
@@ -342,7 +340,10 @@ def controlled(recipe, pipe, plan, path):
 
 
 def run(pipe, plan, recipe, batch, shown):
-    """Draw with a progress bar; return (sheet, recipe) of the steps in a slice."""
+    """Draw with a progress bar; yield (sheet, recipe) of the steps in a slice.
+
+    A sheet is made when it is asked for, so that no more than one need be kept.
+    """
     from minigen.commands.halves import halved
     from minigen.pipeline import BATCH
     from minigen.show.recipe import canvases, check, picture
@@ -351,14 +352,12 @@ def run(pipe, plan, recipe, batch, shown):
     chosen = range(steps)[shown]
     check(pipe, plan, recipe, len(chosen))
     total = steps * -(-len(recipe.labels) // batch) + len(chosen)
-    pictures = []
     halves = halved(pipe.backend, recipe.model, recipe.tokenizer)
     with halves, progress(total, "drawing", pipe.backend) as advance:
         after = canvases(pipe, recipe, chosen, batch, lambda step: advance())
         for index, canvas in zip(chosen, after, strict=True):
-            pictures.append(picture(pipe, recipe, canvas, index + 1))
+            yield picture(pipe, recipe, canvas, index + 1)
             advance()
-    return pictures
 
 
 def _compiled(steps, backend):
@@ -380,23 +379,26 @@ def _check_writable(out, steps_dir, gif):
         check_folder(steps_dir)
 
 
-def _write_steps(pictures, folder, gif):
-    """Write the sheet of every step to a folder or a GIF; return the files written."""
+def _write_steps(pictures, count, folder, gif):
+    """Write the sheets of `count` steps to a folder or a GIF.
+
+    Returns the files written, and the last picture. All are kept for a GIF alone.
+    """
     from minigen.show import files
     from minigen.show.recipe import to_json
     from minigen.writing import make_folder
 
-    written = []
-    if folder:
-        make_folder(folder)
-        digits = len(str(len(pictures)))
-        for image, recipe in pictures:
-            path = folder / f"step-{recipe.step:0{digits}}.png"
+    written, sheets, last, digits = [], [], None, len(str(count))
+    for last in pictures:
+        image, recipe = last
+        if folder:
+            path = make_folder(folder) / f"step-{recipe.step:0{digits}}.png"
             written.append(files.write_png(path, image, to_json(recipe)))
+        if gif:
+            sheets.append(image)
     if gif:
-        sheets = [image for image, _ in pictures]
         written.append(files.write_gif(gif, sheets, seconds=2.0))
-    return written
+    return written, last
 
 
 def _row(step, known):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 
@@ -45,10 +47,20 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     >>> grid(np.zeros((6, 32, 32, 3), np.uint8), columns=3).shape
     (66, 100, 3)
     """
-    b, y, x, _ = check_images(images).shape
-    columns = min(columns or columns_for(b), b)
-    sheet = np.full((*sheet_size(b, y, x, columns), 3), PAPER, np.uint8)
+    return lay([images], len(check_images(images)), columns)
+
+
+def lay(parts: Iterable[np.ndarray], count: int, columns: int | None = None):
+    """Return the sheet of `grid`, of `count` images that come in parts (b, y, x, 3).
+
+    The parts are not kept: no more than the sheet and one of them is in memory.
+    """
+    columns, sheet = min(columns or columns_for(count), count), None
+    images = chain.from_iterable(map(check_images, parts))
     for i, image in enumerate(images):
+        y, x, _ = image.shape
+        if sheet is None:
+            sheet = np.full((*sheet_size(count, y, x, columns), 3), PAPER, np.uint8)
         top, left = i // columns * (y + GAP), i % columns * (x + GAP)
         sheet[top : top + y, left : left + x] = image
     return sheet
@@ -56,6 +68,8 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 def enlarge(image: np.ndarray, scale: int) -> np.ndarray:
     """Repeat every pixel of `image` (y, x, 3) `scale` times each way."""
+    if scale == 1:
+        return image
     return image.repeat(scale, 0).repeat(scale, 1)
 
 

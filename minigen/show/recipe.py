@@ -17,7 +17,7 @@ from minigen.errors import InputError
 from minigen.models.codes import check_control, check_takes
 from minigen.options import CHECKS, Options
 from minigen.sameness.record import canvas_of, pack, pasted
-from minigen.show.grid import enlarge, grid, sheet_size
+from minigen.show.grid import enlarge, lay, sheet_size
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,9 @@ class Recipe:
 MOST_DRAWN, MOST_KNOWN, MOST_PASTE = 2**23, 2**21, 2**22
 """The most characters of records: of the tokens that are shown, half of what a recipe
 may have; of known tokens; and of pixels that are pasted."""
+
+TOGETHER = 64
+"""Images that are made from tokens before they are laid on a sheet."""
 
 LATER = ("grid", "known", "read", "paste", "control")
 """Fields that are not written where they are None, as in a picture without a task."""
@@ -366,5 +369,7 @@ def recorded(recipe: Recipe, canvas: np.ndarray) -> Recipe:
 
 def sheet(pipe, recipe: Recipe, canvas: np.ndarray) -> np.ndarray:
     """Show a canvas (b ..) as the recipe's PNG does: one sheet, uint8 (y, x, 3)."""
-    images = pasted(recipe, pipe.picture(canvas))
-    return enlarge(grid(images, recipe.columns), recipe.scale)
+    starts = range(0, len(canvas), TOGETHER)
+    parts = (pipe.picture(canvas[at : at + TOGETHER]) for at in starts)
+    images = (pasted(recipe, part) for part in parts)
+    return enlarge(lay(images, len(canvas), recipe.columns), recipe.scale)
