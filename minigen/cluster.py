@@ -130,12 +130,16 @@ def connected(address: str) -> Iterator[Any]:
         return
     count = int(address.removeprefix("local:"))
     threads = str(max(1, available() // count))
-    with (
-        distributed.LocalCluster(
+    try:
+        workers = distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, memory_limit=0,
-            dashboard_address=None, silence_logs="critical",
+            dashboard_address=None, silence_logs="CRITICAL",
             env={"NUMBA_NUM_THREADS": threads},
-        ) as workers,
-        distributed.Client(workers) as client,
-    ):  # fmt: skip
+        )  # fmt: skip
+    except RuntimeError as error:
+        raise BackendError(
+            f"{count} workers could not be started: {error.__cause__ or error}; ask "
+            "for fewer, or draw without a cluster"
+        ) from None
+    with workers, distributed.Client(workers) as client:
         yield client

@@ -417,6 +417,19 @@ def test_lost_workers_lose_nothing(tmp_path):
     assert not kills.differences(tmp_path / "alone", tmp_path / "killed")
 
 
+@pytest.mark.slow
+@pytest.mark.needs("distributed")
+def test_workers_on_this_machine_write_the_same_files(tmp_path):
+    line = kills.sample(20, "numpy")
+    assert kills.run(line, tmp_path / "alone")[0] == 0
+    for count in (1, 2):
+        status, said = kills.run([*line, "--cluster", f"local:{count}"], tmp_path / "a")
+        assert (status, said) == (0, "")
+        assert not kills.differences(tmp_path / "alone", tmp_path / "a")
+        for path in (tmp_path / "a").iterdir():
+            path.unlink()
+
+
 def test_a_folder_is_a_path_of_any_kind(pipe, tmp_path):
     assert pipe.draw_many(7, str(tmp_path / "a"), steps=1) == Path(tmp_path / "a")
     with pytest.raises(InputError, match="is not a folder"):
