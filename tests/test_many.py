@@ -400,9 +400,9 @@ def test_an_npz_has_images_of_one_size(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_files(tmp_path):
-    line = kills.sample(60, "numpy")
+    line = kills.sample(30, "numpy")
     assert kills.run(line, tmp_path / "alone")[0] == 0
-    kills.kill(line, tmp_path / "killed", kills=4, seed=1)
+    kills.kill(line, tmp_path / "killed", kills=3, seed=1)
     assert not kills.differences(tmp_path / "alone", tmp_path / "killed")
     (tmp_path / "killed" / "000001.png").write_bytes(b"")
     assert "000001.png" in kills.differences(tmp_path / "alone", tmp_path / "killed")

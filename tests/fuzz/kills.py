@@ -67,6 +67,8 @@ def start(command, folder, **how) -> subprocess.Popen:
         # a background process inherits what is ignored
         signal.signal(number, signal.default_int_handler)
     nothing = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    # images are small: more threads would only wait for each other
+    nothing["env"] = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen([*command, "--out", f"{folder}/"], **nothing, **how)
 
 
