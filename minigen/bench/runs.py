@@ -47,16 +47,20 @@ def plan(seconds: float, batch: int, count: int, machines: int) -> Plan:
     return Plan(machines, most, most * seconds)
 
 
-def report(side: Side, count: int, machines: Sequence[int], cpu: str) -> str:
-    """Return what was measured, and the plans, as Markdown."""
-    job, seconds = side.job, side.median
-    plans = [plan(seconds, job.batch, count, n) for n in machines]
-    hours = f"{-(-count // job.batch) * seconds / 3600:,.0f}"
+def measured(side: Side, cpu: str) -> str:
+    """Say what was measured, and on what."""
+    job = side.job
+    return (
+        f"{job.generator}, {job.steps} steps, {job.dtype}, on {job.threads} threads of "
+        f"{cpu}, in {gigabytes(side.peak_bytes)} of memory"
+    )
+
+
+def report(what: str, seconds: float, batch: int, count: int, machines: Sequence[int]):
+    """Return the plans for batches that take so many seconds, as Markdown."""
+    plans = [plan(seconds, batch, count, n) for n in machines]
+    hours = f"{-(-count // batch) * seconds / 3600:,.0f}"
     cells = [("machines", "batches each", "time", "machine hours")]
     cells += [(p.machines, p.batches, remaining(p.seconds), hours) for p in plans]
-    return (
-        f"{count:,} images of {job.generator}: {seconds / job.batch:.1f} s an image in "
-        f"batches of {job.batch}, {job.steps} steps, {job.dtype}, on {job.threads} "
-        f"threads of {cpu}, in {gigabytes(side.peak_bytes)} of memory\n\n"
-        f"{markdown(cells, range(4))}"
-    )
+    each = f"{seconds / batch:.1f} s an image in batches of {batch}"
+    return f"{what}: {count:,} images, {each}\n\n{markdown(cells, range(4))}"

@@ -440,6 +440,12 @@ def runs(
     steps: o.Steps = None,
     batch: Annotated[int, o.count("Images drawn together.", MOST)] = 1,
     batches: Annotated[int, o.count("Batches that are measured.", MOST)] = 1,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, metavar="X", help="Of an image, known before: draw nothing."
+        ),
+    ] = None,
     dtype: Dtype = "float32",
     backend: o.Backend = "auto",
     threads: o.Threads = None,
@@ -460,12 +466,18 @@ def runs(
     o.warn_of(backend)
     most = threads or numba.config.NUMBA_NUM_THREADS
     how = {"steps": steps, "dtype": dtype, "backend": backend, "threads": most}
-    found = runs.measure(model, batch, batches, **how)
+    found, what = None, f"{model}, as said"
+    if seconds is None:
+        found = runs.measure(model, batch, batches, **how)
+        seconds = found.median / batch
+        what = runs.measured(found, machine.about()["machine"])
+    taken = seconds * batch, batch, count
     if as_json:
-        plans = [asdict(runs.plan(found.median, batch, count, n)) for n in asked]
-        say_json({"measured": asdict(found), "images": count, "plans": plans})
+        plans = [asdict(runs.plan(*taken, n)) for n in asked]
+        found = found and asdict(found)
+        say_json({"measured": found, "images": count, "plans": plans})
         return
-    say_text(runs.report(found, count, asked, machine.about()["machine"]))
+    say_text(runs.report(what, *taken, asked))
 
 
 @app.command()
