@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -129,7 +130,7 @@ def evaluate(
     from minigen.finding import find
     from minigen.options import check
 
-    if (Path(model) / "manifest.json").is_file():
+    if os.path.isfile(os.path.join(model, "manifest.json")):
         said = {n for n in context.params if is_said(context, n)}
         for name in sorted(said - {*FOR_FOLDERS}):
             raise InputError(
