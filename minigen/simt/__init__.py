@@ -25,18 +25,20 @@ that wrap at 32 bits here. The compiled kernel shows them (minigen.target).
 
 from __future__ import annotations
 
+import inspect
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from minigen.checks import choice
 from minigen.equality import digest, same
 from minigen.errors import BackendError, KernelError, MinigenError
 from minigen.extras import install
 from minigen.simt.pattern import is_poison, poison
 
-__all__ = ["Report", "is_poison", "launch", "poison"]
+__all__ = ["Report", "cuda", "is_poison", "launch", "poison"]
 
 _one_at_a_time = threading.Lock()
 
@@ -48,7 +50,9 @@ class Report:
     threads, blocks: how many ran; barriers: how many times a block (or the grid) met;
     shared_bytes: the most that a block took; reads, writes: for each array argument how
     often each cell was (int64 arrays of its shape; empty with watch=False); float64:
-    the lines that stored a float64 in a narrower array.
+    the lines that stored a float64 in a narrower array; differs: after several
+    schedules, for each array argument in which it happened, the cells whose bits were
+    not the same in all of them.
     """
 
     threads: int
@@ -58,6 +62,7 @@ class Report:
     reads: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     writes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     float64: tuple[str, ...] = ()
+    differs: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     # equal where all it holds is
     __eq__ = same
@@ -65,19 +70,24 @@ class Report:
 
 
 def launch(
-    kernel, grid, block, *arguments, seed=None, watch=True, dynamic=0, patience=None,
-    note=None,
+    kernel, grid, block, *arguments, seed=None, seeds=None, watch=True, dynamic=0,
+    patience=None, note=None,
 ):  # fmt: skip
     """Run a kernel; return a Report, or raise KernelError.
 
     kernel: a function, compiled for CUDA or not. grid, block: a number or a tuple of up
-    to three. seed: which schedule (None: threads and blocks in order). watch: check
-    every access. dynamic: bytes of dynamic shared memory. patience: reads and
-    writes after which a watched kernel is taken for one that never ends (None: never).
-    note: called as note(thread, what, cells, cell, index, frame) when a thread of a
-    watched launch "reads", "writes" or "changes" a cell of an array, and with the name
-    of a barrier and None when it comes to one.
+    to three. seed: which schedule (None: threads and blocks in order). seeds: several
+    schedules, each run on the same arguments; they are left as after the first, whose
+    Report says where others gave other bits. watch: check every access. dynamic: bytes
+    of dynamic shared memory. patience: reads and writes after which a watched kernel is
+    taken for one that never ends (None: never). note: called as note(thread, what,
+    cells, cell, index, frame) when a thread of a watched launch "reads", "writes" or
+    "changes" a cell of an array, and with the name of a barrier and None when it comes
+    to one.
     """
+    if seeds is not None:
+        how = {"watch": watch, "dynamic": dynamic, "patience": patience, "note": note}
+        return _several(kernel, grid, block, arguments, tuple(seeds), how)
     try:
         from minigen.simt import memory, rewrite, sites, threads
         from minigen.simt.running import running
@@ -128,6 +138,71 @@ def launch(
         writes={name: writes for name, (_, writes) in counts.items()},
         float64=tuple(sites.describe(*site) for site in machine.leaks),
     )
+
+
+def _several(kernel, grid, block, arguments, seeds, how):
+    # one launch for each seed, from the same arguments
+    names = [*inspect.signature(getattr(kernel, "py_func", kernel)).parameters]
+    arrays = {
+        name: value
+        for name, value in zip(names, arguments, strict=False)
+        if isinstance(value, np.ndarray) and value.flags.writeable
+    }
+    before = {name: array.copy() for name, array in arrays.items()}
+    report, first, differs = None, {}, {}
+    for seed in seeds:
+        for name, array in arrays.items():
+            array[...] = before[name]
+        try:
+            found = launch(kernel, grid, block, *arguments, seed=seed, **how)
+        except KernelError as error:
+            said = f"{error.message}\n  in schedule {seed}"
+            raise KernelError(error.kind, said) from error
+        if report is None:
+            report, first = found, {name: a.copy() for name, a in arrays.items()}
+        for name, array in arrays.items():
+            other = _bits(array) != _bits(first[name])
+            if other.any():
+                cells = other.reshape(array.shape + (-1,)).any(-1)
+                differs[name] = differs.get(name, False) | cells
+    if report is None:
+        raise KernelError("type", "seeds names no schedule; give one number at least")
+    for name, array in arrays.items():
+        array[...] = first[name]
+    return replace(report, differs=differs)
+
+
+def _bits(array):
+    array = np.ascontiguousarray(array)
+    return array.view(np.uint8).reshape(-1)
+
+
+def cuda(*, backend="interpreter", seed=None, watch=True, patience=None, tell=None):
+    """Run programs that use `numba.cuda` as they stand, without a GPU or a driver.
+
+        with simt.cuda():
+            kernel[grid, block](x, y)
+
+    Meanwhile kernels that are launched are interpreted, and `cuda.to_device`, streams,
+    events, `kernel.forall` and the like answer for a GPU that is not there; a kernel
+    with a signature gets numbers of the types that this says. seed, watch, patience: as
+    of `launch`, for every launch; tell: called as tell(name, report) after each.
+    backend: "ptx" runs what the compiler makes of each kernel, where it is installed;
+    it knows no seed and gives no report (None).
+
+    A function that a program has imported from numba.cuda by its own name (`from
+    numba.cuda import to_device`) is Numba's if that was done before.
+    """
+    from minigen.simt import host, program
+
+    options = {"seed": seed, "watch": watch, "patience": patience}
+    start = launch
+    if choice("backend", backend, ("interpreter", "ptx")) == "ptx":
+        # brings numba
+        from minigen.ptx import launch as start
+
+        del options["seed"]
+    return program.pretended(start, options, tell or host.nothing)
 
 
 def _three(what, size):

@@ -127,7 +127,8 @@ def _is_plain(module):
 
 def _is_numba_cuda(value):
     home = getattr(value, "__module__", None) or ""
-    return isinstance(value, (type, types.FunctionType)) and home.startswith(_CUDA)
+    is_theirs = home.startswith(_CUDA) and ".tests." not in home
+    return isinstance(value, (type, types.FunctionType)) and is_theirs
 
 
 def _replace_module(module, made, origins):
