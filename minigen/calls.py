@@ -179,7 +179,7 @@ def _examine(signature, arguments, file):
         if not rule.array:
             _expect_rule(signature, rule, sizes)
         elif file != "cuda" and rule.array in arrays and arrays[rule.array][1].size:
-            low, high = (_value(rule.sums[n], sizes) for n in (0, 2))
+            low, high = (sum_of(rule.sums[n], sizes) for n in (0, 2))
             ranges.append((arrays[rule.array][0], low, high))
     return tuple(ranges), any(0 in shape for shape in given.values())
 
@@ -227,6 +227,31 @@ def split(argument, shape) -> tuple[tuple, tuple]:
         return shape, ()
     end = len(shape) - len(argument.sizes) + argument.more
     return (*shape[: argument.more], *shape[end:]), shape[argument.more : end]
+
+
+def sizes_of(given, numbers) -> dict:
+    """Return the size of each letter. given: {Argument: shape}; numbers: by name."""
+    found = dict(numbers)
+    _bind(given, found)
+    return found
+
+
+def shape_of(argument, sizes) -> tuple[int, ...]:
+    """Return the shape that an argument or a result has for sizes by letter."""
+    found = [
+        size.times * sizes.get(size.letter, 1) // size.over + sizes.get(size.plus, 0)
+        for size in argument.sizes
+    ]
+    if argument.more is not None:
+        found[argument.more : argument.more] = sizes.get("...", ())
+    return tuple(found)
+
+
+def holds(rule, sizes) -> bool:
+    """Say whether a rule about sizes and numbers is kept."""
+    values = [sum_of(terms, sizes) for terms in rule.sums]
+    pairs = zip(rule.signs, values, values[1:], strict=False)
+    return all(_SIGNS[sign](left, right) for sign, left, right in pairs)
 
 
 def _expect_widths(signature, argument, shape):
@@ -285,7 +310,7 @@ def _misshapen(signature, argument, shape, sizes):
 
 
 def _expect_rule(signature, rule, sizes):
-    values = [_value(terms, sizes) for terms in rule.sums]
+    values = [sum_of(terms, sizes) for terms in rule.sums]
     for sign, left, right in zip(rule.signs, values, values[1:], strict=False):
         if not _SIGNS[sign](left, right):
             said = ", ".join(f"{n} is {sizes[n]}" for n in rule.names)
@@ -296,7 +321,8 @@ _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.
 _SIGNS |= {"=": operator.eq, "divides": lambda r, n: r > 0 and n % r == 0}
 
 
-def _value(terms, sizes):
+def sum_of(terms, sizes):
+    """Return the sum of terms (factor, names), for sizes and numbers by name."""
     total = 0
     for factor, names in terms:
         for name in names:

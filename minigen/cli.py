@@ -25,6 +25,7 @@ from minigen.commands import (
     tasks,
     trace,
 )
+from minigen.commands.run import run as run_kernel
 from minigen.commands.terminal import new_app, run, say
 
 ABOUT = "Autoregressive image generators in NumPy and Numba, for CPU and GPU."
@@ -63,6 +64,7 @@ app.command()(models.convert)
 app.command()(evaluate.evaluate)
 app.add_typer(study.app, name="study")
 app.command()(check.check)
+app.command("run")(run_kernel)
 app.add_typer(bench.app, name="bench")
 app.command()(machine.doctor)
 app.command()(machine.warmup)

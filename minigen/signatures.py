@@ -148,6 +148,23 @@ def parse(name, arguments, text) -> Signature:
         raise ConfigError(f"{name}: signature `{text}`: {error}") from None
 
 
+def names(text, arguments=()) -> tuple[str, ...]:
+    """Return the names of a signature's arguments: its own, else those of `arguments`.
+
+    >>> names("x (n d), (d) -> (n d)", ("a", "b", "eps"))
+    ('x', 'b', 'eps')
+    """
+    try:
+        items = _items(text.partition(" where ")[0].split("->")[0])
+    except ValueError as error:
+        raise ConfigError(f"signature `{text}`: {error}") from None
+    given = [item["name"] for item in items]
+    pairs = zip_longest(given, arguments, fillvalue="")
+    return tuple(
+        own or other or f"argument_{i}" for i, (own, other) in enumerate(pairs)
+    )
+
+
 def _parse(name, arguments, text):
     line, _, rest = text.partition(" where ")
     if line.count("->") != 1:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,6 +28,8 @@ PATIENCE = 3_000_000
 
 BLOCKS = 20_000
 """The most basic blocks of a launch of a given kernel that is compiled."""
+
+_HEADER = re.compile(r"\s*(Reads .+; writes .+|Shared memory: (none|.+ bytes))\.")
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,14 @@ class Launch:
 class Referee:
     """A device that watches its launches, and may launch another kernel than asked.
 
-    device: an Interpreter, Ptx or Gpu; seed: of the schedule on the interpreter.
+    device: an Interpreter, Ptx or Gpu; seed: of the schedule on the interpreter; ours:
+    whether all its kernels are, and are held to more than that they are right.
     """
 
     device: object
     seed: int | None = None
     stand_in: StandIn | None = None
+    ours: bool = True
     launches: list = field(default_factory=list)
     running: str = ""
 
@@ -74,8 +80,11 @@ class Referee:
         # whatever else is asked of a device
         return getattr(self.device, name)
 
-    def launch(self, kernel, grid, block, *arguments):
-        """Run a kernel, or its stand-in, and note what it did."""
+    def launch(self, kernel, grid, block, *arguments, dynamic=0):
+        """Run a kernel, or its stand-in, and note what it did.
+
+        dynamic: bytes of dynamic shared memory, of a kernel that is not ours.
+        """
         grid, block = dimensions(grid, block)
         if 0 in grid:
             return
@@ -88,14 +97,21 @@ class Referee:
             if self.stand_in.block:
                 block = self.stand_in.block, 1, 1
         self.running = name
-        report, how = None, {"watch": True}
+        report, how, given = None, {"watch": True}, self.stand_in or not self.ours
+        if dynamic and isinstance(self.device, Gpu):
+            raise InputError(
+                f"{name} takes dynamic shared memory, which is not looked at on a GPU; "
+                "say --backend interpreter, or ptx"
+            )
+        if dynamic:
+            how["dynamic"] = dynamic
         if isinstance(self.device, Gpu):
             self.device.launch(kernel, grid, block, *arguments)
         elif isinstance(self.device, Ptx):
-            how |= {"patience": BLOCKS if self.stand_in else None}
+            how |= {"patience": BLOCKS if given else None}
             self.device.run(kernel, grid, block, *arguments, **how)
         else:
-            how |= {"seed": self.seed, "patience": PATIENCE if self.stand_in else None}
+            how |= {"seed": self.seed, "patience": PATIENCE if given else None}
             report = self.device.run(kernel, grid, block, *arguments, **how)
         self.launches.append(Launch(name, kernel, arguments, report))
 
@@ -168,7 +184,7 @@ def name_of(kernel) -> str:
 
 
 def _try(spec, device, case, seed, stand_in):
-    referee = Referee(device, seed, stand_in)
+    referee = Referee(device, seed, stand_in, ours=spec.of is None)
     finding, worst, result = _run(spec, device, case, referee)
     if finding is not None and not finding.kernel:
         finding = replace(finding, kernel=referee.running)
@@ -185,6 +201,9 @@ def _run(spec, device, case, referee):
     except KernelError as error:
         message = str(error).removeprefix(f"{error.kind}: ")
         return Finding(error.kind, message), np.inf, None
+    except InputError:
+        # of the reference, or of a grid
+        raise
     except Exception as error:
         return Finding("exception", raised(error)), np.inf, None
     labels = [
@@ -196,22 +215,28 @@ def _run(spec, device, case, referee):
     if finding is None:
         after = {name: device.get(array) for name, array in moved.items()}
         finding = in_place(spec, before, after, result, "kernel")
-        finding = finding or next(filter(None, map(counted, referee.launches)), None)
+        looked = (counted(launch, spec.of is None) for launch in referee.launches)
+        finding = finding or next(filter(None, looked), None)
     return finding, worst, result
 
 
 def _launcher(spec, stand_in):
+    if spec.launcher is not None:
+        return spec.launcher
     # some kernels, of lessons, have launchers of their own name
     module = importlib.import_module(f"minigen.ops.{spec.op}.cuda")
     name = stand_in.replaced.lstrip("_") if stand_in else spec.name
     return getattr(module, name, getattr(module, spec.name))
 
 
-def counted(launch: Launch) -> Finding | None:
-    """Return the difference between a launch and its kernel's header, or None."""
+def counted(launch: Launch, ours=True) -> Finding | None:
+    """Return the difference between a launch and its kernel's header, or None.
+
+    ours: whether it may compute in float32 only.
+    """
     if launch.report is None:
         return None
-    if launch.report.float64:
+    if launch.report.float64 and ours:
         lines = "\n".join(f"at {line}" for line in launch.report.float64)
         said = "a float64 is stored where a float32 is kept; write np.float32(...)"
         return Finding("float64", f"{said}\n{lines}", kernel=launch.name)
@@ -230,9 +255,9 @@ def counted(launch: Launch) -> Finding | None:
 
 
 def has_header(kernel) -> bool:
-    """Return whether a kernel's docstring looks like a header of four lines."""
+    """Return whether a kernel's docstring has a line as a header of four lines has."""
     text = getattr(kernel, "py_func", kernel).__doc__ or ""
-    return "Reads " in text or "Shared memory:" in text
+    return any(map(_HEADER.fullmatch, text.splitlines()))
 
 
 def traffic(launch: Launch) -> str:
@@ -245,9 +270,10 @@ def traffic(launch: Launch) -> str:
     """
     if launch.report is None:
         return ""
-    if has_header(launch.kernel):
-        said = header.parse(launch.kernel)
-        return f"{_words(said.reads)}; {_words(said.writes)}"
+    with suppress(KernelError):
+        if has_header(launch.kernel):
+            said = header.parse(launch.kernel)
+            return f"{_words(said.reads)}; {_words(said.writes)}"
     return f"{_words(launch.report.reads)}; {_words(launch.report.writes)}"
 
 

@@ -7,6 +7,7 @@ import sys
 import traceback
 import types
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,18 +34,20 @@ class Subject:
         return getattr(self.function, "py_func", self.function)
 
 
-def load(where: str):
+def load(where: str, what="--kernel"):
     """Return what FILE:NAME names, or raise InputError with the wrong line.
+
+    what: what it is to be, for messages.
 
     The file is run as a module that nobody else can import; other files beside it may
     be imported by it. Nothing of that is left: no module and no compiled file.
     """
     file, colon, name = where.rpartition(":")
     if not colon or not file or not name.isidentifier():
-        raise InputError(f"--kernel {where} names no function; write FILE.py:NAME")
+        raise InputError(f"{what}: {where} names no function; write FILE.py:NAME")
     path = Path(file)
     if not path.is_file():
-        raise InputError(f"file {file} was not found; --kernel wants FILE.py:NAME")
+        raise InputError(f"file {file} was not found; {what} wants FILE.py:NAME")
     linecache.checkcache(str(path))
     space = _run(path)
     if name in space:
@@ -95,8 +98,10 @@ def _run(path):
     sys.dont_write_bytecode = True
     sys.modules[path.stem] = module
     try:
-        code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
-        exec(code, vars(module))
+        text = path.read_text(encoding="utf-8")
+        code = compile(text, str(path), "exec")
+        with _gpu_pretended() if "cuda" in text else nullcontext():
+            exec(code, vars(module))
     except SyntaxError as error:
         where = f"{error.filename}:{error.lineno}"
         raise InputError(
@@ -109,6 +114,13 @@ def _run(path):
         sys.dont_write_bytecode = bytecode
         _forget(path.stem, shadowed, before, folder)
     return vars(module)
+
+
+def _gpu_pretended():
+    # a kernel that was given a signature is compiled at once, for the GPU that is there
+    from minigen import simt, target
+
+    return nullcontext() if target.has_gpu() else simt.cuda()
 
 
 def _forget(name, shadowed, before, folder):
@@ -129,10 +141,7 @@ def _complaint(path, error):
         if frame.filename == str(path)
     ]
     where = f"{path}:{lines[-1].lineno}: {lines[-1].line}: " if lines else f"{path}: "
-    text = f"{where}{type(error).__name__}: {error}"
-    if type(error).__name__ == "CudaSupportError":
-        text += "; with a signature a kernel is compiled at once: write @cuda.jit"
-    return text
+    return f"{where}{type(error).__name__}: {error}"
 
 
 def _home(value):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from minigen import backends, target
-from minigen.checking import compiled, kernels, loading
+from minigen.checking import anybody, compiled, kernels, loading
 from minigen.checking.report import Report
 from minigen.checking.spec import reference
 from minigen.checking.specs import SPECS, Spec
 from minigen.checking.strategies import WEIGHT_DTYPES
 from minigen.checking.trials import check_function, check_kernels
-from minigen.checks import choice, integer, optional, text
+from minigen.checks import choice, integer, near, optional, shown, text
 from minigen.errors import InputError
 from minigen.extras import install
 
@@ -26,12 +27,26 @@ MORE = 20
 
 _DEVICES = ("interpreter", "ptx", "cuda")
 
+_FITS = {
+    "kernel": _DEVICES,
+    "njit": ("numba",),
+    "python": ("numpy", "numba"),
+}
+"""The backends on which each kind of function runs."""
+
+OWN = (
+    "a kernel that is no op of ours is checked with a function of yours: minigen check "
+    'FILE.py:KERNEL --against FILE.py:FUNCTION --signature "x (n d), w (d) -> y (n d)" '
+    "--grid n --block 32"
+)
+"""What is said where a name is that of no op."""
+
 
 def run(
-    op, kernel, backend, instead_of, block, weights, examples, seed,
+    op, kernel, instead_of, block, backend, weights, examples, seed,
     tell: Callable[[str], None],
 ) -> Report:  # fmt: skip
-    """Return the report of `minigen.check`, which says what the arguments mean."""
+    """Return the report of a check of ops; `minigen.check` says what is meant."""
     specs = _specs(op)
     dtypes = _dtypes(weights)
     for name, value, check in (
@@ -64,6 +79,53 @@ def run(
     return Report(tuple(rows), tuple(findings), tuple(notes))
 
 
+def run_pair(
+    kernel, reference, signature, grid, block, dynamic, choices, backend, weights,
+    examples, seed, tell,
+) -> Report:  # fmt: skip
+    """Return the report of a check of anybody's kernel; likewise."""
+    optional(partial(integer, least=1), "examples", examples)
+    optional(partial(choice, known=EXAMPLES), "backend", backend)
+    seed = integer("seed", seed, most=2**64 - 1)
+    kernel, reference = (
+        loading.load(one, what) if isinstance(one, str) else one
+        for one, what in ((kernel, "a kernel"), (reference, "a reference"))
+    )
+    launched = grid is not None or block is not None or backend in _DEVICES
+    subject = loading.subject(kernel, as_kernel=launched)
+    choices = anybody.choices(**choices)
+    found = anybody.pair(subject, reference, signature, grid, block, dynamic, choices)
+    spec, dtypes = found.specification(), _dtypes(weights)
+    fits = _FITS[subject.kind]
+    _expect_fit(subject, backend)
+    rows, findings = [], []
+    for name in [backend] if backend else fits[:1] + _others(kernel, subject):
+        tell(f"{spec.name} on {name}")
+        count = examples or max(EXAMPLES[name], MORE)
+        if name in _DEVICES:
+            tried = check_kernels(spec, name, None, dtypes, count, seed)
+        else:
+            tried = check_function(spec, name, subject, dtypes, count, seed)
+        rows += tried[0]
+        known = {(f.kind, f.kernel, f.message) for f in findings}
+        findings += [f for f in tried[1] if (f.kind, f.kernel, f.message) not in known]
+    if not any(row.cases for row in rows):
+        raise InputError(
+            f"no case was found in which the rules of the signature `{signature}` "
+            "hold; say which sizes there are, such as sizes={'n': (32, 64)} or "
+            "--size n=32,64"
+        )
+    # a kernel of anybody's may compute in float64 and spill: that is slow, not wrong
+    slow = [f for f in findings if f.kind in ("float64", "spills")]
+    notes = [f"{one.kernel}: {one.message}" for one in slow]
+    findings = [f for f in findings if f not in slow]
+    if any(row.backend == "interpreter" for row in rows) and not target.has_compiler():
+        notes.append(compiled.note())
+    wrong = {(finding.backend, finding.kernel) for finding in findings}
+    rows = [replace(row, ok=(row.backend, row.kernel) not in wrong) for row in rows]
+    return Report(tuple(rows), tuple(findings), tuple(notes))
+
+
 def _dtypes(weights) -> tuple:
     known = {dtype.name: dtype for dtype in WEIGHT_DTYPES}
     if weights is None:
@@ -74,7 +136,13 @@ def _dtypes(weights) -> tuple:
 def _specs(op) -> list[Spec]:
     if op is None:
         return list(SPECS.values())
-    choice("op", op, sorted({*SPECS, *backends.OPS}))
+    known = sorted({*SPECS, *backends.OPS})
+    text("op", op)
+    if op not in known:
+        raise InputError(
+            f"op {shown(op)} is not known; {near(op, known)}{OWN}; our ops stand in "
+            "minigen/ops/README.md"
+        )
     if op in SPECS:
         return [SPECS[op]]
     return [SPECS[name] for name in backends.OPS[op]]
@@ -100,35 +168,41 @@ def _given(specs, kernel, backend, replaced, block) -> list:
         kernel = loading.load(kernel)
     wanted = backend in _DEVICES
     subject = loading.subject(kernel, as_kernel=wanted)
-    fits = {
-        "kernel": _DEVICES,
-        "njit": ("numba",),
-        "python": ("numpy", "numba"),
-    }[subject.kind]
+    _expect_fit(subject, backend)
+    if len(specs) != 1:
+        named = [s for s in specs if subject.name.lstrip("_").startswith(s.name)]
+        if len(named) == 0 or len({s.op for s in specs}) > 1:
+            raise InputError(
+                f"say which op {subject.name} is to be: minigen check OP --kernel ...; "
+                f"{near(subject.name, [s.name for s in specs])}{OWN}"
+            )
+        specs = [max(named, key=lambda spec: len(spec.name))]
+    spec = specs[0]
+    if subject.kind == "kernel":
+        stand_in = kernels.stand_in(spec, subject, replaced, block)
+        names = [backend] if backend else ["interpreter", *_others(kernel, subject)]
+        return [(spec, name, stand_in) for name in names]
+    if replaced or block:
+        raise InputError(f"--as and --block are for kernels; {subject.name} is none")
+    _demand_arguments(spec, subject)
+    return [(spec, backend or _FITS[subject.kind][0], subject)]
+
+
+def _expect_fit(subject, backend):
+    fits = _FITS[subject.kind]
     if backend is not None and backend not in fits:
         raise InputError(
             f"{subject.name} is {_KINDS[subject.kind]}; it runs on "
             f"{' or '.join(fits)}, not on {backend}"
         )
-    if len(specs) != 1:
-        named = [s for s in specs if subject.name.lstrip("_").startswith(s.name)]
-        if len(named) == 0 or len({s.op for s in specs}) > 1:
-            names = ", ".join(spec.name for spec in specs)
-            raise InputError(f"say which op {subject.name} is to be: one of {names}")
-        specs = [max(named, key=lambda spec: len(spec.name))]
-    spec = specs[0]
-    if subject.kind == "kernel":
-        stand_in = kernels.stand_in(spec, subject, replaced, block)
-        names = [backend or "interpreter"]
-        if backend is None and target.has_compiler():
-            names.append("ptx")
-        if backend is None and target.has_gpu() and hasattr(kernel, "py_func"):
-            names.append("cuda")
-        return [(spec, name, stand_in) for name in names]
-    if replaced or block:
-        raise InputError(f"--as and --block are for kernels; {subject.name} is none")
-    _demand_arguments(spec, subject)
-    return [(spec, backend or fits[0], subject)]
+
+
+def _others(kernel, subject) -> tuple:
+    # where a kernel runs besides the interpreter
+    if subject.kind != "kernel":
+        return ()
+    on_gpu = hasattr(kernel, "py_func") and target.has_gpu()
+    return ("ptx",) * target.has_compiler() + ("cuda",) * on_gpu
 
 
 _KINDS = {

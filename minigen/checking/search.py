@@ -50,7 +50,8 @@ def smallest(strategy, attempt: Callable, examples: int, seed: int) -> Finding |
             drawn = hypothesis.find(
                 strategy, goes_wrong, settings=settings, random=random.Random(seed)
             )
-    except hypothesis.errors.NoSuchExample:
+    except (hypothesis.errors.NoSuchExample, hypothesis.errors.Unsatisfiable):
+        # all are well, or there is none
         return None
     finding = known[_key(drawn)]
     if attempt(drawn) is None:

@@ -41,6 +41,9 @@ class Spec:
     way, bit for bit. changes: arguments that are written in place: they are the last
     results, in this order.
 
+    of, launcher: the reference, and a function launcher(device, **case) that launches
+    the kernel and returns its results; None of an op, in whose folder they are found.
+
     routes: what is fixed of cases that a CUDA launcher handles in another way, with
     another kernel or in more turns of its threads: sizes by letter, "dtypes" of
     weights, "given" (whether all optional arguments are), and arguments by name.
@@ -54,6 +57,8 @@ class Spec:
     axis: int = 0
     changes: tuple[str, ...] = ()
     routes: tuple[dict, ...] = ()
+    of: Callable | None = None
+    launcher: Callable | None = None
 
     @property
     def op(self) -> str:
@@ -63,6 +68,8 @@ class Spec:
 
 def reference(spec):
     """Return the function of the reference that a specification is about."""
+    if spec.of is not None:
+        return spec.of
     module = importlib.import_module(f"minigen.ops.{spec.op}.reference")
     return getattr(module, spec.name)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 
+import hypothesis
 import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
@@ -83,7 +84,15 @@ class Draw:
 
     def sizes(self, letters) -> tuple[int, ...]:
         """Return a size for each letter of a word."""
-        return tuple(self.draw(getattr(self.of, letter)) for letter in letters)
+        return tuple(map(self.size, letters))
+
+    def size(self, letter) -> int:
+        """Return a size for a letter; one of no meaning here has those of d."""
+        return self.draw(getattr(self.of, letter, self.of.d))
+
+    def demand(self, holds) -> None:
+        """Leave out this case unless something holds."""
+        hypothesis.assume(holds)
 
     def dtype(self) -> np.dtype:
         """Return a dtype of weights."""

@@ -1,4 +1,4 @@
-"""check: compare an op, or your version of it, with the reference."""
+"""check: compare an op, or your version of it, or any kernel, with its reference."""
 
 from __future__ import annotations
 
@@ -7,22 +7,45 @@ from typing import Annotated
 
 import typer
 
+from minigen.checks import integer
 from minigen.commands import options as o
 from minigen.commands.terminal import reported, say_json, say_text, tell
+from minigen.errors import InputError
 
 
 @reported
 def check(
     op: Annotated[
         str | None,
-        typer.Argument(metavar="OP", help="rms_norm, linear, ...; all, if none."),
+        typer.Argument(
+            metavar="OP|FILE:KERNEL",
+            help="rms_norm, linear, ...; all, if none; or any kernel.",
+        ),
     ] = None,
     kernel: Annotated[
         str | None,
         typer.Option(
             metavar="FILE:NAME",
-            help="Check this one: a CUDA kernel, an njit or a NumPy function.",
+            help="Of an op, check this one: a CUDA kernel, an njit, a NumPy function.",
         ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE:NAME",
+            help="The NumPy function that any kernel is to agree with.",
+        ),
+    ] = None,
+    signature: o.Signature = None,
+    grid: o.Grid = None,
+    block: o.Block = None,
+    dynamic: o.Dynamic = None,
+    dtype: o.Dtypes = None,
+    size: o.Sizes = None,
+    value: o.Values = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Allowed error, relative. Default: 4 eps."),
     ] = None,
     backend: Annotated[
         str | None,
@@ -34,10 +57,6 @@ def check(
     instead_of: Annotated[
         str | None,
         typer.Option("--as", metavar="NAME", help="Which kernel of ours it replaces."),
-    ] = None,
-    block: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, metavar="N", help="Its threads a block."),
     ] = None,
     weights: Annotated[
         str | None,
@@ -54,14 +73,38 @@ def check(
     Sizes, values and schedules of threads are drawn at random. Right means: within 4
     eps of what float32 rounding explains, no race, no index out of range, no read of
     memory that was never written. Exit status 1 if something is wrong.
+
+    Any kernel is checked with a function of NumPy arrays: check mine.py:kernel
+    --against mine.py:function --signature "x (n d), w (d) -> y (n d)" --grid n --block
+    128.
     """
     import minigen
 
-    report = minigen.check(
-        op, kernel, backend=backend, instead_of=instead_of, block=block,
-        weights=weights, examples=examples, seed=seed,
+    how = dict(
+        backend=backend, weights=weights, examples=examples, seed=seed,
         tell=lambda doing: tell(f"{doing} ..."),
     )  # fmt: skip
+    own = {
+        "--against": against, "--signature": signature, "--grid": grid,
+        "--dynamic": dynamic, "--dtype": dtype, "--size": size, "--value": value,
+        "--tolerance": tolerance,
+    }  # fmt: skip
+    if op is not None and ":" in op:
+        o.expect_pair(op, kernel, instead_of, against, signature)
+        report = minigen.check(
+            op, against, signature, grid=grid, block=block, dynamic=dynamic or 0,
+            dtypes=o.dtypes(dtype), sizes=o.sizes(size), values=o.values(value),
+            tolerance=tolerance, **how,
+        )  # fmt: skip
+    else:
+        for name, given in own.items():
+            if given is not None:
+                raise InputError(
+                    f"{name} is about a kernel of yours: write check FILE.py:KERNEL "
+                    "--against FILE.py:FUNCTION --signature ..."
+                )
+        threads = None if block is None else integer("block", o.whole(block), 1, 1024)
+        report = minigen.check(op, kernel, instead_of=instead_of, block=threads, **how)
     tell()
     if as_json:
         say_json({"ok": report.ok} | asdict(report))

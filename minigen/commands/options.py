@@ -374,6 +374,110 @@ def numbers(option: str, given: str) -> list[int]:
     return [*map(int, parts)]
 
 
+Signature = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help='What the arrays are, such as "x (n d), w (d), eps -> y (n d)": of any '
+        "kernel. The grammar is that of minigen/ops/README.md.",
+    ),
+]
+Grid = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPR",
+        help='Blocks, of any kernel: 4, n, or "(n + 31) // 32, d"; up to three.',
+    ),
+]
+Block = Annotated[
+    str | None,
+    typer.Option(metavar="EXPR", help="Threads a block: 128, or 16,16; up to three."),
+]
+Dynamic = Annotated[
+    str | None,
+    typer.Option(metavar="EXPR", help="Bytes of dynamic shared memory: 4 * block."),
+]
+Dtypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=DTYPE",
+        help="Of an array or a number, such as ids=int32; repeatable. Default: "
+        "float32, and int64 of an integer.",
+    ),
+]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LETTER=N,N", help="Sizes to draw from, as n=32,64; repeatable."
+    ),
+]
+Values = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=X,X",
+        help="What to draw a number from, as eps=1e-5,1e-6; of an array x=0..1, the "
+        "least and the most. Repeatable.",
+    ),
+]
+
+
+def expect_pair(kernel, other, instead_of, against, signature) -> None:
+    """Raise InputError unless any kernel comes with what it is held to."""
+    if other is not None or instead_of is not None:
+        raise InputError(
+            f"--kernel and --as are about an op of ours; {kernel} is a kernel of yours"
+        )
+    for name, given in (("--against", against), ("--signature", signature)):
+        if given is None:
+            raise InputError(
+                f"{kernel} needs {name}: write check FILE.py:KERNEL --against "
+                'FILE.py:FUNCTION --signature "x (n d) -> y (n d)" --grid n --block 32'
+            )
+
+
+def whole(given: str):
+    """Return a text that is a whole number as one; any other as it is."""
+    return int(given) if re.fullmatch(r"\d{1,9}", given.strip()) else given
+
+
+def dtypes(given: list[str] | None) -> dict | None:
+    """Return {name: dtype} of the values of --dtype."""
+    return given and dict(named("--dtype", "ids=int32", each) for each in given)
+
+
+def sizes(given: list[str] | None) -> dict | None:
+    """Return {letter: sizes} of the values of --size."""
+    pairs = (named("--size", "n=32,64", each) for each in given or ())
+    return {name: numbers("--size", text) for name, text in pairs} or None
+
+
+def values(given: list[str] | None) -> dict | None:
+    """Return {name: values to draw from, or least and most} of the values of --value.
+
+    >>> values(["eps=1e-5,1", "x=0..2"])
+    {'eps': (1e-05, 1.0), 'x': (0.0, 2.0)}
+    """
+    found = {}
+    for each in given or ():
+        name, text = named("--value", "eps=1e-5,1e-6", each)
+        try:
+            found[name] = tuple(map(float, re.split(r",|\.\.", text)))
+        except ValueError:
+            raise InputError(
+                f"--value {each[:60]!r} holds what is no number; write eps=1e-5,1e-6 "
+                "or x=0..1"
+            ) from None
+    return found or None
+
+
+def named(option, form, given):
+    """Return the two sides of NAME=VALUE, or raise InputError."""
+    name, equals, value = given.partition("=")
+    if not (equals and name.strip() and value.strip()):
+        raise InputError(f"{option} {given[:60]!r} is not of the form {form}")
+    return name.strip(), value.strip()
+
+
 def read_labels(given: list[str], config, count: int = 1) -> tuple[list[int], int]:
     """Return a label for each image, and how many classes the values of --class name.
 

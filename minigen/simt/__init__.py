@@ -86,7 +86,9 @@ def launch(
     to one.
     """
     if seeds is not None:
-        how = {"watch": watch, "dynamic": dynamic, "patience": patience, "note": note}
+        how = dict(
+            watch=watch, dynamic=dynamic, patience=patience, note=note, typed=typed
+        )
         return _several(kernel, grid, block, arguments, tuple(seeds), how)
     try:
         from minigen.simt import memory, rewrite, sites, threads
