@@ -279,6 +279,43 @@ def rungs(
 
 @app.command()
 @reported
+def referee(
+    kernels: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KERNEL...", help="Default: all seventeen."),
+    ] = None,
+    runs: Annotated[int, o.count("Launches of each kernel.", MOST)] = 5,
+    as_json: o.Json = False,
+):
+    """Time textbook kernels without a GPU: Numba's simulator, interpreted, as PTX.
+
+    Sides take turns, each in a process of its own; results are compared. Prints
+    medians as a Markdown table. Nothing else should run on the machine.
+    """
+    from dataclasses import asdict
+
+    from minigen import backends
+    from minigen.bench.threads import is_quiet
+
+    backends.pick("interpreter")
+    from minigen.bench.referee import kernels as known
+    from minigen.bench.referee import measuring
+
+    for name in kernels or ():
+        choice("KERNEL", name, known.CASES)
+    if not is_quiet():
+        complain("other processes are running here: none of these times is a quiet one")
+    found = measuring.measure(kernels or [*known.CASES], runs, tell)
+    tell()
+    if as_json:
+        say_json([asdict(one) for one in found])
+    else:
+        table = measuring.rows(found)
+        say_text(markdown(table, right=range(1, len(table[0]))))
+
+
+@app.command()
+@reported
 def backends(
     models: Annotated[
         list[str] | None,

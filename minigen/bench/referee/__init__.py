@@ -1,0 +1,1 @@
+"""How fast kernels run without a GPU: on Numba's simulator, interpreted, and as PTX."""
