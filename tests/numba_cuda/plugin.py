@@ -1,17 +1,13 @@
-"""What pytest is told while it runs numba-cuda's tests: where they are, and on what.
+"""What pytest is told while it runs numba-cuda's tests.
 
-MINIGEN_NUMBA_TESTS: the folder of `numba/cuda/tests`; MINIGEN_NUMBA_BACKEND: what
-`simt.cuda` launches kernels on, or "simulator" for Numba's own.
+MINIGEN_NUMBA_TESTS is the folder of `numba/cuda/tests` in which they are found.
 """
 
 import os
 import sys
-from contextlib import ExitStack
 from importlib.machinery import PathFinder
 
 import pytest
-
-_meanwhile = ExitStack()
 
 
 class Finder:
@@ -28,22 +24,11 @@ class Finder:
 
 
 def pytest_configure(config):
-    """Let `numba.cuda` be a pretended GPU, and find its tests in the folder."""
+    """Find numba-cuda's tests in the folder."""
     # before pytest imports a file of tests, whose folder it takes for numba.cuda's own
     import numba.cuda  # noqa: F401
 
     sys.meta_path.insert(0, Finder)
-    backend = os.environ["MINIGEN_NUMBA_BACKEND"]
-    if backend != "simulator":
-        from minigen import simt
-
-        # seconds a file: what is done is looked at by the tests themselves
-        _meanwhile.enter_context(simt.cuda(backend=backend, watch=False))
-
-
-def pytest_unconfigure(config):
-    """Let it be Numba's again."""
-    _meanwhile.close()
 
 
 @pytest.fixture(scope="class")
