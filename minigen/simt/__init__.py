@@ -86,9 +86,7 @@ def launch(
     to one.
     """
     if seeds is not None:
-        how = dict(
-            watch=watch, dynamic=dynamic, patience=patience, note=note, typed=typed
-        )
+        how = {"watch": watch, "dynamic": dynamic, "patience": patience, "note": note}
         return _several(kernel, grid, block, arguments, tuple(seeds), how)
     try:
         from minigen.simt import memory, rewrite, sites, threads
