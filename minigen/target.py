@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from minigen import extras, threads
@@ -65,9 +66,21 @@ def __getattr__(name):
     raise AttributeError(f"module 'minigen.target' has no attribute {name!r}")
 
 
-def gpu_kernel(function):
-    """Declare a CUDA kernel. It is compiled when it is first launched, never before."""
-    return keep(__getattr__("cuda").jit(function), "cuda")
+def gpu_kernel(function=None, *, threads=None, blocks=1):
+    """Declare a CUDA kernel. It is compiled when it is first launched, never before.
+
+    threads: the most that a block of it may have; blocks: how many of those must fit on
+    a multiprocessor. Without that, `@gpu_kernel(threads=128, blocks=4)`, the compiler
+    may give a thread more registers than are left for so many.
+
+    None of its indices may be negative: that Python counts those from an array's end
+    would cost three instructions for each of them.
+    """
+    if function is None:
+        return functools.partial(gpu_kernel, threads=threads, blocks=blocks)
+    bounds = (threads, blocks) if threads else None
+    kernel = keep(__getattr__("cuda").jit(function, launch_bounds=bounds), "cuda")
+    return _with_plain_indices(kernel, "compile")
 
 
 def gpu_inline(function):
@@ -76,7 +89,21 @@ def gpu_inline(function):
     It becomes part of them when they are optimised, not before: so it is translated
     once for all its callers, in a third of the time that inline="always" takes.
     """
-    return __getattr__("cuda").jit(device=True, forceinline=True)(function)
+    helper = __getattr__("cuda").jit(device=True, forceinline=True)(function)
+    return _with_plain_indices(helper, "compile_device")
+
+
+def _with_plain_indices(dispatcher, name):
+    # a dispatcher whose method of this name compiles indices as they are
+    compile_as_python = getattr(dispatcher, name)
+
+    def compile_plainly(*arguments, **options):
+        with _plain_indices(dispatcher):
+            return compile_as_python(*arguments, **options)
+
+    setattr(dispatcher, name, compile_plainly)
+    dispatcher.plain_indices = True
+    return dispatcher
 
 
 def has_gpu() -> bool:
@@ -149,14 +176,17 @@ def compile_ptx(kernel, types, cc, lines=False) -> str:
     comes from. Needs no GPU. BackendError without the compiler.
     """
     function = getattr(kernel, "py_func", kernel)
+    bounds = getattr(kernel, "targetoptions", {}).get("launch_bounds")
 
     def make():
         _demand_compiler()
         compile_now = __getattr__("cuda").compile_ptx
-        with _pretended(cc):
-            return compile_now(function, types, cc=cc, lineinfo=lines)[0]
+        options = {"cc": cc, "lineinfo": lines, "launch_bounds": bounds}
+        with _pretended(cc), _plain_indices(kernel):
+            return compile_now(function, types, **options)[0]
 
-    return kept_text(function, (types, cc, lines), make)
+    about = types, cc, lines, bounds, getattr(kernel, "plain_indices", False)
+    return kept_text(function, about, make)
 
 
 def link(ptx, cc) -> Resources:
@@ -195,7 +225,7 @@ def float64_lines(kernel, types) -> list[tuple[str, int]]:
     _demand_compiler()
     compiler = importlib.import_module("numba.cuda.compiler")
     function = getattr(kernel, "py_func", kernel)
-    with _pretended((8, 0)):
+    with _pretended((8, 0)), _plain_indices(kernel):
         compiled = compiler.compile_cuda(function, numba.types.void, types, cc=(8, 0))
     lines = set()
     _gather_float64(compiled.type_annotation, lines)
@@ -227,6 +257,27 @@ def _pretended(cc):
     # without a driver Numba has no current device to ask which target to compile for
     device = mock.Mock(compute_capability=cc)
     return mock.patch("numba.cuda.dispatcher.get_current_device", lambda: device)
+
+
+@contextmanager
+def _plain_indices(kernel):
+    # within: indices of a `gpu_kernel` are compiled as they are. Numba has no option
+    # for it; where another numba-cuda does it elsewhere, they are counted as in Python
+    arrayobj = importlib.import_module("numba.cuda.np.arrayobj")
+    lock = importlib.import_module("numba.cuda.core.compiler_lock").global_compiler_lock
+    with lock:
+        as_in_python = getattr(arrayobj, "fix_integer_index", None)
+        if as_in_python and getattr(kernel, "plain_indices", False):
+            arrayobj.fix_integer_index = _as_it_is
+        try:
+            yield
+        finally:
+            if as_in_python:
+                arrayobj.fix_integer_index = as_in_python
+
+
+def _as_it_is(context, builder, kind, index, size):
+    return context.cast(builder, index, kind, numba.types.intp)
 
 
 def _demand_compiler():

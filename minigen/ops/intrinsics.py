@@ -1,10 +1,11 @@
-"""What Numba has no word for: a weight widened, sixteen bytes at once, tensor cores.
+"""What Numba has no word for: a weight widened, sixteen bytes at once, one of two
+numbers without a branch, tensor cores.
 
 Each is a function that kernels call. It is written in LLVM's own language with PTX
 inside, and has a twin in plain Python in `minigen/simt/twins.py` that says what it
 means, and that the interpreter runs instead.
 
-Source: NVIDIA PTX ISA, sections on `ld.global.nc` and `mma.sync`.
+Source: NVIDIA PTX ISA, sections on `ld.global.nc`, `slct` and `mma.sync`.
 """
 
 from __future__ import annotations
@@ -74,6 +75,27 @@ def load16(context, array, index):
         return context.make_tuple(builder, signature.return_type, floats)
 
     return result(array, index), build
+
+
+@gpu_intrinsic
+def slct(context, yes, no, number):
+    """slct(yes, no, number) -> `yes` where number is at least 0, else `no`.
+
+    yes, no: float32; number: int32. One instruction in every case: of a `cuda.selp` the
+    compiler may make a branch, and put what follows it into both of its arms.
+    """
+    if (yes, no, number) != (types.float32, types.float32, types.int32):
+        return None
+
+    def build(context, builder, signature, arguments):
+        choose = ir.InlineAsm(
+            ir.FunctionType(_FLOAT, [_FLOAT, _FLOAT, _WORD]),
+            "slct.f32.s32 $0, $1, $2, $3;",
+            "=f,f,f,r",
+        )
+        return builder.call(choose, arguments)
+
+    return types.float32(yes, no, number), build
 
 
 @gpu_intrinsic

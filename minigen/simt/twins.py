@@ -38,6 +38,11 @@ def load16(array, i):
     return tuple(widen(load(array, i + k, frame)) for k in range(count))
 
 
+def slct(yes, no, number):
+    """Return `yes` where number is at least 0, else `no`."""
+    return yes if number >= 0 else no
+
+
 def mma_bf16(a, b, c):
     """Return c + a b for a 16 x 16 and a 16 x 8 matrix that a warp holds together.
 

@@ -116,6 +116,35 @@ def test_a_leak_is_seen_and_its_line_named():
     assert {start + 2, start + 4} <= lines
 
 
+def test_no_index_of_ours_is_counted_from_the_end():
+    def shift(x, n):
+        x[cuda.threadIdx.x - n] = x[n]
+
+    # the sign of an index, 64 times over, chooses what to add to it
+    types = target.argument_types((np.zeros(3, np.float32), np.int64(1)))
+    python = target.compile_ptx(cuda.jit(shift), types, (8, 0))
+    ours = target.compile_ptx(target.gpu_kernel(shift), types, (8, 0))
+    assert ", 63;" in python and ", 63;" not in ours
+    # and a kernel of somebody else is compiled after that as before
+    assert ", 63;" in target.compile_ptx(cuda.jit(shift), types, (8, 0))
+
+
+def test_a_kernel_may_say_how_many_threads_must_fit():
+    def wide(x):
+        values = cuda.local.array(160, np.float32)
+        for k in range(160):
+            values[k] = x[k, cuda.threadIdx.x]
+        for k in range(160):
+            x[k, cuda.threadIdx.x] = values[159 - k]
+
+    types = target.argument_types((np.zeros((160, 512), np.float32),))
+    free, bound = (
+        target.link(target.compile_ptx(one, types, (8, 0)), (8, 0)).registers
+        for one in (target.gpu_kernel(wide), target.gpu_kernel(threads=512)(wide))
+    )
+    assert free > 128 >= bound
+
+
 def test_a_local_array_with_indices_is_seen():
     def shuffle(x):
         local = cuda.local.array(64, np.float32)

@@ -91,6 +91,35 @@ def _stage(array, at, stride, count, width, tile):
 
 
 @gpu_inline
+def _multiply(queries, row, last, tile, lane, other, width, rows, scores):
+    # scores[r, s] += queries[row + r, :width] . tile[lane or other, :width], r < rows;
+    # where there are fewer queries, the last one is taken again
+    c = 0
+    while c < width:
+        # a head has a multiple of four channels, and one address serves for these
+        for i in range(4):
+            near, far = tile[lane, c + i], tile[other, c + i]
+            for r in range(rows):
+                query = queries[min(row + r, last), c + i]
+                scores[r, 0] += query * near
+                scores[r, 1] += query * far
+        c += 4
+
+
+@gpu_inline
+def _add_up(powers, row, tile, lane, other, count, rows, sums):
+    # sums[r, s] += powers[row + r, :count] . tile[:count, lane or other], r < rows
+    j = 0
+    while j < count:
+        near, far = tile[j, lane], tile[j, other]
+        for r in range(rows):
+            power = powers[row + r, j]
+            sums[r, 0] += power * near
+            sums[r, 1] += power * far
+        j += 1
+
+
+@gpu_inline
 def _score(q, q_at, q_stride, m, k, k_at, k_stride, count, e, queries, tile, scores):
     # scores[r, s] = q[row + r] . k[lane + 32 s], of m queries and `count` keys
     lane, row = _place()
@@ -106,15 +135,11 @@ def _score(q, q_at, q_stride, m, k, k_at, k_stride, count, e, queries, tile, sco
         cuda.syncthreads()
         if row < m and lane < count:
             # where there are fewer, the last one is taken again
-            other, last = min(lane + 32, count - 1), m - 1
-            c = 0
-            while c < width:
-                near, far = tile[lane, c], tile[other, c]
-                for r in range(ROWS):
-                    query = queries[min(row + r, last), c]
-                    scores[r, 0] += query * near
-                    scores[r, 1] += query * far
-                c += 1
+            other = min(lane + 32, count - 1)
+            if row + 1 == m:
+                _multiply(queries, row, row, tile, lane, other, width, 1, scores)
+            else:
+                _multiply(queries, row, m - 1, tile, lane, other, width, ROWS, scores)
         p += CHANNELS
 
 
@@ -146,14 +171,11 @@ def _blend(v, at, stride, count, width, m, tile, powers, sums):
     for r in range(ROWS):
         sums[r, 0] = sums[r, 1] = np.float32(0)
     if row < m and lane < width:
-        other, j = min(lane + 32, width - 1), 0
-        while j < count:
-            near, far = tile[j, lane], tile[j, other]
-            for r in range(ROWS):
-                power = powers[row + r, j]
-                sums[r, 0] += power * near
-                sums[r, 1] += power * far
-            j += 1
+        other = min(lane + 32, width - 1)
+        if row + 1 == m:
+            _add_up(powers, row, tile, lane, other, count, 1, sums)
+        else:
+            _add_up(powers, row, tile, lane, other, count, ROWS, sums)
 
 
 @gpu_inline
@@ -220,7 +242,7 @@ def _walk(q, k, v, m, n, e, kin, stride, length, step, scale, y):
         c += 32
 
 
-@gpu_kernel
+@gpu_kernel(threads=THREADS, blocks=4)
 def _attention(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
     """One block per image, head and 16 queries; q and y are b m h e, k and v b n r e.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
@@ -230,7 +252,7 @@ def _attention(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
     _walk(q, k, v, m, n, e, kin, stride, length, 0, scale, y)
 
 
-@gpu_kernel
+@gpu_kernel(threads=THREADS, blocks=4)
 def _attention_causal(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
     """One block per image, head and 16 queries, of which query i sees length + i keys.
     A warp takes 4 queries, a lane 2 keys of each tile of 64, then 2 channels.
@@ -240,7 +262,7 @@ def _attention_causal(q, k, v, m, n, e, kin, stride, groups, length, scale, y):
     _walk(q, k, v, m, n, e, kin, stride, length, 1, scale, y)
 
 
-@gpu_kernel
+@gpu_kernel(threads=THREADS, blocks=4)
 def _attention_split(
     q, k, v, m, n, e, kin, stride, groups, length, step, scale, highest, totals, parts
 ):

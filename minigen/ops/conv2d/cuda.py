@@ -73,7 +73,7 @@ def _conv3x3_naive(x, w, bias, height, width, y):
 def _conv3x3_few(x, w, bias, height, width, y):
     """One block per 4 pixels of y (n f), a warp for each; x is (n c), w (f k).
     Lanes stride along the channels under every tap, then add up; f is at most 4.
-    Reads x 1..9, w 0..n, bias n; writes y 1.
+    Reads x 1..9, w 0..(5 - f) * n, bias n; writes y 1.
     Shared memory: none.
     """
     lane = cuda.threadIdx.x % LANES
@@ -89,11 +89,13 @@ def _conv3x3_few(x, w, bias, height, width, y):
             column = pixel % width + tap % 3 - 1
             if 0 <= row < height and 0 <= column < width:
                 position = pixel + (tap // 3 - 1) * width + tap % 3 - 1
-                for k in range(lane, c, LANES):
+                k = lane
+                while k < c:
                     v = x[position, k]
+                    # of fewer features the last one is taken again
                     for j in range(FEW):
-                        if j < f:
-                            sums[j] += v * widen(w[j, tap * c + k])
+                        sums[j] += v * widen(w[min(j, f - 1), tap * c + k])
+                    k += LANES
         for j in range(FEW):
             total = warp_sum(sums[j])
             if lane == j and j < f:

@@ -58,14 +58,18 @@ def _group_norm_chunks(x, means, squares):
         size = np.float32(stop - start)
         first = x[image, start, channel]
         total = np.float32(0)
-        for i in range(start + 1, stop):
+        i = start + 1
+        while i < stop:
             total += x[image, i, channel] - first
+            i += 1
         mean = first + total / size
         rest = total = np.float32(0)
-        for i in range(start, stop):
+        i = start
+        while i < stop:
             away = x[image, i, channel] - mean
             rest += away
             total += away * away
+            i += 1
         means[image, chunk, channel] = mean + rest / size
         squares[image, chunk, channel] = total
 

@@ -37,7 +37,7 @@ import math
 import numpy as np
 
 from minigen.gpu.warps import ALL
-from minigen.ops.intrinsics import load16, widen
+from minigen.ops.intrinsics import load16, slct, widen
 from minigen.ops.linear.cuda_tensor import _linear_tensor
 from minigen.ops.linear.ending import finish
 from minigen.target import cuda, gpu_inline, gpu_kernel
@@ -114,11 +114,12 @@ def _fold(sums, half):
 
     A lane and the one `half` away each hand the other the half that it gives up.
     """
-    upper = cuda.laneid & half != 0
+    # below 0 in the upper lanes: with a branch in place of slct, each of its arms would
+    # get shuffles of its own, and lanes that have parted would meet in them
+    side = np.int32(-(cuda.laneid & half))
     for s in range(half):
         low, high = sums[s], sums[s + half]
-        give = cuda.selp(upper, low, high)
-        keep = cuda.selp(upper, high, low)
+        give, keep = slct(high, low, side), slct(low, high, side)
         sums[s] = keep + cuda.shfl_xor_sync(ALL, give, half)
 
 
@@ -138,9 +139,9 @@ def _skinny(x, w, d, y):
     for c in range(FEATURES):
         for e in range(8):
             near[c, e] = np.float32(0)
-    size = 16 // w.itemsize
-    for chunk in range(cuda.threadIdx.x, d // size, THREADS):
-        k = size * chunk
+    size = 8 if w.itemsize == 2 else 4
+    k = size * cuda.threadIdx.x
+    while k < d:
         for c in range(FEATURES):
             if j + c < f:
                 v = load16(w, (j + c) * d + k)
@@ -155,6 +156,7 @@ def _skinny(x, w, d, y):
             _four_rows(x, begin, d, 0, count, near, 4, sums)
             if count > 4:
                 _four_rows(x, begin, d, 4, count, near, 4, sums)
+        k += size * THREADS
     # 32 sums of each of 32 lanes: after five rounds a lane has one sum, over all lanes,
     # for 31 shuffles instead of 32 times 5
     _fold(sums, 16)

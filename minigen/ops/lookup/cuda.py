@@ -8,8 +8,10 @@ on. The distances exist in registers only: for 256 vectors and 16384 codes there
 be 16.8 MB of them.
 
 Four vectors a block: an image's 256 vectors make 64 blocks, and a code that is loaded
-is used four times. 16384 codes of 8 channels are 512 KB, which 64 blocks read from the
-L2 cache, 32 MB in all.
+is used four times; where there are fewer vectors, the last one is compared again. 16384
+codes of 8 channels are 512 KB, which 64 blocks read from the L2 cache, 32 MB in all.
+Neighbouring threads have codes 32 bytes apart, each in a sector of its own: eight loads
+in a row ask for the same 32 sectors, and the first one brings them.
 """
 
 from __future__ import annotations
@@ -56,13 +58,15 @@ def _unit(x, y):
 @gpu_inline
 def _squares(z, first, squares):
     """Fill `squares` with |z|^2 of the block's vectors, from `first` on."""
+    last = z.shape[0] - 1
     for i in range(VECTORS):
         squares[i] = np.float32(0)
-    for k in range(z.shape[1]):
+    k = 0
+    while k < z.shape[1]:
         for i in range(VECTORS):
-            if first + i < z.shape[0]:
-                v = z[first + i, k]
-                squares[i] += v * v
+            v = z[min(first + i, last), k]
+            squares[i] += v * v
+        k += 1
 
 
 @gpu_inline
@@ -71,12 +75,13 @@ def _measure(z, codes, first, j, squares, near):
     square = np.float32(0)
     for i in range(VECTORS):
         near[i] = np.float32(0)
-    for k in range(codes.shape[1]):
+    k, last = 0, z.shape[0] - 1
+    while k < codes.shape[1]:
         v = widen(codes[j, k])
         square += v * v
         for i in range(VECTORS):
-            if first + i < z.shape[0]:
-                near[i] += z[first + i, k] * v
+            near[i] += z[min(first + i, last), k] * v
+        k += 1
     for i in range(VECTORS):
         near[i] = (squares[i] + square) - np.float32(2) * near[i]
 
@@ -85,7 +90,7 @@ def _measure(z, codes, first, j, squares, near):
 def _distances(z, codes, y):
     """One block per 4 vectors of z (n c) and 128 of the codes (k c).
     Each thread has a code, and its distances from all four.
-    Reads z 2 * k, codes (n + 3) // 4; writes y 1.
+    Reads z 2 * k..8 * k, codes (n + 3) // 4; writes y 1.
     Shared memory: none.
     """
     first = cuda.blockIdx.x * VECTORS
@@ -120,7 +125,7 @@ def _meet(distance, index, lanes):
 def _lookup(z, codes, y):
     """One block per 4 vectors of z (n c); codes is (k c).
     Each thread takes every 128th code; what they found is compared by shuffles.
-    Reads z THREADS + k, codes (n + 3) // 4; writes y 1.
+    Reads z THREADS + k..4 * (THREADS + k), codes (n + 3) // 4; writes y 1.
     Shared memory: 128 bytes.
     """
     nearest = cuda.shared.array((VECTORS, WARPS), np.float32)
@@ -135,12 +140,14 @@ def _lookup(z, codes, y):
     for i in range(VECTORS):
         # what remains if no distance is finite, as in a search from code 0 on
         distances[i], indices[i] = FARTHEST, np.int32(0)
-    for j in range(cuda.threadIdx.x, codes.shape[0], THREADS):
+    j = cuda.threadIdx.x
+    while j < codes.shape[0]:
         _measure(z, codes, first, j, squares, near)
         for i in range(VECTORS):
             distances[i], indices[i] = _nearer(
                 distances[i], indices[i], near[i], np.int32(j)
             )
+        j += THREADS
     for i in range(VECTORS):
         distance, index = _meet(distances[i], indices[i], 16)
         distance, index = _meet(distance, index, 8)

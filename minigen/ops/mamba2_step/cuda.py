@@ -158,7 +158,7 @@ def _gate_norm(v, at, u, norm, i, first, count, eps, partial, y):
         y[out + k] = widen(norm[first + k]) * (v[at + k] * scale)
 
 
-@gpu_kernel
+@gpu_kernel(threads=THREADS)
 def _mamba2_step(u, w, w0, dt, A, D, norm, x, h, p, s, eps, y):
     """One block per group of heads (grid x) and image of u (b f).
     Threads convolve a channel each, warps take 4 rows of h, then all gate and norm.
@@ -180,7 +180,7 @@ def _mamba2_step(u, w, w0, dt, A, D, norm, x, h, p, s, eps, y):
     _gate_norm(signal, 0, u, norm, i, first, count, eps, partial, y)
 
 
-@gpu_kernel
+@gpu_kernel(threads=THREADS)
 def _mamba2_step_head(u, w, w0, dt, A, D, x, h, r, s, y):
     """One block per row of y (m p), which is a head of D (n) of an image of u (b f).
     As `_mamba2_step` up to its norm; but of x only the head's own channels move on.

@@ -16,12 +16,14 @@ def _upsample(x, y):
     Shared memory: none.
     """
     row, column = cuda.blockIdx.x, cuda.blockIdx.y
-    for k in range(cuda.threadIdx.x, x.shape[2], THREADS):
+    k = cuda.threadIdx.x
+    while k < x.shape[2]:
         v = x[row, column, k]
         y[2 * row, 2 * column, k] = v
         y[2 * row, 2 * column + 1, k] = v
         y[2 * row + 1, 2 * column, k] = v
         y[2 * row + 1, 2 * column + 1, k] = v
+        k += THREADS
 
 
 def upsample(device, x):
