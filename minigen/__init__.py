@@ -45,6 +45,7 @@ __all__ = [
     "Options",
     "Pipeline",
     "Plan",
+    "Profile",
     "Report",
     "Step",
     "__version__",
@@ -55,6 +56,7 @@ __all__ = [
     "known_models",
     "load",
     "plan",
+    "profile",
     "read_checkpoint",
 ]
 
@@ -68,6 +70,7 @@ _FACE = {
     "minigen.options": ("Options",),
     "minigen.pipeline": ("Pipeline", "load"),
     "minigen.plans": ("Plan", "plan"),
+    "minigen.profiling": ("Profile", "profile"),
     "minigen.sample": ("Step",),
 }
 """Each module, and the names that are imported from it when they are first used."""
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     from minigen.options import Options
     from minigen.pipeline import Pipeline, load
     from minigen.plans import Plan, plan
+    from minigen.profiling import Profile, profile
     from minigen.sample import Step
 else:
 

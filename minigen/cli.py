@@ -19,6 +19,7 @@ from minigen.commands import (
     evaluate,
     machine,
     models,
+    profile,
     replay,
     sample,
     study,
@@ -65,6 +66,7 @@ app.command()(evaluate.evaluate)
 app.add_typer(study.app, name="study")
 app.command()(check.check)
 app.command("run")(run_kernel)
+app.command()(profile.profile)
 app.add_typer(bench.app, name="bench")
 app.command()(machine.doctor)
 app.command()(machine.warmup)

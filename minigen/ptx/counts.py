@@ -28,10 +28,18 @@ class Access:
 
 
 class Counts:
-    """What launches did. Instructions are those of PTX, counted once for each warp."""
+    """What launches did. Instructions are those of PTX, counted once for each warp.
 
-    def __init__(self, program):
-        self.program = program
+    reads, writes: for each of `arrays`, by its name, how often each of its cells was
+    (int64 arrays of its shape).
+    """
+
+    def __init__(self, program, arrays=None):
+        self.program, self.arrays = program, arrays or {}
+        self.reads, self.writes = (
+            {name: np.zeros(a.shape, S64) for name, a in self.arrays.items()}
+            for _ in range(2)
+        )
         self.warps, self.lanes = Counter(), Counter()
         self.accesses, self.divergent, self.met = {}, Counter(), Counter()
 
@@ -61,6 +69,7 @@ class Counts:
         access.requests += len(np.unique(warp))
         access.bytes += width * len(warp)
         if space == "global":
+            self._note_cells(address, width, self.writes if store else self.reads)
             cells = _pairs(warp, address // width)[0]
             access.parts += len(_pairs(warp, address // 32)[0])
             access.least += int(np.ceil(np.bincount(cells) * width / 32).sum())
@@ -74,6 +83,16 @@ class Counts:
         banks = np.bincount(number * 32 + words % 32, minlength=32 * (number.max() + 1))
         access.parts += int(banks.reshape(-1, 32).max(axis=1).sum())
         access.least += int(number.max()) + 1
+
+    def _note_cells(self, address, width, counts):
+        for name, array in self.arrays.items():
+            base = array.__array_interface__["data"][0]
+            inside = (address >= base) & (address < base + array.nbytes)
+            if inside.any():
+                cell = (address[inside] - base) // array.itemsize
+                each = counts[name].reshape(-1)
+                for k in range(max(width // array.itemsize, 1)):
+                    np.add.at(each, cell + k, 1)
 
     def classes(self) -> Counter:
         """Return how many instructions of each class warps ran."""
@@ -119,6 +138,7 @@ def class_of(opcode) -> str:
         return {"bar": "barrier", "setp": "compare"}.get(root, "control")
     named = {"shfl": "shuffle", "vote": "shuffle", "mma": "mma", "fma": "fma"}
     named |= {"mov": "move", "cvta": "move", "cvt": "convert", "selp": "select"}
+    named["slct"] = "select"
     named |= dict.fromkeys(
         ("ex2", "lg2", "sin", "cos", "rcp", "sqrt", "rsqrt"), "special"
     )
