@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import sample, simt
+from minigen import ptx, sample, simt
 from minigen.errors import InputError, KernelError
 from minigen.models import codes
 from minigen.sample import Step
@@ -200,6 +200,47 @@ def threads(
         for name, launch in runs.items()
     ]
     return {**_about(title, note, made), "abreast": True}
+
+
+def compiled(
+    runs: dict[str, tuple], title: str, note="", ask="Which lanes run it?"
+) -> dict:
+    """Return what the player shows of a compiled kernel: a frame for each basic block.
+
+    runs: by name, the kernel, the threads of its one block, at most a warp, and the
+    arguments, which are changed. What is shown beside the lanes is its PTX; kind
+    threads. Raises BackendError without the compiler.
+    """
+    made = [{"name": name, **_ran(*launch, ask=ask)} for name, launch in runs.items()]
+    return {**_about(title, note, made), "abreast": True}
+
+
+def _ran(kernel, threads, *arguments, ask):
+    program, frames, left = ptx.program(kernel, arguments), [], set()
+    lines, begins = [], []
+    for n, block in enumerate(program.blocks):
+        begins.append(len(lines))
+        lines += [f"block {n}", *(f"  {one.text}" for one in block.instructions)]
+
+    def note(n, machine):
+        runs = machine.thread[machine.lanes].tolist()
+        waits = [t for t in machine.thread.tolist() if t not in runs]
+        left.update({*range(threads)} - {*runs, *waits})
+        number = len(program.blocks[n].instructions)
+        frames.append({
+            "say": f"block {n}", "ask": ask, "line": begins[n],
+            "answer": f"{len(runs)} of {threads} lanes run {number} instructions",
+            "panels": [{
+                **_cells((-(-threads // 8), 8), "lanes; dashed: they wait"),
+                "text": ["" if t in left else t for t in range(threads)],
+                "new": runs, "wait": waits, "hide": True,
+            }],
+        })  # fmt: skip
+
+    counts = ptx.Counts(program)
+    counts.note_block = note
+    program.launch((1, 1, 1), (threads, 1, 1), arguments, counts)
+    return {"code": lines, "frames": frames}
 
 
 def _interpreted(kernel, blocks, each, *arguments, seed):
