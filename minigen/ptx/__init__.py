@@ -19,8 +19,10 @@ needed after it: `print(program.source)` shows them all.
 numbers.py       types, and arithmetic with a GPU's rounding
 memory.py        which array an address lies in
 reading.py       the instructions and the variables of a PTX text
+instructions.py  what each instruction is in NumPy
 translation.py   from PTX to Python
-machine.py       lanes, where they are, and what they do together
+machine.py       lanes, where they are, and what they load and store
+together.py      shuffles, votes, barriers and matrix products
 races.py         who touched a cell last, and whether that is ordered
 compiling.py     from a kernel to its program
 counts.py        instructions, sectors, bank conflicts

@@ -17,8 +17,9 @@ import numpy as np
 
 from minigen.errors import KernelError
 from minigen.ptx.memory import POISON, Memory, copies
-from minigen.ptx.numbers import F32, F64, S64, TYPES, U32, U64, B
+from minigen.ptx.numbers import S64, TYPES, U32, U64, B
 from minigen.ptx.races import NOBODY, Watch
+from minigen.ptx.together import TOGETHER
 from minigen.simt.pattern import is_poison
 from minigen.words import say
 
@@ -209,7 +210,7 @@ class Machine:
         # {block: lanes} of those that wait for nobody any more
         blocks, found = self.program.blocks, {}
         lanes = np.concatenate([waiting[n] for n in numbers])
-        missing = self._bits() & ~self._bits(lanes)
+        missing = self.bits() & ~self.bits(lanes)
         incomplete = np.bincount(self.cta, minlength=len(self.blocks))
         incomplete -= np.bincount(self.cta[lanes], minlength=len(self.blocks))
         for n in numbers:
@@ -250,8 +251,8 @@ class Machine:
         mask = self.registers.get(block.mask, self.program.namespace.get(block.mask))
         return mask if mask.size == 1 else mask[lanes]
 
-    def _bits(self, lanes=slice(None), chosen=1.0):
-        # for each warp a number whose bits say which of some lanes it has
+    def bits(self, lanes=slice(None), chosen=1.0):
+        """Return for each warp a number whose bits say which of some lanes it has."""
         weights, most = chosen * self.bit[lanes], int(self.warp[-1]) + 1
         return np.bincount(self.warp[lanes], weights, most).astype(S64)
 
@@ -277,7 +278,7 @@ class Machine:
                 np.concatenate(part)[order] for part in zip(*brought, strict=True)
             ]
             root, *words = first.last.opcode.split(".")
-            results = getattr(self, f"_{root}")(first.last.line, words, *values)
+            results = TOGETHER[root](self, first.last.line, words, *values)
             for n, lanes in parts.items():
                 mine, place = place[: len(lanes)], place[len(lanes) :]
                 for (name, kind), value in zip(
@@ -307,76 +308,6 @@ class Machine:
     def _who(self, lanes=slice(None)):
         # the numbers of threads over the whole grid
         return (self.cta[lanes] + self.blocks[0]) * self.size + self.thread[lanes]
-
-    def _shfl(self, line, words, a, b, c):
-        # another lane's a, and whether its number was in range
-        lane, b, c = self.lane[self.lanes], b.astype(S64) & 31, c.astype(S64)
-        segment = c >> 8 & 31
-        least, most = lane & segment, lane & segment | c & 31 & ~segment
-        mode = words[1]
-        source = {"up": lane - b, "down": lane + b, "bfly": lane ^ b}.get(mode)
-        if source is None:
-            source = least | b & ~segment
-        valid = source >= most if mode == "up" else source <= most
-        source = np.where(valid, source, lane)
-        place = np.full((self.warp[-1] + 1, 32), -1)
-        place[self.warp[self.lanes], lane] = np.arange(len(lane))
-        source = place[self.warp[self.lanes], source]
-        if (source < 0).any():
-            lane = int(np.argmin(source))
-            self.stop("mask", line, lane, "reads from a lane that is not there")
-        return a[source], valid
-
-    def _vote(self, line, words, a):
-        # which lanes of the warp say yes
-        warp = self.warp[self.lanes]
-        yes, all_ = self._bits(self.lanes, a)[warp], self._bits(self.lanes)[warp]
-        found = {"ballot": yes.astype(U32), "any": yes != 0, "all": yes == all_}
-        return [found.get(words[1], (yes == 0) | (yes == all_))]
-
-    def _match(self, line, words, a):
-        # which lanes of the warp have the same value
-        warp = self.warp[self.lanes]
-        _, group = np.unique(a, return_inverse=True)
-        _, group = np.unique(warp * len(a) + group, return_inverse=True)
-        same = np.bincount(group, self.bit[self.lanes]).astype(S64)[group]
-        if words[0] == "any":
-            return [same.astype(U32)]
-        all_ = self._bits(self.lanes)[warp]
-        return [np.where(same == all_, all_, 0).astype(U32), same == all_]
-
-    def _bar(self, line, words, a):
-        # how many threads of the block say yes, or whether all or any of them do
-        cta = self.cta[self.lanes]
-        yes = np.bincount(cta, a, len(self.blocks))[cta]
-        word = next(word for word in words if word in ("popc", "and", "or"))
-        return [{"popc": yes.astype(U32), "and": yes == self.size, "or": yes > 0}[word]]
-
-    _barrier = _bar
-
-    def _call(self, line, words):
-        # all threads of the grid have met
-        return [np.zeros(len(self.lanes), U32)]
-
-    def _mma(self, line, words, *brought):
-        # c + a b for the matrices that each warp holds: register i of a and b holds
-        # elements 2i and 2i + 1 of the lane's fragment, register i of c element i, in
-        # the rows and columns that the section named above says
-        n = len(self.lanes) // 32
-        halves = [half for w in brought[:6] for half in (w << 16, w >> 16 << 16)]
-        fragment = np.stack(halves, axis=1).view(F32).reshape(n, 32, 12).astype(F64)
-        a, b, c = np.empty((n, 16, 16)), np.empty((n, 16, 8)), np.empty((n, 16, 8))
-        group, member = np.arange(32)[:, None] >> 2, np.arange(32)[:, None] % 4
-        i = np.arange(8)
-        row = group + np.where((i < 2) | ((i >= 4) & (i < 6)), 0, 8)
-        a[:, row, 2 * member + (i & 1) + np.where(i < 4, 0, 8)] = fragment[:, :, :8]
-        i = np.arange(4)
-        row = 2 * member + (i & 1) + np.where(i < 2, 0, 8)
-        b[:, row, np.broadcast_to(group, row.shape)] = fragment[:, :, 8:]
-        row, column = group + np.where(i < 2, 0, 8), 2 * member + (i & 1)
-        c[:, row, column] = np.stack(brought[6:], axis=1).view(F32).reshape(n, 32, 4)
-        d = (c + a @ b)[:, row, column].reshape(-1, 4).astype(F32)
-        return [np.ascontiguousarray(d[:, k]) for k in range(4)]
 
     def _leave(self, lanes, *places):
         # lanes have exited: leave them out of all arrays
@@ -471,7 +402,7 @@ class Machine:
 
     def active(self):
         """Return which lanes of the warp run this together."""
-        return self._bits(self.lanes)[self.warp[self.lanes]].astype(U32)
+        return self.bits(self.lanes)[self.warp[self.lanes]].astype(U32)
 
     def clock(self):
         """Return a number that grows."""

@@ -7,6 +7,7 @@ from minigen import ptx
 from minigen.errors import KernelError
 from minigen.ptx.machine import Machine
 from minigen.ptx.numbers import F32, U32, U64
+from minigen.ptx.together import mma
 from minigen.target import cuda
 
 HEAD = """.version 9.5
@@ -155,7 +156,7 @@ def test_products_of_a_warp():
         words += [half[:, k] | half[:, k + 1] << 16 for k in range(0, f.shape[1], 2)]
     machine = Machine.__new__(Machine)
     machine.lanes = lane
-    d = machine._mma(0, [], *words, *(fc[:, k] for k in range(4)))
+    d = mma(machine, 0, [], *words, *(fc[:, k] for k in range(4)))
     assert (np.stack(d, 1) == fragment(c + a @ b, (32, 1), (2, 2), (16, 8))).all()
 
 
