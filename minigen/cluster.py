@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,14 +63,13 @@ def mapped(
     """
     with connected(address) as client:
         from distributed import KilledWorker, as_completed
-        from distributed.client import FutureCancelledError
 
-        calls, sent, losses = iter(calls), {}, {}
+        calls, sent = iter(calls), {}
         done = as_completed()
 
-        def send(call):
+        def send(call, losses=0):
             future = client.submit(function, *call, pure=False)
-            sent[future] = call
+            sent[future] = call, losses
             done.add(future)
 
         def send_more():
@@ -82,20 +82,19 @@ def mapped(
 
         send_more()
         for future in done:
-            call = sent.pop(future)
+            call, losses = sent.pop(future)
             try:
                 result = future.result()
             except KilledWorker as error:
-                losses[id(call)] = losses.get(id(call), 0) + 1
-                if losses[id(call)] > LOSSES:
+                if losses == LOSSES:
                     raise InputError(
                         "several workers ended, one after the other, at the same "
                         f"images: {error}; give them more memory, or each fewer images "
                         "together (--batch)"
                     ) from None
-                send(call)
+                send(call, losses + 1)
                 continue
-            except (FutureCancelledError, OSError) as error:
+            except (CancelledError, OSError) as error:
                 raise InputError(
                     f"the scheduler at {address} is gone: {error}; start it, and go on "
                     "with the same command"
