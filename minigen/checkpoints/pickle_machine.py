@@ -301,7 +301,7 @@ def run(
         ) from None
     raise CheckpointError(
         f"its pickle has more than {MOST_INSTRUCTIONS} instructions, too many for "
-        "weights; save the state dict alone"
+        "weights; take a file of the weights alone"
     )
 
 
