@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigen.checkpoints import convert, describe, load_model, names
-from minigen.checkpoints.values import DTYPES, cast
+from minigen.checkpoints.values import DTYPES, cast, not_finite
 from minigen.errors import CheckpointError
 from minigen.families import PRESETS
 from tests.checkpoints.writing import write_zip
@@ -77,6 +77,12 @@ def test_a_weight_that_is_none_is_named_and_not_converted(tmp_path, value, dtype
     state["norm.weight"][3:5] = 1
     write_zip(tmp_path / "original.pt", state)
     assert describe(tmp_path / "original.pt", check=True).not_finite == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_nan_that_signals_is_counted_without_a_warning():
+    weights = np.array([0x3F80, 0x7F81, 0xFF81], np.uint16).view(ml_dtypes.bfloat16)
+    assert not_finite("w", weights).startswith("w holds 2 numbers that are not finite")
 
 
 def test_double_precision_becomes_single_and_integers_are_no_weights(tmp_path):
