@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 SECONDS, MEMORY = 2, 100 * 2**20
@@ -79,6 +80,8 @@ def _guided(atheris, part, seconds, corpus):
         from minigen.errors import MinigenError
         from tests.fuzz import inputs
         from tests.fuzz.recipes import edited
+    # a warning of Python's on a terminal is a fault, too
+    warnings.simplefilter("error")
     kept, found = corpus / part, corpus / "found"
     for folder in (kept, found):
         folder.mkdir(parents=True, exist_ok=True)
