@@ -9,7 +9,7 @@ from typing import TypeAlias
 from minigen import checks
 from minigen.catalogue import TOKENIZERS, WEIGHTS
 from minigen.checkpoints import Model, load_model, names
-from minigen.checkpoints.load import identify, open_model
+from minigen.checkpoints.load import Saying, identify, open_model
 from minigen.errors import InputError
 from minigen.families import (
     PRESETS,
@@ -69,13 +69,14 @@ def tokenizer_of(path: Path, kind: Family) -> Model:
     )
 
 
-def config_of(model: File) -> GeneratorConfig:
+def config_of(model: File, told: Saying = None) -> GeneratorConfig:
     """Return a generator's configuration, of its name or file: no weights are read.
 
-    Raises InputError, CheckpointError.
+    told: what no shape shows, as `config` of `load_model`. Raises InputError,
+    CheckpointError.
     """
     path = find(model)
-    config, _, _ = identify(open_model(path))
+    config = identify(open_model(path, config=told), told).config
     check_generator(path, config)
     return config
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import platform
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -32,7 +33,9 @@ from minigen import (
 )
 from minigen import sample as loop
 from minigen.checkpoints import Model, load_model
+from minigen.checkpoints.load import Saying
 from minigen.checkpoints.names import flatten
+from minigen.checkpoints.sources import Fields, lines, telling
 from minigen.defaults import STEPS, settle
 from minigen.drawing import Drawing, Progress, Settings
 from minigen.errors import BackendError, InputError
@@ -159,7 +162,8 @@ class Pipeline:
         """
         chosen = self.settle(order, schedule)
         order, schedule = chosen["order"], chosen["schedule"]
-        steps, grid = options.check("steps", steps), self.grid if grid is None else grid
+        steps = options.check("steps", steps)
+        grid = self.grid if grid is None else grid
         plan = plans.plan(grid, order, schedule, steps or STEPS, known, seed)
         module_of(self.config).check_plan(self.config, plan)
         if steps is not None and steps < len(plan.groups):
@@ -590,6 +594,8 @@ def load(
     tokenizer: File | None = None,
     backend: str = "auto",
     images: int = BATCH,
+    config: Saying = None,
+    **fields: Unpack[Fields],
 ) -> Pipeline:
     """Return the pipeline of a generator that ships (by name) or of a weight file.
 
@@ -600,8 +606,13 @@ def load(
     auto is numpy if images, as many as will be drawn, are too few for kernels to be
     worth compiling (`minigen.choosing`), else the fastest that is available. Name one
     where bits must stay the same. Weights are mapped from the file, so loading takes
-    milliseconds; numba reads those of products, to pack them. Raises InputError,
-    BackendError, CheckpointError.
+    milliseconds; numba reads those of products, to pack them.
+
+    config, fields: what no shape of the generator's weights shows, such as heads=4 and
+    tokens=64 of one that you trained: fields by name, and a configuration, a dict or a
+    JSON file, in our names of fields or in the original's. What nobody says is assumed,
+    with a warning; `pipe.generator.sources` says where each field came from. Raises
+    InputError, BackendError, CheckpointError.
 
     >>> load("arpg-mnist").sample([3, 7], seed=0, steps=16).shape
     (2, 32, 32, 3)
@@ -610,8 +621,12 @@ def load(
     images = checks.integer("images", images, least=1)
     path = find(model)
     given = None if tokenizer is None else find(tokenizer)
-    generator = load_model(path)
+    generator = load_model(path, config=telling(config, fields))
     check_generator(path, generator.config)
+    if generator.unseen:
+        assumed = {name: generator.sources[name] for name in generator.unseen}
+        said = "; ".join(lines(assumed))
+        warnings.warn(f"{printable(path.name)}: {said}", stacklevel=2)
     kind = FAMILIES[family_of(generator.config).tokenizer]
     decoder = load_model(given) if given else tokenizer_of(path, kind)
     check_fit(generator, decoder, kind)
@@ -735,13 +750,14 @@ def draw_part(
     part = recipes.from_json(recipe)
     many.check_versions(part)
     hashes = part.model_hash, part.tokenizer_hash
-    pipe = _load_checked(model, tokenizer, part.versions["backend"], hashes)
+    told = tuple((part.config or {}).items())
+    pipe = _load_checked(model, tokenizer, part.versions["backend"], hashes, told)
     return many.draw(pipe, part, format)
 
 
 @lru_cache(1)
-def _load_checked(model, tokenizer, backend, hashes):
-    pipe = load(model, tokenizer, "numpy")
+def _load_checked(model, tokenizer, backend, hashes, told):
+    pipe = load(model, tokenizer, "numpy", config=dict(told))
     for found, wanted in zip((pipe.generator, pipe.tokenizer), hashes, strict=True):
         # what a file says of itself is not asked
         computed = replace(found, metadata={}).hash

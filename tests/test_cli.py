@@ -326,9 +326,9 @@ def test_a_guided_feature_may_be_drawn_in_two_ways(minigen):
 
 def test_what_no_shape_shows_can_be_said(minigen):
     said = minigen("convert", "R", "ours.safetensors")
-    assert "assumed, since no shape shows it: tokens 64" in said
+    assert "\ntokens 64: from the preset gpt-mnist\n" in said
     said = minigen("convert", "R", "larger.safetensors", "--tokens", "144")
-    assert "assumed" not in said
+    assert "\ntokens 144: from --tokens\n" in said
     found = json.loads(minigen("info", "larger.safetensors", "--json"))
     assert found["config"]["tokens"] == 144 and found["name"] == "custom"
 

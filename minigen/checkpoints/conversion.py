@@ -11,14 +11,14 @@ import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import minigen
 from minigen.checkpoints import load, safetensors_file
-from minigen.checkpoints.behaviour import BEHAVIOURS, MEANING, settle
 from minigen.checkpoints.description import check_records, first_not_finite
 from minigen.checkpoints.hashing import digest, join_digests
 from minigen.checkpoints.reader import naming, release
+from minigen.checkpoints.sources import Fields, Source, telling
 from minigen.checkpoints.values import (
     DTYPES,
     name_dtype,
@@ -27,8 +27,12 @@ from minigen.checkpoints.values import (
 )
 from minigen.checks import choice, optional, path
 from minigen.errors import CheckpointError, InputError
-from minigen.families import FAMILIES, ArinarConfig, Config, family_of, to_dict
+from minigen.families import FAMILIES, behaviour, family_of, to_dict
 from minigen.writing import check_writable, replace_file
+
+if TYPE_CHECKING:
+    # Python 3.10 has none of its own
+    from typing_extensions import Unpack
 
 NO_HASH = "0" * 64
 """The value in the header until the hash is known."""
@@ -44,8 +48,9 @@ class ConversionReport:
     dtype: that of all weights, or "mixed"; key: the dict of the source that was read,
     "" for the whole file; other_keys: those that were not; left_out: how many arrays
     were not read, by where they lie or how they are named ("loss.*" is of what training
-    alone needs); unseen: fields of the
-    configuration that follow from no shape and were assumed; hash: of the model (see
+    alone needs); sources: where each field of the configuration came from that follows
+    from no shape; unseen: those of them that were assumed, by a rule; unused: what was
+    told of the model and is not used; hash: of the model (see
     `minigen.checkpoints.hash_weights`); bytes: the size of the destination.
     """
 
@@ -63,6 +68,8 @@ class ConversionReport:
     unseen: tuple[str, ...]
     hash: str
     bytes: int
+    sources: dict[str, Source] = field(default_factory=dict, hash=False)
+    unused: tuple[str, ...] = ()
 
 
 def convert(
@@ -70,9 +77,9 @@ def convert(
     destination: str | os.PathLike[str],
     dtype: str | None = None,
     key: str | None = None,
-    config: Config | None = None,
+    config: load.Saying = None,
     family: str | None = None,
-    behaviour: str | None = None,
+    **options: Unpack[Fields],
 ) -> ConversionReport:
     """Write the weights of `source` to `destination` as a safetensors file of ours.
 
@@ -80,79 +87,68 @@ def convert(
     PyTorch is not needed, and nothing in the file is run. dtype: "float32", "bfloat16"
     or "float16" for all weights, rounded to nearest even; without it each keeps its own
     (float64 becomes float32). key: the dict to read, as for `minigen.read_checkpoint`.
-    config, family: as for `minigen.checkpoints.load_model`. behaviour: of an ARINAR
-    model, where its file does not show it (see `minigen.checkpoints.behaviour`). A
-    piece of one array is held in memory at a time.
+    config, family, options: as for `minigen.checkpoints.load_model`, such as heads=4,
+    or behaviour="v1" of an ARINAR model, where its file does not show it (see
+    `minigen.families.behaviour`). A piece of one array is held in memory at a time.
 
     Raises CheckpointError where the names and shapes are not exactly those of a model,
     or a weight holds NaN or infinity, since nothing could be drawn with it; InputError
     for another dtype, where the destination cannot be written, and where the behaviour
-    is neither shown nor given, or another one.
+    is neither shown nor given.
     """
-    known = {"dtype": DTYPES, "family": FAMILIES, "behaviour": BEHAVIOURS}
-    given = {"dtype": dtype, "family": family, "behaviour": behaviour}
+    known = {"dtype": DTYPES, "family": FAMILIES, "behaviour": behaviour.BEHAVIOURS}
+    given = {"dtype": dtype, "family": family, "behaviour": options.get("behaviour")}
     for name, value in given.items():
         optional(partial(choice, known=known[name]), name, value)
+    told = telling(config, options)
     check_writable(path("destination", destination))
-    checkpoint = load.open_model(source, key, config, family)
+    checkpoint = load.open_model(source, key, told, family)
     check_records(checkpoint)
-    config, unseen, weights = load.identify(checkpoint, config, family)
-    config, unseen = _with_behaviour(checkpoint, config, unseen, behaviour)
-    destination = Path(destination)
+    found = load.identify(checkpoint, told, family)
+    if "behaviour" in found.unseen:
+        # nothing is assumed here: a wrong one loads, and gives wrong pictures
+        raise InputError(
+            f"nothing in {checkpoint.path} shows which version of ARINAR's code it is "
+            f"for, and a wrong one gives wrong pictures; say behaviour "
+            f"{behaviour.MEANING}"
+        )
+    weights, destination = found.weights, Path(destination)
     with naming(checkpoint.path):
         targets = {
             name: DTYPES[dtype] if dtype else kept
             for name, array in weights.items()
             for kept in (weight_dtype(name, array.dtype),)
         }
-        if found := first_not_finite(checkpoint, weights):
+        if wrong := first_not_finite(checkpoint, weights):
             raise CheckpointError(
-                f"its weight {found}; nothing can be drawn with such a model: take "
+                f"its weight {wrong}; nothing can be drawn with such a model: take "
                 "another copy of the file, or an earlier checkpoint of its training"
             )
         with replace_file(destination) as file:
-            model_hash = _write(file, checkpoint, config, weights, targets)
+            model_hash = _write(file, checkpoint, found, targets)
     return ConversionReport(
         source=checkpoint.path,
         destination=destination,
-        family=family_of(config).name,
-        name=load.preset_of(config),
-        config=to_dict(config),
+        family=family_of(found.config).name,
+        name=load.preset_of(found.config),
+        config=to_dict(found.config),
         parameters=sum(array.size for array in weights.values()),
         tensors=len(weights),
         dtype=name_dtype(targets.values()),
-        left_out=load.left_out(checkpoint, config),
+        left_out=load.left_out(checkpoint, found.config),
         key=checkpoint.key,
         other_keys=checkpoint.keys,
-        unseen=unseen,
+        unseen=found.unseen,
         hash=model_hash,
         bytes=destination.stat().st_size,
+        sources=found.sources,
+        unused=found.unused,
     )
 
 
-def _with_behaviour(checkpoint, config, unseen, behaviour):
-    # nothing is assumed here: a wrong one loads, and gives wrong pictures
-    if behaviour is None and "behaviour" not in unseen:
-        return config, unseen
-    if type(config) is not ArinarConfig:
-        raise InputError(
-            f"the behaviour {behaviour!r} is for ARINAR's files; {checkpoint.path} "
-            f"holds a model of the family {family_of(config).name}"
-        )
-    if behaviour is None:
-        raise InputError(
-            f"nothing in {checkpoint.path} shows which version of ARINAR's code it is "
-            f"for, and a wrong one gives wrong pictures; say behaviour {MEANING}"
-        )
-    if behaviour != config.behaviour and "behaviour" not in unseen:
-        raise InputError(
-            f"{checkpoint.path} holds a model of behaviour {config.behaviour}, not "
-            f"{behaviour}"
-        )
-    return settle(config, unseen, behaviour)
+def _write(file, checkpoint, found, targets):
+    config, weights = found.config, found.weights
 
-
-def _write(file, checkpoint, config, weights, targets):
     # arrays that fill multiples of the alignment first, so that they begin at one
     def is_ragged(name):
         size = weights[name].size * targets[name].itemsize
@@ -170,6 +166,9 @@ def _write(file, checkpoint, config, weights, targets):
         "minigen.config": json.dumps(to_dict(config)),
         "minigen.hash": NO_HASH,
     }
+    if found.unseen:
+        # so that whoever draws with it is told, too
+        metadata["minigen.assumed"] = " ".join(found.unseen)
     order = sorted(weights, key=is_ragged)
     entries = {name: (targets[name], weights[name].shape) for name in order}
     header = safetensors_file.make_header(entries, metadata)

@@ -7,15 +7,20 @@ import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigen.checkpoints import load, names
 from minigen.checkpoints.archive import damaged_record
 from minigen.checkpoints.hashing import hash_weights
 from minigen.checkpoints.reader import Checkpoint, release, size_of
+from minigen.checkpoints.sources import Fields, Source, telling
 from minigen.checkpoints.values import PIECE, name_dtype, not_finite
 from minigen.errors import CheckpointError
 from minigen.families import family_of, to_dict
+
+if TYPE_CHECKING:
+    # Python 3.10 has none of its own
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,13 @@ class Description:
     """What `describe` found in a weight file.
 
     family: "" where it is not recognised; `reason` then says why. name: the preset or
-    "custom"; dtype: that of all arrays, or "mixed"; key, other_keys, unseen: as in
-    `ConversionReport`; names: the first names in the file. converted: whether we wrote
-    it. hash: of the model where it is recognised, else of the file, as hash_of says.
-    intact: whether the hash stored in a converted file is that of its weights; None
-    where none is stored. families: of a file of several models, what it holds.
-    left_out: as in `ConversionReport`.
-    objects: of which classes Python objects lie in the file, none of which was made.
+    "custom"; dtype: that of all arrays, or "mixed"; key, other_keys, left_out, unseen,
+    sources, unused: as in `ConversionReport`; names: the first names in the file.
+    converted: whether we wrote it. hash: of the model where it is recognised, else of
+    the file, as hash_of says. intact: whether the hash stored in a converted file is
+    that of its weights; None where none is stored. families: of a file of several
+    models, what it holds. objects: of which classes Python objects lie in the file;
+    none was made.
     not_finite: which array is the first that holds NaN or infinity, how many, and where
     the first is; "" where none does, None where that was not asked.
     """
@@ -56,26 +61,39 @@ class Description:
     left_out: dict[str, int] = field(default_factory=dict, hash=False)
     objects: tuple[str, ...] = ()
     not_finite: str | None = None
+    sources: dict[str, Source] = field(default_factory=dict, hash=False)
+    unused: tuple[str, ...] = ()
 
 
 def describe(
-    path: str | os.PathLike[str], key: str | None = None, check: bool = False
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    check: bool = False,
+    config: load.Saying = None,
+    **options: Unpack[Fields],
 ) -> Description:
     """Describe a weight file of any kind; reads all of it, for the hash.
 
-    check: look also whether all of its numbers are finite.
-    Raises CheckpointError if it is no valid weight file.
+    check: look also whether all of its numbers are finite; config, options: as for
+    `minigen.checkpoints.load_model`. Raises CheckpointError if it is no valid weight
+    file, or none of what the caller says.
     """
-    checkpoint = load.open_model(path, key)
+    told = telling(config, options)
+    checkpoint = load.open_model(path, key, told)
     check_records(checkpoint)
-    arrays, config, unseen, reason = checkpoint.state, None, (), ""
+    arrays, found, config, reason = checkpoint.state, None, None, ""
     try:
-        config, unseen, arrays = load.identify(checkpoint)
+        found = load.identify(checkpoint, told)
+        config, arrays = found.config, found.weights
         found_hash = hash_weights(config, arrays, partial(release, checkpoint))
     except CheckpointError as error:
+        if told.given:
+            # what the caller says does not fit
+            raise
         reason = str(error).removeprefix(f"{checkpoint.path}: ")
         config, found_hash = None, _hash_file(checkpoint)
-    stored = checkpoint.metadata.get("minigen.hash") if config else None
+    own = config and found.is_own
+    stored = checkpoint.metadata.get("minigen.hash") if own else None
     return Description(
         path=checkpoint.path,
         container=checkpoint.container,
@@ -88,7 +106,7 @@ def describe(
         dtype=name_dtype(array.dtype for array in arrays.values()),
         key=checkpoint.key,
         other_keys=checkpoint.keys,
-        unseen=unseen,
+        unseen=found.unseen if config else (),
         names=tuple(checkpoint.state)[:5],
         converted="minigen.config" in checkpoint.metadata,
         hash=found_hash,
@@ -99,6 +117,8 @@ def describe(
         objects=checkpoint.objects,
         families=tuple(names.parts(checkpoint.state)),
         not_finite=first_not_finite(checkpoint, arrays) if check else None,
+        sources=found.sources if config else {},
+        unused=found.unused if config else (),
     )
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigen import strict_json
-from minigen.checkpoints import behaviour, names
+from minigen.checkpoints import names
 from minigen.checkpoints.hashing import hash_weights
 from minigen.checkpoints.reader import (
     Checkpoint,
@@ -25,17 +25,38 @@ from minigen.checkpoints.reader import (
     open_checkpoint,
     release,
 )
+from minigen.checkpoints.sources import (
+    USERS,
+    Fields,
+    Given,
+    Source,
+    Telling,
+    another,
+    read_json,
+    telling,
+)
 from minigen.checkpoints.values import cast, weight_dtype
 from minigen.checks import choice
-from minigen.errors import CheckpointError, ConfigError
+from minigen.errors import CheckpointError, ConfigError, InputError
 from minigen.families import (
     FAMILIES,
     PRESETS,
     ArinarConfig,
     Config,
+    behaviour,
     family_of,
     from_dict,
+    to_dict,
 )
+
+if TYPE_CHECKING:
+    # Python 3.10 has none of its own
+    from typing_extensions import Unpack
+
+
+Saying: TypeAlias = Config | Mapping[str, Any] | str | os.PathLike[str] | Telling | None
+"""What a caller says of a model: a configuration, fields of one by name, a JSON file
+with those, in our names or in the original's, or nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,16 +66,18 @@ class Model:
     config: its sizes, one of the classes in `minigen.families`; weights: nested dicts
     and lists of read-only, C-contiguous arrays, in the names and layout of
     `minigen/checkpoints/names.py`; path: the file; key: the dict in it that was read,
-    "" for the whole file; unseen: fields of the configuration that follow from no shape
-    and were assumed; metadata: texts in the header of a safetensors file. Equal models
-    compute the same: what is compared is `hash`.
+    "" for the whole file; sources: where each field came from that follows from no
+    shape; unused: what was told of the model and is not used, in words; metadata: texts
+    in the header of a safetensors file. Equal models compute the same: what is compared
+    is `hash`.
     """
 
     config: Config
     weights: dict[str, Any] = field(repr=False)
     path: Path
     key: str = ""
-    unseen: tuple[str, ...] = ()
+    sources: dict[str, Source] = field(default_factory=dict, repr=False)
+    unused: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict, repr=False)
 
     def __eq__(self, other: object) -> bool:
@@ -67,6 +90,16 @@ class Model:
     def family(self) -> str:
         """A name of `minigen.families.FAMILIES`."""
         return family_of(self.config).name
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The fields of the configuration that were assumed, by a rule."""
+        return tuple(n for n, source in self.sources.items() if source.kind == "rule")
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The fields that came from the caller, by name."""
+        return {n: s.value for n, s in self.sources.items() if s.kind in USERS}
 
     @property
     def name(self) -> str:
@@ -89,38 +122,46 @@ class Model:
 def load_model(
     path: str | os.PathLike[str],
     key: str | None = None,
-    config: Config | None = None,
+    config: Saying = None,
     family: str | None = None,
+    **options: Unpack[Fields],
 ) -> Model:
     """Load a model from a converted file or from an original one.
 
-    key: the dict to read, as for `read_checkpoint`; config: what the file holds, where
-    names and shapes do not tell all (a number of heads that is no preset's); family:
+    key: the dict to read, as for `read_checkpoint`; config, options: what no shape
+    shows, such as heads=4, where the file does not say it itself (`identify`); family:
     which model of a file that holds several, by default the generator. Weights stay
     mapped, so loading takes no time and no memory; those stored in another layout
     (the convolutions of an original file) or unaligned (legacy files) are copied.
     Raises CheckpointError; also where an original of ARINAR's does not show which
     version of the code it is for.
     """
-    checkpoint = open_model(path, key, config, family)
-    config, unseen, ours = identify(checkpoint, config, family)
+    told = telling(config, options)
+    checkpoint = open_model(path, key, told, family)
+    found = identify(checkpoint, told, family)
     weights = {}
     with naming(checkpoint.path):
-        _refuse_to_guess(checkpoint.path, unseen)
-        for name, array in ours.items():
+        _refuse_to_guess(checkpoint.path, found.unseen)
+        for name, array in found.weights.items():
             kept = cast(name, array, weight_dtype(name, array.dtype))
             weights[name] = np.require(kept, None, ["C", "A"])
             weights[name].flags.writeable = False
             if weights[name] is not array:
                 release(checkpoint)
-    found = config, names.unflatten(weights), checkpoint.path, checkpoint.key
-    return Model(*found, unseen, checkpoint.metadata)
+    metadata = checkpoint.metadata
+    if not found.is_own:
+        # its hash is that of what it says itself
+        metadata = {n: v for n, v in metadata.items() if n != "minigen.hash"}
+    return Model(
+        found.config, names.unflatten(weights), checkpoint.path, checkpoint.key,
+        found.sources, found.unused, metadata,
+    )  # fmt: skip
 
 
 def open_model(
     path: str | os.PathLike[str],
     key: str | None = None,
-    config: Config | None = None,
+    config: Saying = None,
     family: str | None = None,
 ) -> Checkpoint:
     """Open a weight file where a model lies in it; `key` of the result says where.
@@ -130,8 +171,8 @@ def open_model(
     others are tried. Where there is no model anywhere, the file is returned as it is.
     Arguments as for `load_model`. Raises CheckpointError.
     """
-    first = open_checkpoint(path, key)
-    if "minigen.config" in first.metadata or _holds(first.state, config, family):
+    first, family = open_checkpoint(path, key), family or telling(config, {}).family
+    if "minigen.config" in first.metadata or _holds(first.state, family):
         return first
     others = () if key is not None else first.keys
     for place in (None, *others):
@@ -139,12 +180,12 @@ def open_model(
             found = first if place is None else at_key(first, place)
         except CheckpointError:
             continue
-        if place is not None and _holds(found.state, config, family):
+        if place is not None and _holds(found.state, family):
             return found
         inside = {}
         for prefix, state in names.places(found.state):
             within = any(prefix.startswith(f"{other}.") for other in inside)
-            if not within and _holds(state, config, family):
+            if not within and _holds(state, family):
                 inside[prefix] = state
         if inside:
             keys = [".".join(filter(None, (found.key, prefix))) for prefix in inside]
@@ -170,46 +211,92 @@ def left_out(checkpoint: Checkpoint, config: Config) -> dict[str, int]:
     return {**here, **checkpoint.beside}
 
 
-def _holds(state, config, family):
+def _holds(state, family):
     # whether a model's names and shapes, all of them, are those of the arrays
     try:
-        if config is not None:
-            return bool(names.to_ours(config, state))
         found, _ = names.recognise(_state_of(state, family))
     except CheckpointError:
         return False
     return family in (None, family_of(found).name)
 
 
-def identify(
-    checkpoint: Checkpoint, config: Config | None = None, family: str | None = None
-) -> tuple[Config, tuple[str, ...], dict[str, NDArray[Any]]]:
-    """Return (configuration, fields assumed, {our name: view in our layout}).
+@dataclass(frozen=True, eq=False)
+class Identified:
+    """What a weight file holds.
 
-    A converted file says what it holds, and must hold it; an original is recognised, or
-    held against `config`. Where a folder was opened, what shapes do not show is taken
-    from its config.json, if that agrees with all they show; the behaviour of an ARINAR
-    model, from the arguments of its training. family: as in `load_model`. Raises
-    CheckpointError.
+    weights: {our name: view in our layout}; sources, unused: as of a `Model`; is_own:
+    whether it is a converted file, and its configuration the one that it says.
     """
+
+    config: Config
+    weights: dict[str, NDArray[Any]]
+    sources: dict[str, Source] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    is_own: bool = False
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The fields of the configuration that were assumed, by a rule."""
+        return tuple(n for n, source in self.sources.items() if source.kind == "rule")
+
+
+def identify(
+    checkpoint: Checkpoint, config: Saying = None, family: str | None = None
+) -> Identified:
+    """Return what a file holds, and where each field came from that no shape shows.
+
+    In the order in which they are believed: config; what a converted file says itself,
+    or the arguments of a training that lie beside the weights; a config.json beside the
+    file; a preset of these shapes; a rule. A converted file must hold what it says, and
+    what is told must be what shapes show. family: as in `load_model`. Raises
+    CheckpointError; InputError where `config` makes no sense.
+    """
+    told = telling(config, {})
+    given, family = list(told.given), family or told.family
+    stored = checkpoint.metadata.get("minigen.config")
     with naming(checkpoint.path):
-        stored = checkpoint.metadata.get("minigen.config")
-        if stored is None:
-            unseen = ()
-            if config is None:
-                state = _state_of(checkpoint.state, family)
-                config, unseen = names.recognise(state)
-                config, unseen = _told(checkpoint.arguments, config, unseen)
-                if checkpoint.is_folder:
-                    config, unseen = _described(checkpoint.path, config, unseen)
-            _check_family(config, family)
-            return config, unseen, names.to_ours(config, checkpoint.state)
-        found = _parse_config(stored)
-        _check_family(found, family)
-        if config not in (None, found):
-            raise CheckpointError(f"it holds {found}, not {config}")
-        names.check_ours(found, checkpoint.state)
-        return found, (), checkpoint.state
+        if stored is not None:
+            return _own(checkpoint, _parse_config(stored), given, family)
+        if checkpoint.arguments:
+            words = "from the file's training arguments"
+            given.append(Given("training", words, checkpoint.arguments))
+        beside, unused = _beside(checkpoint.path)
+        state = _state_of(checkpoint.state, family)
+        found = names.settled(state, (*given, *beside), checkpoint.path.name)
+        _check_family(found.config, family)
+        ours = names.to_ours(found.config, checkpoint.state)
+    return Identified(found.config, ours, found.sources, (*found.unused, *unused))
+
+
+def _own(checkpoint, config, given, family):
+    # a converted file: what it says, but for what it is told
+    _check_family(config, family)
+    names.check_ours(config, checkpoint.state)
+    assumed = checkpoint.metadata.get("minigen.assumed", "").split()
+    own = to_dict(config)
+    own.pop("family")
+    own = Given("own", "from the file's own configuration", own)
+    found = names.settled(names.stand_in(config), (*given, own))
+    sources = {}
+    for name, source in found.sources.items():
+        if name in assumed and source.kind == "own":
+            words = f"a rule's, when it was converted; {another(name, source.value)}"
+            source = replace(source, kind="rule", words=words)
+        sources[name] = source
+    is_own = found.config == config
+    return Identified(found.config, checkpoint.state, sources, found.unused, is_own)
+
+
+def _beside(path):
+    # what the config.json beside a file says, and words on one that is none
+    file = path.parent / "config.json"
+    if not file.is_file():
+        return (), ()
+    try:
+        values = read_json(file)
+    except InputError as error:
+        return (), (str(error),)
+    return (Given("beside", "from config.json beside it", values),), ()
 
 
 def preset_of(config: Config) -> str:
@@ -238,64 +325,6 @@ def _check_family(config, family):
             f"it holds no {family} model, but one of the family {found}; "
             "leave the family out"
         )
-
-
-OF_TRAINING = {
-    "bilevel_schedule": "inner_schedule", "patch_size": "patch",
-    "vae_embed_dim": "channels", "num_sampling_steps": "noise_steps",
-}  # fmt: skip
-"""Arguments of the originals' training scripts, by the field that each of them is."""
-
-OF_HUB = {
-    *("transformers_version", "architectures", "torch_dtype", "dtype", "auto_map"),
-    *("_name_or_path", "_class_name", "_diffusers_version"),
-}
-"""What Hugging Face's libraries add to a model's config.json."""
-
-
-def _told(arguments, config, unseen):
-    # what the arguments of the training show, where no shape does
-    said = {field: arguments[n] for n, field in OF_TRAINING.items() if n in arguments}
-    if "image_size" in arguments and "downsample_size" in arguments:
-        said["tokens"] = arguments["image_size"], arguments["downsample_size"]
-    said = {field: value for field, value in said.items() if field in unseen}
-    try:
-        if "tokens" in said:
-            size, factor = said["tokens"]
-            said["tokens"] = (size // factor) ** 2
-        if "noise_steps" in said:
-            # a text there
-            said["noise_steps"] = int(said["noise_steps"])
-        told = replace(config, **said)
-        if names.manifest(told) != names.manifest(config):
-            raise ConfigError(f"{said} gives other shapes than those of the weights")
-        config, unseen = told, tuple(name for name in unseen if name not in said)
-        return behaviour.settle(config, unseen, behaviour.shown(arguments))
-    except (ConfigError, TypeError, ValueError, ArithmeticError) as error:
-        raise CheckpointError(
-            f"the arguments of its training are wrong: {error}"
-        ) from None
-
-
-def _described(path, config, unseen):
-    # what a config.json says is believed only of the fields that are unseen
-    if not unseen or not hasattr(config, "from_upstream"):
-        return config, unseen
-    try:
-        arguments = json.loads((path.parent / "config.json").read_text())
-        kept = {n: value for n, value in arguments.items() if n not in OF_HUB}
-        said = type(config).from_upstream(kept)
-    except (OSError, ConfigError, ValueError, TypeError, AttributeError,
-            ArithmeticError, RecursionError):  # fmt: skip
-        return config, unseen
-    seen = vars(config).keys() - set(unseen)
-    if any(getattr(said, name) != getattr(config, name) for name in seen):
-        return config, unseen
-    if names.manifest(said) != names.manifest(config):
-        return config, unseen
-    if "behaviour" in unseen and not behaviour.DECISIVE & set(arguments):
-        return replace(said, behaviour=config.behaviour), ("behaviour",)
-    return said, ()
 
 
 def _refuse_to_guess(path, unseen):

@@ -9,13 +9,15 @@ arrays of three axes the one of size one; all other shapes are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import numpy as np
 
-from minigen.errors import CheckpointError, ConfigError
-from minigen.families import FAMILIES, PRESETS, Family, family_of
+from minigen.checkpoints.sources import Given, Settled, settle
+from minigen.errors import CheckpointError
+from minigen.families import FAMILIES, Family, family_of
 
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that torch's wrappers put before every name."""
@@ -34,40 +36,73 @@ at, and among how many names."""
 def manifest(config) -> dict[str, tuple[int, ...]]:
     """Return {upstream name: shape} of a model's weights, exactly.
 
+    >>> from minigen.families import PRESETS
     >>> len(manifest(PRESETS["arpg-l"])), manifest(PRESETS["vq-16"])["quant_conv.bias"]
     (198, (8,))
     """
     return {upstream: shape for _, upstream, shape in family_of(config).rows(config)}
 
 
+def stand_in(config) -> dict[str, np.ndarray]:
+    """Return {upstream name: array of its shape} of a model; they take no memory."""
+    zero = np.float32(0)
+    return {name: np.broadcast_to(zero, s) for name, s in manifest(config).items()}
+
+
 def recognise(state: Mapping[str, np.ndarray]) -> tuple[object, tuple[str, ...]]:
     """Return the configuration of weights by their upstream names and shapes.
 
-    Beside it, the fields that no shape shows: they are as in the preset, else as in
-    every released model. Raises CheckpointError where no family fits with nothing left
-    over.
+    Beside it, the fields that a rule settled: no shape shows them, nor a preset of
+    these shapes. Raises CheckpointError where no family fits with nothing left over.
     """
-    state = unwrap(state)
+    found = settled(state)
+    return found.config, found.unseen
+
+
+def settled(
+    state: Mapping[str, np.ndarray], given: Iterable[Given] = (), file: str = ""
+) -> Settled:
+    """Return the configuration of weights, and where each field came from.
+
+    given: what is said of the weights, the first that tells a field is believed; file:
+    the name of the file, by which presets of the same shapes are told apart. Raises
+    CheckpointError where no family fits with nothing left over; CheckpointError or
+    InputError where what is said is not what shapes show.
+    """
+    state, given = unwrap(state), tuple(given)
     # a generator before the tokenizer that may lie in the same file
     for family in FAMILIES.values():
         shapes = _shapes(part_of(family, state))
-        for config in PRESETS.values():
-            if type(config) is family.config and not _differences(config, shapes):
-                return config, family.unsure
         try:
-            config, unseen = family.guess(shapes)
-        except (KeyError, ValueError, IndexError, ZeroDivisionError, ConfigError):
+            family.guess(shapes, {})
+        except (KeyError, ValueError, IndexError, ZeroDivisionError):
             continue
-        differences = _differences(config, shapes)
-        if not differences:
-            return config, unseen
-        raise CheckpointError(f"it resembles {config}, but {differences}")
+        presets = presets_of(family, shapes, file)
+        return settle(family, shapes, given, presets, _differences)
     first = ", ".join(sorted(state)[:5])[:300]
     raise CheckpointError(
         f"its {len(state)} arrays are those of no known family "
         f"({', '.join(FAMILIES)}); the first are {first}; where the weights lie "
         "deeper, give their key"
     )
+
+
+def presets_of(family: Family, shapes: Mapping, file: str = "") -> dict:
+    """Return the presets of these shapes: the one that the file is named as, or all.
+
+    Of all, those that were never released are left out, where others were.
+
+    >>> from minigen.families import PRESETS
+    >>> family, large = FAMILIES["llamagen"], manifest(PRESETS["gpt-l"])
+    >>> [*presets_of(family, large)], [*presets_of(family, large, "c2i_L_384.pt")]
+    (['gpt-l', 'gpt-l-384'], ['gpt-l-384'])
+    """
+    fits = {n: c for n, c in family.presets.items() if not _differences(c, shapes)}
+    words = {name: family.released.get(name, "") for name in fits}
+    stem = Path(file).stem
+    named = {n: c for n, c in fits.items() if stem in (n, Path(words[n].strip()).stem)}
+    released = {n: c for n, c in fits.items() if not words[n].startswith(";")}
+    return named or released or fits
 
 
 def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

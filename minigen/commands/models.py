@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -69,12 +70,14 @@ def classes(
 
 
 @reported
+@o.takes_fields()
 def info(
     model: Annotated[
         str,
         typer.Argument(metavar="MODEL", help="A name, or a weight file of any kind."),
     ],
     key: o.Key = None,
+    config: o.Config = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -92,12 +95,17 @@ def info(
         int, typer.Option(min=1, metavar="N", help="Images drawn together, for that.")
     ] = 1,
     as_json: o.Json = False,
+    **fields,
 ):
-    """Say what a model or a weight file holds; nothing in it is ever run."""
+    """Say what a model or a weight file holds; nothing in it is ever run.
+
+    What no shape shows is said with where it came from.
+    """
     from dataclasses import asdict
 
     from minigen.catalogue import known_models, licence_of
     from minigen.checkpoints import describe
+    from minigen.checkpoints.sources import lines
     from minigen.errors import InputError
     from minigen.families import from_dict, to_dict
     from minigen.finding import find
@@ -112,6 +120,8 @@ def info(
             )
         said = {"parameters": known.parameters, "origin": known.origin}
         said["licence"] = known.licence
+        if config or any(value is not None for value in fields.values()):
+            raise InputError(f"{model} is a size known by name: nothing of it is open")
         config = to_dict(known.config)
         memory = _memory(model, known.config, grid, count)
         if as_json:
@@ -123,7 +133,9 @@ def info(
         say(f"{model} is a size known by name; its weights are not here", "")
         say_text(_listing({**said, **config}))
         return
-    found = asdict(describe(find(model), key, check))
+    told = o.told(config, fields)
+    description = describe(find(model), key, check, told)
+    found = asdict(description)
     found["licence"] = licence_of(found["hash"])
     config = from_dict(found["config"]) if found["config"] else None
     memory = _memory(found["name"], config, grid, count, found["dtype"])
@@ -132,11 +144,14 @@ def info(
     else:
         added = {"auto": _auto(found["name"], config), "memory": _most(memory)}
         say_text(_listing({**_shown(found), **added}))
+        for line in lines(description.sources, description.unused):
+            say(line)
     if found["intact"] is False or found["not_finite"]:
         raise typer.Exit(1)
 
 
 @reported
+@o.takes_fields()
 def convert(
     source: Annotated[
         Path,
@@ -150,14 +165,7 @@ def convert(
         ),
     ] = None,
     key: o.Key = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Tokens of an image, which no shape shows: 576 for LlamaGen's files "
-            "of 384 x 384 pixels, if not said 256.",
-        ),
-    ] = None,
+    config: o.Config = None,
     family: Annotated[
         str | None,
         typer.Option(
@@ -166,24 +174,19 @@ def convert(
             "AiM's; the generator, if not said.",
         ),
     ] = None,
-    behaviour: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="For ARINAR, which version of its code the weights are for: v1, that "
-            "of the released ones, or head; asked for, if neither given nor shown.",
-        ),
-    ] = None,
     as_json: o.Json = False,
+    **fields,
 ):
     """Make a released .pt, .pth, .bin or .safetensors file, or a folder, one of ours.
 
-    Family and size are recognised; torch is not needed and nothing in the file is run.
+    Family and size are recognised, and what no shape shows is said with where it came
+    from; torch is not needed and nothing in the file is run.
     """
     from dataclasses import asdict
 
     from minigen.catalogue import WEIGHTS
     from minigen.checkpoints import convert as write
+    from minigen.checkpoints.sources import lines
     from minigen.writing import check_writable
 
     check_writable(out, ".safetensors")
@@ -191,10 +194,8 @@ def convert(
     if source.suffix == "" and shipped.is_file():
         # named, as everywhere
         source = shipped
-    config = None if tokens is None else with_tokens(source, key, tokens)
-    how = {"dtype": dtype, "key": key, "config": config, "family": family}
-    how["behaviour"] = behaviour or ask_behaviour(source, key, family)
-    report = write(source, out, **how)
+    told = ask_behaviour(source, key, family, o.told(config, fields))
+    report = write(source, out, dtype, key, told, family)
     if as_json:
         say_json(asdict(report))
         return
@@ -207,49 +208,28 @@ def convert(
         say(f"read from the key {report.key!r}{others}")
     if report.left_out:
         say(f"arrays left out: {_arrays(report.left_out)}")
-    if report.unseen:
-        say(f"assumed, since no shape shows it: {_fields(report)}")
+    for line in lines(report.sources, report.unused):
+        say(line)
 
 
-def ask_behaviour(source, key, family):
-    """Ask on a terminal for the behaviour, if the file does not show it; else None."""
+def ask_behaviour(source, key, family, told):
+    """Ask on a terminal for the behaviour, if nothing shows it; return what is told."""
     import sys
 
     from minigen.checkpoints.load import identify, open_model
+    from minigen.checkpoints.sources import Given
 
     if not sys.stdin.isatty():
-        return None
-    checkpoint = open_model(source, key, family=family)
-    _, unseen, _ = identify(checkpoint, None, family)
-    if "behaviour" not in unseen:
-        return None
-    return typer.prompt(
+        return told
+    checkpoint = open_model(source, key, told, family)
+    if "behaviour" not in identify(checkpoint, told, family).unseen:
+        return told
+    answer = typer.prompt(
         "Which version of ARINAR's code is it for, v1 (the released weights) or head?",
         err=True,
     )
-
-
-def with_tokens(source, key, tokens):
-    """Return the configuration of a file, with that many tokens of an image."""
-    from dataclasses import replace
-
-    from minigen.checkpoints.load import identify, open_model
-    from minigen.checks import MOST_STEPS, integer
-    from minigen.errors import InputError
-    from minigen.families import family_of
-
-    tokens = integer("--tokens", tokens, least=1, most=MOST_STEPS)
-    config, unseen, _ = identify(open_model(source, key))
-    if not hasattr(config, "tokens") or "behaviour" in unseen:
-        raise InputError(
-            f"--tokens {tokens} is for generators; {source} holds a model of the "
-            f"family {family_of(config).name}"
-        )
-    return replace(config, tokens=tokens)
-
-
-def _fields(report):
-    return ", ".join(f"{name} {report.config[name]}" for name in report.unseen)
+    given = Given("option", "from your answer", {"behaviour": answer})
+    return replace(told, given=(*told.given, given))
 
 
 def _arrays(counts):
@@ -259,7 +239,8 @@ def _arrays(counts):
 
 def _shown(found):
     """Return what is printed of a description: a text for each label, in order."""
-    config = found["config"] or {}
+    config = {n: v for n, v in (found["config"] or {}).items()
+              if n not in found["sources"]}  # fmt: skip
     state = {
         None: "",
         True: "",
@@ -285,7 +266,6 @@ def _shown(found):
         "not finite": found["not_finite"],
         "licence": found["licence"],
         **{name: value for name, value in config.items() if name != "family"},
-        "assumed": ", ".join(found["unseen"]),
     }
 
 

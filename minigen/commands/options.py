@@ -240,6 +240,38 @@ Key = Annotated[
         metavar="NAME", help="Where in the file the weights lie: ema, model, ..."
     ),
 ]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="A JSON file with fields of the model's configuration, in our names or in "
+        "those of the original's arguments: what no shape of the weights shows.",
+    ),
+]
+FIELDS = {
+    "heads": (int, "heads of attention"), "key_heads": (int, "heads of keys"),
+    "encoder_heads": (int, "heads of the encoder"),
+    "decoder_heads": (int, "heads of the decoder"),
+    "tokens": (int, "tokens of an image: 576 for 384 x 384 pixels"),
+    "multiple_of": (int, "what the hidden width is rounded to"),
+    "hidden_multiplier": (float, "what the hidden width is multiplied by"),
+    "rope_base": (float, "base of the rotation of positions"),
+    "norm_eps": (float, "epsilon of norms"),
+    "groups": (int, "groups of heads in a mixer"),
+    "patch": (int, "latents on a side of a token"),
+    "inner_schedule": (str, "constant, linear or cosine within a token of ARINAR"),
+    "behaviour": (str, "version of ARINAR's code: v1 (the released weights) or head"),
+    "noise_steps": (int, "steps of MAR's diffusion head"),
+}  # fmt: skip
+"""What no shape of a generator shows, as options: type and help, by the field."""
+
+MORE_FIELDS = {
+    "classes": (int, "classes, if the last row of their table is one"),
+    "unit_codes": (bool, "whether the codes of a VQ tokenizer have length 1"),
+    "scale": (float, "what latents of a KL tokenizer are multiplied by"),
+}
+"""The same of tokenizers, and what an option of a draw has the name of."""
+
 LONGEST = 2**20
 """Bytes of a file with an order: of the longest, about half as many."""
 
@@ -274,6 +306,7 @@ def usual(
     scale: Scale = 1,
     steps_dir: StepsFolder = None,
     gif: Gif = None,
+    config: Config = None,
     tokenizer: Tokenizer = None,
     backend: Backend = "auto",
     threads: Threads = None,
@@ -285,14 +318,41 @@ def usual(
 def takes_usual(command: Callable) -> Callable:
     """Return a command that takes `**how`, with the options of `usual` in its place.
 
-    Typer makes a command's options of its signature.
+    And those of `FIELDS`.
     """
-    own, shared = (inspect.signature(f, eval_str=True) for f in (command, usual))
+    shared = inspect.signature(usual, eval_str=True)
+    return _takes(command, [*shared.parameters.values(), *_parameters(FIELDS)])
+
+
+def takes_fields() -> Callable[[Callable], Callable]:
+    """Return a decorator: a command takes an option for each field that may be open."""
+    return lambda command: _takes(command, _parameters(FIELDS | MORE_FIELDS))
+
+
+def _takes(command, more):
+    # typer makes a command's options of its signature
+    own = inspect.signature(command, eval_str=True)
     parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    parameters += shared.parameters.values()
+    parameters += more
     command.__signature__ = own.replace(parameters=parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
+
+
+def _parameters(named):
+    metavars = {int: "N", float: "X", str: "NAME", bool: None}
+    for name, (kind, said) in named.items():
+        option = typer.Option(metavar=metavars[kind], help=f"Of the model: {said}.")
+        annotation = Annotated[kind | None, option]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(name, keyword, default=None, annotation=annotation)
+
+
+def told(config: str | None, fields: dict):
+    """Return what --config and the options of `FIELDS` say of a model."""
+    from minigen.checkpoints.sources import telling
+
+    return telling(config, fields, "from --{}")
 
 
 def read_order(given: str | None) -> str | tuple[int, ...] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+import warnings
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +63,7 @@ def is_folder(out: str) -> bool:
 
 def draw_many(
     model, folder, *, format, memory, cluster, classes, count, order, columns,
-    steps_dir, gif, backend, threads, batch, as_json, control, scale, **how,
+    steps_dir, gif, backend, threads, batch, as_json, control, scale, config, **how,
 ):  # fmt: skip
     """Draw what `sample` asks for into a folder, or what of it is missing there."""
     from contextlib import ExitStack
@@ -80,7 +81,8 @@ def draw_many(
                 f"--{name} {value} is for one picture of all images; a folder holds a "
                 "file for each: leave it out, or give --out FILE.png"
             )
-    labels, _ = o.read_labels(classes, config_of(model), count)
+    told = o.told(config, {name: how.pop(name) for name in o.FIELDS})
+    labels, _ = o.read_labels(classes, config_of(model, told), count)
     found = many.read(folder)
     if backend == "auto" and found is not None:
         # the bits are those of the backend that it was begun with
@@ -100,7 +102,11 @@ def draw_many(
     # a process that only plans needs no kernels
     here = backend if cluster is None else "numpy"
     images = len(labels)
-    pipe, plan, recipe = prepare(recipe, here, threads, batch, control, images=images)
+    with warnings.catch_warnings():
+        # what is assumed is said at the end
+        warnings.filterwarnings("ignore", ".* a rule")
+        how = {"images": images, "told": told}
+        pipe, plan, recipe = prepare(recipe, here, threads, batch, control, **how)
     if cluster is not None:
         versions = {**recipe.versions, "backend": backend}
         recipe = replace(recipe, versions=versions)
@@ -130,6 +136,7 @@ def draw_many(
         say_json({
             "folder": folder, "images": images, "drawn": done - before,
             "seconds": round(seconds, 3), "recipe": to_json(manifest.recipe),
+            "sources": sources_of(pipe),
         })  # fmt: skip
         return
     rows, across = size(pipe, recipe)
@@ -138,11 +145,13 @@ def draw_many(
         f"{folder}  {images:,} images of {across} x {rows}{drawn}, "
         f"{len(plan.groups)} steps, {seconds:.2f} s"
     )
+    for line in said(pipe.generator):
+        say(line)
 
 
 def draw(
     model, out, *, classes, count, order, columns, steps_dir, gif, backend, threads,
-    batch, as_json, control=None, grid=None, task=None, paste=False, **how,
+    batch, as_json, config, control=None, grid=None, task=None, paste=False, **how,
 ):  # fmt: skip
     """Draw what a command asks for into a PNG, and say so.
 
@@ -159,14 +168,19 @@ def draw(
         raise InputError("--out - and --json both go to standard output; leave one out")
     if to_stdout:
         check_pipe()
-    labels, named = o.read_labels(classes, config_of(model), count)
+    told = o.told(config, {name: how.pop(name) for name in o.FIELDS})
+    labels, named = o.read_labels(classes, config_of(model, told), count)
     recipe = Recipe(
         model=model, labels=tuple(labels), order=o.read_order(order), grid=grid,
         columns=columns or columns_for(len(labels), named), **how,
     )  # fmt: skip
     _check_writable(None if to_stdout else out, steps_dir, gif)
     start = time.perf_counter()
-    pipe, plan, recipe = prepare(recipe, backend, threads, batch, control, task, paste)
+    how = batch, control, task, paste
+    with warnings.catch_warnings():
+        # what is assumed is said at the end
+        warnings.filterwarnings("ignore", ".* a rule")
+        pipe, plan, recipe = prepare(recipe, backend, threads, *how, told=told)
     shown = slice(None) if steps_dir or gif else slice(-1, None)
     pictures = run(pipe, plan, recipe, batch, shown)
     files, last = _write_steps(pictures, len(plan.groups), steps_dir, gif)
@@ -179,7 +193,7 @@ def draw(
     if as_json:
         say_json({
             "files": files, "images": len(labels), "seconds": round(seconds, 3),
-            "recipe": to_json(recipe),
+            "recipe": to_json(recipe), "sources": sources_of(pipe),
         })  # fmt: skip
         return
     rows, across = (n * pipe.tokenizer_config.factor for n in plan.grid)
@@ -188,8 +202,8 @@ def draw(
     speak(
         f"{out}  {what} of {across} x {rows}, {len(plan.groups)} steps, {seconds:.2f} s"
     )
-    for file in files if to_stdout else files[1:]:
-        speak(file)
+    for line in (*(files if to_stdout else files[1:]), *said(pipe.generator)):
+        speak(line)
 
 
 @reported
@@ -266,6 +280,7 @@ def steps(
 def prepare(
     recipe, backend, threads, batch=None, control=None, task=None, paste=False,
     images=None,
+    told=None,
 ):  # fmt: skip
     """Return the pipeline and the plan of a recipe, and the recipe, completed.
 
@@ -274,9 +289,11 @@ def prepare(
     control: the file of a picture that becomes the condition tokens of every image. The
     backend `auto` is decided here, by the work, and said on stderr. task: takes a
     pipeline and returns a `tasks.Task`, whose tokens complete the recipe, and with
-    `paste` its pixels too.
+    `paste` its pixels too. told: what no shape of the generator shows, by default what
+    the recipe says of it.
     """
     from minigen.backends import fastest, pick
+    from minigen.checkpoints.sources import Given, Telling
     from minigen.models.codes import check_takes
     from minigen.pipeline import BATCH, assemble, load
     from minigen.show.recipe import (
@@ -295,7 +312,9 @@ def prepare(
     if backend != "auto":
         o.use_threads(threads, pick(backend)[0])
     first = "numpy" if backend == "auto" else backend
-    pipe = load(recipe.model, tokenizer=recipe.tokenizer, backend=first)
+    if told is None and recipe.config:
+        told = Telling((Given("option", "from the recipe", recipe.config),))
+    pipe = load(recipe.model, recipe.tokenizer, first, config=told)
     if control is not None:
         check_takes(pipe.config, given=True)
     if task is None:
@@ -318,6 +337,22 @@ def prepare(
             recipe = with_task(recipe, pipe, task, paste)
     control_of(pipe, recipe)
     return pipe, plan, signed(recipe, pipe)
+
+
+def said(model):
+    """Return lines on where came from what no shape of a model shows.
+
+    A converted file that says it all itself, and was sure of it, needs none.
+    """
+    from minigen.checkpoints.sources import lines
+
+    open_ = {n: s for n, s in model.sources.items() if s.kind != "own"}
+    return lines(open_, model.unused)
+
+
+def sources_of(pipe):
+    """Return the same for a machine."""
+    return {name: asdict(source) for name, source in pipe.generator.sources.items()}
 
 
 def controlled(recipe, pipe, plan, path):

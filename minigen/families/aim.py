@@ -12,7 +12,8 @@ from minigen.families.checks import (
     check_fields,
     expect_fixed,
     expect_one_of,
-    from_upstream,
+    named,
+    renamed,
 )
 from minigen.families.family import Family
 from minigen.families.mamba import Mamba1Config, Mamba2Config, mixer_rows
@@ -83,35 +84,7 @@ class AimConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> AimConfig:
         """Build from the fields of the original's config.json (`d_model`, ...)."""
-        arguments = dict(arguments)
-        fixed = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
-        expect_fixed(arguments, fixed)
-        mixer = dict(arguments.pop("ssm_cfg", {"layer": "Mamba2"}))
-        layer = mixer.pop("layer", "Mamba1")
-        if layer not in ("Mamba1", "Mamba2"):
-            raise ConfigError(f"ssm_cfg has the layer {layer!r}; expected Mamba1 or 2")
-        arguments |= {"mixer": layer.lower()}
-        if layer == "Mamba1":
-            arguments |= {"d_state": 16}
-        arguments |= mixer
-        if "d_intermediate" in arguments:
-            # rounded up, as GatedMLP does
-            arguments["d_intermediate"] = -(-arguments["d_intermediate"] // 128) * 128
-        if not arguments.pop("adaln_group", False):
-            arguments["num_groups"] = 0
-        names = {
-            "d_model": "width", "n_layer": "layers", "vocab_size": "vocabulary",
-            "num_classes": "classes", "num_tokens": "tokens", "mixer": "mixer",
-            "d_state": "state_size", "headdim": "head_size", "ngroups": "groups",
-            "d_conv": "window", "expand": "expand", "d_intermediate": "hidden",
-            "num_groups": "condition_groups", "residual_in_fp32": None,
-            "fused_add_norm": None, "pad_vocab_size_multiple": None, "attn_cfg": None,
-            "token_drop": None, "mixer_drop": None, "mlp_drop": None,
-            "chunk_size": None,
-        }  # fmt: skip
-        if "num_groups" not in arguments:
-            arguments["num_groups"] = 1
-        return from_upstream(cls, arguments, names)
+        return cls(**of_arguments(arguments))
 
 
 PRESETS = {
@@ -156,8 +129,60 @@ def rows(c: AimConfig):
     yield "norm", "backbone.norm_f.weight", (d,)
 
 
-def guess(shapes: Mapping) -> tuple[AimConfig, tuple[str, ...]]:
-    """Return the configuration that follows from shapes, and the fields that do not."""
+def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that arguments of the original's constructor give."""
+    arguments = dict(arguments)
+    fixed = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
+    expect_fixed(arguments, fixed)
+    if "ssm_cfg" in arguments:
+        mixer = dict(arguments.pop("ssm_cfg"))
+        layer = mixer.pop("layer", "Mamba1")
+        if layer not in ("Mamba1", "Mamba2"):
+            raise ConfigError(f"ssm_cfg has the layer {layer!r}; expected Mamba1 or 2")
+        # what the layers are made with, if nothing is said
+        known = {"d_state": 16} if layer == "Mamba1" else {"d_state": 128, "ngroups": 1}
+        arguments |= {"mixer": layer.lower(), **known, **mixer}
+    if "d_intermediate" in arguments:
+        # rounded up, as GatedMLP does
+        arguments["d_intermediate"] = -(-arguments["d_intermediate"] // 128) * 128
+    if "adaln_group" in arguments:
+        grouped = arguments.pop("adaln_group")
+        arguments["num_groups"] = arguments.get("num_groups", 1) if grouped else 0
+    else:
+        # it counts nothing where layers have projections of their own
+        arguments.pop("num_groups", None)
+    names = {
+        "d_model": "width", "n_layer": "layers", "vocab_size": "vocabulary",
+        "num_classes": "classes", "num_tokens": "tokens", "mixer": "mixer",
+        "d_state": "state_size", "headdim": "head_size", "ngroups": "groups",
+        "d_conv": "window", "expand": "expand", "d_intermediate": "hidden",
+        "num_groups": "condition_groups", "residual_in_fp32": None,
+        "fused_add_norm": None, "pad_vocab_size_multiple": None, "attn_cfg": None,
+        "token_drop": None, "mixer_drop": None, "mlp_drop": None, "chunk_size": None,
+    }  # fmt: skip
+    return renamed(arguments, names)
+
+
+SIZES = {
+    "AiM-B": {"width": 768, "layers": 24, "condition_groups": 0},
+    "AiM-L": {"width": 1024, "layers": 48, "condition_groups": 4},
+    "AiM-XL": {"width": 1536, "layers": 48, "condition_groups": 4},
+}
+
+
+def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Return what arguments of the original's train_stage2.py give: see `Family`."""
+    return {}, named(arguments, "aim_model", SIZES)
+
+
+RULES = {
+    "groups": "one group of heads, as every released model has",
+    "state_size": "what the groups leave of the numbers that they share",
+}
+
+
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields that follow from shapes, and which do not: see `Family`."""
     vocabulary, d = shapes[WORDS]
     first = "backbone.layers.0."
     inner = shapes[f"{first}mixer.out_proj.weight"][1]
@@ -165,11 +190,14 @@ def guess(shapes: Mapping) -> tuple[AimConfig, tuple[str, ...]]:
     rates = shapes[f"{first}mixer.A_log"]
     mixer = {"mixer": "mamba1", "state_size": rates[-1]}
     if len(rates) == 1:
+        # only the product of these two is seen
         size = (channels - inner) // 2
-        mixer = {"mixer": "mamba2", "state_size": size, "head_size": inner // rates[0]}
+        groups = told.get("groups", size // told.get("state_size", size))
+        mixer = {"mixer": "mamba2", "state_size": size // groups, "groups": groups}
+        mixer |= {"head_size": inner // rates[0]}
     hidden = shapes.get(f"{first}mlp.fc2.weight", (d, 0))[1]
     wide = (6 if hidden else 3) * d
-    config = AimConfig(
+    fields = dict(
         width=d,
         layers=count(shapes, "backbone.layers.{}.norm.weight"),
         vocabulary=vocabulary,
@@ -181,8 +209,7 @@ def guess(shapes: Mapping) -> tuple[AimConfig, tuple[str, ...]]:
         condition_groups=shapes.get("backbone.adaln_group.1.weight", (0,))[0] // wide,
         **mixer,
     )
-    # only the product of these is seen; every released model has one group
-    return config, ("state_size", "groups") if len(rates) == 1 else ()
+    return fields, ("state_size", "groups") if len(rates) == 1 else ()
 
 
 def work(config, counts, size, batch):
@@ -218,7 +245,8 @@ AIM = Family(
         "aim-b": " aim-base", "aim-l": "", "aim-xl": " aim-xlarge",
         "aim-1b": "; announced, never released; its sizes are inferred",
     },
-    rows=rows, guess=guess, work=work, tokenizer="vq",
+    rows=rows, guess=guess, rules=RULES, together=(("state_size", "groups"),),
+    of_arguments=of_arguments, of_training=of_training, work=work, tokenizer="vq",
     # the head is the token table: files hold it twice, or once
     tied={"lm_head.weight": WORDS}, part="mamba.",
     # those of models/aim.py::generate

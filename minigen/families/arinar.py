@@ -9,13 +9,8 @@ from functools import partial
 from typing import Any
 
 from minigen.errors import ConfigError
-from minigen.families import mae
-from minigen.families.checks import (
-    check_fields,
-    expect_fixed,
-    expect_one_of,
-    from_upstream,
-)
+from minigen.families import behaviour, mae
+from minigen.families.checks import check_fields, expect_fixed, expect_one_of
 from minigen.families.family import Family
 from minigen.families.rows import count, pair, prefixed
 from minigen.families.work import FLOAT, Cost
@@ -108,22 +103,51 @@ class ArinarConfig:
         upstream_version: "v1" or "head", the version of the code they are for; or, if
         it is left out, that of the arguments that only "head" has.
         """
-        arguments = dict(arguments)
-        version = "head" if "head_type" in arguments else "v1"
-        version = arguments.pop("upstream_version", version)
-        width = 1024 if version == "head" else 768
-        arguments = {"inner_ar_width": width} | arguments | {"behaviour": version}
-        expect_fixed(arguments, {"head_type": "ar_gmm", "norm_eps": 1e-6})
-        expect_fixed(arguments, {"inner_num_heads": INNER_HEADS.get(version)})
-        arguments = mae.sizes(arguments)
-        arguments |= mae.grid(arguments)
-        names = mae.NAMES | {
-            "num_gaussians": "mixtures", "inner_ar_width": "inner_width",
-            "inner_ar_depth": "inner_layers", "bilevel_schedule": "inner_schedule",
-            "feature_group": "group", "use_nf": "flow", "behaviour": "behaviour",
-            "temperature_rule": None,
-        }  # fmt: skip
-        return from_upstream(cls, arguments, names)
+        found = of_arguments({"img_size": 256, **arguments})
+        width = 1024 if found.get("behaviour") == "head" else 768
+        return cls(**({"inner_width": width} | found))
+
+
+SIZES = {
+    "mar_base": mae.alike(768, 14, 12), "mar_large": mae.alike(1024, 18, 16),
+    "mar_huge": mae.alike(1280, 22, 16),
+}  # fmt: skip
+
+
+def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that arguments of the original's constructor give.
+
+    The version is that of `upstream_version`, else of arguments that one alone has.
+    """
+    arguments = dict(arguments)
+    version = arguments.pop("upstream_version", None)
+    if version is None and "head_type" in arguments:
+        version = "head"
+    expect_fixed(arguments, {"head_type": "ar_gmm", "norm_eps": 1e-6})
+    expect_fixed(arguments, {"inner_num_heads": INNER_HEADS.get(version or "v1")})
+    names = mae.NAMES | {
+        "num_gaussians": "mixtures", "inner_ar_width": "inner_width",
+        "inner_ar_depth": "inner_layers", "bilevel_schedule": "inner_schedule",
+        "feature_group": "group", "use_nf": "flow", "temperature_rule": None,
+        # of heads that are no mixtures
+        "head_width": None, "head_depth": None, "head_batch_mul": None,
+        "num_sampling_steps": None, "diff_upper_steps": None, "diff_lower_steps": None,
+        "diff_sampling_strategy": None,
+    }  # fmt: skip
+    found = mae.of_arguments(arguments, names, SIZES)
+    return found | ({"behaviour": version} if version else {})
+
+
+def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Return what arguments of the original's main_mar.py give: see `Family`."""
+    own = {
+        "num_gaussians", "inner_ar_width", "inner_ar_depth", "bilevel_schedule",
+        "feature_group", "use_nf",
+    }  # fmt: skip
+    found, size = mae.of_training(arguments, own, SIZES)
+    if version := behaviour.shown(arguments):
+        found["upstream_version"] = version
+    return of_arguments(found), size
 
 
 PRESETS = {
@@ -145,21 +169,28 @@ def rows(c: ArinarConfig):
     yield from prefixed(head_rows(c), "head.", "arhead.")
 
 
-def guess(shapes: Mapping) -> tuple[ArinarConfig, tuple[str, ...]]:
-    """Return the configuration that follows from shapes, and the fields that do not."""
+RULES = mae.RULES | {
+    "inner_schedule": "the same temperature and guidance for all features of a token",
+    "behaviour": "the released weights' version of the code",
+}
+
+
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields that follow from shapes, and which do not: see `Family`."""
     _, groups, inner = shapes["arhead.pos_embedding"]
     group = shapes["arhead.input_proj.weight"][1]
-    config = ArinarConfig(
+    fields = dict(
         **mae.outer_sizes(shapes),
-        channels=groups * group,
+        **mae.channels(groups * group, told),
         mixtures=shapes["arhead.head.weight"][0] // (2 * group + 1),
         inner_width=inner,
         inner_layers=count(shapes, "arhead.blocks.{}.attn.mat_qkv.weight"),
         group=group,
         flow="arhead.nf.var" in shapes,
+        inner_schedule="constant",
+        behaviour="v1",
     )
-    heads = "encoder_heads", "decoder_heads"
-    return config, (*heads, "channels", "patch", "inner_schedule", "behaviour")
+    return fields, tuple(RULES)
 
 
 def head_rows(c: ArinarConfig):
@@ -236,7 +267,9 @@ ARINAR = Family(
         "arinar-b": " checkpoint-last.pth", "arinar-l": "; never released",
         "arinar-h": "; never released",
     },
-    rows=rows, guess=guess, work=partial(mae.work, head_cost), tokenizer="kl",
+    rows=rows, guess=guess, rules=RULES, together=mae.TOGETHER,
+    of_arguments=of_arguments, of_training=of_training,
+    work=partial(mae.work, head_cost), tokenizer="kl",
     # there are two versions of the code
     unsure=("inner_schedule", "behaviour"),
     # a triangle of ones that is stored beside the weights of the flow

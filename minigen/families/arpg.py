@@ -9,15 +9,20 @@ from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families.checks import (
+    HIDDEN,
+    SHARED_RULES,
     TRANSFORMER,
     check_fields,
     check_heads,
+    check_square,
     expect_fixed,
-    from_upstream,
+    grid_of,
     hidden_width,
+    named,
+    renamed,
 )
 from minigen.families.family import Family
-from minigen.families.rows import count, rounding
+from minigen.families.rows import count, heads, rounding
 from minigen.families.work import FLOAT, Work
 
 
@@ -55,6 +60,7 @@ class ArpgConfig:
                 "so at least 2 are needed"
             )
         check_heads(self)
+        check_square(self)
 
     @property
     def head_size(self) -> int:
@@ -97,9 +103,7 @@ class ArpgConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> ArpgConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
-        arguments = dict(arguments)
-        expect_fixed(arguments, {"model_type": "c2i", "cls_token_num": 1})
-        return from_upstream(cls, arguments, TRANSFORMER | {"class_dropout_prob": None})
+        return cls(**of_arguments(arguments))
 
 
 _SMALL = ArpgConfig(
@@ -142,22 +146,42 @@ def rows(c: ArpgConfig):
     yield "head", "head.weight", (c.vocabulary, d)
 
 
-def guess(shapes: Mapping) -> tuple[ArpgConfig, tuple[str, ...]]:
-    """Return the configuration that follows from shapes, and the fields that do not."""
+def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that arguments of the original's constructor give."""
+    arguments = dict(arguments)
+    expect_fixed(arguments, {"model_type": "c2i", "cls_token_num": 1})
+    return renamed(arguments, TRANSFORMER | {"class_dropout_prob": None})
+
+
+SIZES = {
+    "ARPG-L": {"width": 1024, "layers": 24, "heads": 16},
+    "ARPG-XL": {"width": 1280, "layers": 36, "heads": 20},
+    "ARPG-XXL": {"width": 1536, "layers": 48, "heads": 24},
+}
+
+
+def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Return what arguments of the original's train_c2i.py give: see `Family`."""
+    same = {"vocab_size", "num_classes", "cls_token_num"} & set(arguments)
+    given = {name: arguments[name] for name in sorted(same)} | grid_of(arguments)
+    return of_arguments(given), named(arguments, "gpt_model", SIZES)
+
+
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields that follow from shapes, and which do not: see `Family`."""
     vocabulary, d = shapes["head.weight"]
     f, _ = shapes["layers.self_dec.0.ffn.w1.weight"]
     entries, _ = shapes["embeddings.weight"]
     fields = {
         "width": d,
         "layers": 2 * count(shapes, "layers.self_dec.{}.attn_norm.weight"),
-        # the head size of every released model
-        "heads": max(1, d // 64),
+        "heads": heads(d, unit=4),
         "vocabulary": vocabulary,
         "classes": entries - vocabulary - 3,
         "tokens": 256,
         "control": max(1, shapes.get("control.weight", (1,))[0]) - 1,
     }
-    return ArpgConfig(**fields, **rounding(d, f)), ("heads", "tokens")
+    return {**fields, **rounding(d, f, told)}, tuple(SHARED_RULES)
 
 
 def work(config, counts, size, batch, asked=None):
@@ -194,7 +218,8 @@ ARPG = Family(
         "arpg-l": " arpg_300m.pt", "arpg-xl": " arpg_700m.pt",
         "arpg-xxl": " arpg_1b.pt",
     },
-    rows=rows, guess=guess, work=work, tokenizer="vq",
+    rows=rows, guess=guess, rules=SHARED_RULES, together=(HIDDEN,),
+    of_arguments=of_arguments, of_training=of_training, work=work, tokenizer="vq",
     settings={
         "order": "random", "schedule": "arccos", "guidance": 4.0,
         "guidance_schedule": "linear", "temperature": 1.0,

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
-from minigen.checks import shown
+from minigen.checks import MOST_STEPS, near, shown
 from minigen.errors import ConfigError
 
-Kind = TypeVar("Kind")
+MOST, LONGEST = 2**20, 2**10
+"""The largest integer in a configuration (the released ones have 50 thousand), and the
+most integers in a list."""
 
-MOST = 2**20
-"""The largest integer in a configuration; the released ones have 50 thousand."""
+DEEPEST = 1, 2**10
+HEADS = 1, 2**12
 
-DEEPEST = 2**10
-"""The most layers or blocks."""
+SPANS = {
+    "layers": DEEPEST, "encoder_layers": DEEPEST, "decoder_layers": DEEPEST,
+    "inner_layers": DEEPEST, "head_layers": DEEPEST, "blocks": DEEPEST,
+    "heads": HEADS, "key_heads": HEADS, "encoder_heads": HEADS, "decoder_heads": HEADS,
+    "tokens": (1, MOST_STEPS), "noise_steps": (2, 1000),
+    "hidden_multiplier": (2**-10, 2**10), "rope_base": (1, 1e9),
+    "norm_eps": (1e-20, 1), "scale": (1e-6, 1e6),
+}  # fmt: skip
+"""The least and the greatest value of a field, in whatever configuration it stands. Of
+those that are not here an integer is at least 1, or 0 if that is its default, and at
+most MOST."""
 
 TRANSFORMER = {
     "dim": "width", "n_layer": "layers", "n_head": "heads", "vocab_size": "vocabulary",
@@ -25,41 +37,69 @@ TRANSFORMER = {
     "attn_dropout_p": None, "resid_dropout_p": None, "ffn_dropout_p": None,
     "drop_path_rate": None,
 }  # fmt: skip
-"""For `from_upstream`: arguments that the originals of ARPG and LlamaGen share."""
+"""Arguments that the originals of ARPG and LlamaGen share, by the fields they are."""
+
+HIDDEN = "multiple_of", "hidden_multiplier"
+"""Two fields that make one hidden width: whatever makes it computes the same."""
+
+SHARED_RULES = {
+    "heads": "64 numbers a head", "tokens": "256 tokens, as most released models have",
+    **dict.fromkeys(HIDDEN, ""),
+    "rope_base": "10000, as every released model has",
+    "norm_eps": "1e-05, as every released model has",
+}  # fmt: skip
+"""The rules for what no shape of theirs shows."""
 
 
 def check_fields(config: Any) -> None:
-    """Raise ConfigError unless every field of a configuration has its type.
+    """Raise ConfigError unless every field of a configuration has its type and range.
 
-    An integer is at least 1, or 0 where that is the default, and not so large that the
-    names of the arrays would fill the memory; a number is above 0. A list, which is
-    what JSON has, becomes a tuple.
+    A list, which is what JSON has, becomes a tuple.
     """
     for each in fields(config):
-        value, kind = getattr(config, each.name), str(each.type)
-        if value is None and kind.endswith(" | None"):
-            continue
-        most = DEEPEST if each.name.endswith(("layers", "blocks")) else MOST
-        least = 0 if each.default == 0 else 1
-        fits, expected = {
-            "bool": (isinstance(value, bool), "true or false"),
-            "str": (isinstance(value, str), "a text"),
-            "int": (_fits(value, least, most), f"an integer of {least} .. {most}"),
-            "float": (_is_positive(value), "a finite number above 0"),
-            "tuple[int, ...]": (
-                isinstance(value, list | tuple)
-                and len(value) < DEEPEST
-                and all(_fits(one, 0, MOST) for one in value),
-                f"integers of 0 .. {MOST}",
-            ),
-        }[kind.removesuffix(" | None")]
-        if not fits:
-            raise ConfigError(
-                f"{type(config).__name__}.{each.name} is {shown(value)}; expected "
-                f"{expected}"
-            )
-        if isinstance(value, list):
-            object.__setattr__(config, each.name, tuple(value))
+        value = check_field(type(config), each.name, getattr(config, each.name))
+        object.__setattr__(config, each.name, value)
+
+
+def check_field(config: type, name: str, value: Any) -> Any:
+    """Return the value of a field in the field's type, or raise ConfigError.
+
+    config: the class that has the field. Its type is that of the class, its range that
+    of `SPANS`: no array is so large, no table so long, that it would fill the memory
+    before it is held against the file.
+    """
+    each = next(each for each in fields(config) if each.name == name)
+    kind = str(each.type)
+    if value is None and kind.endswith(" | None"):
+        return None
+    least, most = SPANS.get(name, (0 if each.default == 0 else 1, MOST))
+    among = f"of {least:g} .. {most:g}"
+    if name not in SPANS and kind.startswith("float"):
+        least = 0 if each.default == 0 else math.ulp(0)
+        among = "or 0" if least == 0 else f"of at most {most}"
+    fits, expected = {
+        "bool": (isinstance(value, bool), "true or false"),
+        "str": (isinstance(value, str), "a text"),
+        "int": (_fits(value, least, most), f"an integer of {least} .. {most}"),
+        "float": (
+            _is_number(value, least, most),
+            f"a finite number above 0, {among}",
+        ),
+        "tuple[int, ...]": (
+            isinstance(value, list | tuple)
+            and len(value) < LONGEST
+            and all(_fits(one, 0, MOST) for one in value),
+            f"integers of 0 .. {MOST}",
+        ),
+    }[kind.removesuffix(" | None")]
+    if not fits:
+        raise ConfigError(
+            f"{config.__name__}.{name} is {shown(value)}; expected {expected}"
+        )
+    # what is equal is written, and hashed, alike
+    if isinstance(each.default, float) or isinstance(value, list):
+        return type(each.default)(value)
+    return value
 
 
 def expect_one_of(config: Any, name: str, known: Iterable[str]) -> None:
@@ -76,6 +116,16 @@ def check_heads(config: Any) -> None:
         raise ConfigError(
             f"{type(config).__name__}.width {config.width} over {config.heads} heads "
             "gives no head size divisible by 4, which two-dimensional rotation needs"
+        )
+
+
+def check_square(config: Any) -> None:
+    """Raise ConfigError unless the tokens of an image fill a square grid."""
+    side = math.isqrt(config.tokens)
+    if side**2 != config.tokens:
+        raise ConfigError(
+            f"{type(config).__name__}.tokens is {config.tokens}; expected a square "
+            f"number, such as {side**2}: the grid is square"
         )
 
 
@@ -96,27 +146,62 @@ def expect_fixed(
             raise ConfigError(f"{name} is not {value!r}, which it is in every model")
 
 
-def from_upstream(
-    cls: type[Kind], arguments: Mapping[str, Any], names: Mapping[str, str | None]
-) -> Kind:
-    """Build a configuration from an original's constructor arguments.
+def renamed(
+    arguments: Mapping[str, Any], names: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return {our field: value} of an original's constructor arguments.
 
     names: our field for each of them; None for those that change training only, never
-    an array's shape or a forward pass in evaluation mode. Raises ConfigError.
+    an array's shape or a forward pass in evaluation mode. None of them stands for what
+    the original does if it is not given. Raises ConfigError for another argument,
+    which is then its `strange`, and the names its `known`.
     """
-    unknown = set(arguments) - set(names)
-    if unknown:
-        raise ConfigError(
-            f"{cls.__name__}.from_upstream does not know {sorted(unknown)}; it takes "
-            f"{sorted(names)}"
-        )
-    return cls(**{names[k]: v for k, v in arguments.items() if names[k]})
+    for name in arguments:
+        if name not in names:
+            error = ConfigError(
+                f"the original does not know {shown(name)}; {near(name, names)}it "
+                f"takes {', '.join(names)}"
+            )
+            error.strange, error.known = name, tuple(names)
+            raise error
+    return {
+        field: value
+        for name, value in arguments.items()
+        if (field := names[name]) and value is not None
+    }
+
+
+def named(
+    arguments: Mapping[str, Any], name: str, sizes: Mapping[str, Mapping]
+) -> dict[str, Mapping | None]:
+    """Return {argument: fields} of a training's argument that names a size, if given.
+
+    >>> named({"model": "mar_base"}, "model", {"mar_base": {"width": 768}})
+    {"model 'mar_base'": {'width': 768}}
+    """
+    if name not in arguments:
+        return {}
+    value = arguments[name]
+    return {f"{name} {shown(value)}": sizes.get(value)}
+
+
+def grid_of(arguments: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens of an image, from the sizes that a training script was given.
+
+    >>> grid_of({"image_size": 384, "downsample_size": 16}), grid_of({"lr": 1e-4})
+    ({'block_size': 576}, {})
+    """
+    if not {"image_size", "downsample_size"} <= set(arguments):
+        return {}
+    side = arguments["image_size"] // arguments["downsample_size"]
+    # two negative numbers would make a positive one
+    return {"block_size": side**2 if side > 0 else side}
 
 
 def _fits(value, least, most):
     return isinstance(value, int) and type(value) is not bool and least <= value <= most
 
 
-def _is_positive(value):
+def _is_number(value, least, most):
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < value < float("inf")
+    return number and least <= value <= most

@@ -45,12 +45,13 @@ def rows(c: JudgeConfig):
     yield from pair("head", "head", (c.classes, c.features))
 
 
-def guess(shapes: Mapping) -> tuple[JudgeConfig, tuple[str, ...]]:
-    """Return the configuration that shapes tell of; they show every field."""
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields, all of which shapes show."""
     levels = count(shapes, "levels.{}.down.weight")
     widths = [shapes[f"levels.{i}.conv.weight"][0] for i in range(levels)]
     classes, features = shapes["head.weight"]
-    return JudgeConfig((*widths, shapes["norm_out.weight"][0]), features, classes), ()
+    widths = (*widths, shapes["norm_out.weight"][0])
+    return {"widths": widths, "features": features, "classes": classes}, ()
 
 
 JUDGE = Family(

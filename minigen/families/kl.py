@@ -9,7 +9,7 @@ from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families import pyramid
-from minigen.families.checks import check_fields, from_upstream
+from minigen.families.checks import check_fields, expect_fixed, renamed
 from minigen.families.family import Family
 from minigen.families.rows import conv, count
 
@@ -66,22 +66,11 @@ class KlConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> KlConfig:
         """Build from the original's constructor arguments (`ch_mult`, ...)."""
-        arguments = {"ch": 128, **arguments}
-        levels = len(arguments.get("ch_mult", cls.multipliers))
-        side = arguments.pop("resolution", 256)
-        sides = [side >> i for i in range(levels)]
         # the original's halves differ in what they do when nothing is said
-        for name, otherwise in (("attention", (16,)), ("decoder_attention", ())):
-            chosen = arguments.get("attn_resolutions", otherwise)
-            arguments[name] = tuple(i for i, side in enumerate(sides) if side in chosen)
-        arguments.pop("attn_resolutions", None)
-        names = {
-            "ch": "base", "ch_mult": "multipliers", "num_res_blocks": "blocks",
-            "embed_dim": "channels", "use_variational": "variational",
-            "attention": "attention", "decoder_attention": "decoder_attention",
-            "dropout": None, "ckpt_path": None,
-        }  # fmt: skip
-        return from_upstream(cls, arguments, names)
+        levels = range(len(arguments.get("ch_mult", cls.multipliers)))
+        side = arguments.get("resolution", 256)
+        attention = tuple(i for i in levels if side >> i == 16)
+        return cls(**({"attention": attention} | of_arguments(arguments)))
 
 
 PRESETS = {
@@ -105,30 +94,65 @@ def rows(c: KlConfig):
     yield from pyramid.decoder(c, more, c.decoder_attention, c.channels, names)
 
 
-def guess(shapes: Mapping) -> tuple[KlConfig, tuple[str, ...]]:
-    """Return the configuration that follows from shapes, and the fields that do not."""
+def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that arguments of the original's constructor give.
+
+    With those of its encoder and decoder, which latent diffusion's files call ddconfig.
+    """
+    arguments = dict(arguments) | dict(arguments.get("ddconfig", {}))
+    expect_fixed(arguments, {"double_z": True, "in_channels": 3, "out_ch": 3})
+    expect_fixed(arguments, {"resamp_with_conv": True, "give_pre_end": False})
+    side = arguments.pop("resolution", 256)
+    chosen = arguments.pop("attn_resolutions", None)
+    if chosen is not None and "ch_mult" in arguments:
+        levels = range(len(arguments["ch_mult"]))
+        found = tuple(i for i in levels if side >> i in chosen)
+        arguments |= {"attention": found, "decoder_attention": found}
+    if "z_channels" in arguments:
+        channels = arguments.pop("z_channels")
+        if arguments.setdefault("embed_dim", channels) != channels:
+            raise ConfigError(
+                f"z_channels {channels} is not embed_dim {arguments['embed_dim']}, "
+                "as in every released tokenizer"
+            )
+    names = {
+        "ch": "base", "ch_mult": "multipliers", "num_res_blocks": "blocks",
+        "embed_dim": "channels", "use_variational": "variational",
+        "attention": "attention", "decoder_attention": "decoder_attention",
+        "dropout": None, "ckpt_path": None, "ddconfig": None, "lossconfig": None,
+        "monitor": None,
+    }  # fmt: skip
+    return renamed(arguments, names)
+
+
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields that follow from shapes, and which do not: see `Family`."""
     base, multipliers = pyramid.widths(shapes, "encoder.down.{}.block.0.conv1.weight")
     levels = range(len(multipliers))
     channels = shapes["post_quant_conv.weight"][0]
-    config = KlConfig(
+    fields = dict(
         base=base,
         multipliers=multipliers,
         blocks=count(shapes, "encoder.down.0.block.{}.conv1.weight"),
         channels=channels,
-        attention=[i for i in levels if f"encoder.down.{i}.attn.0.q.weight" in shapes],
-        decoder_attention=[
+        attention=tuple(
+            i for i in levels if f"encoder.down.{i}.attn.0.q.weight" in shapes
+        ),
+        decoder_attention=tuple(
             i for i in levels if f"decoder.up.{i}.attn.0.q.weight" in shapes
-        ],
+        ),
         variational=shapes["quant_conv.weight"][0] != channels,
+        scale=0.2325,
     )
-    return config, ("scale",)
+    return fields, ("scale",)
 
 
 KL = Family(
     name="kl", config=KlConfig, presets=PRESETS,
     model="minigen.models.kl", twin="minigen.training.kl:Kl",
     repository="LTH14/mar", licence="MIT", released={"kl-16": " kl16.ckpt"},
-    rows=rows, guess=guess, work=partial(pyramid.work, rows),
+    rows=rows, guess=guess, rules={"scale": "0.2325, as the released one has"},
+    of_arguments=of_arguments, work=partial(pyramid.work, rows),
     # what training alone needs, in files of latent diffusion's kind; the average too
     # is not what the originals read of them
     dropped=("loss.*", "foundation_model.*", "linear_proj.weight", "model_ema.*"),

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families.checks import (
+    HIDDEN,
+    SHARED_RULES,
     TRANSFORMER,
     check_fields,
     check_heads,
-    from_upstream,
+    check_square,
+    expect_fixed,
+    grid_of,
     hidden_width,
+    named,
+    renamed,
 )
 from minigen.families.family import Family
-from minigen.families.rows import count, rounding
+from minigen.families.rows import count, heads, rounding
 from minigen.families.work import FLOAT, Work
 
 
@@ -56,11 +62,7 @@ class GptConfig:
                 f"GptConfig.heads is {self.heads}, key_heads {self.key_heads}; heads "
                 "share those of keys evenly, so key_heads must divide heads"
             )
-        if self.side**2 != self.tokens:
-            raise ConfigError(
-                f"GptConfig.tokens is {self.tokens}; expected a square number, such as "
-                f"{self.side**2}: the grid is square"
-            )
+        check_square(self)
 
     @property
     def head_size(self) -> int:
@@ -94,24 +96,25 @@ class GptConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> GptConfig:
         """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
-        arguments = dict(arguments)
-        # upstream adds the row of no class where classes are ever dropped
-        dropped = arguments.pop("class_dropout_prob", 0.1)
-        if arguments.pop("cls_token_num", 1) != 1:
-            raise ConfigError("cls_token_num is not 1; a class is one token")
-        names = TRANSFORMER | {
-            "n_kv_head": "key_heads", "model_type": None, "max_batch_size": None,
-            "max_seq_len": None,
-        }  # fmt: skip
-        config = from_upstream(cls, arguments, names)
-        return replace(config, no_class=dropped > 0)
+        return cls(**of_arguments(arguments))
 
+
+SIZES = {
+    "GPT-B": {"width": 768, "layers": 12, "heads": 12},
+    "GPT-L": {"width": 1024, "layers": 24, "heads": 16},
+    "GPT-XL": {"width": 1280, "layers": 36, "heads": 20},
+    "GPT-XXL": {"width": 1536, "layers": 48, "heads": 24},
+    "GPT-XXXL": {"width": 2560, "layers": 48, "heads": 40},
+    "GPT-1B": {"width": 2048, "layers": 22, "heads": 32},
+    "GPT-3B": {"width": 3200, "layers": 24, "heads": 32},
+    "GPT-7B": {"width": 4096, "layers": 32, "heads": 32},
+}
 
 PRESETS = {
-    "gpt-b": GptConfig(),
-    "gpt-l": GptConfig(width=1024, layers=24, heads=16),
-    "gpt-xl": GptConfig(width=1280, layers=36, heads=20),
-    "gpt-xxl": GptConfig(width=1536, layers=48, heads=24),
+    f"gpt-{size}{suffix}": GptConfig(**SIZES[f"GPT-{size.upper()}"], tokens=tokens)
+    for suffix, tokens in (("", 256), ("-384", 576))
+    for size in ("b", "l", "xl", "xxl", "3b")
+} | {
     "gpt-mnist": GptConfig(
         width=128, layers=6, heads=4, vocabulary=64, classes=10, tokens=64,
         multiple_of=32,
@@ -140,26 +143,64 @@ def rows(c: GptConfig):
     yield "head", "output.weight", (c.vocabulary, d)
 
 
-def guess(shapes: Mapping) -> tuple[GptConfig, tuple[str, ...]]:
-    """Return the configuration that follows from shapes, and the fields that do not."""
+def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that arguments of the original's constructor give."""
+    arguments = dict(arguments)
+    expect_fixed(arguments, {"model_type": "c2i", "cls_token_num": 1})
+    # upstream adds the row of no class where classes are ever dropped
+    dropped = arguments.pop("class_dropout_prob", None)
+    names = TRANSFORMER | {
+        "n_kv_head": "key_heads", "caption_dim": None, "max_batch_size": None,
+        "max_seq_len": None,
+    }  # fmt: skip
+    found = renamed(arguments, names)
+    return found if dropped is None else {**found, "no_class": dropped > 0}
+
+
+def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Return what arguments of the original's train_c2i.py give: see `Family`."""
+    same = {"vocab_size", "num_classes", "cls_token_num"} & set(arguments)
+    given = {name: arguments[name] for name in sorted(same)} | grid_of(arguments)
+    return of_arguments(given), named(arguments, "gpt_model", SIZES)
+
+
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields that follow from shapes, and which do not: see `Family`."""
     vocabulary, d = shapes["output.weight"]
     f, _ = shapes["layers.0.feed_forward.w1.weight"]
     qkv, _ = shapes["layers.0.attention.wqkv.weight"]
-    classes, _ = shapes["cls_embedding.embedding_table.weight"]
-    # heads are 64 wide in every released model but the 3B, where it is 100
+    rows, _ = shapes["cls_embedding.embedding_table.weight"]
     key_width = (qkv - d) // 2
-    size = math.gcd(d, key_width, 64)
+    # a head of queries is as wide as one of keys
+    both = math.gcd(d, key_width)
+    h = WIDE[d] if d in WIDE else d * heads(both, unit=4) // both
+    if "heads" in told:
+        h = told["heads"]
+    elif "key_heads" in told:
+        h = d * told["key_heads"] // max(1, key_width)
+    no_class = told.get("no_class", told.get("classes", 1) < rows and rows > 1)
     fields = {
         "width": d,
         "layers": count(shapes, "layers.{}.attention_norm.weight"),
-        "heads": d // size,
-        "key_heads": key_width // size,
+        "heads": h,
+        "key_heads": max(1, key_width * h // d),
         "vocabulary": vocabulary,
-        "classes": max(1, classes - 1),
-        "no_class": classes > 1,
+        "classes": rows - no_class,
+        "no_class": no_class,
+        "tokens": 256,
     }
-    unseen = ("heads", "key_heads", "classes", "no_class", "tokens")
-    return GptConfig(**fields, **rounding(d, f)), unseen
+    return {**fields, **rounding(d, f, told)}, tuple(RULES)
+
+
+WIDE = {size["width"]: size["heads"] for size in SIZES.values()}
+"""The heads of the original's sizes: 3B and 7B have more numbers a head than others."""
+
+RULES = SHARED_RULES | {
+    "heads": "64 numbers a head, and the original's number at the width of its sizes",
+    "key_heads": "what the width of the keys leaves",
+    "classes": "all rows of the table of classes but the last",
+    "no_class": "the last row of the table of classes stands for no class",
+}
 
 
 def work(config, counts, size, batch):
@@ -184,12 +225,14 @@ LLAMAGEN = Family(
     model="minigen.models.llamagen", twin="minigen.training.llamagen:Gpt",
     repository="FoundationVision/LlamaGen", licence="MIT",
     released={
-        "gpt-b": " c2i_B_256.pt", "gpt-l": " c2i_L_256.pt", "gpt-xl": " c2i_XL_384.pt",
-        "gpt-xxl": " c2i_XXL_384.pt",
+        "gpt-b": " c2i_B_256.pt", "gpt-l": " c2i_L_256.pt",
+        **dict.fromkeys(("gpt-xl", "gpt-xxl", "gpt-3b"), "; released for 384 pixels"),
+        **{f"gpt-{size.lower()}-384": f" c2i_{size}_384.pt"
+           for size in ("B", "L", "XL", "XXL", "3B")},
     },
-    rows=rows, guess=guess, work=work, tokenizer="vq",
-    # the same shapes were released for grids of 16 x 16 and of 24 x 24
-    unsure=("tokens",),
+    rows=rows, guess=guess, rules=RULES,
+    together=(HIDDEN, ("heads", "key_heads"), ("classes", "no_class")),
+    of_arguments=of_arguments, of_training=of_training, work=work, tokenizer="vq",
     # the rotary table, and what a model saved after it generated still holds
     dropped=("freqs_cis", "layers.*.attention.kv_cache.*_cache"),
     # those of sample_c2i.py

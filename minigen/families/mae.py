@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import accumulate
 
 from minigen.checks import choice
 from minigen.errors import ConfigError
+from minigen.families import rows
+from minigen.families.checks import named, renamed
 from minigen.families.rows import count, pair
 from minigen.families.work import Work
 
@@ -17,12 +20,29 @@ NAMES = {
     "mlp_ratio": "ratio", "vae_embed_dim": "channels", "patch_size": "patch",
     "class_num": "classes", "buffer_size": "buffer", "tokens": "tokens",
     "mask_ratio_min": None, "label_drop_prob": None, "attn_dropout": None,
-    "proj_dropout": None, "grad_checkpointing": None, "diffloss_d": None,
-    "diffloss_w": None, "num_sampling_steps": None, "diffusion_batch_mul": None,
+    "proj_dropout": None, "grad_checkpointing": None, "diffusion_batch_mul": None,
 }  # fmt: skip
-FACTORIES = {
-    "mar_base": (768, 14, 12), "mar_large": (1024, 18, 16), "mar_huge": (1280, 22, 16),
+"""Arguments of the original's constructor, by the fields they are; None for those that
+change training only."""
+
+SCRIPT = {
+    "img_size", "vae_stride", "patch_size", "vae_embed_dim", "class_num", "buffer_size",
 }  # fmt: skip
+"""Arguments of main_mar.py that are the constructor's."""
+
+HEADS = {1280: 16}
+"""The heads of released widths that have more than 64 numbers a head."""
+
+RULES = {
+    name: "64 numbers a head, and 16 heads at a width of 1280, as mar-h has"
+    for name in ("encoder_heads", "decoder_heads")
+} | {
+    "patch": "tokens of 1 x 1 latents, as every released model has",
+    "channels": "what the patch leaves of the features of a token",
+}
+"""The rules for what no shape shows."""
+
+TOGETHER = (("patch", "channels"),)
 
 
 def alike(width, layers, heads) -> dict[str, int]:
@@ -43,23 +63,44 @@ def check_heads(config, *more) -> None:
             )
 
 
-def grid(arguments) -> dict[str, int]:
-    """Return the tokens of an image, in place of its size, which is taken out."""
-    patch = arguments.get("patch_size", 1)
-    side = arguments.pop("img_size", 256) // arguments.pop("vae_stride", 16)
-    return {"tokens": (side // patch) ** 2}
+def of_arguments(arguments: dict, names, sizes) -> dict:
+    """Return the fields that arguments of the original's constructor give.
+
+    Where `factory` is among them, with those that this function of the original sets.
+    names: NAMES, and those of the head; sizes: {factory: fields}.
+    """
+    factory, depth = arguments.pop("factory", None), arguments.pop("enc_dec_depth", -1)
+    found = {}
+    if factory is not None:
+        choice("factory", factory, sizes, error=ConfigError)
+        found = dict(sizes[factory])
+        if depth > 0:
+            found |= {"encoder_layers": depth, "decoder_layers": depth}
+    stride = arguments.pop("vae_stride", 16)
+    if "img_size" in arguments:
+        # the remainders are lost one after the other
+        patch = arguments.get("patch_size", 1)
+        side = arguments.pop("img_size") // stride // patch
+        # two negative numbers would make a positive one
+        arguments["tokens"] = side**2 if min(side, patch, stride) > 0 else 0
+    ratio = arguments.get("mlp_ratio")
+    if isinstance(ratio, float) and ratio.is_integer():
+        arguments["mlp_ratio"] = int(ratio)
+    return found | renamed(arguments, names)
 
 
-def sizes(arguments):
-    """Return the arguments, with those that a factory function of MAR sets."""
-    factory = arguments.pop("factory", None)
-    depth = arguments.pop("enc_dec_depth", -1)
-    if factory is None:
-        return arguments
-    choice("factory", factory, FACTORIES, error=ConfigError)
-    width, layers, heads = FACTORIES[factory]
-    fields = alike(width, depth if depth > 0 else layers, heads)
-    return {theirs: fields[n] for theirs, n in NAMES.items() if n in fields} | arguments
+def of_training(arguments, own, sizes) -> tuple[dict, dict]:
+    """Return arguments of the constructor among those of main_mar.py, and the size.
+
+    own: more names of the constructor's; sizes: {factory: fields}.
+    """
+    found = {n: v for n, v in arguments.items() if n in SCRIPT | own}
+    size = named(arguments, "model", sizes)
+    depth = arguments.get("enc_dec_depth", -1)
+    if depth > 0:
+        depths = {"encoder_layers": depth, "decoder_layers": depth}
+        size = {word: fields and fields | depths for word, fields in size.items()}
+    return found, size
 
 
 def outer_rows(c):
@@ -83,7 +124,7 @@ def outer_rows(c):
 
 
 def outer_sizes(shapes: Mapping) -> dict[str, int]:
-    """Return the fields that describe the masked model."""
+    """Return the fields that describe the masked model; the heads are a rule's."""
     d, wide = shapes["decoder_embed.weight"]
     tokens = shapes["diffusion_pos_embed_learned"][1]
     return {
@@ -91,14 +132,22 @@ def outer_sizes(shapes: Mapping) -> dict[str, int]:
         "encoder_width": wide,
         "encoder_layers": count(shapes, "encoder_blocks.{}.norm1.weight"),
         "decoder_layers": count(shapes, "decoder_blocks.{}.norm1.weight"),
-        # the head size of every released model but the largest
-        "encoder_heads": max(1, wide // 64),
-        "decoder_heads": max(1, d // 64),
+        "encoder_heads": HEADS.get(wide) or rows.heads(wide),
+        "decoder_heads": HEADS.get(d) or rows.heads(d),
         "ratio": shapes["decoder_blocks.0.mlp.fc1.weight"][0] // d,
         "buffer": shapes["encoder_pos_embed_learned"][1] - tokens,
         "classes": shapes["class_emb.weight"][0],
         "tokens": tokens,
     }
+
+
+def channels(features, told) -> dict[str, int]:
+    """Return patch and channels of a token with so many features."""
+    patch = told.get("patch")
+    if patch is None and "channels" in told:
+        patch = math.isqrt(features // told["channels"])
+    patch = max(1, patch or 1)
+    return {"patch": patch, "channels": max(1, features // patch**2)}
 
 
 def work(head, config, counts, size, batch):

@@ -10,7 +10,7 @@ from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families import mae
-from minigen.families.checks import check_fields, expect_fixed, from_upstream
+from minigen.families.checks import check_fields, expect_fixed
 from minigen.families.family import Family
 from minigen.families.rows import count, pair, prefixed
 from minigen.families.work import Cost
@@ -75,16 +75,34 @@ class MarConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> MarConfig:
         """Build from the original's constructor arguments (`img_size`, ...)."""
-        arguments = dict(arguments)
-        expect_fixed(arguments, {"norm_eps": 1e-6})
-        arguments |= mae.grid(arguments)
+        return cls(**of_arguments({"img_size": 256, **arguments}))
+
+
+SIZES = {
+    "mar_base": mae.alike(768, 12, 12), "mar_large": mae.alike(1024, 16, 16),
+    "mar_huge": mae.alike(1280, 20, 16),
+}  # fmt: skip
+
+
+def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that arguments of the original's constructor give."""
+    arguments = dict(arguments)
+    expect_fixed(arguments, {"norm_eps": 1e-6})
+    if "num_sampling_steps" in arguments:
         # a text there: it may also ask for other ways to take fewer steps
-        arguments |= {"noise_steps": int(arguments.pop("num_sampling_steps", 100))}
-        names = mae.NAMES | {
-            "diffloss_w": "head_width", "diffloss_d": "head_layers",
-            "noise_steps": "noise_steps",
-        }  # fmt: skip
-        return from_upstream(cls, arguments, names)
+        arguments["num_sampling_steps"] = int(arguments["num_sampling_steps"])
+    names = mae.NAMES | {
+        "diffloss_w": "head_width", "diffloss_d": "head_layers",
+        "num_sampling_steps": "noise_steps",
+    }  # fmt: skip
+    return mae.of_arguments(arguments, names, SIZES)
+
+
+def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Return what arguments of the original's main_mar.py give: see `Family`."""
+    own = {"diffloss_w", "diffloss_d", "num_sampling_steps"}
+    found, size = mae.of_training(arguments, own, SIZES)
+    return of_arguments(found), size
 
 
 PRESETS = {
@@ -125,17 +143,20 @@ def diffusion_rows(features, condition, width, layers):
     yield from pair("out", "final_layer.linear", (2 * features, width))
 
 
-def guess(shapes: Mapping) -> tuple[MarConfig, tuple[str, ...]]:
-    """Return the configuration that follows from shapes, and the fields that do not."""
-    head_width, channels = shapes["diffloss.net.input_proj.weight"]
-    config = MarConfig(
+RULES = mae.RULES | {"noise_steps": "100 steps, as the original takes"}
+
+
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields that follow from shapes, and which do not: see `Family`."""
+    head_width, features = shapes["diffloss.net.input_proj.weight"]
+    fields = dict(
         **mae.outer_sizes(shapes),
-        channels=channels,
+        **mae.channels(features, told),
         head_width=head_width,
         head_layers=count(shapes, "diffloss.net.res_blocks.{}.in_ln.weight"),
+        noise_steps=100,
     )
-    heads = "encoder_heads", "decoder_heads"
-    return config, (*heads, "channels", "patch", "noise_steps")
+    return fields, tuple(RULES)
 
 
 def head_cost(config: MarConfig, tokens: int, size: int) -> Cost:
@@ -162,7 +183,9 @@ MAR = Family(
     model="minigen.models.mar", twin="minigen.training.mar:Mar",
     repository="LTH14/mar", licence="MIT",
     released={"mar-b": " mar_base", "mar-l": " mar_large", "mar-h": " mar_huge"},
-    rows=rows, guess=guess, work=partial(mae.work, head_cost), tokenizer="kl",
+    rows=rows, guess=guess, rules=RULES, together=mae.TOGETHER,
+    of_arguments=of_arguments, of_training=of_training,
+    work=partial(mae.work, head_cost), tokenizer="kl",
     # those of its README
     settings={
         "order": "random", "schedule": "cosine", "guidance": 2.9,

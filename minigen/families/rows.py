@@ -28,10 +28,28 @@ def count(shapes, pattern):
     return i
 
 
-def rounding(d, f):
-    """Return one description of how a width d gives a hidden width f."""
-    h = int(2 * (4 * d) / 3)
+def rounding(d, f, told):
+    """Return one description of how a width d gives a hidden width f.
+
+    told: fields of it that somebody told.
+    """
+    said = {n: told[n] for n in ("multiple_of", "hidden_multiplier") if n in told}
+    h = int((said.get("hidden_multiplier") or 1) * int(2 * (4 * d) / 3))
+    if "multiple_of" in said:
+        return said
     for multiple in (256, 128, 64, 32, 16, 8, 4, 2, 1):
         if -(-h // multiple) * multiple == f:
-            return {"multiple_of": multiple}
-    return {"multiple_of": f, "hidden_multiplier": f / h}
+            return {"multiple_of": multiple, **said}
+    return {"multiple_of": f, "hidden_multiplier": f / h, **said}
+
+
+def heads(width, unit=1):
+    """Return how many heads a width has by the rule: 64 numbers a head, or more.
+
+    unit: what the numbers of a head must be a multiple of.
+
+    >>> heads(768), heads(200, unit=4), heads(48)
+    (12, 2, 1)
+    """
+    counts = range(max(1, width // 64), 0, -1)
+    return next((h for h in counts if width % (h * unit) == 0), 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from minigen.errors import ConfigError
 from minigen.families import pyramid
-from minigen.families.checks import check_fields, from_upstream
+from minigen.families.checks import check_fields, expect_fixed, named, renamed
 from minigen.families.family import Family
 from minigen.families.rows import conv
 
@@ -52,21 +52,7 @@ class VqConfig:
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> VqConfig:
         """Build from the original's constructor arguments (`encoder_ch_mult`, ...)."""
-        arguments = dict(arguments)
-        encoder = arguments.get("encoder_ch_mult", [1, 1, 2, 2, 4])
-        decoder = arguments.pop("decoder_ch_mult", encoder)
-        if list(encoder) != list(decoder):
-            raise ConfigError(
-                f"encoder_ch_mult {list(encoder)} and decoder_ch_mult {list(decoder)} "
-                "differ; every released tokenizer has the same in both halves"
-            )
-        names = {
-            "ch": "base", "encoder_ch_mult": "multipliers", "z_channels": "latent",
-            "codebook_size": "codes", "codebook_embed_dim": "code_size",
-            "codebook_l2_norm": "unit_codes", "commit_loss_beta": None,
-            "entropy_loss_ratio": None, "dropout_p": None, "num_res_blocks": None,
-        }  # fmt: skip
-        return from_upstream(cls, arguments, names)
+        return cls(**of_arguments(arguments))
 
 
 PRESETS = {
@@ -93,14 +79,57 @@ def rows(c: VqConfig, blocks: int = 2):
     yield from pyramid.decoder(c, blocks + 1, deepest, c.latent, names)
 
 
-def guess(shapes: Mapping) -> tuple[VqConfig, tuple[str, ...]]:
-    """Return the configuration that follows from shapes, and the fields that do not."""
+def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that arguments of the original's constructor give.
+
+    They may be those of LlamaGen's or of AiM's.
+    """
+    arguments = dict(arguments)
+    halves = [arguments.pop(f"{half}_ch_mult", None) for half in ("encoder", "decoder")]
+    halves = [list(half) for half in halves if half is not None]
+    if len(halves) == 2 and halves[0] != halves[1]:
+        raise ConfigError(
+            f"encoder_ch_mult {halves[0]} and decoder_ch_mult {halves[1]} differ; "
+            "every released tokenizer has the same in both halves"
+        )
+    if halves:
+        arguments["ch_mult"] = halves[0]
+    expect_fixed(arguments, {"num_res_blocks": 2, "in_channels": 3, "out_channels": 3})
+    names = {
+        "ch": "base", "ch_mult": "multipliers", "z_channels": "latent",
+        "codebook_size": "codes", "n_embed": "codes",
+        "codebook_embed_dim": "code_size", "embed_dim": "code_size",
+        "codebook_l2_norm": "unit_codes", "codebook_show_usage": None,
+        "commit_loss_beta": None, "entropy_loss_ratio": None, "dropout_p": None,
+        "attn_resolutions": None,
+    }  # fmt: skip
+    return renamed(arguments, names)
+
+
+SIZES = {
+    "VQ-16": {"multipliers": (1, 1, 2, 2, 4)}, "VQ-8": {"multipliers": (1, 2, 2, 4)}
+}  # fmt: skip
+
+
+def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Return what arguments of the original's vq_train.py give: see `Family`."""
+    names = {"codebook_size", "codebook_embed_dim", "codebook_l2_norm"}
+    given = {name: arguments[name] for name in sorted(names & set(arguments))}
+    return of_arguments(given), named(arguments, "vq_model", SIZES)
+
+
+def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
+    """Return the fields that follow from shapes, and which do not: see `Family`."""
     base, multipliers = pyramid.widths(
         shapes, "encoder.conv_blocks.{}.res.0.conv1.weight"
     )
     codes, code_size = shapes["quantize.embedding.weight"]
     latent = shapes["encoder.conv_out.weight"][0]
-    return VqConfig(base, multipliers, latent, codes, code_size), ("unit_codes",)
+    fields = {
+        "base": base, "multipliers": multipliers, "latent": latent, "codes": codes,
+        "code_size": code_size, "unit_codes": True,
+    }  # fmt: skip
+    return fields, ("unit_codes",)
 
 
 VQ = Family(
@@ -108,6 +137,9 @@ VQ = Family(
     model="minigen.models.vq", twin="minigen.training.vq:Vq",
     repository="FoundationVision/LlamaGen", licence="MIT",
     released={"vq-16": " vq_ds16_c2i.pt", "vq-8": " vq_ds8_c2i.pt"},
-    rows=rows, guess=guess, work=partial(pyramid.work, rows),
+    rows=rows, guess=guess,
+    rules={"unit_codes": "codes of length 1, as every released tokenizer has"},
+    of_arguments=of_arguments, of_training=of_training,
+    work=partial(pyramid.work, rows),
     dropped=("quantize.codebook_used", "loss.*", "model_ema.*"), part="vqvae.",
 )  # fmt: skip

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 
 from minigen import __version__, checks, plans, tasks
+from minigen.checkpoints.sources import Fields
 from minigen.defaults import STEPS
 from minigen.errors import InputError
 from minigen.models.codes import check_control, check_takes
@@ -35,7 +37,8 @@ class Recipe:
     known tokens, packed too; read: their positions, in the order in which the model
     reads them, None for raster order. control: the condition tokens of all images, also
     packed. paste: packed pixels of `tasks.Task.paste`, which are shown in the place of
-    those drawn.
+    those drawn. config: what was said of the generator that no shape shows, by the
+    field, None where nothing was.
     """
 
     model: str
@@ -69,6 +72,7 @@ class Recipe:
     read: tuple[int, ...] | None = None
     paste: str | None = None
     control: str | None = None
+    config: dict[str, Any] | None = field(default=None, hash=False)
 
     @property
     def options(self) -> dict:
@@ -83,7 +87,7 @@ may have; of known tokens; and of pixels that are pasted."""
 TOGETHER = 64
 """Images that are made from tokens before they are laid on a sheet."""
 
-LATER = ("grid", "known", "read", "paste", "control")
+LATER = ("grid", "known", "read", "paste", "control", "config")
 """Fields that are not written where they are None, as in a picture without a task."""
 
 
@@ -99,6 +103,13 @@ def _versions(name, value):
     for each in (*value, *value.values()):
         if not checks.text(name, each, most=200, least=0).isprintable():
             raise InputError(f"{name} {checks.shown(each)} is not printable")
+    return value
+
+
+def _config(name, value):
+    # each value is checked where the model is known
+    if not isinstance(value, dict) or not set(value) <= set(Fields.__annotations__):
+        raise InputError(f"{name} {checks.shown(value)} names no fields of a model")
     return value
 
 
@@ -129,6 +140,7 @@ SCHEMA = {
     "read": _optional(partial(checks.integers, longest=checks.MOST_STEPS)),
     "paste": _optional(partial(checks.text, most=MOST_PASTE)),
     "control": _optional(partial(checks.text, most=MOST_KNOWN)),
+    "config": _optional(_config),
 }
 """What each field of a recipe may be: functions of its name and its value."""
 
@@ -186,6 +198,7 @@ def signed(recipe: Recipe, pipe) -> Recipe:
         model_hash=pipe.hash,
         tokenizer_hash=pipe.tokenizer.hash,
         versions={**versions(), "backend": pipe.backend},
+        config=pipe.generator.told or None,
     )
 
 

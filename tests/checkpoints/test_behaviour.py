@@ -62,11 +62,12 @@ def test_nor_is_it_converted(original, ours):
     assert not ours.exists()
 
 
-def test_a_converted_file_is_not_argued_with(original, ours, tmp_path):
+def test_a_converted_file_is_believed_until_another_is_told(original, ours, tmp_path):
     convert(original, ours, behaviour="head")
     again = tmp_path / "again.safetensors"
-    with pytest.raises(InputError, match="of behaviour head, not v1"):
-        convert(ours, again, behaviour="v1")
+    report = convert(ours, again, behaviour="v1")
+    assert report.config["behaviour"] == "v1"
+    assert load_model(again).hash == report.hash != load_model(ours).hash
     assert convert(ours, again).config["behaviour"] == "head"
     assert again.read_bytes() == ours.read_bytes()
 
@@ -118,9 +119,12 @@ def test_the_arguments_of_a_training_show_it(tmp_path, ours, later, expected):
     assert loaded.config.behaviour == expected
     assert "behaviour" not in loaded.unseen
     assert convert(source, ours).config["behaviour"] == expected
+    assert loaded.sources["behaviour"].words == "from the file's training arguments"
+    # what is told is believed before
     other = {"v1": "head", "head": "v1"}[expected]
-    with pytest.raises(InputError, match=f"of behaviour {expected}, not {other}"):
-        convert(source, ours, behaviour=other)
+    report = convert(source, ours, behaviour=other)
+    assert report.config["behaviour"] == other
+    assert report.sources["behaviour"].kind == "option"
 
 
 def test_arguments_of_another_script_show_nothing(tmp_path):
@@ -165,7 +169,7 @@ def test_a_folder_may_describe_it(original, tmp_path, version, expected):
         found = load_model(folder)
         assert found.config.behaviour == expected
         # the heads of the outer model are believed too
-        assert (found.config.decoder_heads, found.unseen) == (3, ())
+        assert (found.config.decoder_heads, found.unseen) == (3, ("inner_schedule",))
     else:
         with pytest.raises(CheckpointError, match="nothing in it shows"):
             load_model(folder)

@@ -64,9 +64,9 @@ def test_the_manifest_counts_what_the_original_has(preset):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_recognised_exactly(preset):
-    config, unseen = names.recognise(shaped(PRESETS[preset]))
-    assert config == PRESETS[preset]
-    assert unseen == family_of(config).unsure
+    found = names.settled(shaped(PRESETS[preset]), file=f"{preset}.pt")
+    assert found.config == PRESETS[preset]
+    assert found.unseen == family_of(found.config).unsure
 
 
 @pytest.mark.parametrize(

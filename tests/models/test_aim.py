@@ -233,15 +233,19 @@ def test_a_folder_of_the_hub_says_what_shapes_do_not(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(fields))
     model = load_model(tmp_path)
     assert (model.config, model.unseen) == (config, ())
-    # what it says against the weights is not believed
-    for wrong in (
-        {"n_layer": 2},
-        {"d_model": "16"},
-        {"more": 1},
-        {"ssm_cfg": {"ngroups": 4}},
+    (tmp_path / "config.json").write_text(json.dumps(fields | {"more": 1}))
+    model = load_model(tmp_path)
+    assert model.config == config and "'more', from config.json" in model.unused[0]
+    # what it says against the weights is an error
+    for wrong, said in (
+        ({"n_layer": 2}, "layers is 2, from config.json beside it, and .* show 3"),
+        ({"d_model": "16"}, "width is '16'; expected an integer"),
+        ({"num_clases": 5}, "did you mean num_classes"),
+        ({"ssm_cfg": {"ngroups": 4}}, "mixer is 'mamba1', from config.json"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(fields | wrong))
-        assert load_model(tmp_path).unseen == ("state_size", "groups")
+        with pytest.raises(CheckpointError, match=said):
+            load_model(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["folder", "inside", "beside"])

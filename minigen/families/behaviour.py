@@ -14,16 +14,12 @@ files of the days between are taken for "head", as their weights are.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 OF_ARINAR = "num_gaussians"
 """An argument that all versions of ARINAR's training script have, and MAR's has not."""
 
 LATER = {"bilevel_schedule", "feature_group", "head_type", "model_type", "use_nf"}
 """Arguments of it that its first version did not have."""
-
-DECISIVE = {"head_type", "upstream_version"}
-"""What must stand in a config.json of a model for it to say the version."""
 
 BEHAVIOURS = ("v1", "head")
 
@@ -43,11 +39,3 @@ def shown(arguments: Mapping) -> str | None:
     if LATER & set(arguments):
         return "head"
     return "v1" if OF_ARINAR in arguments else None
-
-
-def settle(config, unseen, behaviour):
-    """Return a configuration whose behaviour is known, and what of it still is not."""
-    if behaviour is None or "behaviour" not in unseen:
-        return config, unseen
-    rest = tuple(name for name in unseen if name != "behaviour")
-    return replace(config, behaviour=behaviour), rest
