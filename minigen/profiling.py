@@ -422,7 +422,7 @@ def bound(gpu, instructions, tensor, size, blocks) -> tuple[float, str]:
     instructions: warp-instructions by class; tensor: operations of tensor cores; size:
     bytes of memory; blocks: of the largest launch.
 
-    >>> bound(GPUS[1], {"fma": 10}, 0, 2039, 1)
+    >>> bound(GPUS[1], {"fma": 10}, 0, 2039, 1000)
     (1e-09, 'memory')
     """
     busy = min(gpu.multiprocessors, blocks)

@@ -212,6 +212,31 @@ def test_threads_are_those_of_the_interpreter():
             assert name in good["code"][frame["line"]]
 
 
+@pytest.mark.needs("compiler")
+def test_lanes_are_those_of_the_compiled_kernel():
+    from minigen.target import cuda, gpu_kernel
+
+    @gpu_kernel
+    def turns(x):
+        i, n = cuda.threadIdx.x, 0
+        while x[i] > n:
+            n += 1
+        x[i] = -n
+
+    x = np.array([2, 0, 1, 2, 2, 0, 0, 1, 2])
+    data = frames.compiled({"turns": (turns, 9, x.copy())}, "Turns")
+    (run,) = data["runs"]
+    panels = [frame["panels"][0] for frame in run["frames"]]
+    assert panels[0]["new"] == panels[-1]["new"] == [*range(9)]
+    # the loop is what some run while others wait; nobody is in two places
+    assert {*np.flatnonzero(x == 2)} in [{*panel["new"]} for panel in panels]
+    for panel, frame in zip(panels, run["frames"], strict=True):
+        assert {*panel["new"]}.isdisjoint(panel["wait"])
+        assert {*panel["new"], *panel["wait"]} <= {*range(9)}
+        assert run["code"][frame["line"]] == frame["say"]
+    player.page("threads", data, "turns")
+
+
 def test_a_lesson_writes_a_page_or_tells_who_listens(
     data, monkeypatch, tmp_path, capsys
 ):

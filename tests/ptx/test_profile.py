@@ -101,6 +101,15 @@ def test_a_profile_by_sizes_and_of_a_shipped_model():
 
 
 @compiler
+def test_sums_are_folded_by_one_shuffle_each():
+    # of a choice by selp the compiler made a branch, with shuffles in both of its arms
+    (skinny,) = minigen.profile("linear", {"n": 1, "d": 64, "f": 8}).kernels
+    warps = int(np.prod(skinny.grid) * np.prod(skinny.block)) // 32
+    assert skinny.kernel == "_linear_skinny"
+    assert skinny.instructions["shuffle"] == 31 * warps and skinny.apart == 0
+
+
+@compiler
 def test_a_kernel_of_a_file_is_profiled_in_the_place_of_ours(tmp_path):
     source = (collect.ROOT / "ops/rms_norm/cuda.py").read_text()
     source = source.replace("@gpu_kernel", "@cuda.jit").replace("_rms_norm(", "mine(")
