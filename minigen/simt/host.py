@@ -233,7 +233,9 @@ def to_device(obj, stream=0, copy=True, to=None):
         return to
     values = np.asarray(on_host(obj))
     expect_contiguous(values)
-    return DeviceArray(values.copy(order="K") if copy else values, stream)
+    if copy:
+        values = values.copy("F" if values.flags.fnc else "C")
+    return DeviceArray(values, stream)
 
 
 def device_array(shape, dtype=np.float64, strides=None, order="C", stream=0):

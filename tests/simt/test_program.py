@@ -86,6 +86,9 @@ def test_arrays_of_the_device_are_numbas_in_what_programs_ask(gpu):
         cuda.to_device(a[:, ::2])
     with pytest.raises(AttributeError, match="copy_to_host"):
         d.sum()
+    wide = cuda.to_device(np.broadcast_to(a[:, None], (3, 2, 4)))
+    wide.copy_to_device(np.ones((3, 2, 4), np.int32))
+    assert wide.copy_to_host().sum() == 24 and cuda.to_device(a.T).is_f_contiguous()
     assert cuda.as_cuda_array(d)[0, 0] == 7 and cuda.is_cuda_array(d)
     new = cuda.device_array((2, 3), np.float32)
     assert simt.is_poison(new.copy_to_host()).all()
