@@ -215,6 +215,20 @@ def link(ptx, cc) -> Resources:
     )
 
 
+def understood(kernel, types, cc):
+    """Return what Numba understood of a kernel: its blocks, and all types in them.
+
+    It is `type_annotation` of what Numba makes before it generates PTX. Needs no GPU.
+    BackendError without the compiler; Numba's own errors for what does not compile.
+    """
+    _demand_compiler()
+    compiler = importlib.import_module("numba.cuda.compiler")
+    function = getattr(kernel, "py_func", kernel)
+    with _pretended(cc), _plain_indices(kernel):
+        compiled = compiler.compile_cuda(function, numba.types.void, types, cc=cc)
+    return compiled.type_annotation
+
+
 def float64_lines(kernel, types) -> list[tuple[str, int]]:
     """Return (file, line) of everything in a kernel that computes in float64.
 
@@ -222,13 +236,8 @@ def float64_lines(kernel, types) -> list[tuple[str, int]]:
     float32 and a quotient of integers. A GPU computes in float64 at 1/2 to 1/64 of its
     speed. Helpers that are compiled into the kernel are looked at too.
     """
-    _demand_compiler()
-    compiler = importlib.import_module("numba.cuda.compiler")
-    function = getattr(kernel, "py_func", kernel)
-    with _pretended((8, 0)), _plain_indices(kernel):
-        compiled = compiler.compile_cuda(function, numba.types.void, types, cc=(8, 0))
     lines = set()
-    _gather_float64(compiled.type_annotation, lines)
+    _gather_float64(understood(kernel, types, (8, 0)), lines)
     return sorted(lines)
 
 

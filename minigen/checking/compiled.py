@@ -33,7 +33,7 @@ def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
     except KernelError as error:
         return None, [Finding("compile", error.message)]
     findings = []
-    if ".f64" in text:
+    if ".f64" in text and not _meant(kernel):
         lines = target.float64_lines(kernel, types)
         findings.append(Finding("float64", _leak(text.count(".f64"), lines)))
     resources = _link(text)
@@ -50,6 +50,12 @@ def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
 @functools.lru_cache(maxsize=1024)
 def _link(text):
     return target.link(text, CAPABILITY)
+
+
+def _meant(kernel):
+    # float64 that the kernel itself names is no accident
+    code = getattr(kernel, "py_func", kernel).__code__
+    return not {"float", "float64", "double"}.isdisjoint(code.co_names)
 
 
 def _leak(count, lines):

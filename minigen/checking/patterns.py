@@ -23,6 +23,14 @@ def appearance(case, result, expected, wrong) -> str:
 def _not_a_number(case, result, expected, wrong):
     if np.isfinite(result[wrong]).all():
         return ""
+    for name, array in case.items():
+        if is_floating(array) and array.ndim > 1 and array.size:
+            highest = array.astype(np.float64).max(-1)
+            if (highest < -87).any():
+                return (
+                    f"a row of {name} is below -87 everywhere, where exp is 0 in "
+                    "float32: does a maximum start from 0? Start it from -inf"
+                )
     largest = max(
         (np.nanmax(abs(a.astype(np.float64))) for a in case.values() if is_floating(a)),
         default=0.0,

@@ -14,13 +14,20 @@ and reported with thread, cell and source line:
 - a barrier that only some threads of a block reach, or a deadlock;
 - a shuffle from a lane that does not take part;
 - more shared memory than a block has;
-- a kernel that does not end within `patience` reads and writes.
+- a kernel that does not end within `patience` steps.
 
 With `watch=False` arrays are NumPy's own and the kernel runs several times faster.
 
-It cannot show types. Numbers are NumPy's and Python's: a compiler makes float64 of some
-that are float32 here (`x / n` with an integer n), and 64-bit integers of some products
-that wrap at 32 bits here. The compiled kernel shows them (minigen.target).
+Where Numba's CUDA compiler is installed (no GPU is needed) a kernel runs with the types
+that Numba gives it (typed.py): `uint8 + uint8` is an int64, `x / n` of integers a
+float64, integers wrap, and what Numba does not compile is refused. `typed=False`, or a
+missing compiler, runs the source with Python's and NumPy's numbers instead, and
+`Report.untyped` says so: then `uint8 + uint8` wraps at 256, plain integers never do,
+and `patience` does not see a loop that only computes.
+
+Not watched are the bytes of an array that is seen as another dtype by `view`, beyond
+the accesses to the same bytes at the same time; which bytes were written is kept for
+whole values.
 """
 
 from __future__ import annotations
@@ -52,7 +59,10 @@ class Report:
     often each cell was (int64 arrays of its shape; empty with watch=False); float64:
     the lines that stored a float64 in a narrower array; differs: after several
     schedules, for each array argument in which it happened, the cells whose bits were
-    not the same in all of them.
+    not the same in all of them; cut: the lines that stored a float in a shared or local
+    array of integers; untyped: why the kernel ran with Python's and NumPy's types, or ""
+    if with Numba's; unordered: whether atomics added floats, so that a sum's last bits
+    depend on the schedule.
     """
 
     threads: int
@@ -63,6 +73,9 @@ class Report:
     writes: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     float64: tuple[str, ...] = ()
     differs: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    cut: tuple[str, ...] = ()
+    untyped: str = ""
+    unordered: bool = False
 
     # equal where all it holds is
     __eq__ = same
@@ -71,7 +84,7 @@ class Report:
 
 def launch(
     kernel, grid, block, *arguments, seed=None, seeds=None, watch=True, dynamic=0,
-    patience=None, note=None,
+    patience=None, note=None, typed=None,
 ):  # fmt: skip
     """Run a kernel; return a Report, or raise KernelError.
 
@@ -79,17 +92,19 @@ def launch(
     to three. seed: which schedule (None: threads and blocks in order). seeds: several
     schedules, each run on the same arguments; they are left as after the first, whose
     Report says where others gave other bits. watch: check every access. dynamic: bytes
-    of dynamic shared memory. patience: reads and writes after which a watched kernel is
-    taken for one that never ends (None: never). note: called as note(thread, what,
-    cells, cell, index, frame) when a thread of a watched launch "reads", "writes" or
-    "changes" a cell of an array, and with the name of a barrier and None when it comes
-    to one.
+    of dynamic shared memory. patience: steps (reads, writes, turns of loops, barriers,
+    atomics, exchanges of lanes) after which a kernel is taken for one that never ends
+    (None: never). typed: run it with Numba's types; None: where that is possible. note:
+    called as note(thread, what, cells, cell, index, frame) when a thread of a watched
+    launch "reads", "writes" or "changes" a cell of an array, and with the name of a
+    barrier and None when it comes to one.
     """
     if seeds is not None:
-        how = {"watch": watch, "dynamic": dynamic, "patience": patience, "note": note}
+        how = {"watch": watch, "dynamic": dynamic, "patience": patience}
+        how |= {"note": note, "typed": typed}
         return _several(kernel, grid, block, arguments, tuple(seeds), how)
     try:
-        from minigen.simt import memory, rewrite, sites, threads
+        from minigen.simt import memory, numbers, rewrite, sites, threads
         from minigen.simt.running import running
     except ImportError as error:
         if error.name != "greenlet":
@@ -98,7 +113,7 @@ def launch(
             "the interpreter of CUDA kernels needs greenlet, which is not installed; "
             f"install it with: {install('check')}"
         ) from None
-    function, together = rewrite.interpretable(kernel)
+    function, together, programs = rewrite.interpretable(kernel)
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
     if len(arguments) != len(names):
         raise KernelError(
@@ -106,17 +121,25 @@ def launch(
             f"kernel {function.__name__} takes ({', '.join(names)}) and was given "
             f"{len(arguments)} arguments",
         )
+    _demand_arguments(function, names, arguments)
     grid, block = _three("grid", grid), _three("block", block)
+    arguments, untyped = numbers.numbered(arguments), "as asked for"
+    if typed is None or typed:
+        function, untyped = _typed(kernel, function, arguments, programs, typed)
     machine = threads.Machine(function, grid, block)
     machine.watch, machine.dynamic, machine.together = watch, dynamic, together
-    machine.note = note
+    machine.note, machine.looped = note, not untyped
     if patience is not None:
         machine.patience = patience
     if seed is not None:
         machine.shuffle(seed)
-    seen = dict(zip(names, map(_scalar, arguments), strict=True))
+    if not untyped:
+        arguments = map(numbers.held, arguments)
+    seen = dict(zip(names, arguments, strict=True))
     watched = memory.watch_all(machine, seen) if watch else {}
-    machine.arguments = tuple((seen | watched).values())
+    machine.arguments = tuple(
+        memory.put_back(name, value, watched) for name, value in seen.items()
+    )
     with _one_at_a_time, np.errstate(all="ignore"):
         before, running.machine = running.machine, machine
         try:
@@ -137,6 +160,12 @@ def launch(
         reads={name: reads for name, (reads, _) in counts.items()},
         writes={name: writes for name, (_, writes) in counts.items()},
         float64=tuple(sites.describe(*site) for site in machine.leaks),
+        cut=tuple(
+            f"{sites.describe(*site)} ({name} is of {dtype})"
+            for site, (name, dtype) in machine.cuts.items()
+        ),
+        untyped=untyped,
+        unordered=machine.unordered,
     )
 
 
@@ -212,12 +241,37 @@ def _three(what, size):
     size = (*map(int, size), 1, 1)[:3]
     if what == "block" and size[0] * size[1] * size[2] > 1024:
         raise KernelError("type", f"block {size} has more than 1024 threads")
+    most = (1024, 1024, 64) if what == "block" else (2**31 - 1, 65535, 65535)
+    if any(n > limit for n, limit in zip(size, most, strict=True)):
+        raise KernelError(
+            "type", f"{what} {size} has too many along an axis; at most {most}"
+        )
     return size
 
 
-def _scalar(value):
-    # as Numba would type it: a Python float is a float64
-    return np.float64(value) if type(value) is float else value
+def _demand_arguments(function, names, arguments):
+    for name, value in zip(names, arguments, strict=True):
+        foreign = hasattr(value, "__array__") and not isinstance(
+            value, (np.ndarray, np.generic)
+        )
+        if foreign or isinstance(value, (list, dict, set, str)):
+            raise KernelError(
+                "type",
+                f"a kernel takes no {type(value).__name__}, which argument {name} of "
+                f"{function.__name__} is; give a NumPy array, a number or a tuple of "
+                "them (of a torch tensor x: x.numpy())",
+            )
+
+
+def _typed(kernel, function, arguments, programs, demanded):
+    from minigen.simt import typed
+
+    if not typed.possible():
+        return function, "Numba's compiler for CUDA is not installed"
+    made, why = typed.typed(kernel, arguments, programs)
+    if made is None and demanded:
+        raise KernelError("type", f"{function.__name__} has no types here: {why}")
+    return (function, why) if made is None else (made, "")
 
 
 def _explain(error, machine):

@@ -10,33 +10,28 @@ import numpy as np
 from minigen.errors import KernelError
 from minigen.simt.cells import Cells
 from minigen.simt.memory import window
-from minigen.simt.pattern import fresh, poison
+from minigen.simt.pattern import as_dtype, fresh, poison
 from minigen.simt.running import running
 from minigen.simt.sites import assigned_name, calls, describe_calls, outside
 
 SHARED_LIMIT = 48 * 1024
 
 
-def as_dtype(kind):
-    """Return the NumPy dtype of a dtype, a NumPy scalar type, or a Numba type."""
-    if type(kind).__module__.startswith("numba"):
-        name = str(kind)
-        return np.dtype("bool" if name.startswith("bool") else name)
-    return np.dtype(kind)
-
-
 def shared_array(shape, dtype, alignment=None):
     """Return the block's array of this site in the source.
 
-    A site is a line and the calls that led to it, so a helper called twice has two
-    arrays, and a loop has one, as with a compiler that inlines helpers. Shape 0 is the
-    dynamic memory of the launch, the same for all who ask.
+    A site is an instruction of a function as it was compiled: a loop has one array, and
+    so has a helper that is called twice (but with inline="always", where Numba copies
+    it). Without types the calls that led to it count too, so a helper has one a call.
+    Shape 0 is the dynamic memory of the launch, the same for all who ask.
     """
     block = running.machine.current.block
     dtype = as_dtype(dtype)
     if shape == 0 or shape == (0,):
         return _dynamic_array(block, dtype)
     key = calls(_getframe(1))
+    if running.machine.looped:
+        key = key[:1]
     array = block.arrays.get(key)
     if array is None:
         array = block.arrays[key] = _new(shape, dtype, "shared")
@@ -74,19 +69,37 @@ def _cells(flat, space):
 
 
 def _dynamic_array(block, dtype):
-    array = block.arrays.get(dtype)
+    """Return the launch's dynamic memory; of every dtype it is the same bytes."""
+    key = "dynamic", dtype
+    array = block.arrays.get(key)
     if array is None:
-        size = running.machine.dynamic
         memory = block.arrays.get("dynamic")
         if memory is None:
-            memory = block.arrays["dynamic"] = np.empty(size, np.uint8)
+            size = running.machine.dynamic
+            memory = block.arrays["dynamic"] = fresh(size, dtype="u1")
+            poison(memory[: size // dtype.itemsize * dtype.itemsize].view(dtype))
             _take(block, "dynamic", size)
-        array = memory[: size // dtype.itemsize * dtype.itemsize].view(dtype)
-        poison(array)
+        count = memory.size // dtype.itemsize
+        array = memory[: count * dtype.itemsize].view(dtype)
         if running.machine.watch:
-            array = window(_cells(array, "shared"), array.shape)
-        block.arrays[dtype] = array
+            array = window(_among(block, array), array.shape)
+        block.arrays[key] = array
     return array
+
+
+def _among(block, array):
+    # cells that know of those of the other dtypes
+    cells = _cells(array, "shared")
+    others = [a.cells for k, a in block.arrays.items() if k[0] == "dynamic" and k[1:]]
+    others = [other for other in others if other is not cells]
+    for other in others:
+        other.kin.append(cells)
+        written = np.frombuffer(other.fresh, np.uint8) == 0
+        cells.kin.append(other)
+        for i in np.flatnonzero(written):
+            for kin, j in other._overlapping(int(i)):
+                kin.fresh[j] = 0
+    return cells
 
 
 def _take(block, key, size):

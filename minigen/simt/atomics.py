@@ -23,11 +23,20 @@ def _exchange(old, value):
 
 
 def _largest(old, value):
+    # a nan stays, and none is stored
+    return value if value > old else old
+
+
+def _smallest(old, value):
+    return value if value < old else old
+
+
+def _largest_number(old, value):
     # of a number and a nan the number
     return value if value > old or old != old else old
 
 
-def _smallest(old, value):
+def _smallest_number(old, value):
     return value if value < old or old != old else old
 
 
@@ -42,8 +51,8 @@ _FUNCTIONS = {
     "exch": _exchange,
     "max": _largest,
     "min": _smallest,
-    "nanmax": _largest,
-    "nanmin": _smallest,
+    "nanmax": _largest_number,
+    "nanmin": _smallest_number,
 }
 
 
@@ -58,9 +67,15 @@ def _change(array, index, function, frame):
     return old
 
 
-def _atomic(function):
+def _atomic(name, function):
+    sums = name in ("add", "sub")
+
     def atomic(array, index, value):
-        running.machine.interrupt()
+        machine = running.machine
+        machine.interrupt()
+        if sums and array.dtype.kind in "fc":
+            # their sum depends on who comes first
+            machine.unordered = True
         return _change(array, index, lambda old: function(old, value), _getframe(1))
 
     return atomic
@@ -88,7 +103,7 @@ def compare_and_swap(array, old, value):
 
 
 atomic = SimpleNamespace(
-    **{name: _atomic(function) for name, function in _FUNCTIONS.items()},
+    **{name: _atomic(name, function) for name, function in _FUNCTIONS.items()},
     cas=cas,
     compare_and_swap=compare_and_swap,
 )

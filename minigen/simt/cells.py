@@ -14,12 +14,19 @@ where it does no harm.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 
 import numpy as np
 
 from minigen.errors import KernelError
-from minigen.simt.sites import describe, describe_frame
+from minigen.simt.numbers import truncated
+from minigen.simt.sites import describe, describe_frame, line_of, source
+
+# an array's cell that a line changes, and the atomic that does so in one piece
+CHANGE = re.compile(r"\]\s*([-+|&^])=|(?:=|\b)\s*(max|min)\(")
+CHANGES = {"+": "add", "-": "sub", "|": "or_", "&": "and_", "^": "xor"}
+CHANGES |= {"max": "max", "min": "min"}
 
 
 class Cells:
@@ -29,18 +36,22 @@ class Cells:
     the last write of each cell; readers, atomics: the reads and the atomic changes
     since; each as (thread, stamp, code, instruction). notes: what atomics hand on (see
     Machine.tell). reads, writes: how often each cell was, but for reads since the last
-    write. own: one thread's, so nothing can race.
+    write. own: one thread's, so nothing can race. kin: the cells of other dtypes that
+    the same bytes are seen as; an access to one is checked against those to the others.
     """
 
     __slots__ = (
         *("machine", "flat", "name", "fresh", "own", "constant", "kind"),
+        *("address", "stride", "kin"),
         *("writers", "readers", "atomics", "notes", "reads", "writes"),
     )
 
     def __init__(self, machine, flat, name):
         self.machine, self.flat, self.name = machine, flat, name
         self.fresh, self.own, self.constant = bytearray(flat.size), False, False
-        self.kind = flat.dtype.type
+        self.kind, self.kin = flat.dtype.type, []
+        self.address = flat.__array_interface__["data"][0]
+        self.stride = flat.strides[0]
         self.writers, self.readers, self.atomics = {}, defaultdict(list), {}
         self.notes = defaultdict(dict)
         self.reads, self.writes = defaultdict(int), defaultdict(int)
@@ -55,6 +66,8 @@ class Cells:
         if self.atomics and cell in self.atomics:
             self._against(self.atomics[cell], array, index, "reads", frame, "changed")
         self.readers[cell].append((thread, thread.stamp, frame.f_code, frame.f_lasti))
+        if self.kin:
+            self._against_kin(cell, array, index, "reads", frame)
         return self.flat[cell]
 
     def write(self, cell, value, array, index, frame):
@@ -72,6 +85,52 @@ class Cells:
             self._against(atomics, array, index, "writes", frame, "changed")
         self.writers[cell] = thread, thread.stamp, frame.f_code, frame.f_lasti
         self.writes[cell] += 1
+        if self.kin:
+            self._against_kin(cell, array, index, "writes", frame)
+
+    def viewed(self, dtype):
+        """Return the same bytes as cells of another dtype."""
+        for other in (self, *self.kin):
+            if other.flat.dtype == dtype:
+                return other
+        made = Cells(self.machine, self.flat.view(dtype), self.name)
+        made.own, made.constant = self.own, self.constant
+        at = np.arange(made.flat.size) * made.stride // self.stride
+        made.fresh = bytearray(np.frombuffer(self.fresh, np.uint8)[at])
+        made.kin = [self, *self.kin]
+        for other in made.kin:
+            other.kin.append(made)
+        return made
+
+    def field(self, name):
+        """Return one field of records as cells of their own."""
+        for other in self.kin:
+            if other.name == f"{self.name}.{name}":
+                return other
+        made = Cells(self.machine, self.flat[name], f"{self.name}.{name}")
+        made.own, made.constant = self.own, self.constant
+        made.fresh = bytearray(self.fresh)
+        self.kin.append(made)
+        return made
+
+    def _overlapping(self, cell):
+        # the cells of other dtypes in which this one's bytes are
+        first = self.address + cell * self.stride
+        for other in self.kin:
+            start = (first - other.address) // other.stride
+            end = -(-(first + self.flat.itemsize - other.address) // other.stride)
+            for i in range(max(start, 0), min(end, other.flat.size)):
+                yield other, i
+
+    def _against_kin(self, cell, array, index, now, frame):
+        for other, i in self._overlapping(cell):
+            if i in other.writers:
+                records = [other.writers[i]]
+                self._against(records, array, index, now, frame, "wrote")
+            if i in other.atomics:
+                self._against(other.atomics[i], array, index, now, frame, "changed")
+            if now != "reads" and i in other.readers:
+                self._against(other.readers[i], array, index, now, frame, "read")
 
     def change(self, cell, function, array, index, frame):
         """Replace a cell by function(cell) in one piece; return what it was."""
@@ -94,6 +153,8 @@ class Cells:
                 self.machine.note(
                     thread, "changes", self, cell, array.text(index), frame
                 )
+            if self.kin:
+                self._against_kin(cell, array, index, "changes", frame)
             record = thread, thread.stamp, frame.f_code, frame.f_lasti
             self.atomics.setdefault(cell, []).append(record)
             self.reads[cell] += 1
@@ -137,30 +198,63 @@ class Cells:
             self.fault(
                 "type", "writes", array, index, ", which may only be read", frame
             )
+        if isinstance(value, np.floating) and self.flat.dtype.kind in "iu":
+            value = self._cut(value, frame)
         self.flat[cell] = value
         self.fresh[cell] = 0
+        if self.kin:
+            for other, i in self._overlapping(cell):
+                other.fresh[i] = 0
         if type(value) is np.float64 and self.kind in (np.float32, np.float16):
             self.machine.leaks[frame.f_code, frame.f_lasti] = True
+
+    def _cut(self, value, frame):
+        # a float that an array of integers keeps: what is after the point is lost
+        if self.name.startswith(("shared ", "local ")):
+            self.machine.cuts[frame.f_code, frame.f_lasti] = self.name, self.flat.dtype
+        width, signed = 8 * self.flat.itemsize, self.flat.dtype.kind == "i"
+        return truncated(value, width, signed)
 
     def _against(self, records, array, index, now, frame, before):
         ordered, thread = self.machine.ordered, self.machine.current
         for record in reversed(records):
-            if record[0] is not thread and not ordered(record[0], record[1], thread):
+            if record[0] is thread or ordered(record[0], record[1], thread):
+                if before == "changed":
+                    # whoever knows of an atomic knows of all before it on the cell
+                    return
+            else:
                 self._race(array, index, now, frame, before, record)
 
     def _race(self, array, index, now, frame, before, record):
         thread = self.machine.current
         other, _, code, instruction = record
-        if other.block is thread.block:
+        advice = self._missing_atomic(array, frame, code, instruction)
+        if advice is None and other.block is thread.block:
             advice = "put a barrier between them"
-        else:
+        elif advice is None:
             advice = "let one block do both, or an atomic, or a second kernel"
-        raise KernelError(
+        fault = KernelError(
             "race",
             f"on {self.name}{array.text(index)}: {other} {before} it, {thread} {now} "
             f"it, and nothing orders the two; {advice}\n"
             f"  {other} {before} it at {describe(code, instruction)}\n"
             f"  {thread} {now} it at {describe_frame(frame)}",
+        )
+        if other.block is not thread.block:
+            raise self.machine.suspect or fault
+        self.machine.suspected(fault)
+
+    def _missing_atomic(self, array, frame, code, instruction):
+        # the advice for threads that all change one cell in one line, or None
+        if frame.f_code is not code or frame.f_lineno != line_of(code, instruction):
+            return None
+        found = CHANGE.search(source(code, frame.f_lineno))
+        if found is None:
+            return None
+        word = CHANGES[found[1] or found[2]]
+        return (
+            "threads read it, change it and write it back, so that changes are lost; "
+            f"use cuda.atomic.{word}, or let one thread do it"
         )
 
     def _uninitialised(self, cell, array, index, frame):
@@ -168,6 +262,8 @@ class Cells:
         try:
             self.fault("uninitialised", "reads", array, index, why, frame)
         except KernelError as fault:
+            if self.machine.suspect:
+                return
             if self.own:
                 raise
             # if another thread comes to write it now, it is a race

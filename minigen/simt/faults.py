@@ -5,12 +5,22 @@ from __future__ import annotations
 import sys
 
 from minigen.errors import KernelError
+from minigen.simt.running import running
 from minigen.simt.sites import describe_calls, describe_frame
 
 
 def stop(kind, message):
     """Raise KernelError with the current line of the running thread."""
     raise KernelError(kind, f"{message}\n  at {describe_frame(sys._getframe(1))}")
+
+
+def endless():
+    """Raise KernelError: the running thread does what seems to have no end."""
+    stop(
+        "endless",
+        f"{running.machine.current} goes round and round, and there seems to be no end "
+        "to it; does the loop's condition ever become false?",
+    )
 
 
 def expect_same_barrier(waiting):

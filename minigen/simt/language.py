@@ -12,9 +12,17 @@ from types import SimpleNamespace
 import numpy as np
 
 from minigen.simt import allocate, atomics, faults, libdevice, warps
+from minigen.simt.half import halves
 from minigen.simt.memory import load, store
 from minigen.simt.running import running, site
 from minigen.simt.threads import WARP
+from minigen.simt.vectors import VECTORS
+
+# Numba's short names of its types
+_TYPES = {"b1": "bool_", "boolean": "bool_", "bool": "bool_", "f4": "float32"}
+_TYPES |= {"f2": "float16", "f8": "float64", "c8": "complex64", "c16": "complex128"}
+_TYPES |= {f"i{n}": f"int{8 * n}" for n in (1, 2, 4, 8)}
+_TYPES |= {f"u{n}": f"uint{8 * n}" for n in (1, 2, 4, 8)}
 
 
 class Language:
@@ -31,7 +39,9 @@ class Language:
     types = property(lambda self: self)
 
     def __getattr__(self, name):
-        kind = getattr(np, name, None)
+        if name in VECTORS:
+            return VECTORS[name]
+        kind = getattr(np, _TYPES.get(name, name), None)
         if isinstance(kind, type) and issubclass(kind, np.generic):
             return kind
         known = ", ".join(sorted(n for n in dir(self) if not n.startswith("_")))
@@ -88,7 +98,12 @@ def syncthreads_or(predicate):
 
 def this_grid():
     """Return the group of all threads, with its method `sync`."""
-    return SimpleNamespace(sync=lambda: running.machine.meet_grid(site()))
+
+    def sync():
+        running.machine.meet_grid(site())
+        return 1
+
+    return SimpleNamespace(sync=sync)
 
 
 def threadfence():
@@ -124,4 +139,5 @@ cuda.threadfence_block = cuda.threadfence_system = threadfence
 cuda.nanosleep = lambda nanoseconds: None
 cuda.shared, cuda.local, cuda.const = allocate.shared, allocate.local, allocate.const
 cuda.atomic, cuda.libdevice = atomics.atomic, libdevice.table
+cuda.fp16 = halves
 cuda.cg = SimpleNamespace(this_grid=this_grid)

@@ -17,30 +17,36 @@ class Watched:
     """A view of Cells with the methods of a NumPy array that kernels need."""
 
     __slots__ = (
-        "cells",
-        "start",
-        "shape",
-        "strides",
-        "ndim",
-        "size",
-        "before",
-        "known",
+        *("cells", "start", "shape", "steps", "ndim", "size", "before", "known"),
     )
 
-    def __init__(self, cells, start, shape, strides, before=()):
-        # strides count cells; before: the indices that led here, for messages
+    def __init__(self, cells, start, shape, steps, before=()):
+        # steps: how many cells on along each axis; before: the indices that led here,
+        # for messages
         self.cells, self.start = cells, start
-        self.shape, self.strides, self.ndim = shape, strides, len(shape)
+        self.shape, self.steps, self.ndim = shape, steps, len(shape)
         self.size, self.before = math.prod(shape), before
         # {index: cell - start} of indices found to be inside, for all of this shape
-        self.known = cells.machine.known.setdefault((shape, strides), {})
+        self.known = cells.machine.known.setdefault((shape, steps), {})
 
     dtype = property(lambda self: self.cells.flat.dtype)
     itemsize = property(lambda self: self.cells.flat.itemsize)
     nbytes = property(lambda self: self.size * self.itemsize)
+    # in bytes, as NumPy has them
+    strides = property(lambda self: tuple(n * self.cells.stride for n in self.steps))
+    T = property(lambda self: self.transpose())
+    flat = property(lambda self: self.ravel())
+    real = property(lambda self: self._part(0))
+    imag = property(lambda self: self._part(1))
 
     def __len__(self):
         return self.shape[0]
+
+    def __iter__(self):
+        for i in range(self.shape[0]):
+            # the line that asks is the one that resumes this generator
+            frame = _getframe(1)
+            yield self.read((i,), frame) if self.ndim == 1 else self._window((i,))
 
     def __getitem__(self, index):
         try:
@@ -110,15 +116,12 @@ class Watched:
 
     def address(self, index):
         """Return the address of the element that one index names."""
-        start = self.cells.flat.__array_interface__["data"][0]
-        return start + self.locate(index) * self.itemsize
+        return self.cells.address + self.locate(index) * self.cells.stride
 
     def counts(self):
         """Return how often each cell was read and written, in the array's shape."""
         cells = np.full(self.shape, self.start)
-        for axis, (size, stride) in enumerate(
-            zip(self.shape, self.strides, strict=True)
-        ):
+        for axis, (size, stride) in enumerate(zip(self.shape, self.steps, strict=True)):
             steps = np.arange(size) * stride
             cells += steps.reshape(-1, *[1] * (self.ndim - axis - 1))
         reads, writes = self.cells.counts()
@@ -127,7 +130,7 @@ class Watched:
     def reshape(self, *shape):
         """Return the same cells in another shape; the array must be contiguous."""
         shape = shape[0] if isinstance(shape[0], tuple) else shape
-        if self.strides != _strides(self.shape):
+        if not self._contiguous():
             raise TypeError("reshape of an array that is not contiguous")
         if -1 in shape:
             known = -math.prod(shape)
@@ -136,52 +139,122 @@ class Watched:
             raise ValueError(f"cannot reshape {self.shape} into {shape}")
         return Watched(self.cells, self.start, shape, _strides(shape), self.before)
 
+    def transpose(self, *axes):
+        """Return the same cells with the axes in another order, by default the last
+        one first."""
+        axes = axes[0] if axes and isinstance(axes[0], tuple) else axes
+        axes = axes or tuple(reversed(range(self.ndim)))
+        shape, steps = (tuple(of[a] for a in axes) for of in (self.shape, self.steps))
+        return Watched(self.cells, self.start, shape, steps, self.before)
+
+    def ravel(self):
+        """Return all cells on one axis: these if they are contiguous, else copies."""
+        if self._contiguous():
+            return self.reshape(self.size)
+        return self.copy(_getframe(1)).reshape(-1)
+
+    flatten = ravel
+
+    def item(self, *index):
+        """Return one value: of the index, or the only one."""
+        index = index or (0,) * self.ndim
+        return self.read(index, _getframe(1))
+
+    def sum(self):
+        """Return the sum of all values, added in their order in their own type."""
+        values, total = self.copy(_getframe(1)).reshape(-1), self.dtype.type(0)
+        if self.dtype.kind in "biu":
+            total = np.uint64(0) if self.dtype.kind == "u" else np.int64(0)
+        for value in values:
+            total = total + total.dtype.type(value)
+        return total
+
+    def view(self, dtype):
+        """Return the same bytes as values of another dtype."""
+        dtype = pattern.as_dtype(dtype)
+        old, new = self.itemsize, dtype.itemsize
+        if dtype == self.dtype:
+            return self
+        if old == new:
+            steps, shape, start = self.steps, self.shape, self.start
+        else:
+            if not self._contiguous() or self.shape[-1] * old % new:
+                raise TypeError(f"a view of {self.shape} {self.dtype} as {dtype}")
+            shape = (*self.shape[:-1], self.shape[-1] * old // new)
+            steps, start = _strides(shape), self.start * old // new
+        return Watched(self.cells.viewed(dtype), start, shape, steps, self.before)
+
+    def _part(self, which):
+        # the real or the imaginary parts
+        if self.dtype.kind != "c":
+            return self if which == 0 else np.zeros(self.shape, self.dtype)
+        cells = self.cells.viewed(np.dtype(f"f{self.itemsize // 2}"))
+        steps = tuple(2 * n for n in self.steps)
+        return Watched(cells, 2 * self.start + which, self.shape, steps, self.before)
+
+    def _contiguous(self):
+        # an axis of one cell may have any step
+        pairs = zip(self.steps, _strides(self.shape), self.shape, strict=True)
+        return all(one == other or n == 1 for one, other, n in pairs)
+
     def locate(self, index):
-        """Return the cell of an index, or None if it names more than one."""
+        """Return the cell of an index, or None if it names more than one.
+
+        A negative number counts from the end, as in Numba.
+        """
         if self.ndim == 2 and type(index) is tuple and len(index) == 2:
             # the commonest kind, without a loop
             i, j = index
-            if type(i) is not slice and type(j) is not slice:
+            if _is_number(i) and _is_number(j):
                 i, j = as_int(i), as_int(j)
                 rows, columns = self.shape
                 if 0 <= i < rows and 0 <= j < columns:
-                    step, stride = self.strides
+                    step, stride = self.steps
                     self.known[index] = offset = i * step + j * stride
                     return self.start + offset
         indices = index if type(index) is tuple else (index,)
-        if len(indices) != self.ndim:
+        if len(indices) != self.ndim or not all(map(_is_number, indices)):
             return None
         offset = 0
         for axis, i in enumerate(indices):
-            if type(i) is slice:
-                return None
-            i = as_int(i)
-            if not 0 <= i < self.shape[axis]:
-                self._outside(index)
-            offset += i * self.strides[axis]
+            offset += self._inside(i, axis, index) * self.steps[axis]
         self.known[index] = offset
         return self.start + offset
 
+    def _inside(self, i, axis, index):
+        i, size = as_int(i), self.shape[axis]
+        if not -size <= i < size:
+            self._outside(index)
+        return i + size if i < 0 else i
+
     def _window(self, index):
         index = index if isinstance(index, tuple) else (index,)
-        if len(index) > self.ndim:
-            raise IndexError(f"{len(index)} indices into an array of {self.ndim} axes")
-        start, shape, strides = self.start, [], []
-        for axis, stride in enumerate(self.strides):
-            size = self.shape[axis]
-            i = index[axis] if axis < len(index) else slice(None)
+        given = sum(i is not None and i is not Ellipsis for i in index)
+        if given > self.ndim:
+            raise IndexError(f"{given} indices into an array of {self.ndim} axes")
+        rest = (slice(None),) * (self.ndim - given)
+        if Ellipsis in index:
+            at = index.index(Ellipsis)
+            full = (*index[:at], *rest, *index[at + 1 :])
+        else:
+            full = (*index, *rest)
+        start, shape, steps, axis = self.start, [], [], 0
+        for i in full:
+            if i is None:
+                shape.append(1)
+                steps.append(0)
+                continue
+            size, step = self.shape[axis], self.steps[axis]
             if isinstance(i, slice):
-                first, last, step = i.indices(size)
-                start += first * stride
-                shape.append(len(range(first, last, step)))
-                strides.append(stride * step)
+                first, last, by = i.indices(size)
+                start += first * step
+                shape.append(len(range(first, last, by)))
+                steps.append(step * by)
             else:
-                i = as_int(i)
-                if not 0 <= i < size:
-                    self._outside(index)
-                start += i * stride
+                start += self._inside(i, axis, index) * step
+            axis += 1
         before = (*self.before, index)
-        return Watched(self.cells, start, tuple(shape), tuple(strides), before)
+        return Watched(self.cells, start, tuple(shape), tuple(steps), before)
 
     def text(self, index):
         """Return an index as it would be written, after those that led here."""
@@ -197,7 +270,13 @@ def _brackets(index):
     return "[" + ", ".join(_index_text(i) for i in index) + "]"
 
 
+def _is_number(i):
+    return i is not None and i is not Ellipsis and type(i) is not slice
+
+
 def _index_text(i):
+    if i is None or i is Ellipsis:
+        return "None" if i is None else "..."
     if not isinstance(i, slice):
         return str(int(i))
     ends = ["" if end is None else str(int(end)) for end in (i.start, i.stop)]
@@ -214,7 +293,77 @@ def _strides(shape):
 
 def window(cells, shape):
     """Return all of some cells as an array of a shape."""
+    if cells.flat.dtype.names:
+        return Records(cells, 0, shape, _strides(shape))
     return Watched(cells, 0, shape, _strides(shape))
+
+
+class Records:
+    """A watched array of records: an array of its own for each field.
+
+    So threads that write two fields of one record do not race.
+    """
+
+    def __init__(self, cells, start, shape, steps, before=()):
+        self._all = cells, start, shape, steps, before
+        self.shape, self.ndim, self.size = shape, len(shape), math.prod(shape)
+        self.dtype = cells.flat.dtype
+        self.strides = tuple(n * cells.stride for n in steps)
+        self.itemsize = self.dtype.itemsize
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getattr__(self, field):
+        if field.startswith("_") or field not in self.dtype.names:
+            raise AttributeError(f"a record of {self.dtype} has no {field}")
+        return self[field]
+
+    def __getitem__(self, index):
+        cells, start, shape, steps, before = self._all
+        if isinstance(index, str):
+            return Watched(cells.field(index), start, shape, steps, before)
+        first = Watched(cells.field(self.dtype.names[0]), start, shape, steps, before)
+        if first.locate(index) is not None:
+            return Record(self, index)
+        part = first._window(index)
+        return Records(cells, part.start, part.shape, part.steps, part.before)
+
+    def __setitem__(self, index, value):
+        frame = _getframe(1)
+        for field in self.dtype.names:
+            self[field].store(index, value[field], frame)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def counts(self):
+        """Return how often a field of each record was read, and written."""
+        pairs = [self[field].counts() for field in self.dtype.names]
+        reads, writes = zip(*pairs, strict=True)
+        return np.sum(reads, 0), np.sum(writes, 0)
+
+
+class Record:
+    """One record of an array: its fields, as attributes and by their names."""
+
+    __slots__ = ("_of", "_index")
+
+    def __init__(self, of, index):
+        object.__setattr__(self, "_of", of)
+        object.__setattr__(self, "_index", index)
+
+    def __getitem__(self, field):
+        return self._of[field].read(self._index, _getframe(1))
+
+    def __setitem__(self, field, value):
+        self._of[field].store(self._index, value, _getframe(1))
+
+    def __getattr__(self, field):
+        return self._of[field].read(self._index, _getframe(1))
+
+    def __setattr__(self, field, value):
+        self._of[field].store(self._index, value, _getframe(1))
 
 
 def load(array, index, frame):
@@ -233,9 +382,12 @@ def store(array, index, value, frame):
 def watch_all(machine, arguments):
     """Return the arrays among named arguments, watched: {name: Watched}.
 
-    Arrays that share memory (and a dtype) share their bookkeeping too.
+    Those of a tuple are called after it: x[0], x[1]. Arrays that share memory (and a
+    dtype) share their bookkeeping too.
     """
-    arrays = {n: a for n, a in arguments.items() if isinstance(a, np.ndarray)}
+    arrays = {}
+    for name, value in arguments.items():
+        _gather(name, value, arrays)
     watched, group, end = {}, [], 0
     for name in sorted(arrays, key=lambda name: _byte_bounds(arrays[name])[0]):
         first, last = _byte_bounds(arrays[name])
@@ -247,6 +399,23 @@ def watch_all(machine, arguments):
         end = max(end, last)
     watched |= _watch_group(machine, {n: arrays[n] for n in group})
     return {name: watched[name] for name in arrays}
+
+
+def _gather(name, value, arrays):
+    if isinstance(value, np.ndarray):
+        arrays[name] = value
+    elif isinstance(value, tuple):
+        for i, one in enumerate(value):
+            _gather(f"{name}[{i}]", one, arrays)
+
+
+def put_back(name, value, watched):
+    """Return an argument with the watched arrays in place of its own."""
+    if isinstance(value, tuple):
+        parts = [put_back(f"{name}[{i}]", v, watched) for i, v in enumerate(value)]
+        # a named tuple takes them one by one
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return watched.get(name, value)
 
 
 def _watch_group(machine, arrays):
@@ -263,8 +432,9 @@ def _watch_group(machine, arrays):
     cells = Cells(machine, as_strided(base, (count,), (size,)), "/".join(arrays))
     cells.constant = not base.flags.writeable
     cells.fresh = bytearray(pattern.is_poison(cells.flat))
+    view = Records if cells.flat.dtype.names else Watched
     return {
-        name: Watched(
+        name: view(
             cells,
             (array.__array_interface__["data"][0] - lowest) // size,
             array.shape,

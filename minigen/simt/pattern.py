@@ -29,6 +29,14 @@ def _pattern(dtype):
     return None if text is None else int(text, 16)
 
 
+def as_dtype(kind):
+    """Return the NumPy dtype of a dtype, a NumPy scalar type, or a Numba type."""
+    if type(kind).__module__.startswith("numba"):
+        name = str(kind)
+        return np.dtype("bool" if name.startswith("bool") else name)
+    return np.dtype(kind)
+
+
 def poison(array):
     """Fill an array in place with the pattern of its dtype; return it.
 

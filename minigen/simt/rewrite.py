@@ -14,6 +14,7 @@ import weakref
 
 from minigen.errors import KernelError
 from minigen.simt import faults, twins
+from minigen.simt.half import halves
 from minigen.simt.language import cuda
 from minigen.simt.libdevice import table
 from minigen.simt.maths import maths
@@ -25,9 +26,10 @@ _copies = weakref.WeakKeyDictionary()
 
 
 def interpretable(kernel):
-    """Return a copy of a kernel for the interpreter, and whether it syncs the grid.
+    """Return a kernel's copy, whether it syncs the grid, and a dict for its programs.
 
-    kernel: a plain function, or a compiled one that has `.py_func`.
+    kernel: a plain function, or a compiled one that has `.py_func`. The dict is a new
+    one as soon as a value that the kernel names is another one (see typed.py).
     """
     function = getattr(kernel, "py_func", kernel)
     if not isinstance(function, types.FunctionType):
@@ -36,8 +38,14 @@ def interpretable(kernel):
     if known is None or not _still(known[2]):
         origins = []
         copy = _copy(function, {}, origins)
-        known = _copies[function] = copy, mentions(copy, "this_grid"), origins
-    return known[:2]
+        together = mentions(copy, "this_grid")
+        known = _copies[function] = copy, together, origins, {}
+    return known[0], known[1], known[3]
+
+
+def replacement(value):
+    """Return what the interpreter has in place of one value that a kernel names."""
+    return _replace(value, {}, [])
 
 
 def names_in(code):
@@ -149,6 +157,11 @@ def _replace_intrinsic(value):
         return twin
     if getattr(value, "__module__", "").endswith("libdevice"):
         return getattr(table, value.__name__, value)
+    half = getattr(halves, value.__name__.lstrip("_"), None)
+    if half is not None:
+        return half
+    if value.__name__ == "this_grid":
+        return cuda.cg.this_grid
     path = getattr(value, "__qualname__", value.__name__).split(".")
     if path[0] in _OF_A_THREAD:
         return Later(path[0])

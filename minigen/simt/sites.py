@@ -24,11 +24,15 @@ def line_of(code, instruction) -> int:
     return code.co_firstlineno
 
 
+def source(code, line) -> str:
+    """Return the text of a line of the file that a code object is from."""
+    return linecache.getline(code.co_filename, line).strip()
+
+
 def describe(code, instruction) -> str:
     """Return "file:line: text of the line"."""
     line = line_of(code, instruction)
-    text = linecache.getline(code.co_filename, line).strip()
-    return f"{os.path.basename(code.co_filename)}:{line}: {text}"
+    return f"{os.path.basename(code.co_filename)}:{line}: {source(code, line)}"
 
 
 def describe_frame(frame) -> str:

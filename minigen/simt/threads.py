@@ -17,10 +17,14 @@ import threading
 import numpy as np
 from greenlet import getcurrent, greenlet
 
+from minigen.errors import KernelError
 from minigen.simt import faults
 
 WARP = 32
 ALL = 0xFFFFFFFF
+
+# steps that a launch may go on for after a race
+FORBEARANCE = 100000
 
 # failures of compare-and-swap in a row, of all threads
 PATIENCE = 20000
@@ -81,13 +85,15 @@ class Thread:
 class Warp:
     """Up to 32 threads that can exchange values without memory.
 
-    lanes: which it has, as a mask; meetings: {mask: {lane: value}} of those who wait.
+    lanes: which it has, as a mask; meetings: {mask: {lane: value}} of those who wait;
+    active: {site: threads} of those who ask which lanes are active.
     """
 
-    __slots__ = ("threads", "lanes", "meetings", "stamp")
+    __slots__ = ("threads", "lanes", "meetings", "active", "stamp")
 
     def __init__(self):
         self.threads, self.lanes, self.meetings, self.stamp = [], 0, {}, -1
+        self.active = {}
 
 
 class Block:
@@ -119,8 +125,11 @@ class Machine:
         self.note = None
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
-        self.blocks, self.waiting, self.parked = [], [], []
+        self.blocks, self.waiting, self.parked, self.asleep = [], [], [], []
+        self.cuts = {}
         self.leaks, self.known, self.failures, self.fences = {}, {}, 0, False
+        # whether atomics added floats; and a fault that a barrier may explain better
+        self.unordered, self.suspect, self.looped = False, None, False
         self.order, self.indices = _indices(self.grid), _indices(self.block)
         # how often the next thread is drawn, and not the one whose turn it is
         self.whim, self.random = 0, None
@@ -148,14 +157,50 @@ class Machine:
             # comes back when nobody is ready, or when one more worker is needed
             while self._begin():
                 pass
+            if self.suspect and self.asleep and self.error is None:
+                self._wake()
             if self.error is not None:
-                raise self.error
+                raise self.suspect or self.error
             if not self.parked:
-                faults.expect_all_done(self.blocks)
+                self._expect_all_done()
                 self._part()
         del _idle.workers[KEPT:]
         if self.parked:
-            raise self.parked[0]
+            raise self.suspect or self.parked[0]
+
+    def _wake(self):
+        # with what they read, whatever it is: do they come to the barrier?
+        self.ready.extend(self.asleep)
+        self.asleep, self.parked = [], []
+        more = self._pick().worker.switch()
+        while more:
+            more = self._begin()
+
+    def suspected(self, fault):
+        """Let a race go on until it is clear whether a barrier explains it; or raise.
+
+        Where a part of a block waits at a barrier that the others never come to, these
+        run ahead and race. What is to be said then is where they do not come.
+        """
+        if self.suspect is not None:
+            return
+        block = self.current.block
+        if (
+            self.note is not None
+            or not self.looped
+            or not (block.waiting or self.asleep)
+        ):
+            raise fault
+        self.suspect, self.patience = fault, min(self.patience, FORBEARANCE)
+
+    def _expect_all_done(self):
+        try:
+            faults.expect_all_done(self.blocks)
+        except KernelError as fault:
+            if self.suspect is None or fault.kind == "divergent barrier":
+                raise
+        if self.suspect is not None:
+            raise self.suspect
 
     def _fill(self, block):
         for linear, index in enumerate(self.indices):
@@ -189,9 +234,15 @@ class Machine:
         worker.parent = self.hub
         return worker.switch(self)
 
+    def spend(self):
+        """Count a step of the running thread that may be one of endlessly many."""
+        self.patience -= 1
+        if self.patience < 0:
+            faults.endless()
+
     def wait(self, thread):
         """Let others run until `thread` is released."""
-        if not self.ready:
+        if not self.ready and not self.converge():
             self.hub.switch()
             return
         chosen = self._pick()
@@ -207,6 +258,7 @@ class Machine:
 
     def interrupt(self):
         """Let a random draw decide whether others run first: any may at an atomic."""
+        self.spend()
         if self.whim and self.random() < self.whim:
             self.give_way()
 
@@ -226,6 +278,9 @@ class Machine:
                 f"{self.current}; does the holder of the lock wait for somebody?",
             )
         if failed:
+            if self.failures % 100 == 0:
+                # the lock's holder may wait to hear who is active
+                self.converge()
             self.give_way()
 
     def park(self, fault):
@@ -234,6 +289,7 @@ class Machine:
         What the others do meanwhile may explain it better.
         """
         self.parked.append(fault)
+        self.asleep.append(self.current)
         self.current.waits = "a value that never came", None
         self.wait(self.current)
 
@@ -246,7 +302,7 @@ class Machine:
                 thread.worker = worker
                 self.function(*self.arguments)
                 thread.done, thread.worker = True, None
-                if not self.ready:
+                if not self.ready and not self.converge():
                     return self.hub
                 following = self._pick().worker
                 if following is not None:
@@ -261,6 +317,7 @@ class Machine:
         """Wait for the whole block; return the values that its threads brought."""
         thread = self.current
         block = thread.block
+        self.spend()
         if self.note is not None:
             self.note(thread, what, None, None, "", None)
         thread.waits = what, site
@@ -288,6 +345,7 @@ class Machine:
     def meet_grid(self, site):
         """Wait for all blocks of the launch."""
         thread = self.current
+        self.spend()
         thread.waits = "grid sync", site
         self.waiting.append(thread)
         if len(self.waiting) == len(self.order) * len(thread.block.threads):
@@ -312,6 +370,7 @@ class Machine:
         """Wait for the lanes that a mask names; return {lane: value}."""
         thread = self.current
         warp = thread.warp
+        self.spend()
         if mask != ALL:
             mask = self._check_mask(thread, mask, what)
         thread.waits = what, site, mask
@@ -323,6 +382,31 @@ class Machine:
             self._release_lanes(warp, mask, meeting)
         self.wait(thread)
         return meeting
+
+    def meet_active(self, site):
+        """Wait until no other lane can come here; return which are here, as a mask.
+
+        A warp's lanes that take one branch run it together. Here each runs for itself,
+        so those who ask meet when all others have ended or wait elsewhere.
+        """
+        thread = self.current
+        self.spend()
+        thread.waits = "activemask", site
+        thread.warp.active.setdefault(site, []).append(thread)
+        self.wait(thread)
+        return thread.heard
+
+    def converge(self):
+        """Let those go on that asked which lanes are active; say if there are any."""
+        for block in self.blocks:
+            for warp in block.warps:
+                groups, warp.active = warp.active, {}
+                for threads in groups.values():
+                    mask = sum(1 << thread.lane for thread in threads)
+                    for thread in threads:
+                        thread.heard = mask
+                    self.ready.extend(reversed(threads))
+        return bool(self.ready)
 
     def _check_mask(self, thread, mask, what):
         mask = int(mask) & ALL
@@ -338,7 +422,8 @@ class Machine:
         del warp.meetings[mask]
         threads = [warp.threads[lane] for lane in meeting]
         faults.expect_same_instruction(threads, mask)
-        if self.watch:
+        # shuffles and votes exchange values only: they do not order memory
+        if self.watch and threads[0].waits[0] == "syncwarp":
             self._stamp_lanes(warp, mask, threads)
         threads.reverse()
         self.ready.extend(threads)

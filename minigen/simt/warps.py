@@ -5,8 +5,11 @@ All lanes that the mask names wait for each other, and each brings a value.
 
 from __future__ import annotations
 
+from sys import _getframe
+
 from minigen.simt import faults
 from minigen.simt.running import running, site
+from minigen.simt.sites import calls
 from minigen.simt.threads import ALL, WARP
 
 
@@ -110,9 +113,8 @@ def match_all_sync(mask, value):
 
 
 def activemask():
-    """Return the lanes that have not exited, as a mask."""
-    threads = running.machine.current.warp.threads
-    return sum(1 << thread.lane for thread in threads if not thread.done)
+    """Return the lanes that run this line together, as a mask."""
+    return running.machine.meet_active(calls(_getframe(1)))
 
 
 def lanemask_lt():

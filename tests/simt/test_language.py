@@ -143,9 +143,9 @@ def helped(y):
     y[i] = first[i] - second[i]
 
 
-def test_each_call_of_a_helper_has_its_own_shared_array():
+def test_without_types_each_call_of_a_helper_has_its_own_shared_array():
     y = full(4, dtype=np.float32)
-    assert simt.launch(helped, 1, 4, y).shared_bytes == 32
+    assert simt.launch(helped, 1, 4, y, typed=False).shared_bytes == 32
     assert (y == 10).all()
 
 
@@ -188,9 +188,9 @@ def test_local_and_constant_arrays(seed, watch):
 
 def count(x, y):
     i = cuda.threadIdx.x
-    y[0, i] = cuda.syncthreads_count(x[i] > 3)
-    y[1, i] = cuda.syncthreads_and(x[i] > 3)
-    y[2, i] = cuda.syncthreads_or(x[i] > 3)
+    y[0, i] = cuda.syncthreads_count(np.int32(x[i] > 3))
+    y[1, i] = cuda.syncthreads_and(np.int32(x[i] > 3))
+    y[2, i] = cuda.syncthreads_or(np.int32(x[i] > 3))
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=50), seeds)
@@ -224,7 +224,7 @@ def atomics(n, sums, bits, wheel, ends):
     i = cuda.grid(1)
     cuda.atomic.add(sums, 0, i)
     cuda.atomic.sub(sums, 1, i)
-    cuda.atomic.add(sums, (2,), 1)
+    cuda.atomic.add(sums, 2, 1)
     cuda.atomic.or_(bits, 0, np.uint64(1) << np.uint64(i))
     cuda.atomic.xor(bits, 1, np.uint64(i))
     cuda.atomic.and_(bits, 2, ~(np.uint64(1) << np.uint64(i)))
@@ -300,7 +300,13 @@ def test_a_lock_lets_one_in_after_the_other(seed):
 def test_a_lock_that_nobody_opens_is_a_deadlock():
     with pytest.raises(KernelError, match="compare-and-swap failed") as caught:
         simt.launch(
-            take_turns, 1, 32, np.ones(1), np.zeros(2), np.zeros(256), watch=False
+            take_turns,
+            1,
+            32,
+            np.ones(1, np.int64),
+            np.zeros(2),
+            np.zeros(256),
+            watch=False,
         )
     assert caught.value.kind == "deadlock"
     assert "while cuda.atomic.cas(lock, 0, 0, 1) != 0" in str(caught.value)
@@ -345,9 +351,10 @@ def test_bits(values):
 
 
 def hashed(x):
+    # a product of two uint32 is a uint64, until it is made one of 32 bits again
     i = cuda.grid(1)
-    h = x[i] * np.uint32(0x9E3779B1) ^ np.uint32(i)
-    h = (h ^ (h >> np.uint32(15))) * np.uint32(0x85EBCA77)
+    h = np.uint32(x[i] * np.uint32(0x9E3779B1)) ^ np.uint32(i)
+    h = np.uint32((h ^ (h >> np.uint32(15))) * np.uint32(0x85EBCA77))
     x[i] = h - np.uint32(1)
 
 

@@ -34,7 +34,7 @@ def sound(x, y):
 @pytest.mark.parametrize("kernel", [reading, writing])
 def test_a_kernel_without_an_end_is_named(kernel, seed):
     x, y = np.zeros((2, 4), np.float32)
-    with pytest.raises(KernelError, match="no end to what the kernel") as caught:
+    with pytest.raises(KernelError, match="there seems to be no end to") as caught:
         simt.launch(kernel, 1, 4, x, y, seed=seed, patience=1000)
     assert caught.value.kind == "endless"
     assert "test_patience.py" in str(caught.value) and "thread" in str(caught.value)

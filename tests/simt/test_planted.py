@@ -30,6 +30,8 @@ def test_a_planted_bug_is_named_under_every_schedule(bug, seed):
     with pytest.raises(KernelError) as caught:
         launch(bug.wrong, bug, seed)
     fault = caught.value
+    if bug.refused and fault.kind == "compile":
+        return
     assert fault.kind == bug.kind
     for text in (*bug.says, "planted.py:"):
         assert text in str(fault)

@@ -25,7 +25,7 @@ SCALE = np.float32(3)
 
 def run(kernel, *more, block=4, watch=True):
     y = simt.poison(np.empty(block, np.float32))
-    simt.launch(kernel, 1, block, y, *more, watch=watch)
+    simt.launch(kernel, 1, block, y, *more, watch=watch, typed=False)
     return y.tolist()
 
 

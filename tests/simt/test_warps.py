@@ -211,7 +211,9 @@ def test_the_tensor_core_multiplies_matrices(case, seed, watch):
     c = rng.standard_normal((16, 8)).astype(np.float32)
     y = np.empty((16, 8), np.float32)
     kernel = tensor_core(mma_bf16)
-    simt.launch(kernel, 1, 32, a, b, c, simt.poison(y), seed=seed, watch=watch)
+    simt.launch(
+        kernel, 1, 32, a, b, c, simt.poison(y), seed=seed, watch=watch, typed=False
+    )
     expected = c + left.astype(np.float64) @ right
     np.testing.assert_array_equal(y, expected.astype(np.float32))
 
@@ -237,11 +239,13 @@ def test_sixteen_bytes_at_once():
             y[0] = twins.load16(x, 2)[0]
 
         y = np.empty(16, np.float32)
-        report = simt.launch(kernel, 16 // count, 1, x, simt.poison(y), count)
+        report = simt.launch(
+            kernel, 16 // count, 1, x, simt.poison(y), count, typed=False
+        )
         np.testing.assert_array_equal(y, expected)
         assert (report.reads["x"] == 1).all()
         with pytest.raises(KernelError, match="multiple of 16 bytes"):
-            simt.launch(kernel, 1, 1, x[1:], y, count)
+            simt.launch(kernel, 1, 1, x[1:], y, count, typed=False)
         with pytest.raises(KernelError, match="multiple of 16 bytes") as caught:
-            simt.launch(shifted, 1, 1, x, y)
+            simt.launch(shifted, 1, 1, x, y, typed=False)
         assert caught.value.kind == "alignment"
