@@ -60,7 +60,7 @@ class Report:
     the lines that stored a float64 in a narrower array; differs: after several
     schedules, for each array argument in which it happened, the cells whose bits were
     not the same in all of them; cut: the lines that stored a float in a shared or local
-    array of integers; untyped: why the kernel ran with Python's and NumPy's types, or ""
+    array of integers; untyped: why the kernel ran with Python's and NumPy's types, ""
     if with Numba's; unordered: whether atomics added floats, so that a sum's last bits
     depend on the schedule.
     """
