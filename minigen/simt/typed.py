@@ -138,4 +138,4 @@ def _words(error, function):
         and not line.startswith(("Failed in", "There are", "- Of which", "During"))
     ]
     said = "\n  ".join(dict.fromkeys(lines[:8]))
-    return f"Numba does not compile {function.__name__}: {said}"
+    return f"it does not compile: Numba says of {function.__name__}: {said}"
