@@ -150,7 +150,7 @@ KERNELS = (
            "deadlock", "of mask 0xffffffff", "total, 1)"),
     kernel("more shared memory than there is", TREE,
            "cuda.shared.array(64, np.float32)",
-           "cuda.shared.array((64, 256), np.float32)",
+           "cuda.shared.array(16384, np.float32)",
            "shared memory", "65536 bytes", "sums = cuda.shared.array"),
     kernel("an input is overwritten", WARPS,
            "        y[i, k] = widen(w[k]) * (x[i, k] * scale)",
