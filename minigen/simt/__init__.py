@@ -129,6 +129,7 @@ def launch(
     machine = threads.Machine(function, grid, block)
     machine.watch, machine.dynamic, machine.together = watch, dynamic, together
     machine.note, machine.looped = note, not untyped
+    machine.plain = getattr(kernel, "plain_indices", False)
     if patience is not None:
         machine.patience = patience
     if seed is not None:

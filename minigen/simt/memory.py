@@ -200,7 +200,8 @@ class Watched:
     def locate(self, index):
         """Return the cell of an index, or None if it names more than one.
 
-        A negative number counts from the end, as in Numba.
+        A negative number counts from the end, as in Numba, but not in kernels that are
+        compiled without (`target.gpu_kernel`).
         """
         if self.ndim == 2 and type(index) is tuple and len(index) == 2:
             # the commonest kind, without a loop
@@ -223,7 +224,7 @@ class Watched:
 
     def _inside(self, i, axis, index):
         i, size = as_int(i), self.shape[axis]
-        if not -size <= i < size:
+        if not (0 if self.cells.machine.plain else -size) <= i < size:
             self._outside(index)
         return i + size if i < 0 else i
 

@@ -126,7 +126,7 @@ class Machine:
         self.clock, self.stamp, self.barriers, self.shared_bytes = 0, -1, 0, 0
         self.current, self.ready, self.hub, self.error = None, [], None, None
         self.blocks, self.waiting, self.parked, self.asleep = [], [], [], []
-        self.cuts = {}
+        self.cuts, self.plain = {}, False
         self.leaks, self.known, self.failures, self.fences = {}, {}, 0, False
         # whether atomics added floats; and a fault that a barrier may explain better
         self.unordered, self.suspect, self.looped = False, None, False
