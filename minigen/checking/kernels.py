@@ -244,7 +244,8 @@ def counted(launch: Launch, ours=True) -> Finding | None:
             "a float is kept in an array of integers: what is after the point is lost"
         )
         return Finding("dtype", f"{said}\n{lines}", kernel=launch.name)
-    if launch.report.float64 and ours:
+    # with types the compiler has been asked, and says where float64 begins
+    if launch.report.float64 and ours and getattr(launch.report, "untyped", "yes"):
         lines = "\n".join(f"at {line}" for line in launch.report.float64)
         said = "a float64 is stored where a float32 is kept; write np.float32(...)"
         return Finding("float64", f"{said}\n{lines}", kernel=launch.name)
