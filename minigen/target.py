@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import sys
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -182,7 +183,9 @@ def compile_ptx(kernel, types, cc, lines=False) -> str:
         _demand_compiler()
         compile_now = __getattr__("cuda").compile_ptx
         options = {"cc": cc, "lineinfo": lines, "launch_bounds": bounds}
-        with _pretended(cc), _plain_indices(kernel):
+        with _pretended(cc), _plain_indices(kernel), warnings.catch_warnings():
+            # of a kernel without a file the lines are not known, and that is all
+            warnings.filterwarnings("ignore", "Could not find source")
             return compile_now(function, types, **options)[0]
 
     about = types, cc, lines, bounds, getattr(kernel, "plain_indices", False)

@@ -69,7 +69,8 @@ class Writer:
             return f"({cast}({a()}) if {self.truth(depth - 1)} else {cast}({b()}))"
         if kind == 12 and signed:
             return f"(({self.truth(depth - 1)}) + ({self.truth(depth - 1)}))"
-        return f"{cast}(abs({self.whole(depth - 1, True)}) % 1000)"
+        # half of it: of the least number there is no absolute value
+        return f"{cast}(abs({self.whole(depth - 1, True)} >> 1) % 1000)"
 
     def floating(self, depth):
         """Return an expression that is a float."""
