@@ -3,15 +3,20 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import minigen
 from minigen import memory
 from minigen.bench.weights import state
 from minigen.catalogue import TOKENIZERS
 from minigen.families import PRESETS, GeneratorConfig
+from minigen.pipeline import Pipeline
+from minigen.show import recipe
 
 GENERATORS = {n: c for n, c in PRESETS.items() if isinstance(c, GeneratorConfig)}
 RESULTS = Path(__file__).parent / "bench_results"
@@ -89,3 +94,17 @@ def test_every_released_model_has_a_memory(name):
     tokenizer = PRESETS["vq-16" if hasattr(config, "vocabulary") else "kl-16"]
     said = memory.needed(config, tokenizer, (config.side, config.side), 64)
     assert min(said.weights, said.kept, said.step, said.pixels) > 0
+
+
+def test_a_sheet_takes_no_more_than_itself(monkeypatch):
+    """Of many images a part at a time is made, and laid where it belongs."""
+    count, blank = 1000, np.zeros((recipe.TOGETHER, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(Pipeline, "decode", lambda self, tokens: blank[: len(tokens)])
+    pipe = minigen.load("arpg-mnist", backend="numpy")
+    how = recipe.Recipe("arpg-mnist", (7,) * count, columns=40)
+    tracemalloc.start()
+    sheet = recipe.sheet(pipe, how, np.zeros((count, 8, 8), np.int64))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sheet.shape == (25 * 34 - 2, 40 * 34 - 2, 3)
+    assert sheet.nbytes < peak < 1.5 * sheet.nbytes
