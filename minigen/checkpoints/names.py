@@ -72,7 +72,7 @@ def settled(
     state, given = unwrap(state), tuple(given)
     # a generator before the tokenizer that may lie in the same file
     for family in FAMILIES.values():
-        shapes = _shapes(part_of(family, state))
+        shapes = _shapes(once(family, state))
         try:
             family.guess(shapes, {})
         except (KeyError, ValueError, IndexError, ZeroDivisionError):
@@ -116,12 +116,13 @@ def to_ours(config, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     differences = _differences(config, _shapes(state))
     if differences:
         raise CheckpointError(f"it was to hold {config}, but {differences}")
-    for name, same in family.tied.items():
-        if name in state and not np.array_equal(state[name], state[same]):
-            raise CheckpointError(
-                f"its {name} is not its {same}; {config} holds them once, so no model "
-                "of ours can be made of it"
-            )
+    own = set(once(family, state)) & set(family.tied)
+    if own and config.tied:
+        name = own.pop()
+        raise CheckpointError(
+            f"its {name} is not its {family.tied[name]}, so it does not hold {config}, "
+            "in which they are one"
+        )
     return arrange(family.rows(config), state)
 
 
@@ -255,6 +256,21 @@ def left_out(config, state: Mapping[str, np.ndarray]) -> dict[str, int]:
     patterns = (*family.dropped, "n_averaged")
     found = {p: sum(fnmatchcase(name, p) for name in names) for p in patterns}
     return {pattern: count for pattern, count in found.items() if count}
+
+
+def once(family: Family, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return a family's part of a file, without the second names of tied weights.
+
+    Only values tell whether they are tied: a file may hold an array twice, and models
+    whose output layer is a table of its own have the same shapes.
+    """
+    state = part_of(family, state)
+    second = {
+        name
+        for name, same in family.tied.items()
+        if name in state and same in state and np.array_equal(state[name], state[same])
+    }
+    return {name: array for name, array in state.items() if name not in second}
 
 
 def flatten(tree) -> dict[str, np.ndarray]:

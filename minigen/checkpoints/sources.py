@@ -55,6 +55,9 @@ class Fields(TypedDict, total=False):
     norm_eps: float | None
     state_size: int | None
     groups: int | None
+    norm_first: bool | None
+    step_min: float | None
+    step_max: float | None
     channels: int | None
     patch: int | None
     inner_schedule: str | None

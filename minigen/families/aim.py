@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from minigen.errors import ConfigError
+from minigen.families import mamba
 from minigen.families.checks import (
     check_fields,
     expect_fixed,
@@ -22,15 +22,18 @@ from minigen.families.work import FLOAT, Work
 
 WORDS = "backbone.embeddings.word_embeddings.weight"
 
+MIXERS = {"mamba1": Mamba1Config, "mamba2": Mamba2Config}
+
 
 @dataclass(frozen=True)
 class AimConfig:
     """AiM: Mamba mixers over image tokens in raster order, each under adaLN.
 
-    mixer: "mamba2", as released, or "mamba1"; state_size, head_size, groups, window,
-    expand: its sizes (head_size and groups for Mamba-2 only). hidden: width of the
-    feed-forward layers, 0 for none. condition_groups: number of projections of the
-    class that layers share in turn, 0 if each layer has its own.
+    mixer: "mamba2", as released, or "mamba1". hidden: width of the feed-forward layers,
+    0 for none. condition_groups: number of projections of the class that layers share
+    in turn, 0 if each layer has its own. tied: whether the output layer is the table of
+    tokens. layer_norm: whether norms before a branch are LayerNorms, not RMSNorms. All
+    others are the mixer's: see `Mamba1Config`, `Mamba2Config`.
 
     Source: arXiv 2408.12245; hp-l33/AiM models/stage2/config_mamba.py::MambaConfig.
 
@@ -48,23 +51,34 @@ class AimConfig:
     head_size: int = 64
     groups: int = 1
     window: int = 4
-    expand: int = 2
+    expand: float = 2.0
     hidden: int = 0
     condition_groups: int = 0
+    tied: bool = True
+    layer_norm: bool = False
+    rank: int | None = None
+    bias: bool = False
+    conv_bias: bool = True
+    normalise: bool = True
+    norm_first: bool = False
+    scanned: int | None = None
+    skips: bool = False
+    step_min: float = 0.0
+    step_max: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
-        expect_one_of(self, "mixer", ("mamba1", "mamba2"))
-        # its sizes are checked where they are put together
-        _ = self.mixing
+        expect_one_of(self, "mixer", MIXERS)
+        # its sizes are checked where they are put together, and None becomes a number
+        mixing = self.mixing
+        for each in fields(mixing):
+            object.__setattr__(self, each.name, getattr(mixing, each.name))
 
     @property
     def mixing(self) -> Mamba1Config | Mamba2Config:
         """The configuration of every mixer."""
-        sizes = self.width, self.state_size, self.window, self.expand
-        if self.mixer == "mamba1":
-            return Mamba1Config(*sizes)
-        return Mamba2Config(*sizes, head_size=self.head_size, groups=self.groups)
+        kind = MIXERS[self.mixer]
+        return kind(**{each.name: getattr(self, each.name) for each in fields(kind)})
 
     @property
     def side(self) -> int:
@@ -120,28 +134,34 @@ def rows(c: AimConfig):
         else:
             each = f"{there}.adaLN_modulation.1"
             yield from pair(f"{here}.modulation", each, (wide, d))
-        yield f"{here}.norm", f"{there}.norm.weight", (d,)
+        yield from _norm(c, f"{here}.norm", f"{there}.norm")
         yield from prefixed(mixer_rows(c.mixing), f"{here}.mixer.", f"{there}.mixer.")
         if c.hidden:
-            yield f"{here}.ffn_norm", f"{there}.norm2.weight", (d,)
+            yield from _norm(c, f"{here}.ffn_norm", f"{there}.norm2")
             yield f"{here}.ffn.up", f"{there}.mlp.fc1.weight", (2 * c.hidden, d)
             yield f"{here}.ffn.down", f"{there}.mlp.fc2.weight", (d, c.hidden)
-    yield "norm", "backbone.norm_f.weight", (d,)
+    yield from _norm(c, "norm", "backbone.norm_f")
+    if not c.tied:
+        yield "head", "lm_head.weight", (c.vocabulary, d)
+
+
+def _norm(c, ours, upstream):
+    if c.layer_norm:
+        return pair(ours, upstream, (c.width,))
+    return [(ours, f"{upstream}.weight", (c.width,))]
 
 
 def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that arguments of the original's constructor give."""
     arguments = dict(arguments)
-    fixed = {"rms_norm": True, "tie_embeddings": True, "attn_layer_idx": []}
-    expect_fixed(arguments, fixed)
+    expect_fixed(arguments, {"attn_layer_idx": []})
+    if "rms_norm" in arguments:
+        arguments["rms_norm"] = not arguments["rms_norm"]
+    mixer = {}
     if "ssm_cfg" in arguments:
-        mixer = dict(arguments.pop("ssm_cfg"))
+        mixer = dict(arguments.pop("ssm_cfg") or {})
         layer = mixer.pop("layer", "Mamba1")
-        if layer not in ("Mamba1", "Mamba2"):
-            raise ConfigError(f"ssm_cfg has the layer {layer!r}; expected Mamba1 or 2")
-        # what the layers are made with, if nothing is said
-        known = {"d_state": 16} if layer == "Mamba1" else {"d_state": 128, "ngroups": 1}
-        arguments |= {"mixer": layer.lower(), **known, **mixer}
+        mixer = {"mixer": layer.lower()} | mamba.of_arguments(layer, mixer, True)
     if "d_intermediate" in arguments:
         # rounded up, as GatedMLP does
         arguments["d_intermediate"] = -(-arguments["d_intermediate"] // 128) * 128
@@ -153,14 +173,13 @@ def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         arguments.pop("num_groups", None)
     names = {
         "d_model": "width", "n_layer": "layers", "vocab_size": "vocabulary",
-        "num_classes": "classes", "num_tokens": "tokens", "mixer": "mixer",
-        "d_state": "state_size", "headdim": "head_size", "ngroups": "groups",
-        "d_conv": "window", "expand": "expand", "d_intermediate": "hidden",
-        "num_groups": "condition_groups", "residual_in_fp32": None,
-        "fused_add_norm": None, "pad_vocab_size_multiple": None, "attn_cfg": None,
-        "token_drop": None, "mixer_drop": None, "mlp_drop": None, "chunk_size": None,
+        "num_classes": "classes", "num_tokens": "tokens", "rms_norm": "layer_norm",
+        "d_intermediate": "hidden", "num_groups": "condition_groups",
+        "tie_embeddings": "tied", "residual_in_fp32": None, "fused_add_norm": None,
+        "pad_vocab_size_multiple": None, "attn_cfg": None, "token_drop": None,
+        "mixer_drop": None, "mlp_drop": None, "ssm_cfg": "mixer",
     }  # fmt: skip
-    return renamed(arguments, names)
+    return renamed(arguments, names) | mixer
 
 
 SIZES = {
@@ -178,6 +197,9 @@ def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:
 RULES = {
     "groups": "one group of heads, as every released model has",
     "state_size": "what the groups leave of the numbers that they share",
+    "norm_first": "norms behind the gate, as every released model has",
+    "step_min": "step sizes without limits, as every released model has",
+    "step_max": "step sizes without limits, as every released model has",
 }
 
 
@@ -185,16 +207,7 @@ def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
     """Return the fields that follow from shapes, and which do not: see `Family`."""
     vocabulary, d = shapes[WORDS]
     first = "backbone.layers.0."
-    inner = shapes[f"{first}mixer.out_proj.weight"][1]
-    channels, _, window = shapes[f"{first}mixer.conv1d.weight"]
-    rates = shapes[f"{first}mixer.A_log"]
-    mixer = {"mixer": "mamba1", "state_size": rates[-1]}
-    if len(rates) == 1:
-        # only the product of these two is seen
-        size = (channels - inner) // 2
-        groups = told.get("groups", size // told.get("state_size", size))
-        mixer = {"mixer": "mamba2", "state_size": size // groups, "groups": groups}
-        mixer |= {"head_size": inner // rates[0]}
+    mixer, unseen = mamba.guess(shapes, f"{first}mixer.", told)
     hidden = shapes.get(f"{first}mlp.fc2.weight", (d, 0))[1]
     wide = (6 if hidden else 3) * d
     fields = dict(
@@ -203,13 +216,13 @@ def guess(shapes: Mapping, told: Mapping) -> tuple[dict, tuple[str, ...]]:
         vocabulary=vocabulary,
         classes=shapes["backbone.cls_embed.embedding_table.weight"][0] - 1,
         tokens=shapes["backbone.embeddings.position_embeddings.weight"][0] - 1,
-        window=window,
-        expand=inner // d,
         hidden=hidden,
         condition_groups=shapes.get("backbone.adaln_group.1.weight", (0,))[0] // wide,
+        tied="lm_head.weight" not in shapes,
+        layer_norm=f"{first}norm.bias" in shapes,
         **mixer,
     )
-    return fields, ("state_size", "groups") if len(rates) == 1 else ()
+    return fields, unseen
 
 
 def work(config, counts, size, batch):

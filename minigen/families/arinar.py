@@ -46,7 +46,7 @@ class ArinarConfig:
     decoder_layers: int = 14
     encoder_heads: int = 12
     decoder_heads: int = 12
-    ratio: int = 4
+    ratio: float = 4.0
     buffer: int = 64
     classes: int = 1000
     tokens: int = 256
@@ -59,6 +59,7 @@ class ArinarConfig:
     inner_schedule: str = "constant"
     flow: bool = False
     behaviour: str = "v1"
+    norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -123,7 +124,7 @@ def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     version = arguments.pop("upstream_version", None)
     if version is None and "head_type" in arguments:
         version = "head"
-    expect_fixed(arguments, {"head_type": "ar_gmm", "norm_eps": 1e-6})
+    expect_fixed(arguments, {"head_type": "ar_gmm"})
     expect_fixed(arguments, {"inner_num_heads": INNER_HEADS.get(version or "v1")})
     names = mae.NAMES | {
         "num_gaussians": "mixtures", "inner_ar_width": "inner_width",

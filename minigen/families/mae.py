@@ -18,7 +18,8 @@ NAMES = {
     "encoder_num_heads": "encoder_heads", "decoder_embed_dim": "width",
     "decoder_depth": "decoder_layers", "decoder_num_heads": "decoder_heads",
     "mlp_ratio": "ratio", "vae_embed_dim": "channels", "patch_size": "patch",
-    "class_num": "classes", "buffer_size": "buffer", "tokens": "tokens",
+    "class_num": "classes", "buffer_size": "buffer", "norm_eps": "norm_eps",
+    "tokens": "tokens",
     "mask_ratio_min": None, "label_drop_prob": None, "attn_dropout": None,
     "proj_dropout": None, "grad_checkpointing": None, "diffusion_batch_mul": None,
 }  # fmt: skip
@@ -39,6 +40,7 @@ RULES = {
 } | {
     "patch": "tokens of 1 x 1 latents, as every released model has",
     "channels": "what the patch leaves of the features of a token",
+    "norm_eps": "1e-06, as every released model has",
 }
 """The rules for what no shape shows."""
 
@@ -83,9 +85,6 @@ def of_arguments(arguments: dict, names, sizes) -> dict:
         side = arguments.pop("img_size") // stride // patch
         # two negative numbers would make a positive one
         arguments["tokens"] = side**2 if min(side, patch, stride) > 0 else 0
-    ratio = arguments.get("mlp_ratio")
-    if isinstance(ratio, float) and ratio.is_integer():
-        arguments["mlp_ratio"] = int(ratio)
     return found | renamed(arguments, names)
 
 
@@ -112,13 +111,13 @@ def outer_rows(c):
     yield "positions", "encoder_pos_embed_learned", (1, n, wide)
     yield from pair("tokens_norm", "z_proj_ln", (wide,))
     for i in range(c.encoder_layers):
-        yield from _block(f"encoder.{i}", f"encoder_blocks.{i}", wide, c.ratio * wide)
+        yield from _block(f"encoder.{i}", f"encoder_blocks.{i}", wide, c.ratio)
     yield from pair("encoder_norm", "encoder_norm", (wide,))
     yield from pair("decoder_embed", "decoder_embed", (d, wide))
     yield "mask", "mask_token", (1, 1, d)
     yield "decoder_positions", "decoder_pos_embed_learned", (1, n, d)
     for i in range(c.decoder_layers):
-        yield from _block(f"decoder.{i}", f"decoder_blocks.{i}", d, c.ratio * d)
+        yield from _block(f"decoder.{i}", f"decoder_blocks.{i}", d, c.ratio)
     yield from pair("decoder_norm", "decoder_norm", (d,))
     yield "head_positions", "diffusion_pos_embed_learned", (1, c.tokens, d)
 
@@ -134,7 +133,11 @@ def outer_sizes(shapes: Mapping) -> dict[str, int]:
         "decoder_layers": count(shapes, "decoder_blocks.{}.norm1.weight"),
         "encoder_heads": HEADS.get(wide) or rows.heads(wide),
         "decoder_heads": HEADS.get(d) or rows.heads(d),
-        "ratio": shapes["decoder_blocks.0.mlp.fc1.weight"][0] // d,
+        "ratio": rows.factor(
+            (wide, shapes["encoder_blocks.0.mlp.fc1.weight"][0]),
+            (d, shapes["decoder_blocks.0.mlp.fc1.weight"][0]),
+        ),
+        "norm_eps": 1e-6,
         "buffer": shapes["encoder_pos_embed_learned"][1] - tokens,
         "classes": shapes["class_emb.weight"][0],
         "tokens": tokens,
@@ -163,8 +166,8 @@ def _step(head, config, known, fed, asked, size, batch):
     # last layer of the decoder only over the m rows asked for
     e, d, r = config.encoder_width, config.width, config.ratio
     s, n, m = config.buffer + known, config.buffer + config.tokens, asked
-    encoder = config.encoder_layers * (4 + 2 * r) * e * e
-    layer = (4 + 2 * r) * d * d
+    encoder = config.encoder_layers * (4 * e + 2 * int(r * e)) * e
+    layer = (4 * d + 2 * int(r * d)) * d
     before = config.decoder_layers - 1
     a_row = encoder * s + d * e * s + before * layer * n
     # of the last layer, keys and values are made of all rows
@@ -181,8 +184,9 @@ def _step(head, config, known, fed, asked, size, batch):
     )
 
 
-def _block(ours, upstream, d, f):
+def _block(ours, upstream, d, ratio):
     # timm 0.9.12 layers of models/vision_transformer.py::Block
+    f = int(ratio * d)
     yield from pair(f"{ours}.norm1", f"{upstream}.norm1", (d,))
     yield from pair(f"{ours}.qkv", f"{upstream}.attn.qkv", (3 * d, d))
     yield from pair(f"{ours}.proj", f"{upstream}.attn.proj", (d, d))

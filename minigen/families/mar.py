@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from minigen.checks import shown
 from minigen.errors import ConfigError
 from minigen.families import mae
-from minigen.families.checks import check_fields, expect_fixed
+from minigen.families.checks import check_fields
 from minigen.families.family import Family
 from minigen.families.rows import count, pair, prefixed
 from minigen.families.work import Cost
@@ -37,7 +38,7 @@ class MarConfig:
     decoder_layers: int = 12
     encoder_heads: int = 12
     decoder_heads: int = 12
-    ratio: int = 4
+    ratio: float = 4.0
     buffer: int = 64
     classes: int = 1000
     tokens: int = 256
@@ -46,6 +47,7 @@ class MarConfig:
     head_width: int = 1024
     head_layers: int = 6
     noise_steps: int = 100
+    norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -87,15 +89,34 @@ SIZES = {
 def of_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that arguments of the original's constructor give."""
     arguments = dict(arguments)
-    expect_fixed(arguments, {"norm_eps": 1e-6})
     if "num_sampling_steps" in arguments:
-        # a text there: it may also ask for other ways to take fewer steps
-        arguments["num_sampling_steps"] = int(arguments["num_sampling_steps"])
+        steps = noise_steps(arguments["num_sampling_steps"])
+        arguments["num_sampling_steps"] = steps
     names = mae.NAMES | {
         "diffloss_w": "head_width", "diffloss_d": "head_layers",
         "num_sampling_steps": "noise_steps",
     }  # fmt: skip
     return mae.of_arguments(arguments, names, SIZES)
+
+
+def noise_steps(given: str | int) -> int:
+    """Return the steps of a draw that the original's num_sampling_steps asks for.
+
+    It is a text there; an empty one asks for all steps of training. Raises ConfigError
+    for those that ask for other ways to take fewer steps, such as "ddim50".
+
+    >>> noise_steps("100"), noise_steps("")
+    (100, 1000)
+    """
+    if given == "":
+        return 1000
+    try:
+        return int(given)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"num_sampling_steps is {shown(given)}; expected a number of steps, evenly "
+            "spaced, or nothing for all of them"
+        ) from None
 
 
 def of_training(arguments: Mapping[str, Any]) -> tuple[dict, dict]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def pair(ours, upstream, shape):
     """Yield the rows of a weight and its bias, which has the weight's first axis."""
@@ -41,6 +43,21 @@ def rounding(d, f, told):
         if -(-h // multiple) * multiple == f:
             return {"multiple_of": multiple, **said}
     return {"multiple_of": f, "hidden_multiplier": f / h, **said}
+
+
+def factor(*pairs):
+    """Return the least number r, an integer if it can be, for which int(r d) is f.
+
+    pairs: of d and f, or of several widths that have the same r.
+
+    >>> factor((24, 96)), factor((49, 1)), factor((32, 85), (48, 128))
+    (4.0, 0.020408163265306124, 2.6666666666666665)
+    """
+    least = max(f / d for d, f in pairs)
+    for r in (float(int(least)), least, math.nextafter(least, math.inf)):
+        if all(int(r * d) == f for d, f in pairs):
+            return r
+    raise ValueError(f"no factor of {pairs}")
 
 
 def heads(width, unit=1):

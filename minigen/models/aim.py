@@ -188,7 +188,7 @@ def read(ops, weights, config, x, given: Condition, states, watch=None):
     total, branch, mixing = x, None, config.mixing
     for i, w in enumerate(weights["layers"]):
         shift, scale, gate = given.layers[i][:3]
-        h, total = _norm(ops, branch, total, w["norm"])
+        h, total = _norm(ops, config, branch, total, w["norm"])
         u = ops.modulate(h, shift, scale)
         tell(watch, f"l{i}_mixer_in", u)
         inner = None if watch is None else _inside(watch, i)
@@ -197,12 +197,12 @@ def read(ops, weights, config, x, given: Condition, states, watch=None):
         branch = ops.gate(y, gate)
         if config.hidden:
             shift, scale, gate = given.layers[i][3:]
-            h, total = _norm(ops, branch, total, w["ffn_norm"])
+            h, total = _norm(ops, config, branch, total, w["ffn_norm"])
             h = ops.linear(ops.modulate(h, shift, scale), w["ffn"]["up"])
             branch = ops.gate(ops.linear(ops.gated_silu(h), w["ffn"]["down"]), gate)
         tell(watch, f"hidden_l{i}", branch)
         tell(watch, f"residual_l{i}", total)
-    h, _ = _norm(ops, branch, total, weights["norm"])
+    h, _ = _norm(ops, config, branch, total, weights["norm"])
     tell(watch, "norm_f", h)
     h = ops.modulate(ops.rms_norm(h, weights["out_norm"], EPS), *given.last)
     tell(watch, "final_layer", h)
@@ -210,13 +210,16 @@ def read(ops, weights, config, x, given: Condition, states, watch=None):
 
 
 def answer(ops, weights, h):
-    """Return the logits (b n v) of h (b n d). The token table is also the output layer
-    (tied weights)."""
-    return ops.linear(h, weights["words"])
+    """Return the logits (b n v) of h (b n d). Unless there is a head of its own, the
+    token table is also the output layer (tied weights)."""
+    return ops.linear(h, weights.get("head", weights["words"]))
 
 
-def _norm(ops, branch, total, w):
+def _norm(ops, config, branch, total, w):
     # before the first branch there is nothing to add
+    if config.layer_norm:
+        total = total if branch is None else ops.add(branch, total)
+        return ops.layer_norm(total, **w, eps=EPS), total
     if branch is None:
         return ops.rms_norm(total, w, EPS), total
     return ops.add_rms_norm(branch, total, w, EPS)

@@ -21,6 +21,7 @@ import numpy as np
 from minigen.models.watching import tell
 
 EPS = 1e-6
+"""Of the norm of the tokens; that of the others is the configuration's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +76,9 @@ def embed(ops, weights, tokens, rows):
 def encode(ops, weights, config, x, watch=None):
     """Run the encoder over the known rows x: (b n d) to (b n d)."""
     for i, w in enumerate(weights["encoder"]):
-        x = block(ops, w, config.encoder_heads, x)
+        x = block(ops, w, config.encoder_heads, x, config.norm_eps)
         tell(watch, f"enc_block{i}", x)
-    x = ops.layer_norm(x, **weights["encoder_norm"], eps=EPS)
+    x = ops.layer_norm(x, **weights["encoder_norm"], eps=config.norm_eps)
     tell(watch, "enc_out", x)
     return x
 
@@ -96,9 +97,9 @@ def decode(ops, weights, config, x, query, watch=None):
     last = len(weights["decoder"]) - 1
     for i, w in enumerate(weights["decoder"]):
         rows = query.rows if i == last else None
-        x = block(ops, w, config.decoder_heads, x, rows)
+        x = block(ops, w, config.decoder_heads, x, config.norm_eps, rows)
         tell(watch, f"dec_block{i}", x)
-    x = ops.layer_norm(x, **weights["decoder_norm"], eps=EPS)
+    x = ops.layer_norm(x, **weights["decoder_norm"], eps=config.norm_eps)
     tell(watch, "dec_norm", x)
     return x
 
@@ -113,14 +114,15 @@ def conditions(ops, weights, config, x, query, watch=None):
     return ops.add(z, ops.embed(weights["head_positions"], query.positions))
 
 
-def block(ops, w, heads, x, rows=None):
+def block(ops, w, heads, x, eps, rows=None):
     """Attention and feed-forward layer of a vision transformer: (b n d) to (b n d).
 
-    rows (b m): compute only these, (b m d); keys and values come from all rows.
+    eps: of both norms; rows (b m): compute only these, (b m d); keys and values come
+    from all rows.
     Source: timm 0.9.12 layers of models/vision_transformer.py::Block.
     """
     b, n, d = x.shape
-    a = ops.layer_norm(x, **w["norm1"], eps=EPS)
+    a = ops.layer_norm(x, **w["norm1"], eps=eps)
     asked = a
     if rows is not None:
         x, asked = ops.gather(x, rows), ops.gather(a, rows)
@@ -131,7 +133,7 @@ def block(ops, w, heads, x, rows=None):
     v = ops.linear(a, **to_v).reshape(shape)
     o = ops.attention(q, k, v, n).reshape(*x.shape)  # (b m h e) -> (b m d)
     x = ops.linear(o, **w["proj"], residual=x)
-    a = ops.layer_norm(x, **w["norm2"], eps=EPS)
+    a = ops.layer_norm(x, **w["norm2"], eps=eps)
     return ops.linear(ops.gelu(ops.linear(a, **w["fc1"])), **w["fc2"], residual=x)
 
 

@@ -73,28 +73,67 @@ def mamba2(ops, w, config, u, state, watch=None):
     inner, r, s = config.inner, config.groups, config.state_size
     projected = ops.linear(u, **w["in_proj"])
     tell(watch, "in_proj", projected)
-    if u.shape[1] == 1 and config.normalise and not config.norm_first:
+    if u.shape[1] == 1 and _is_plain(config):
         given = *_conv(ops, w, config), w["dt_bias"], w["A_log"], w["D"], w["norm"]
         states = state.conv, state.scan
         y, _, _ = ops.mamba2_step(projected, *given, *states, r, EPS)
         return ops.linear(y, **w["out_proj"])
-    z = ops.columns(projected, 0, inner)
-    xBC = ops.columns(projected, inner, inner + config.channels)
-    delta = ops.columns(projected, inner + config.channels, projected.shape[-1])
+    first = 2 * config.beside  # before the gate lies the layer beside the scan
+    z = ops.columns(projected, first, first + inner)
+    last = first + inner + config.channels
+    xBC = ops.columns(projected, first + inner, last)
+    delta = ops.columns(projected, last, projected.shape[-1])
 
     xBC, _ = ops.causal_conv_silu(xBC, *_conv(ops, w, config), state.conv)
     tell(watch, "conv_out", xBC)
     x = _split(ops.columns(xBC, 0, inner), config.heads)  # (b n h p)
     B = _split(ops.columns(xBC, inner, inner + r * s), r)  # (b n r s)
     C = _split(ops.columns(xBC, inner + r * s, config.channels), r)
-    delta = ops.step_size(delta, w["dt_bias"], 0.0, math.inf)
+    delta = ops.step_size(delta, w["dt_bias"], *config.limits)
 
-    given = x, delta, w["A_log"], B, C, w["D"], state.scan
+    D = ops.zeros((config.heads,)) if config.skips else w["D"]
+    given = x, delta, w["A_log"], B, C, D, state.scan
     y, _ = ops.ssd(*given) if u.shape[1] == 1 else ops.ssd_chunked(*given, CHUNK)
+    if config.skips:
+        y = _skip(ops, w["D"], x, y)
     tell(watch, "scan_y", y)
     y = _gated(ops, w, config, y.reshape(*z.shape), z)  # (b n h p) -> (b n c)
     tell(watch, "gated_norm", y)
+    if config.beside:
+        y = _join(ops, _beside(ops, config, projected), y)
     return ops.linear(y, **w["out_proj"])
+
+
+def _is_plain(config):
+    # whether one op computes the decode step
+    return not (
+        config.norm_first
+        or not config.normalise
+        or config.skips
+        or config.beside
+        or config.limits != (0, math.inf)
+    )
+
+
+def _skip(ops, D, x, y):
+    # y + D x, a weight of each channel: D (h p), x and y (b n h p)
+    b, n, h, p = x.shape
+    weight = ops.repeat(D.reshape(1, h * p), b).reshape(b, 1, h * p)
+    skipped = ops.gate(x.reshape(b, n, h * p), weight)
+    return ops.add(y.reshape(b, n, h * p), skipped).reshape(b, n, h, p)
+
+
+def _beside(ops, config, projected):
+    # the channels that are not scanned: a gated layer
+    gate = ops.columns(projected, 0, config.beside)
+    return ops.swiglu(gate, ops.columns(projected, config.beside, 2 * config.beside))
+
+
+def _join(ops, x, y):
+    # (b n c), (b n d) -> (b n c+d): the columns side by side
+    b, n, _ = x.shape
+    columns = (each.reshape(b * n, each.shape[-1], 1) for each in (x, y))
+    return ops.concat(*columns).reshape(b, n, -1)
 
 
 def _gated(ops, w, config, y, z):

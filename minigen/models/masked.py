@@ -175,14 +175,15 @@ def guidance(options, known, counts):
 
     known: how many tokens are given. The linear schedule rises with the tokens drawn,
     but stops one token before the full guidance: the original never counts the last
-    token. In float32, as there.
+    token. In float32, rounded where it rounds.
     """
-    value, n = np.float32(options.guidance), known + sum(counts)
+    value, n = options.guidance, known + sum(counts)
     if options.guidance_schedule == "constant":
         return [float(value)] * len(counts)
     decoded = [min(known + d, n - 1) for d in np.cumsum(counts).tolist()]
-    one = np.float32(1)
-    return [float(one + (value - one) * np.float32(d) / np.float32(n)) for d in decoded]
+    # one is taken from a number of Python's, before a tensor turns it into float32
+    one, rise = np.float32(1), np.float32(value - 1)
+    return [float(one + rise * np.float32(d) / np.float32(n)) for d in decoded]
 
 
 def canvas(config, plan, b, known):

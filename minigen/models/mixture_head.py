@@ -14,6 +14,7 @@ Source: arXiv 2503.02883, section 3.2; Qinyu-Allen-Zhao/Arinar model_head/arhead
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -282,11 +283,11 @@ def within_token(schedule, value, n):
     >>> within_token("linear", 3.0, 2)
     [3.5, 4.0]
     """
-    shares = [(i + 1) / n for i in range(n)]
+    above, groups = value - 1, range(1, n + 1)
     if schedule == "linear":
-        return [value + 0.5 * (value - 1) * share for share in shares]
+        return [value + above * i / n * 0.5 for i in groups]
     if schedule == "cosine":
-        return [1 + 0.5 * (value - 1) * (1 + np.cos(np.pi * s)) for s in shares]
+        return [1 + 0.5 * above * (1 + math.cos(math.pi * i / n)) for i in groups]
     return [value] * n
 
 

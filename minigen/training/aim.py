@@ -37,6 +37,11 @@ class GatedMlp(nn.Module):
         return self.fc2(value * F.silu(gate))
 
 
+def new_norm(config: AimConfig) -> nn.Module:
+    """The norm before a branch, and behind the last."""
+    return (nn.LayerNorm if config.layer_norm else RmsNorm)(config.width)
+
+
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
@@ -57,12 +62,12 @@ class Layer(nn.Module):
             self.scale_shift_table = nn.Parameter(torch.randn(shape) / d**0.5)
         else:
             self.adaLN_modulation = modulation(d, d, self.factor)
-        self.norm = RmsNorm(d)
+        self.norm = new_norm(config)
         mixer = Mamba2 if isinstance(mixing, Mamba2Config) else Mamba1
         self.mixer = mixer(mixing)
         rescaled = [self.mixer.out_proj.weight]
         if config.hidden:
-            self.norm2, self.mlp = RmsNorm(d), GatedMlp(config)
+            self.norm2, self.mlp = new_norm(config), GatedMlp(config)
             rescaled.append(self.mlp.fc2.weight)
         for weight in rescaled:
             bound = (weight.shape[1] * config.layers) ** -0.5
@@ -127,7 +132,7 @@ class Last(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Everything but the head, which is the table of tokens."""
+    """Everything but the head, which is the table of tokens if it is tied."""
 
     def __init__(self, config: AimConfig, dropouts: Dropouts):
         super().__init__()
@@ -140,7 +145,7 @@ class Backbone(nn.Module):
             self.adaln_group = nn.Sequential(nn.SiLU(), shared)
         self.final_layer = Last(config)
         self.layers = nn.ModuleList([Layer(config) for _ in range(config.layers)])
-        self.norm_f = RmsNorm(width)
+        self.norm_f = new_norm(config)
         for table in self.modules():
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.02)
@@ -171,6 +176,8 @@ class Aim(nn.Module):
         super().__init__()
         self.config, self.dropouts = config, dropouts or Dropouts()
         self.backbone = Backbone(config, self.dropouts)
+        if not config.tied:
+            self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
 
     def forward(
         self, classes: Tensor, tokens: Tensor, positions: str = "trained"
@@ -208,7 +215,8 @@ class Aim(nn.Module):
         return self.backbone.embeddings(tokens, rows)[:, 0]
 
     def answer(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.backbone.embeddings.word_embeddings.weight).float()
+        words = self.backbone.embeddings.word_embeddings
+        return F.linear(x, getattr(self, "lm_head", words).weight).float()
 
 
 def training_loss(

@@ -57,12 +57,12 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm attention and feed-forward layer, each with a residual connection."""
 
-    def __init__(self, width: int, heads: int, ratio: int, dropouts: Dropouts):
+    def __init__(self, width: int, heads: int, c, dropouts: Dropouts):
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, EPS)
+        self.norm1 = nn.LayerNorm(width, c.norm_eps)
         self.attn = Attention(width, heads, dropouts.residual)
-        self.norm2 = nn.LayerNorm(width, EPS)
-        self.mlp = Mlp(width, ratio * width, dropouts.hidden)
+        self.norm2 = nn.LayerNorm(width, c.norm_eps)
+        self.mlp = Mlp(width, int(c.ratio * width), dropouts.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
@@ -97,16 +97,16 @@ def add_outer(model: nn.Module, c, dropouts: Dropouts):
     model.z_proj_ln = nn.LayerNorm(wide, EPS)
     model.encoder_pos_embed_learned = table(1, n, wide)
     model.encoder_blocks = nn.ModuleList(
-        Block(wide, c.encoder_heads, c.ratio, dropouts) for _ in range(c.encoder_layers)
+        Block(wide, c.encoder_heads, c, dropouts) for _ in range(c.encoder_layers)
     )
-    model.encoder_norm = nn.LayerNorm(wide, EPS)
+    model.encoder_norm = nn.LayerNorm(wide, c.norm_eps)
     model.decoder_embed = linear(wide, d)
     model.mask_token = table(1, 1, d)
     model.decoder_pos_embed_learned = table(1, n, d)
     model.decoder_blocks = nn.ModuleList(
-        Block(d, c.decoder_heads, c.ratio, dropouts) for _ in range(c.decoder_layers)
+        Block(d, c.decoder_heads, c, dropouts) for _ in range(c.decoder_layers)
     )
-    model.decoder_norm = nn.LayerNorm(d, EPS)
+    model.decoder_norm = nn.LayerNorm(d, c.norm_eps)
     model.diffusion_pos_embed_learned = table(1, c.tokens, d)
 
 

@@ -143,19 +143,22 @@ class Mamba2(nn.Module):
         self.config, inner, h = config, config.inner, config.heads
         self.dt_bias = nn.Parameter(first_steps(h))
         self.A_log = nn.Parameter(torch.empty(h).uniform_(1, 16).log())
-        self.D = nn.Parameter(torch.ones(h))
-        width = inner + config.channels + h
+        self.D = nn.Parameter(torch.ones(inner if config.skips else h))
+        width = 2 * config.beside + inner + config.channels + h
         self.in_proj = nn.Linear(config.width, width, bias=config.bias)
         self.conv1d = depthwise(config)
-        self.norm = RmsNorm(inner, config.groups)
-        self.out_proj = nn.Linear(inner, config.width, bias=config.bias)
+        if config.normalise:
+            self.norm = RmsNorm(inner, config.groups)
+        self.out_proj = nn.Linear(config.whole, config.width, bias=config.bias)
 
-    def split(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gate z (... d), input of the convolution (... c), step sizes (... h)."""
-        config = self.config
-        sizes = config.inner, config.channels, config.heads
-        z, xBC, delta = self.in_proj(u).split(sizes, -1)
-        return z, xBC, F.softplus(widen(delta) + self.dt_bias)
+    def split(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What lies beside the scan, the gate z (... d), input of the convolution
+        (... c), step sizes (... h)."""
+        config, beside = self.config, self.config.beside
+        sizes = beside, beside, config.inner, config.channels, config.heads
+        gate, value, z, xBC, delta = self.in_proj(u).split(sizes, -1)
+        delta = F.softplus(widen(delta) + self.dt_bias).clamp(*config.limits)
+        return F.silu(gate) * value, z, xBC, delta
 
     def part(self, xBC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The signal x (... h p), B and C (... r s), in float32."""
@@ -170,20 +173,31 @@ class Mamba2(nn.Module):
         shape = batch, config.heads, config.head_size, config.state_size
         return empty_state(self, batch, shape)
 
-    def leave(self, y: Tensor, z: Tensor) -> Tensor:
-        return self.out_proj(self.norm(y * F.silu(widen(z))).type_as(z))
+    def skip(self, x: Tensor) -> Tensor:
+        """D x for the signal x (... h p)."""
+        return self.D.view(self.config.heads, -1) * x
+
+    def leave(self, y: Tensor, beside: Tensor, z: Tensor) -> Tensor:
+        gate = F.silu(widen(z))
+        if not self.config.normalise:
+            y = y * gate
+        elif self.config.norm_first:
+            y = self.norm(y) * gate
+        else:
+            y = self.norm(y * gate)
+        return self.out_proj(torch.cat([beside, y.type_as(z)], -1))
 
     def forward(self, u: Tensor) -> Tensor:
         """Return the output (b n d) for all tokens u (b n d)."""
-        z, xBC, delta = self.split(u)
+        beside, z, xBC, delta = self.split(u)
         x, B, C = self.part(convolve(xBC, self.conv1d))
         with torch.autocast("cpu", enabled=False):
-            y = ssd(x, delta, -torch.exp(self.A_log), B, C) + self.D[:, None] * x
-        return self.leave(y.flatten(-2), z)
+            y = ssd(x, delta, -torch.exp(self.A_log), B, C) + self.skip(x)
+        return self.leave(y.flatten(-2), beside, z)
 
     def step(self, u: Tensor, state: State) -> Tensor:
         """Return the output (b d) for one token u (b d); update the state in place."""
-        z, xBC, delta = self.split(u)
+        beside, z, xBC, delta = self.split(u)
         x, B, C = self.part(state.slide(xBC, self.conv1d))
         decay = torch.exp(delta * -torch.exp(widen(self.A_log)))
         # (b r k p s), where k heads share a group
@@ -191,8 +205,8 @@ class Mamba2(nn.Module):
         taken = (delta[..., None] * x).view(scan.shape[:-1])
         scan.mul_(decay.view(*scan.shape[:3], 1, 1))
         scan.addcmul_(taken[..., None], B[:, :, None, None])
-        y = (scan.flatten(2, 3) @ C[..., None]).view_as(x) + self.D[:, None] * x
-        return self.leave(y.flatten(-2), z)
+        y = (scan.flatten(2, 3) @ C[..., None]).view_as(x) + self.skip(x)
+        return self.leave(y.flatten(-2), beside, z)
 
 
 def empty_state(mixer: Mamba1 | Mamba2, batch: int, scan: tuple[int, ...]) -> State:

@@ -366,8 +366,6 @@ def test_the_huge_ones_keep_their_heads_whatever_they_were_trained_on(preset, ot
 
 def test_every_family_says_all_that_is_open():
     for config in PRESETS.values():
-        family = family_of(config)
         found = names.settled(names.stand_in(config))
-        open_ = {"aim": {"state_size", "groups"}}.get(family.name, {*family.rules})
-        assert set(found.sources) == open_
+        assert set(found.sources) == {*family_of(config).rules}
         assert all(source.words for source in found.sources.values())

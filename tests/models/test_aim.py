@@ -32,7 +32,17 @@ CONFIGS = {
     "mamba1": AimConfig(**SMALL, mixer="mamba1", state_size=4),
     "groups": AimConfig(**TWO, condition_groups=2, hidden=128),
     "heads in groups": AimConfig(**TWO, groups=2),
-}
+    # what people who train choose, and no released model has
+    "mamba2, other options": AimConfig(
+        **TWO, tied=False, layer_norm=True, hidden=128, skips=True, scanned=24,
+        step_min=0.01, step_max=0.05, bias=True, normalise=False,
+    ),
+    "mamba1, other options": AimConfig(
+        **SMALL, mixer="mamba1", state_size=4, expand=1.5, rank=3, conv_bias=False,
+        tied=False,
+    ),
+}  # fmt: skip
+UNSEEN = {"state_size", "groups", "step_min", "step_max"}
 PLAN = plans.plan((3, 3), "raster", "one")
 # a logit is a sum of `width` products after 3 layers of about a dozen roundings each
 LOGIT_ERROR = 4 * EPS * 40
@@ -193,10 +203,13 @@ def test_what_cannot_be_drawn_is_refused(model):
 def test_sizes_are_recognised_but_for_the_groups_of_heads(name):
     config = CONFIGS[name]
     found, unseen = names.recognise(stand_in_state(config))
-    if config.groups == 1:
-        assert found == config
+    told = {name: getattr(config, name) for name in unseen}
+    assert replace(found, **told) == config
     assert names.manifest(found).keys() == names.manifest(config).keys()
-    assert unseen == (() if config.mixer == "mamba1" else ("state_size", "groups"))
+    if config.mixer == "mamba1":
+        assert not unseen
+    else:
+        assert set(unseen) - {"norm_first"} == UNSEEN
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
@@ -204,7 +217,7 @@ def container(config, tokenizer):
     """Return the state of a file that holds both models, as the trainer writes it."""
     state = {f"mamba.{n}": a for n, a in stand_in_state(config).items()}
     table = "mamba.backbone.embeddings.word_embeddings.weight"
-    state["mamba.lm_head.weight"] = state[table]
+    state.setdefault("mamba.lm_head.weight", state[table])
     return state | {f"vqvae.{n}": a for n, a in stand_in_state(tokenizer).items()}
 
 
@@ -229,7 +242,7 @@ def test_a_folder_of_the_hub_says_what_shapes_do_not(tmp_path):
         "ssm_cfg": {"layer": "Mamba2", "d_state": 6, "headdim": 8, "ngroups": 2},
     }  # fmt: skip
     write_zip(tmp_path / "pytorch_model.bin", container(config, PRESETS["vq-mnist"]))
-    assert load_model(tmp_path).unseen == ("state_size", "groups")
+    assert set(load_model(tmp_path).unseen) == UNSEEN | {"norm_first"}
     (tmp_path / "config.json").write_text(json.dumps(fields))
     model = load_model(tmp_path)
     assert (model.config, model.unseen) == (config, ())
@@ -241,7 +254,7 @@ def test_a_folder_of_the_hub_says_what_shapes_do_not(tmp_path):
         ({"n_layer": 2}, "layers is 2, from config.json beside it, and .* show 3"),
         ({"d_model": "16"}, "width is '16'; expected an integer"),
         ({"num_clases": 5}, "did you mean num_classes"),
-        ({"ssm_cfg": {"ngroups": 4}}, "mixer is 'mamba1', from config.json"),
+        ({"ssm_cfg": {"ngroups": 4}}, "'ngroups' is no argument of the original's"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(fields | wrong))
         with pytest.raises(CheckpointError, match=said):
@@ -272,13 +285,18 @@ def test_every_container_becomes_a_pipeline(tmp_path, kind):
         load_model(path, family="arpg")
 
 
-def test_a_head_that_is_not_the_table_is_refused(tmp_path, model):
-    config, _ = model
+def test_a_head_that_is_not_the_table_is_one_of_its_own(tmp_path):
+    config, path = CONFIGS["mamba2"], tmp_path / "pytorch_model.bin"
     state = container(config, PRESETS["vq-mnist"])
     state["mamba.lm_head.weight"] = state["mamba.lm_head.weight"] + 1
-    write_zip(tmp_path / "pytorch_model.bin", state)
+    write_zip(path, state)
+    convert(path, tmp_path / "ours.safetensors", family="aim")
+    for one in (path, tmp_path / "ours.safetensors"):
+        model = load_model(one, family="aim")
+        assert model.config == replace(config, tied=False)
+        assert_same(model.weights["head"], state["mamba.lm_head.weight"])
     with pytest.raises(CheckpointError, match="lm_head.weight is not its backbone"):
-        load_model(tmp_path / "pytorch_model.bin", config=config)
+        load_model(path, config=config)
 
 
 def test_the_original_configuration_is_understood():
@@ -288,7 +306,25 @@ def test_the_original_configuration_is_understood():
     mixing = AimConfig.from_upstream({"ssm_cfg": {}}).mixing
     assert mixing == Mamba1Config(width=1024)
     assert AimConfig.from_upstream({}).mixing == Mamba2Config(width=1024)
-    for wrong in ({"rms_norm": False}, {"attn_layer_idx": [3]}, {"tie": True}):
+    trained = {
+        "tie_embeddings": False, "rms_norm": False, "adaln_group": True,
+        "ssm_cfg": {"layer": "Mamba1", "dt_rank": 7, "expand": 1.5},
+    }  # fmt: skip
+    assert AimConfig.from_upstream(trained) == AimConfig(
+        mixer="mamba1", state_size=16, rank=7, expand=1.5, condition_groups=1,
+        tied=False, layer_norm=True,
+    )  # fmt: skip
+    limits = {"D_has_hdim": True, "dt_limit": [0.01, float("inf")], "d_ssm": 1024}
+    mixing = AimConfig.from_upstream({"ssm_cfg": {"layer": "Mamba2", **limits}}).mixing
+    assert (mixing.skips, mixing.limits) == (True, (0.01, float("inf")))
+    assert (mixing.inner, mixing.beside) == (1024, 1024)
+    for wrong in (
+        {"attn_layer_idx": [3]},
+        {"tie": True},
+        {"ssm_cfg": {"layer": "Mamba1", "headdim": 8}},
+        {"ssm_cfg": {"layer": "Mamba2", "dt_limit": [2, 1]}},
+        {"ssm_cfg": {"layer": "Mamba2", "d_ssm": 4096}},
+    ):
         with pytest.raises(ConfigError):
             AimConfig.from_upstream(wrong)
     with pytest.raises(ConfigError, match="do not divide into heads of 64"):

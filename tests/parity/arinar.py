@@ -10,8 +10,17 @@ import numpy as np
 from minigen.checkpoints import names, read_checkpoint
 from minigen.families import ArinarConfig
 from minigen.families.arinar import rows
-from minigen.models import arinar, mae, masked
-from tests.parity.case import FACTOR, Case, compare, equal, note, recorded_error, take
+from minigen.models import arinar, mae, masked, mixture_head, token_flow
+from tests.parity.case import (
+    FACTOR,
+    Case,
+    allowed,
+    compare,
+    equal,
+    note,
+    recorded_error,
+    take,
+)
 from tests.synth import synth
 
 BUFFERS = {"zero_k_bias": 0.0, "var": 1.0}
@@ -155,7 +164,44 @@ def replay_loss(case: Case, ops) -> None:
     z = masked.conditions(*call, labels, tokens, known, everywhere)
     compare(case, "z", z)
     loss = arinar.loss(*call, tokens, labels, hidden)
-    compare(case, "loss", np.float64(loss))
+    off = explained(case, ops, weights["head"], config, tokens, z, hidden)
+    compare(case, "loss", np.float64(loss), explained=off)
+
+
+def explained(case: Case, ops, w, config, tokens, z, hidden) -> float:
+    """Return how far off the mean likelihood of the hidden tokens may be, if the
+    mixtures are relatively as far off as their conditions z may be."""
+    x, rows = (
+        np.take_along_axis(np.asarray(each), hidden[..., None], axis=1)
+        for each in (tokens, z)
+    )
+    x = x.reshape(-1, config.groups, config.group)
+    if config.flow:
+        x = token_flow.forward(ops, w["flow"], x)
+    rows = np.ascontiguousarray(rows).reshape(-1, 1, config.width)
+    mixtures = mixture_head.forward(ops, w, config, x, rows)
+    share = allowed(case, "z") / abs(case.arrays["z"]).max()
+    errors = [share * abs(np.asarray(each)).max() for each in mixtures]
+    return float(errors_of_likelihoods(x, mixtures, errors).mean())
+
+
+def errors_of_likelihoods(x, mixtures, errors) -> np.ndarray:
+    """Return what errors of the mixtures of x (b n f) make of their likelihood: (b).
+
+    errors: the largest of weights, of means and of log-variances. To first order, and
+    if all of them add up; those of a narrow component count most.
+    """
+    weights, means, log_variances = (np.asarray(m, np.float64) for m in mixtures)
+    of_weights, of_means, of_log_variances = errors
+    away = np.abs(np.asarray(x, np.float64)[:, :, None] - means)  # (b n g f)
+    squares = away**2 * np.exp(-log_variances)
+    slopes = away * np.exp(-log_variances) * of_means
+    slopes += abs(1 - squares) / 2 * of_log_variances
+    # of each component its share of the density, over its weight: (b n g)
+    powers = -(squares + log_variances).sum(-1) / 2
+    density = np.exp(powers - powers.max(-1, keepdims=True))
+    density /= (weights * density).sum(-1, keepdims=True)
+    return (density * (of_weights + weights * slopes.sum(-1))).sum((1, 2))
 
 
 def equal_bits(case: Case, name: str, ours) -> None:

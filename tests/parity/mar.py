@@ -18,7 +18,7 @@ from minigen import plans
 from minigen.checkpoints import names as layout
 from minigen.checkpoints import read_checkpoint
 from minigen.families import MarConfig
-from minigen.families.mar import diffusion_rows
+from minigen.families.mar import diffusion_rows, noise_steps
 from minigen.models import diffusion_head, masked
 from minigen.models.query import Draws
 from minigen.sample import Options
@@ -35,8 +35,9 @@ def is_schedule(case: Case) -> bool:
 
 
 def replay_schedule(case: Case, ops) -> None:
-    for count in case.about["config"]["respacings"]:
-        made = diffusion_head.schedule(int(count))
+    for given in case.about["config"]["respacings"]:
+        count = given or "full"
+        made = diffusion_head.schedule(noise_steps(given))
         equal(case, f"map_{count}", made.timesteps)
         for name, ours in (
             ("betas", made.betas),
@@ -95,7 +96,7 @@ def is_draw(case: Case) -> bool:
 def replay_draw(case: Case, ops) -> None:
     about = case.about["config"]
     sizes = [about[k] for k in ("target_channels", "z_channels", "width", "depth")]
-    steps = int(about["num_sampling_steps"])
+    steps = noise_steps(about["num_sampling_steps"])
     config = MarConfig(channels=sizes[0], noise_steps=steps)
     w = to_tree(read_head(case, "net."), *sizes)
     z = take(case, "z")[:, None]

@@ -30,7 +30,11 @@ FORMS = {
     "both": {"hidden": 128, "condition_groups": 2},
     "groups of heads": {"groups": 2},
     "mamba1": {"mixer": "mamba1"},
-}
+    "other options": {
+        "tied": False, "layer_norm": True, "skips": True, "scanned": 32,
+        "step_min": 0.01, "step_max": 0.05, "norm_first": True, "hidden": 128,
+    },
+}  # fmt: skip
 CASES = {"m2_adaln_mlp": "bf16", "m2_group4_mlp": "f16"}
 
 

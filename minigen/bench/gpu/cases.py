@@ -272,7 +272,7 @@ def masked(
     """
     b, n, s = 2 * batch, config.buffer + config.tokens, config.buffer + known
     d, e, h = config.width, config.encoder_width, config.decoder_heads
-    f = config.ratio * d
+    f = int(config.ratio * d)
     read, whole, hidden = Array((b, s, e)), Array((b, n, d)), Array((b, n, f))
     heads, few = Array((b, n, h, d // h)), Array((b, asked, d))
     up, down = (Array(shape, dtype) for shape in ((f, d), (d, f)))
