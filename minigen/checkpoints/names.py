@@ -44,9 +44,15 @@ def manifest(config) -> dict[str, tuple[int, ...]]:
 
 
 def stand_in(config) -> dict[str, np.ndarray]:
-    """Return {upstream name: array of its shape} of a model; they take no memory."""
-    zero = np.float32(0)
-    return {name: np.broadcast_to(zero, s) for name, s in manifest(config).items()}
+    """Return {upstream name: array of its shape} of a model; they take no memory.
+
+    All hold zeros, but for an output layer that is no tied one: it must differ.
+    """
+    tied = family_of(config).tied
+    return {
+        name: np.broadcast_to(np.float32(name in tied), shape)
+        for name, shape in manifest(config).items()
+    }
 
 
 def recognise(state: Mapping[str, np.ndarray]) -> tuple[object, tuple[str, ...]]:

@@ -20,11 +20,12 @@ def is_rope(case: Case) -> bool:
 
 def replay_rope(case: Case, ops) -> None:
     for combo in case.about["combos"]:
-        prefix, side = combo["prefix"], combo["grid_size"]
-        table = ops.rope_table(side, side, combo["head_dim"], combo["base"])
+        prefix, grid = combo["prefix"], combo["grid_size"]
+        rows, columns = grid if isinstance(grid, list) else (grid, grid)
+        table = ops.rope_table(rows, columns, combo["head_dim"], combo["base"])
         # our table has one row for the class; the original any number, all the same
         extra = combo["cls_token_num"] - 1
-        row = np.maximum(np.arange(1 + extra + side**2) - extra, 0)
+        row = np.maximum(np.arange(1 + extra + rows * columns) - extra, 0)
         compare(case, prefix + "table", np.asarray(table)[row])
         x = take(case, prefix + "x")
         y = ops.rope2d(x, table, np.tile(row[: x.shape[1]], (x.shape[0], 1)))

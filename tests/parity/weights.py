@@ -11,25 +11,27 @@ import numpy as np
 
 from minigen.checkpoints import names as layout
 from minigen.checkpoints import read_checkpoint
-from minigen.families import PRESETS, ArpgConfig, GptConfig, KlConfig, VqConfig
+from minigen.families import FAMILIES, arpg, llamagen, vq
 from tests.parity.case import Case
 from tests.synth import synth
 
-FAMILIES = {"arpg": ArpgConfig, "llamagen": GptConfig, "vq": VqConfig, "kl": KlConfig}
+SIZES = {"arpg": arpg.SIZES, "llamagen": llamagen.SIZES, "vq": vq.SIZES, "kl": {}}
+"""Of each family whose weights are drawn here: the sizes that its original names."""
 
 
 def configuration(case: Case):
-    """Return the configuration of a case: of its preset or of its arguments."""
-    arguments = case.about["config"]
-    for key in ("released", "name"):
-        if key in arguments:
-            return PRESETS[arguments[key].lower()]
-    return FAMILIES[case.about["family"]].from_upstream(arguments)
+    """Return the configuration of a case: of its arguments, and of a size they name."""
+    family, arguments = FAMILIES[case.about["family"]], dict(case.about["config"])
+    named = arguments.pop("released", None) or arguments.pop("name", None)
+    if not named:
+        return family.config.from_upstream(arguments)
+    size = SIZES[family.name][named]
+    return family.config(**{**size, **family.of_arguments(arguments)})
 
 
 def size(case: Case) -> int:
     """Return how many numbers the case's weights are, 0 without a model."""
-    if case.about["family"] not in FAMILIES or "weights" not in case.about:
+    if case.about["family"] not in SIZES or "weights" not in case.about:
         return case.about.get("n_params", case.about.get("parameters", 0))
     return sum(
         math.prod(shape) for shape in layout.manifest(configuration(case)).values()
