@@ -91,6 +91,9 @@ class Mamba2Config:
         check_fields(self)
         if self.scanned == self.whole:
             object.__setattr__(self, "scanned", None)
+        if self.head_size == 1:
+            # a channel is a head
+            object.__setattr__(self, "skips", False)
         _check_inner(self)
         if self.step_min > self.limits[1]:
             raise ConfigError(

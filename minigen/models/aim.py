@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minigen.errors import InputError
 from minigen.models import mamba
 from minigen.models.codes import one_by_one
 from minigen.models.layers import split_columns
@@ -67,10 +68,18 @@ def guides(guidance):
 def check_plan(config, plan):
     """Raise InputError unless `plan` is one token a step in raster order.
 
-    The grid must be that of the positions it has learned.
+    The grid must be that of the positions it has learned. Where these fill no square,
+    it may be any grid of so many tokens: a position is a place in the order, no more.
     """
     check_raster(plan)
-    check_trained(plan, config.side)
+    rows, columns = plan.grid
+    if config.side**2 == config.tokens:
+        check_trained(plan, config.side)
+    elif rows * columns != config.tokens:
+        raise InputError(
+            f"this model has learned {config.tokens} positions, and a grid of {rows} x "
+            f"{columns} was asked for; ask for one of {config.tokens} tokens"
+        )
 
 
 def table_rows(positions, options):

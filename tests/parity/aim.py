@@ -169,7 +169,10 @@ def replay_run(case: Case, ops, config, tree, run: dict) -> None:
     )
     assert run["position_ids"][1] == aim.POSITIONS["released"]
     tape = Tape()
-    plan = plans.plan((config.side, config.side), "raster", "one")
+    square = config.side**2 == config.tokens
+    grid = (config.side, config.side) if square else (1, config.tokens)
+    plan = plans.plan(grid, "raster", "one")
+    aim.check_plan(config, plan)
     given = sample.inputs(ops, config, plan, labels.tolist(), options=options)
     given = packing.pack(given).put(ops)
     table = wrap(ops, config, tape, tokens, uniforms)
