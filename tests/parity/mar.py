@@ -196,7 +196,8 @@ def replay_run(case: Case, ops) -> None:
     equal(case, "rows_per_step", b * np.array(counts))
     ends = n - np.cumsum(counts)
     groups = [orders[:, e : e + m] for e, m in zip(ends, counts, strict=True)]
-    rule = Rule(case.about["noise"]["salt"], config.noise_steps, True)
+    guided = run["cfg"] != 1
+    rule = Rule(case.about["noise"]["salt"], config.noise_steps, guided)
     table = SimpleNamespace(**{**vars(ops), "normals_at": rule.normals_at})
     call = table, layout.to_tree(config, state), config
     options = Options(
@@ -211,7 +212,8 @@ def replay_run(case: Case, ops) -> None:
         if name == "conditions":
             conditions.append(np.array(seen[1]).reshape(-1, config.width))
 
-    call = *call, run["labels"], groups, options, numbers, watch
+    labels = run["labels"] or [-1] * b
+    call = *call, labels, groups, options, numbers, watch
     for tokens, weight, canvas in masked_runs.run(*call):  # noqa: B007
         drawn.append(tokens.reshape(-1, config.features))
         weights.append(weight)

@@ -25,7 +25,7 @@ def configuration(case: Case):
     named = arguments.pop("released", None) or arguments.pop("name", None)
     if not named:
         return family.config.from_upstream(arguments)
-    size = SIZES[family.name][named]
+    size = SIZES[family.name][named.upper()]
     return family.config(**{**size, **family.of_arguments(arguments)})
 
 
