@@ -105,6 +105,7 @@ TINY = {
     "mamba_ops/gated_rmsnorm",
     "mamba_ops/mamba1_module",
     "mamba_ops/mamba2_module",
+    "mamba_ops/mamba2_module_dhdim",
     "mamba_ops/mamba2_module_nonorm",
     "mamba_ops/mamba2_module_options",
     "mamba_ops/selective_scan",
@@ -122,6 +123,7 @@ LONG = {
     ("kl/tiny_novar", "interpreter"),
     ("mamba_ops/mamba1_module", "interpreter"),
     ("mamba_ops/mamba2_module", "interpreter"),
+    ("mamba_ops/mamba2_module_dhdim", "interpreter"),
     ("mar_diffloss/psample_tiny", "interpreter"),
 }
 """Cases and backends that only --slow replays."""
