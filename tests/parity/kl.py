@@ -138,7 +138,8 @@ def replay_file(case: Case, ops, config, path) -> None:
     """A file must be recognised and hold the drawn weights in its dtype."""
     label, found = f"file {path.name}", read_checkpoint(path)
     recognised, unseen = layout.recognise(found)
-    wrong = recognised != config or unseen != ("scale",)
+    shown = replace(recognised, scale=config.scale)
+    wrong = shown != config or unseen != ("scale",)
     note(case, label, float(wrong), 0.0)
     for name, array in weights.state(case).items():
         rounded = array.astype(found[name].dtype)
@@ -156,5 +157,5 @@ def thinned(case: Case, name: str, whole):
     """Return every C//8th channel and H//16th row and column, where so recorded."""
     if whole.shape == case.arrays[name].shape:
         return whole
-    channels, side = whole.shape[1] // 8, whole.shape[2] // 16
+    channels, side = (max(1, n) for n in (whole.shape[1] // 8, whole.shape[2] // 16))
     return whole[:, ::channels, ::side, ::side]

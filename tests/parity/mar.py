@@ -258,4 +258,4 @@ def to_tree(state, features, condition, width, layers) -> dict:
 
 def thinned(whole, recorded):
     """Return every N-th channel, as many as were recorded."""
-    return whole[:, :: whole.shape[1] // recorded.shape[1]]
+    return whole[:, :: -(-whole.shape[1] // recorded.shape[1])]

@@ -49,7 +49,7 @@ def replay(case: Case, ops) -> None:
         same_weights(case, entry, state, drawn)
         if "image" in entry:
             file_tree = layout.to_tree(config, state)
-            grid = grid_of(case, latent)
+            grid = grid_of(case, config, latent)
             image = vq.decode(ops, file_tree, config, grid)
             compare(case, entry["image"], first(image))
 
@@ -127,7 +127,7 @@ def compare_straight_through(case: Case, name: str, z, code) -> None:
 
 def decode_tokens(case: Case, ops, config, tree, latent) -> None:
     """Compare the image of the recorded tokens, whole or in the parts recorded."""
-    image = vq.decode(ops, tree, config, grid_of(case, latent))
+    image = vq.decode(ops, tree, config, grid_of(case, config, latent))
     whole = first(image)
     error = None
     for name in ("image", "image_strided"):
@@ -149,12 +149,19 @@ def decode_tokens(case: Case, ops, config, tree, latent) -> None:
             compare_pixels(case, ops, name, image, error)
 
 
-def grid_of(case: Case, latent) -> np.ndarray:
-    """Return the recorded tokens as a grid: the encoder's if it fits, else a square."""
+def grid_of(case: Case, config, latent) -> np.ndarray:
+    """Return the recorded tokens as a grid: that of their image if it is recorded as a
+    whole, or the encoder's if it fits, else a square."""
     tokens = take(case, "tokens")
-    count = tokens.shape[1]
-    if latent and latent[1] * latent[2] == count:
-        return tokens.reshape(-1, *latent[1:3])
+    count = tokens[0].size
+    sizes = []
+    if "image" in case.arrays:
+        sizes.append([n // config.factor for n in case.arrays["image"].shape[2:]])
+    if latent:
+        sizes.append(latent[1:3])
+    for rows, columns in sizes:
+        if rows * columns == count:
+            return tokens.reshape(-1, rows, columns)
     side = math.isqrt(count)
     assert side * side == count, f"{count} tokens: what grid they form is not recorded"
     return tokens.reshape(-1, side, side)
