@@ -134,7 +134,7 @@ BUGS = (
     bug("no barrier before the other warps' ends are read", SCAN,
         "                cuda.syncthreads()\n                C0, C1",
         "                C0, C1",
-        "race", "ends[turn, other"),
+        "race", "put a barrier between them"),
     bug("the state after the last token is not kept", SCAN,
         "if place == last:", "if place == 0:", "wrong value", "state["),
     bug("lanes that take each other's states", "_ssd",
