@@ -86,10 +86,12 @@ def images(folder: Path) -> int:
 
 def wait(process, folder, wanted) -> bool:
     """Wait until so many images are there; return whether the process still runs."""
-    until = time.monotonic() + PATIENCE
-    while process.poll() is None and images(folder) < wanted:
+    seen, until = -1, 0.0
+    while process.poll() is None and (there := images(folder)) < wanted:
+        if there > seen:
+            seen, until = there, time.monotonic() + PATIENCE
         if time.monotonic() > until:
-            raise TimeoutError(f"{images(folder)} images after {PATIENCE} s")
+            raise TimeoutError(f"no image after the {there} that are there")
         time.sleep(0.002)
     return process.poll() is None
 
