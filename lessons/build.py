@@ -1,6 +1,6 @@
 """Make pages of the lessons: one HTML file each, and an index, that open from a disk.
 
-python lessons/build.py --out site          all lessons, several at a time
+python lessons/build.py --out site          all lessons, and the reference
 python lessons/build.py --out site 00 05    these, and the index
 python lessons/build.py --index             write the index, lessons/README.md
 
@@ -29,7 +29,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from lessons import pages  # noqa: E402
+from lessons import api, pages  # noqa: E402
 
 
 def record(path: Path) -> list[list]:
@@ -119,6 +119,8 @@ def build(out: Path, numbers: list[str], jobs: int) -> None:
     linked = [x for x in lessons if x in wanted or (out / f"{x.name}.html").is_file()]
     if not numbers:
         live(out)
+        text = api.page(out)
+        (out / "api.html").write_text(text, encoding="utf-8", newline="\n")
     with ThreadPoolExecutor(jobs) as pool:
         for lesson, (shown, seconds) in zip(wanted, pool.map(run, wanted), strict=True):
             path = out / f"{lesson.name}.html"

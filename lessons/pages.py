@@ -22,8 +22,8 @@ INDEX = HERE / "README.md"
 SITE = HERE / "site"
 """The folder of the template of a page and its style sheet."""
 
-LIVE = Path("live.html")
-"""The page that `live/build.py` makes."""
+MADE = {"live/build.py": "live.html", "api.py": "api.html"}
+"""Programs that make other pages, and these pages."""
 
 TRACKS = {"How they draw": range(20), "How they run": range(20, 100)}
 """The headings of the index, and the numbers of the lessons below them."""
@@ -245,8 +245,7 @@ def link(path: Path, out: Path) -> str:
 def placed(body: str, lessons: list[Lesson], out: Path) -> str:
     """Return HTML in which links from lessons/ are links from a page in `out`."""
     built = {lesson.path.name: f"{lesson.name}.html" for lesson in lessons}
-    if (out / LIVE.name).is_file():
-        built["live/build.py"] = LIVE.name
+    built |= {name: page for name, page in MADE.items() if (out / page).is_file()}
 
     def target(found):
         name = found[1]
@@ -295,13 +294,14 @@ def style() -> str:
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}"
 
 
-def highlighted(code: str) -> str:
-    """Return Python code as HTML."""
+def highlighted(code: str, session: bool = False) -> str:
+    """Return Python code as HTML. session: it has prompts, and what Python answered."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
-    from pygments.lexers import PythonLexer
+    from pygments.lexers import PythonConsoleLexer, PythonLexer
 
-    spans = highlight(code.strip("\n"), PythonLexer(), HtmlFormatter(nowrap=True))
+    lexer = PythonConsoleLexer() if session else PythonLexer()
+    spans = highlight(code.strip("\n"), lexer, HtmlFormatter(nowrap=True))
     return f'<pre class="code">{spans}</pre>'
 
 

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+"""The version of this package."""
 
 LETTERS = {
     "b": "batch",

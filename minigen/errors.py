@@ -11,6 +11,13 @@ class MinigenError(Exception):
     """The base of every error minigen raises on purpose.
 
     Its message is one line of printable characters (`minigen.words.printable`).
+
+    >>> import minigen
+    >>> try:
+    ...     minigen.plan((0, 8))
+    ... except MinigenError as error:
+    ...     print(error)
+    grid 0 x 8 has 0 positions; expected 1 .. 65536
     """
 
     def __str__(self):

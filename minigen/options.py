@@ -97,6 +97,9 @@ class Options:
     same of known tokens, in the order in which the plan names them.
 
     Raises InputError for what `CHECKS` does not allow.
+
+    >>> Options(guidance=2, top_p=0.9).guidance
+    2.0
     """
 
     guidance: float = 4.0

@@ -82,6 +82,9 @@ class Pipeline:
     device of the backend; backend: the name of the op table `ops`; recorded: runs that
     a device replays (`minigen.recorded`). Made by `load` or `assemble`. Two pipelines
     are equal if their models are equal and their backends are the same.
+
+    >>> load("arpg-mnist", backend="numpy")
+    Pipeline(arpg-mnist with vq-mnist on numpy: 10 classes, 8 x 8 tokens)
     """
 
     generator: Model
@@ -159,6 +162,9 @@ class Pipeline:
         be asked for fewer. grid: by default that of training; known: positions whose
         tokens will be given. Raises InputError, also for an order, a schedule or a grid
         that the model cannot draw in.
+
+        >>> load("arpg-mnist", backend="numpy").plan(schedule="linear", steps=4).counts
+        (16, 16, 16, 16)
         """
         chosen = self.settle(order, schedule)
         order, schedule = chosen["order"], chosen["schedule"]
@@ -199,6 +205,10 @@ class Pipeline:
         """Return these settings by name, with the model's defaults in place of None.
 
         The defaults are in `minigen.defaults`.
+
+        >>> own = load("aim-mnist", backend="numpy").settle(temperature=0.9)
+        >>> own["order"], own["guidance"], own["temperature"]
+        ('raster', 2.0, 0.9)
         """
         return settle(
             self.generator.family, self.generator.name, order=order, schedule=schedule,
@@ -280,6 +290,10 @@ class Pipeline:
         control: (b y x) int64, or (1 y x) for all: of a model with control, and of no
         other, the condition tokens of each image. Those of arpg-mnist-control are
         pipe.encode(minigen.images.outline(digits)).
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> [step.positions.size for step in pipe.steps([7], steps=4)]
+        [5, 14, 21, 24]
         """
         how = self.options(
             guidance, temperature, guidance_schedule, guided_steps, top_k, top_p,
@@ -325,6 +339,9 @@ class Pipeline:
         time and memory, never an image. Raises InputError.
 
         On a device, a run of the same shapes as one before is replayed.
+
+        >>> load("arpg-mnist", backend="numpy").sample([3, 7], steps=4).shape
+        (2, 32, 32, 3)
         """
         labels = checks.labels(labels, self.config.classes)
         first, batch = checks.images(first, len(labels)), options.check("batch", batch)
@@ -354,6 +371,10 @@ class Pipeline:
         how: arguments as for `sample`. progress: called after each decoding step, with
         the steps done and those of all batches; a replayed run is done at once. Raises
         InputError and ShapeError.
+
+        >>> drawn = load("arpg-mnist", backend="numpy").draw([3, 7], steps=4)
+        >>> drawn.images.shape, drawn.tokens.shape, drawn.recipe.order
+        ((2, 32, 32, 3), (2, 8, 8), 'border')
         """
         batch = how.pop("batch", BATCH)
         recipe = drawing.recipe_of(self, labels, how, known, grid)
@@ -382,6 +403,13 @@ class Pipeline:
         The images show what the tokenizer makes of the known tokens, which is not quite
         the image; with `paste` the pixels that the mask does not mark are those of the
         image itself. how: as for `draw`. Raises InputError and ShapeError.
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> digit, lower = pipe.sample([7], steps=4)[0], np.zeros((32, 32), bool)
+        >>> lower[16:] = True
+        >>> drawn = pipe.inpaint(digit, lower, 7, count=2, paste=True, steps=4)
+        >>> drawn.images.shape, bool((drawn.images[:, :16] == digit[:16]).all())
+        ((2, 32, 32, 3), True)
         """
         task = tasks.inpainting(image, mask, self.tokenizer_config.factor)
         return self._do(task, label, count, paste, progress, how)
@@ -406,6 +434,11 @@ class Pipeline:
         token's pixels; or grid: rows and columns of the result in tokens, in whose
         middle the image lies. All else is as for `inpaint`. A result that is larger
         than the images of training is an extrapolation.
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> digit = pipe.sample([7], steps=4)[0]
+        >>> pipe.outpaint(digit, 7, (0, 0, 16, 16), steps=4).images.shape
+        (1, 32, 64, 3)
         """
         task = tasks.outpainting(image, self.tokenizer_config.factor, border, grid)
         return self._do(task, label, count, paste, progress, how)
@@ -425,6 +458,10 @@ class Pipeline:
         where positions are not learned: they are rotations in ARPG and LlamaGen. The
         model has seen no such positions: what it draws is an extrapolation. how: as for
         `draw`. Raises InputError.
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> pipe.expand(3, (8, 16), steps=4).images.shape
+        (1, 32, 64, 3)
         """
         labels = [label] * options.check("count", count)
         return self.draw(labels, grid=grid, progress=progress, **how)
@@ -561,6 +598,11 @@ class Pipeline:
 
         A token stands for a square of pixels; the sides of an image must be multiples
         of its side. Raises ShapeError.
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> tokens = pipe.encode(np.zeros((1, 32, 64, 3), np.uint8))
+        >>> tokens.shape, pipe.decode(tokens).shape
+        ((1, 8, 16), (1, 32, 64, 3))
         """
         w, config = self.tokenizer.weights, self.tokenizer_config
         images = check_images(images, config.factor)

@@ -37,6 +37,13 @@ class Plan:
     `groups` hold the unknown positions in raster order, and only their numbers count.
     Those of `confidence` depend on the tokens that are drawn (`minigen.confidence`), so
     nobody knows them before. seed: of the orders of the images.
+
+    >>> drawn = Plan((2, 2), groups=((3,), (1, 2)), known=(0,))
+    >>> print(drawn)
+    . 1
+    1 0
+    >>> drawn.order, drawn.counts
+    ((3, 1, 2), (1, 2))
     """
 
     grid: tuple[int, int]

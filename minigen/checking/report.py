@@ -55,6 +55,12 @@ class Report:
     rows: what was measured, a `Row` for each function (or kernel) on each backend;
     findings: what is wrong, a `Finding` each; notes: what was not looked at, and how to
     change that.
+
+    >>> Report((Row("silu", "numpy", "", cases=22, worst=1.62, ok=True),), ())
+        function  backend  cases  worst
+    ok  silu      numpy       22   1.62
+    <BLANKLINE>
+    all is well: 22 cases, off by 1.62 eps at most (4 allowed)
     """
 
     rows: tuple[Row, ...]

@@ -38,8 +38,13 @@ __all__ = [
 GeneratorConfig: TypeAlias = (
     ArpgConfig | GptConfig | AimConfig | ArinarConfig | MarConfig
 )
+"""The sizes of a model that draws tokens."""
+
 TokenizerConfig: TypeAlias = VqConfig | KlConfig
+"""The sizes of a model between images and tokens."""
+
 Config: TypeAlias = GeneratorConfig | TokenizerConfig | JudgeConfig
+"""The sizes of any model."""
 
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (ARPG, LLAMAGEN, AIM, ARINAR, MAR, VQ, KL, JUDGE)

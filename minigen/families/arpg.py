@@ -64,6 +64,7 @@ class ArpgConfig:
 
     @property
     def head_size(self) -> int:
+        """Numbers of a head of attention."""
         return self.width // self.heads
 
     @property

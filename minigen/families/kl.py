@@ -56,6 +56,7 @@ class KlConfig:
 
     @property
     def levels(self) -> int:
+        """Sizes at which it sees an image: each but the last halves both sides."""
         return len(self.multipliers)
 
     @property

@@ -66,6 +66,7 @@ class GptConfig:
 
     @property
     def head_size(self) -> int:
+        """Numbers of a head of attention."""
         return self.width // self.heads
 
     @property

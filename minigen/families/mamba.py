@@ -128,6 +128,7 @@ class Mamba2Config:
 
     @property
     def heads(self) -> int:
+        """Heads of its states."""
         return self.inner // self.head_size
 
     @property

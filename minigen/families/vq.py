@@ -42,6 +42,7 @@ class VqConfig:
 
     @property
     def levels(self) -> int:
+        """Sizes at which it sees an image: each but the last halves both sides."""
         return len(self.multipliers)
 
     @property

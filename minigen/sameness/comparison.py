@@ -37,6 +37,7 @@ class Difference:
 
     @property
     def near(self) -> bool:
+        """Whether rounding may have decided it: a near-tie."""
         return self.margin is not None and self.margin <= self.allowed
 
 

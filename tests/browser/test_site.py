@@ -11,20 +11,21 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-NAMES = [*sorted(path.stem for path in pages.HERE.glob("[0-9]*.py")), "index"]
-each_page = pytest.mark.parametrize("name", NAMES)
+NAMES = sorted(path.stem for path in pages.HERE.glob("[0-9]*.py"))
+OTHERS = {"index": "Lessons", "api": "Reference"}
+each_page = pytest.mark.parametrize("name", [*NAMES, *OTHERS])
 
 
 @each_page
 def test_a_page_opens_and_fits(name, site, open_page, sideways):
     page = open_page(site / f"{name}.html", size=(320, 640))
     heading = page.locator("h1").inner_text()
-    assert heading.startswith("Lessons" if name == "index" else f"{name[:2]} · ")
+    assert heading.startswith(OTHERS.get(name, f"{name[:2]} · "))
     for fold in page.locator("details").all():
         fold.evaluate("fold => fold.open = true")
     assert sideways(page) <= 0
     drawn = page.evaluate("[...document.images].map(image => image.naturalWidth)")
-    assert drawn and all(drawn)
+    assert all(drawn) and bool(drawn) == (name != "api")
 
 
 @each_page
@@ -36,7 +37,7 @@ def test_a_page_can_be_used_by_keyboard(name, site, open_page):
     assert page.evaluate("location.hash") == "#main"
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", NAMES)
 def test_an_answer_is_hidden_until_it_is_asked_for(name, site, open_page):
     page = open_page(site / f"{name}.html")
     folds = page.locator("details.reveal")
@@ -51,8 +52,9 @@ def test_an_answer_is_hidden_until_it_is_asked_for(name, site, open_page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_paper(scheme, site, open_page):
-    page = open_page(site / f"{NAMES[0]}.html", color_scheme=scheme)
+@pytest.mark.parametrize("name", [NAMES[0], "api"])
+def test_text_stands_out_from_its_paper(name, scheme, site, open_page):
+    page = open_page(site / f"{name}.html", color_scheme=scheme)
     # WCAG 2.2: 4.5 for text of this size
     ratios = page.evaluate(CONTRASTS)
     assert len(ratios) > 5
@@ -61,12 +63,14 @@ def test_text_stands_out_from_its_paper(scheme, site, open_page):
 
 def test_neighbours_are_linked(site, open_page):
     page = open_page(site / f"{NAMES[0]}.html")
-    for name in NAMES[1:-1]:
+    for name in NAMES[1:]:
         page.locator('a[rel="next"]').first.click()
         assert page.url.endswith(f"/{name}.html")
     page.get_by_role("link", name="All lessons").first.click()
     assert page.url.endswith("/index.html")
-    assert page.locator("h3 a").count() == len(NAMES) - 1
+    assert page.locator("h3 a").count() == len(NAMES)
+    page.get_by_role("link", name="api.html").click()
+    assert page.locator("h1").inner_text() == "Reference"
 
 
 CONTRASTS = """() => {
