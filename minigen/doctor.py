@@ -25,6 +25,9 @@ PYTHON = (3, 10)
 CHECK = ("hypothesis", "greenlet")
 """What checks of kernels take."""
 
+TEST = ("pytest", "pytest-xdist", "safetensors", "hatchling", *CHECK)
+"""What the tests take, but for pictures and the compiler."""
+
 EXTRAS = {
     "check": (CHECK, "`minigen check`, and the interpreter"),
     "cuda13": (
@@ -51,7 +54,7 @@ EXTRAS = {
     "cluster": (("dask", "distributed"), "`minigen sample --cluster`: Dask's workers"),
     "notebook": (("jupytext", "nbclient", "ipykernel"), "lessons as notebooks"),
     "test": (
-        ("pytest", "pytest-xdist", "safetensors", *CHECK, "matplotlib", "numba-cuda"),
+        (*TEST, "matplotlib", "numba-cuda"),
         "the tests of minigen itself",
     ),
 }

@@ -29,6 +29,7 @@ PARTS = {
     "greenlet": ("greenlet", "check"),
     "matplotlib": ("Matplotlib", "lessons"),
     "safetensors": ("safetensors", "test"),
+    "hatchling": ("hatchling", "test"),
     "mypy": ("mypy", "types"),
     "pyright": ("pyright", "types"),
     "browser": ("Playwright with a chromium", "browser"),

@@ -27,8 +27,8 @@ LINE = re.compile(
 )
 
 
-def texts() -> dict[Path, str]:
-    """Return the texts of the repository, but for tests: they quote what is wrong."""
+def tracked() -> list[Path]:
+    """Return the files of the repository, also where they came in an archive."""
     try:
         listed = subprocess.run(
             ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True
@@ -36,11 +36,20 @@ def texts() -> dict[Path, str]:
         paths = [ROOT / name for name in listed if name]
     except FileNotFoundError:
         paths = []
-    # an archive of the sources holds what is tracked and nothing else
-    paths = paths or [path for path in ROOT.rglob("*") if ".venv" not in path.parts]
+    # an archive of the sources holds what is tracked, and what is said of it
+    made = {".venv", "__pycache__", ".hypothesis", ".pytest_cache", "PKG-INFO"}
+    return paths or [
+        path
+        for path in ROOT.rglob("*")
+        if path.is_file() and not made & {*path.relative_to(ROOT).parts}
+    ]
+
+
+def texts() -> dict[Path, str]:
+    """Return the texts of the repository, but for tests: they quote what is wrong."""
     return {
         path: path.read_text(encoding="utf-8")
-        for path in sorted(paths)
+        for path in sorted(tracked())
         if path.is_file() and (path.suffix in KINDS or path == ROOT / ".ci" / "run")
         if ROOT / "tests" not in path.parents or path.suffix == ".md"
     }
