@@ -37,8 +37,8 @@ def find(model: File) -> Path:
         return Path(name)
     if name in PRESETS:
         raise InputError(
-            f"{name} does not ship: its weights are too large; download the released "
-            f"file, run `minigen convert FILE {name}.safetensors`, and give that path"
+            f"{name} does not ship: its weights are too large; `minigen models {name}` "
+            "says where they are published, and what to type once they are downloaded"
         )
     raise InputError(
         f"{checks.shown(name)} is neither a file nor a model that ships; "

@@ -192,7 +192,7 @@ def test_replay_names_another_model(minigen, models, tmp_path):
 BAD = [
     (["sample", "no-such", "-c", "7"], "neither a file nor a model that ships"),
     (["sample", "none.pt", "-c", "7"], "neither a file nor a model that ships"),
-    (["sample", "arpg-l", "-c", "7"], "minigen convert FILE"),
+    (["sample", "arpg-l", "-c", "7"], "minigen models arpg-l"),
     (["sample", "G", "-c", "12", *DRAW], "0 .. 9"),
     (["sample", "G", "-c", "seven", *DRAW], "--class seven is not a class number"),
     (["sample", "G", "-c", "9-0", *DRAW], "names no class"),

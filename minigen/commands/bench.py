@@ -60,7 +60,7 @@ def cpu(
             "step in N, and estimate the others. 1 runs all. Default: 8."
         ),
     ] = None,
-    guidance: o.Guidance = 4.5,
+    guidance: o.GuidanceWeight = 4.5,
     batch: Annotated[int, o.count("Images drawn together.", MOST)] = 1,
     against: Annotated[
         list[str] | None,
@@ -355,7 +355,7 @@ def heads(
     tokens: Annotated[int, o.count("Tokens drawn in a call.")] = 4,
     dtype: Dtype = "float32",
     runs: Annotated[int, o.count("Calls of each head.", MOST)] = 10,
-    guidance: o.Guidance = 4.5,
+    guidance: o.GuidanceWeight = 4.5,
     backend: o.Backend = "auto",
     threads: o.Threads = None,
     as_json: o.Json = False,

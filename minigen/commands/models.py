@@ -14,29 +14,64 @@ from minigen.words import gigabytes, table
 
 
 @reported
-def models(as_json: o.Json = False):
-    """List the models that ship and the sizes that are known by name."""
+def models(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Tell of this one alone, and what to type to draw with it.",
+            autocompletion=o.names("minigen.families", "PRESETS"),
+        ),
+    ] = None,
+    as_json: o.Json = False,
+):
+    """List the models that ship and the sizes that are known by name.
+
+    Of each generator also how it draws where nothing is said (sample without --order,
+    --schedule, --guidance, --temperature and --reading), and how many of its digits the
+    classifier sees as the class that was asked for. Of a released one, with its name:
+    where its authors published the weights, and the commands for them.
+    """
+    from minigen import checks
     from minigen.catalogue import known_models
 
     known = known_models()
-    sizes = [model.path.stat().st_size if model.path else None for model in known]
+    sizes = [one.path.stat().st_size if one.path else None for one in known]
+    if model is not None:
+        names = [one.name for one in known]
+        at = names.index(checks.choice("model", model, names))
+        known, sizes = known[at : at + 1], sizes[at : at + 1]
     if as_json:
-        say_json([
-            {"name": model.name, "family": model.family,
-             "parameters": model.parameters, "bytes": size, "origin": model.origin,
-             "licence": model.licence}
-            for model, size in zip(known, sizes, strict=True)
-        ])  # fmt: skip
+        rows = [
+            {"name": one.name, "family": one.family,
+             "parameters": one.parameters, "bytes": size, "origin": one.origin,
+             "licence": one.licence, "settings": one.settings,
+             "agreement": one.agreement, "published": one.published,
+             "tokenizer": one.tokenizer, "commands": one.commands}
+            for one, size in zip(known, sizes, strict=True)
+        ]  # fmt: skip
+        say_json(rows if model is None else rows[0])
+        return
+    if model is not None:
+        _one(*known, *sizes, {one.name: one for one in known_models()})
         return
     cells = [
-        (model.name, model.family, f"{model.parameters:,}",
-         gigabytes(size) if size else "-", model.licence, model.origin)
-        for model, size in zip(known, sizes, strict=True)
+        (one.name, one.family, f"{one.parameters:,}",
+         gigabytes(size) if size else "-", one.licence, one.origin)
+        for one, size in zip(known, sizes, strict=True)
     ]  # fmt: skip
     header = ("name", "family", "parameters", "size", "licence", "origin")
     say_text(table([header, *cells], right=(2, 3)))
-    say("", "released weights stay under their authors' terms; fetch them from there")
-    say("and run `minigen convert FILE NAME.safetensors`")
+    say("", "how generators draw where nothing is said, and what comes of it", "")
+    cells = [
+        (one.name, *_settings(one.settings).values(), one.agreement or "-")
+        for one in known
+        if one.settings
+    ]
+    header = ("name", "order", "schedule", "guidance", "temperature", "reading")
+    say_text(table([(*header, "seen as its class"), *cells]))
+    say("", "released weights stay under their authors' terms; `minigen models NAME`")
+    say("says where they are published, and what to type once they are downloaded")
 
 
 @reported
@@ -103,7 +138,7 @@ def info(
     """
     from dataclasses import asdict
 
-    from minigen.catalogue import known_models, licence_of
+    from minigen.catalogue import AGREEMENT, known_models, licence_of, settings_of
     from minigen.checkpoints import describe
     from minigen.checkpoints.sources import lines
     from minigen.errors import InputError
@@ -119,15 +154,17 @@ def info(
                 "file"
             )
         said = {"parameters": known.parameters, "origin": known.origin}
-        said["licence"] = known.licence
+        said |= {"licence": known.licence, "published": known.published}
         if config or any(value is not None for value in fields.values()):
             raise InputError(f"{model} is a size known by name: nothing of it is open")
         config = to_dict(known.config)
         memory = _memory(model, known.config, grid, count)
         if as_json:
+            said["settings"] = known.settings
             say_json({"name": model, **said, **memory, "config": config})
             return
         said["parameters"] = f"{known.parameters:,}"
+        said["drawn by"] = _drawn(known.settings)
         said["auto"] = _auto(model, known.config)
         said["memory"] = _most(memory)
         say(f"{model} is a size known by name; its weights are not here", "")
@@ -137,6 +174,10 @@ def info(
     description = describe(find(model), key, check, told)
     found = asdict(description)
     found["licence"] = licence_of(found["hash"])
+    name = found["name"]
+    # what was measured is true of these weights alone
+    found["agreement"] = AGREEMENT.get(name, "") if found["licence"] else ""
+    found["settings"] = settings_of(found["family"], name) if found["config"] else {}
     config = from_dict(found["config"]) if found["config"] else None
     memory = _memory(found["name"], config, grid, count, found["dtype"])
     if as_json:
@@ -265,8 +306,54 @@ def _shown(found):
         "finite": {None: "", "": "all numbers"}.get(found["not_finite"], "no"),
         "not finite": found["not_finite"],
         "licence": found["licence"],
+        "drawn by": _drawn(found["settings"]),
+        "agreement": found["agreement"],
         **{name: value for name, value in config.items() if name != "family"},
     }
+
+
+def _one(model, size, known):
+    """Say all that is known of a model, and what to type; known: models by name."""
+    tokenizer = known.get(model.tokenizer)
+    files = [one.released for one in (model, tokenizer) if one and one.released]
+    told = {
+        "name": model.name,
+        "family": model.family,
+        "parameters": f"{model.parameters:,}",
+        "size": gigabytes(size) if size else "",
+        "licence": model.licence,
+        "origin": model.origin,
+        "published": model.published,
+        "tokenizer": f"{model.tokenizer} {tokenizer.published}" if tokenizer else "",
+        "drawn by": _drawn(model.settings),
+        "agreement": model.agreement,
+    }
+    say_text(_listing(told))
+    if model.released:
+        say("", f"download {' and '.join(files)} into this folder; then")
+    elif not model.ships:
+        say("", "no weights of it were published")
+    elif model.commands:
+        say("")
+    for command in model.commands:
+        say(f"  {command}")
+
+
+def _settings(settings):
+    """Return what is printed of a generator's settings, by their names."""
+    shown = {name: str(value) for name, value in settings.items()}
+    schedule = shown.pop("guidance_schedule")
+    rises = {"linear": "rising to ", "constant": ""}[schedule]
+    shown["guidance"] = rises + shown["guidance"]
+    return {**shown, "reading": shown.get("reading", "-")}
+
+
+def _drawn(settings):
+    """Return a generator's settings in a line; nothing of another model."""
+    if not settings:
+        return ""
+    shown = _settings(settings).items()
+    return ", ".join(f"{name} {value}" for name, value in shown if value != "-")
 
 
 def _auto(name, config):

@@ -36,6 +36,9 @@ def names(module: str, *tables: str) -> Callable[[str], list[str]]:
     return complete
 
 
+OWN = "the model's own"
+"""What is shown as the default of an option that a model has a setting for."""
+
 ModelName = Annotated[
     str,
     typer.Argument(
@@ -81,47 +84,51 @@ Steps = Annotated[
 Order = Annotated[
     str | None,
     typer.Option(
+        show_default=OWN,
         metavar="NAME|LIST|FILE",
         autocompletion=names("minigen.orders", "ORDERS", "PER_IMAGE"),
         help=f"{', '.join(_FIRST)} (another for every image) or {_LAST} (the most "
         "certain first, of all that is unknown: slower); or the positions themselves, "
-        "as 5,0,3, or a file with them. Like schedule, guidance and temperature it is "
-        "the model's own, if nothing is said.",
+        "as 5,0,3, or a file with them. `minigen info MODEL` shows which settings are "
+        "the model's own.",
     ),
 ]
 OrderName = Annotated[
     str | None,
     typer.Option(
+        show_default=OWN,
         metavar="NAME",
         autocompletion=names("minigen.orders", "ORDERS", "PER_IMAGE"),
-        help="The order; the model's own, if nothing is said.",
+        help="The order.",
     ),
 ]
 Schedule = Annotated[
     str | None,
     typer.Option(
+        show_default=OWN,
         metavar="NAME",
         help="Tokens a step: arccos, cosine, linear or one.",
         autocompletion=names("minigen.plans", "SCHEDULES"),
     ),
 ]
+_GUIDANCE = "Guidance weight: 1 is no guidance, more follows the class more closely."
 Guidance = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X",
-        help="Guidance weight: 1 is no guidance, more follows the class more closely.",
-    ),
+    float | None, typer.Option(show_default=OWN, metavar="X", help=_GUIDANCE)
 ]
+GuidanceWeight = Annotated[float, typer.Option(metavar="X", help=_GUIDANCE)]
 GuidanceSchedule = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="linear: rises to the weight; constant."),
+    typer.Option(
+        show_default=OWN, metavar="NAME", help="linear: rises to the weight; constant."
+    ),
 ]
 GuidedSteps = Annotated[
     int | None,
     typer.Option(metavar="N", help="Guide the first N steps only; all, if not said."),
 ]
 Temperature = Annotated[
-    float | None, typer.Option(metavar="X", help="Below 1 safer, above 1 wilder.")
+    float | None,
+    typer.Option(show_default=OWN, metavar="X", help="Below 1 safer, above 1 wilder."),
 ]
 TopK = Annotated[
     int, typer.Option(metavar="N", help="Draw from the N likeliest; 0 is all.")
@@ -156,6 +163,7 @@ ConfidenceNoise = Annotated[
 Reading = Annotated[
     str | None,
     typer.Option(
+        show_default=OWN,
         metavar="NAME",
         help="Of ARPG: block, the tokens of a step see each other, as the original "
         "draws; or causal, one after another, as it was trained.",

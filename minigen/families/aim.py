@@ -255,9 +255,10 @@ AIM = Family(
     model="minigen.models.aim", twin="minigen.training.aim:Aim",
     repository="hp-l33/AiM", licence="MIT",
     released={
-        "aim-b": " aim-base", "aim-l": "", "aim-xl": " aim-xlarge",
+        "aim-b": " aim-base", "aim-l": " aim-large", "aim-xl": " aim-xlarge",
         "aim-1b": "; announced, never released; its sizes are inferred",
     },
+    published="https://huggingface.co/hp-l33/{file}",
     rows=rows, guess=guess, rules=RULES, together=(("state_size", "groups"),),
     of_arguments=of_arguments, of_training=of_training, work=work, tokenizer="vq",
     # the head is the token table: files hold it twice, or once

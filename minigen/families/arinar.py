@@ -268,6 +268,9 @@ ARINAR = Family(
         "arinar-b": " checkpoint-last.pth", "arinar-l": "; never released",
         "arinar-h": "; never released",
     },
+    # its README has the link
+    published="https://github.com/Qinyu-Allen-Zhao/Arinar",
+    to_convert="--behaviour v1",
     rows=rows, guess=guess, rules=RULES, together=mae.TOGETHER,
     of_arguments=of_arguments, of_training=of_training,
     work=partial(mae.work, head_cost), tokenizer="kl",

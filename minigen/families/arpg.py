@@ -219,6 +219,7 @@ ARPG = Family(
         "arpg-l": " arpg_300m.pt", "arpg-xl": " arpg_700m.pt",
         "arpg-xxl": " arpg_1b.pt",
     },
+    published="https://huggingface.co/hp-l33/ARPG/blob/main/{file}",
     rows=rows, guess=guess, rules=SHARED_RULES, together=(HIDDEN,),
     of_arguments=of_arguments, of_training=of_training, work=work, tokenizer="vq",
     settings={

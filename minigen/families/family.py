@@ -23,6 +23,8 @@ class Family:
     repository: on GitHub, of what was released; licence: of the code there, by its SPDX
     name, "" where none was found; released: for each preset, the words that follow the
     repository's name where its origin is printed: the file, or why there is none.
+    published: the address of released weights, where {file} stands for such a file;
+    to_convert: what else `minigen convert` must be told of them.
 
     rows(config) yields for each array our dotted name, the original's name and the
     original's shape. guess(shapes, told) takes shapes by the original's names, and the
@@ -64,6 +66,8 @@ class Family:
     repository: str = ""
     licence: str = ""
     released: Mapping[str, str] = field(default_factory=dict)
+    published: str = ""
+    to_convert: str = ""
     rules: Mapping[str, str] = field(default_factory=dict)
     together: tuple[tuple[str, ...], ...] = ()
     unsure: tuple[str, ...] = ()

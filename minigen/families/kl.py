@@ -152,6 +152,8 @@ KL = Family(
     name="kl", config=KlConfig, presets=PRESETS,
     model="minigen.models.kl", twin="minigen.training.kl:Kl",
     repository="LTH14/mar", licence="MIT", released={"kl-16": " kl16.ckpt"},
+    # util/download.py there fetches it
+    published="https://github.com/LTH14/mar",
     rows=rows, guess=guess, rules={"scale": "0.2325, as the released one has"},
     of_arguments=of_arguments, work=partial(pyramid.work, rows),
     # what training alone needs, in files of latent diffusion's kind; the average too

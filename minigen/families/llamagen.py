@@ -231,6 +231,7 @@ LLAMAGEN = Family(
         **{f"gpt-{size.lower()}-384": f" c2i_{size}_384.pt"
            for size in ("B", "L", "XL", "XXL", "3B")},
     },
+    published="https://huggingface.co/FoundationVision/LlamaGen/blob/main/{file}",
     rows=rows, guess=guess, rules=RULES,
     together=(HIDDEN, ("heads", "key_heads"), ("classes", "no_class")),
     of_arguments=of_arguments, of_training=of_training, work=work, tokenizer="vq",

@@ -204,6 +204,8 @@ MAR = Family(
     model="minigen.models.mar", twin="minigen.training.mar:Mar",
     repository="LTH14/mar", licence="MIT",
     released={"mar-b": " mar_base", "mar-l": " mar_large", "mar-h": " mar_huge"},
+    # its README has the links, and util/download.py makes these folders
+    published="https://github.com/LTH14/mar",
     rows=rows, guess=guess, rules=RULES, together=mae.TOGETHER,
     of_arguments=of_arguments, of_training=of_training,
     work=partial(mae.work, head_cost), tokenizer="kl",

@@ -138,6 +138,7 @@ VQ = Family(
     model="minigen.models.vq", twin="minigen.training.vq:Vq",
     repository="FoundationVision/LlamaGen", licence="MIT",
     released={"vq-16": " vq_ds16_c2i.pt", "vq-8": " vq_ds8_c2i.pt"},
+    published="https://huggingface.co/FoundationVision/LlamaGen/blob/main/{file}",
     rows=rows, guess=guess,
     rules={"unit_codes": "codes of length 1, as every released tokenizer has"},
     of_arguments=of_arguments, of_training=of_training,
