@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from minigen import ptx, sample, simt
+from minigen import sample, simt
 from minigen.errors import InputError, KernelError
 from minigen.models import codes
 from minigen.sample import Step
@@ -216,6 +216,9 @@ def compiled(
 
 
 def _ran(kernel, threads, *arguments, ask):
+    # brings numba
+    from minigen import ptx
+
     program, frames, left = ptx.program(kernel, arguments), [], set()
     lines, begins = [], []
     for n, block in enumerate(program.blocks):
