@@ -96,11 +96,11 @@ def gpu_inline(function):
 
 def _with_plain_indices(dispatcher, name):
     # a dispatcher whose method of this name compiles indices as they are
-    compile_as_python = getattr(dispatcher, name)
-
     def compile_plainly(*arguments, **options):
+        # the method is looked up now: within `simt.cuda()` its class has another
+        compile_as_python = getattr(type(dispatcher), name)
         with _plain_indices(dispatcher):
-            return compile_as_python(*arguments, **options)
+            return compile_as_python(dispatcher, *arguments, **options)
 
     setattr(dispatcher, name, compile_plainly)
     dispatcher.plain_indices = True

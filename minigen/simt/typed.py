@@ -72,9 +72,7 @@ def _made(function, kinds, target, programs):
     try:
         annotation = target.understood(_for_numba(function), kinds, ASSUMED)
     except Exception as error:
-        # what a call of a device function is refused for is not said there; the
-        # compiler is asked again where kernels are checked
-        if not _by_compiler(error) or "CUDADispatcher" in str(error):
+        if not _by_compiler(error):
             return None, f"{type(error).__name__}: {error}".splitlines()[0]
         return KernelError("compile", _words(error, function))
     made = {}
