@@ -73,16 +73,16 @@ _SPACE = {
 }  # fmt: skip
 
 
-def translated(annotation, function, replace, called):
+def translated(annotation, function, counterpart, called):
     """Return a Python function that computes what a compiled one does, and its text.
 
     annotation: what Numba says of the compiled function (`.type_annotation`): blocks,
-    typemap and calltypes. function: the Python function it was made of. replace(value):
-    the interpreter's counterpart of a global value. called(dispatcher, types): the
-    translation of a device function. Raises KernelError of
-    kind "untyped" for what is not translated.
+    typemap and calltypes. function: the Python function it was made of.
+    counterpart(value): what stands for a global value in the interpreter.
+    called(dispatcher, types): the translation of a device function. Raises KernelError
+    of kind "untyped" for what is not translated.
     """
-    program = Program(annotation, function, replace, called)
+    program = Program(annotation, function, counterpart, called)
     program.write()
     return program.compiled(), "\n".join(text for text, _ in program.lines)
 
@@ -90,10 +90,10 @@ def translated(annotation, function, replace, called):
 class Program:
     """The text of one function while it is written."""
 
-    def __init__(self, annotation, function, replace, called):
+    def __init__(self, annotation, function, counterpart, called):
         self.blocks, self.types = annotation.blocks, annotation.typemap
         self.signatures, self.function = annotation.calltypes, function
-        self.replace, self.called = replace, called
+        self.counterpart, self.called = counterpart, called
         self.space, self.lines, self.names = dict(_SPACE), [], {}
         self.taken = {*_SPACE, "_v", "_m", "_at", "_machine", "_thread"}
         # values known now (functions, modules, types), and texts that stand for names
@@ -210,7 +210,7 @@ class Program:
         if name in self.texts:
             return self.texts[name]
         if name in self.static:
-            return self.constant(self.replace(self.static[name]))
+            return self.constant(self.counterpart(self.static[name]))
         return self.name(name)
 
     def type(self, variable):
@@ -694,7 +694,7 @@ class Program:
                 return self.cast(text, signature.return_type, t), False
         if found in _SYMBOLS and not value.kws:
             return self._operate(found, value, value.args, t)
-        replaced = self.replace(found)
+        replaced = self.counterpart(found)
         return self._asked(
             self.constant(replaced), replaced, value, signature, t
         ), False
