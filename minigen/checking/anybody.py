@@ -56,7 +56,7 @@ class Choices:
     tolerance: float | Callable | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A kernel, the reference it is held to, and the signature of the two.
 

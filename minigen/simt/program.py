@@ -81,7 +81,7 @@ class Program:
         self.tell(kernel.py_func.__name__, report)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Launcher:
     """A kernel with its grid and block: call it with the kernel's arguments."""
 
@@ -98,7 +98,7 @@ class Launcher:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Declared:
     """What stands for the compiled code of a kernel that was given a signature."""
 
