@@ -156,7 +156,7 @@ def _here(backend) -> tuple[list[str], list[str]]:
     if importlib.util.find_spec("greenlet") is None:
         names.remove("interpreter")
         notes.append(
-            "CUDA kernels were not looked at: the interpreter takes greenlet; run "
+            "CUDA kernels were not interpreted: that takes greenlet; run "
             f"`{install('check')}`"
         )
     names += ["ptx"] if target.has_compiler() else []
@@ -191,9 +191,10 @@ def _given(specs, kernel, backend, replaced, block) -> list:
 def _expect_fit(subject, backend):
     fits = _FITS[subject.kind]
     if backend is not None and backend not in fits:
+        ways = " or ".join(fits).replace(" or ", ", ", len(fits) - 2)
         raise InputError(
-            f"{subject.name} is {_KINDS[subject.kind]}; it runs on "
-            f"{' or '.join(fits)}, not on {backend}"
+            f"{subject.name} is {_KINDS[subject.kind]}; it runs on {ways}, "
+            f"not on {backend}"
         )
 
 
