@@ -79,7 +79,7 @@ def test_a_job_of_several_parts_runs_once_and_the_rest_is_guessed(monkeypatch):
         tell(0.5)
         return Side(job, [1.0] * runs, 1, 1, Work(1, 1), False)
 
-    monkeypatch.setattr(headline, "_run", fake)
+    monkeypatch.setattr(headline, "draw_side", fake)
     parts = TINY["parallel"], replace(TINY["parallel"], steps=(2,), reported=("",))
     found = headline.measure(parts, [1, 2], runs=3, say=said.append, backend="numpy")
     assert len(ran) == len(found) == 6 == len(said)

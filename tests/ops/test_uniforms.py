@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from minigen import arrays, rng
 from minigen.ops.uniforms import cpu, cuda, reference
+from minigen.target import gpu_inline
 from tests.tolerance import assert_same
 
 WORD = st.integers(0, 2**32 - 1)
@@ -64,11 +65,13 @@ def test_more_numbers_than_a_block_has_threads():
 
 @pytest.mark.parametrize("word", [0, 255, 256, 2**31, 2**32 - 257, 2**32 - 1])
 def test_no_word_gives_0_or_1(monkeypatch, word):
-    def rounds(*given):
-        return (np.uint64(word),) * 4
+    word = np.uint64(word)
 
-    # both kernels and the reference run the same ten rounds
-    monkeypatch.setattr(cuda, "_rounds", rounds)
+    def rounds(c0, c1, c2, c3, k0, k1):
+        return word, word, word, word
+
+    # the kernel and the reference run the same ten rounds
+    monkeypatch.setattr(cuda, "_rounds", gpu_inline(rounds))
     monkeypatch.setattr(reference, "_rounds", rounds)
     arguments = words(0, 0), np.array([0]), np.array([0]), 0, 0
     u = interpreted(*arguments)
