@@ -118,8 +118,8 @@ def test_the_same_call_finds_the_same_case(tmp_path):
 USAGE = [
     (
         ["no_such_op"],
-        "op 'no_such_op' is not known; a kernel that is no op of ours is checked with a "
-        "function of yours: minigen check FILE.py:KERNEL --against FILE.py:FUNCTION",
+        "op 'no_such_op' is not known; a kernel that is no op of ours is checked with "
+        "a function of yours: minigen check FILE.py:KERNEL --against FILE.py:FUNCTION",
     ),
     (["guide", "--backend", "abacus"], "backend 'abacus' is not known"),
     (["guide", "--examples", "0"], "examples"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minigen import simt
+from minigen import simt, target
 from minigen.errors import KernelError
 
 cuda = pytest.importorskip("numba.cuda")
@@ -118,6 +118,36 @@ def test_what_the_compiler_makes_runs_too_with_the_functions_it_calls():
         assert (y == 4 * x).all()
         (text,) = each.inspect_asm().values()
         assert ".entry" in text
+
+
+@pytest.mark.needs("compiler")
+def test_what_is_declared_meanwhile_is_compiled_afterwards():
+    # `minigen check` loads the files of a kernel so
+    with simt.cuda():
+
+        @target.gpu_inline
+        def thrice(a):
+            return a + a + a
+
+        @target.gpu_inline
+        def misspelt(a):
+            return a.shapes
+
+        @target.gpu_kernel
+        def each(x, y):
+            i = cuda.grid(1)
+            y[i] = thrice(x[i])
+
+        @target.gpu_kernel
+        def wrong(x, y):
+            y[0] = misspelt(x)
+
+    x, y = np.arange(32, dtype=np.float32), np.zeros(32, np.float32)
+    assert simt.launch(each, 1, 32, x, y).untyped == ""
+    assert (y == 3 * x).all()
+    with pytest.raises(KernelError, match="shapes") as caught:
+        simt.launch(wrong, 1, 32, x, y)
+    assert caught.value.kind == "compile"
 
 
 def test_arguments_say_which_way_they_are_copied(gpu):

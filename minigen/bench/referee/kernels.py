@@ -246,7 +246,7 @@ def attention(q, k, v, y):
 class Case:
     """A launch: make(rng) returns its arguments."""
 
-    kernel: object
+    kernel: Callable
     grid: tuple
     block: tuple
     make: Callable
