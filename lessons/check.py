@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import linecache
+import signal
 import sys
 import threading
 from _thread import interrupt_main
@@ -145,6 +146,8 @@ def guarded(function):
     def call(*arguments, **named):
         clock = threading.Timer(SECONDS, interrupt_main)
         clock.daemon = True
+        # a job in the background ignores interrupts, and would never be stopped
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         clock.start()
         try:
             result = function(*arguments, **named)
@@ -155,6 +158,7 @@ def guarded(function):
             raise  # somebody pressed control-C
         finally:
             clock.cancel()
+            signal.signal(signal.SIGINT, before or signal.SIG_DFL)
         if result is None:
             raise NotStarted
         return result

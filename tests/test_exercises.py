@@ -4,6 +4,7 @@ import ast
 import doctest
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -152,7 +153,18 @@ def test_an_exception_names_the_line_of_the_answer(tmp_path):
 
 
 @checked
-def test_an_answer_that_does_not_end_is_stopped(tmp_path, monkeypatch):
+@pytest.mark.parametrize("handler", ["default_int_handler", "SIG_IGN"])
+def test_an_answer_that_does_not_end_is_stopped(tmp_path, monkeypatch, handler):
+    # what runs in the background ignores interrupts
+    before = signal.signal(signal.SIGINT, getattr(signal, handler))
+    try:
+        stopped(tmp_path, monkeypatch)
+        assert signal.getsignal(signal.SIGINT) is getattr(signal, handler)
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
+def stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "SECONDS", 0.5)
     source = "def answer(x):\n    while len(x) > 1:\n        pass\n    return x.sum(1)"
     finding = wrong(tmp_path, source, **adding())
