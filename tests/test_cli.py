@@ -80,7 +80,11 @@ def size(path):
 
 def test_one_image_is_one_png_with_its_recipe(minigen):
     said = minigen("sample", "G", "--class", "7", "--out", "seven.png", *DRAW)
-    assert re.fullmatch(r"seven.png  1 image of 32 x 32, 3 steps, \d+\.\d\d s\n", said)
+    first, *others = said.splitlines()
+    assert re.fullmatch(r"seven.png  1 image of 32 x 32, 3 steps, \d+\.\d\d s", first)
+    # the original's file says nothing itself, and its shapes not all
+    assert "heads 4: from the preset arpg-mnist" in others
+    assert all(line.endswith(": from the preset arpg-mnist") for line in others)
     assert size("seven.png") == (32, 32)
     _, recipe = files.read_png("seven.png")
     assert recipe["labels"] == [7] and recipe["steps"] == 3 and recipe["seed"] == 0
