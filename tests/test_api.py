@@ -13,6 +13,8 @@ import minigen
 from lessons import api
 
 HERE = Path(__file__).parent
+pytest.importorskip("numba")
+
 TOLD = [(part, name) for part in api.parts() for name in part.names]
 
 
