@@ -48,7 +48,7 @@ def pytest_configure(config):
         # how long an example takes is no reason to fail: the machine may be busy
         patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
         settings.register_profile("quick", max_examples=10, **patient)
-        settings.register_profile("slow", max_examples=300, **patient)
+        settings.register_profile("slow", max_examples=100, **patient)
         settings.load_profile("slow" if config.getoption("--slow") else "quick")
 
 

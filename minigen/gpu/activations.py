@@ -18,6 +18,14 @@ def silu(v):
 
 
 @gpu_inline
+def clip(v, lowest, highest):
+    """Return v within limits. A NaN stays one: CUDA's min and max take the other."""
+    if v < lowest:
+        return lowest
+    return highest if v > highest else v
+
+
+@gpu_inline
 def softplus(v):
     """Return log(1 + e^v): above 20 that is v in float32, and e^v could overflow."""
     return v if v > np.float32(20) else math.log1p(math.exp(v))

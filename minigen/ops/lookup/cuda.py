@@ -50,7 +50,10 @@ def _unit(x, y):
         for k in range(lane, x.shape[1], LANES):
             v = widen(x[i, k])
             total += v * v
-        length = max(math.sqrt(warp_sum(total)), SHORTEST)
+        length = math.sqrt(warp_sum(total))
+        # max would take it in place of a NaN
+        if length < SHORTEST:
+            length = SHORTEST
         for k in range(lane, x.shape[1], LANES):
             y[i, k] = widen(x[i, k]) / length
 

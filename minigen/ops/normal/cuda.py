@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from minigen.gpu.activations import clip
 from minigen.gpu.warps import block_sum
 from minigen.ops.normal.reference import HIGHEST, LOWEST
 from minigen.target import cuda, gpu_kernel
@@ -27,7 +28,7 @@ def _split_moments(moments, mean, log_variance):
     if cell < mean.size:
         i, k = cell // c, cell % c
         mean[i, k] = moments[i, k]
-        log_variance[i, k] = min(max(moments[i, c + k], _LOWEST), _HIGHEST)
+        log_variance[i, k] = clip(moments[i, c + k], _LOWEST, _HIGHEST)
 
 
 @gpu_kernel

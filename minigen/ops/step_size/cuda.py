@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigen.gpu.activations import softplus
+from minigen.gpu.activations import clip, softplus
 from minigen.ops.intrinsics import widen
 from minigen.target import cuda, gpu_kernel
 
@@ -22,7 +22,7 @@ def _step_size(x, bias, lowest, highest, y):
     if cell < x.size:
         i, k = cell // h, cell % h
         delta = softplus(x[i, k] + widen(bias[k]))
-        y[i, k] = min(max(delta, lowest), highest)
+        y[i, k] = clip(delta, lowest, highest)
 
 
 def step_size(device, x, bias, lowest, highest):
