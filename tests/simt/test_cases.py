@@ -53,10 +53,10 @@ OPS = {
 }
 
 
-def check(kernel):
+def check(kernel, **options):
     op = OPS[tuple(inspect.signature(kernel.py_func).parameters)]
     known = {"layer_norm": "_layer_norm"}
-    return minigen.check(op, kernel, instead_of=known.get(op), examples=5)
+    return minigen.check(op, kernel, instead_of=known.get(op), examples=5, **options)
 
 
 def named(module, start):
@@ -69,7 +69,8 @@ OTHERS = {
     right.r08_tiles: ((5, 1), 128),
     wrong.w19_swapped: ((5, 1), 128),
 }
-RIGHT = [k for k in named(right, "r") if k not in OTHERS and k != right.r07_dynamic]
+ELSEWHERE = {*OTHERS, right.r07_dynamic, right.r11_no_widen}
+RIGHT = [k for k in named(right, "r") if k not in ELSEWHERE]
 WRONGS = [k for k in named(wrong, "w") if k not in OTHERS and k.__name__ != "widen"]
 
 
@@ -101,6 +102,13 @@ def test_dynamic_memory_of_a_launch():
 @pytest.mark.parametrize("kernel", RIGHT, ids=lambda k: k.__name__)
 def test_a_right_kernel_is_not_refused(kernel):
     assert check(kernel).ok
+
+
+def test_a_kernel_of_float32_alone_is_right_for_weights_of_float32():
+    # it reads the bits of two-byte weights as numbers, which an op of ours may not
+    assert check(right.r11_no_widen, weights="float32").ok
+    (finding, *_) = check(right.r11_no_widen, weights="bfloat16").findings
+    assert finding.kind == "wrong value"
 
 
 WRONG = {
