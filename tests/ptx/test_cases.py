@@ -1,7 +1,8 @@
 """Strangers' kernels on ptx: the value that a GPU gives, or the right accusation.
 
-The kernels of `referee/` are versions of ops. Here each is launched as its author meant
-it, and its result is held against the op's reference, as `minigen check` does.
+The kernels of `tests/simt/cases` are versions of ops. Here each is launched as its
+author meant it, and its result is held against the op's reference, as `minigen check`
+does.
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ from minigen.checking.tolerance import FACTOR
 from minigen.errors import KernelError
 from minigen.simt.pattern import fresh
 from minigen.target import cuda
-from tests.ptx.referee import hang, right, silent, wrong
+from tests.simt.cases import hang, right, silent, wrong
 
 pytestmark = pytest.mark.needs("compiler")
 
@@ -49,7 +50,7 @@ OPS = {"up": "swiglu", "targets": "cross_entropy", "bias": "layer_norm"}
 
 
 def error(kernel):
-    """Return the largest error of a kernel of `referee/`, in eps of the magnitude."""
+    """Return the largest error of a case's kernel, in eps of the magnitude."""
     names = kernel.py_func.__code__.co_varnames[: kernel.py_func.__code__.co_argcount]
     op = "rms_norm" if "eps" in names else "linear"
     op = next((OPS[name] for name in OPS if name in names), op)

@@ -1,1 +1,0 @@
-"""Kernels for the checker that strangers wrote: right ones, and wrong ones."""
