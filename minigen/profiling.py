@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigen import words
+from minigen.checks import near
 from minigen.errors import BackendError, InputError
 
 if TYPE_CHECKING:
@@ -554,15 +555,12 @@ def _described(case):
 
 
 def _unknown(name, given, specs):
-    from difflib import get_close_matches
-
     if given is not None:
         return (
             f"the name of kernel {given.name} does not say which op it is for; say it "
             "with --op NAME, such as --op rms_norm"
         )
-    close = get_close_matches(str(name), specs, 1)
-    hint = f"did you mean {close[0]}?" if close else f"one is rms_norm, of {len(specs)}"
+    hint = near(name, specs).strip() or f"one is rms_norm, of {len(specs)}"
     return f"there is no op function {name!r}; {hint}"
 
 
