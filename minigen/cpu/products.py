@@ -33,9 +33,6 @@ _ROWS = _TILE.rows
 _INPUTS = 128
 """Inputs of a part of a panel."""
 
-_FETCHED = 8
-"""Rows of x from which on the next part of a panel is fetched while one is used."""
-
 _BLOCK = 512
 """Rows of x that stay in the second cache, with their sums."""
 
@@ -85,16 +82,15 @@ def meet(stacked, w, u, sums):
     """Write sums (n 32) = x times panel u of w (.. d 32), for n rows x, stacked."""
     n, d = len(sums), w.shape[1]
     groups = groups_of(n)
-    # each group fetches its share of the next part; where rows are so few that only
-    # reading takes time, what a processor fetches by itself is enough
+    # each group fetches its share of the next part: what a processor fetches by itself
+    # ends with a page of memory, and begins anew with each
     stride = max(1, WIDTH // groups)
-    fetched = n >= _FETCHED
     sums[:] = 0
     for k in range(0, d, _INPUTS):
         count = min(_INPUTS, d - k)
         for g in range(groups):
             first, rows = group(n, g)
-            ahead = (fetched * (count * WIDTH + g * count * stride), stride)
+            ahead = (count * WIDTH + g * count * stride, stride)
             _step(
                 stacked, first * d + k * rows, rows, w, u, k, count, ahead, sums, first
             )
