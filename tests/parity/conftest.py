@@ -21,14 +21,13 @@ def pytest_generate_tests(metafunc):
     found = replay.find(golden)
     if not found:
         raise pytest.UsageError(f"--golden {golden} holds no FAMILY/CASE/case.json")
-    gpu = gpu_is_asked(config)
     metafunc.parametrize(
         "replayed",
         [
             pytest.param(
                 (folder, backend),
                 id=f"{family}/{folder.name}-{backend}",
-                marks=marks(f"{family}/{folder.name}", backend, gpu),
+                marks=marks(backend, config),
             )
             for family, folder in found
             if family in replay.FAMILIES
@@ -37,15 +36,18 @@ def pytest_generate_tests(metafunc):
     )
 
 
-def marks(name, backend, gpu) -> list:
+def marks(backend, config) -> list:
     """Return the marks of a case on a backend."""
-    if gpu:
+    if gpu_is_asked(config):
         return [pytest.mark.gpu]
-    return [pytest.mark.slow] if (name, backend) in replay.LONG else []
+    if backend == "ptx":
+        asked = bool(config.getoption("--backend"))
+        return [pytest.mark.needs("compiler"), *[pytest.mark.slow] * (not asked)]
+    return []
 
 
 def backends_for(name, config) -> list[str]:
-    """Return where a case is replayed: the CUDA kernels are interpreted if it is tiny.
+    """Return where a case is replayed: without a GPU its kernels too, if it is tiny.
 
     All cases are interpreted with --backend interpreter, which takes hours.
     """
@@ -53,7 +55,7 @@ def backends_for(name, config) -> list[str]:
         return ["cuda"]
     chosen = backend_names(config)
     if not config.getoption("--backend") and name in replay.TINY:
-        return [*chosen, "interpreter"]
+        return [*chosen, "ptx" if name in replay.LONG else "interpreter"]
     return chosen
 
 

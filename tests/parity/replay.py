@@ -114,19 +114,19 @@ TINY = {
     "mar_diffloss/denoiser_tiny",
     "mar_diffloss/psample_tiny",
 }
-"""Cases that take seconds through the interpreter of CUDA kernels, or are in LONG."""
+"""Cases whose CUDA kernels run too: they take the interpreter seconds, but for LONG."""
 
 LONG = {
-    ("arinar/head_g4", "interpreter"),
-    ("arinar/mae_tiny", "interpreter"),
-    ("arinar/mar_loss", "interpreter"),
-    ("kl/tiny_novar", "interpreter"),
-    ("mamba_ops/mamba1_module", "interpreter"),
-    ("mamba_ops/mamba2_module", "interpreter"),
-    ("mamba_ops/mamba2_module_dhdim", "interpreter"),
-    ("mar_diffloss/psample_tiny", "interpreter"),
+    "arinar/head_g4",
+    "arinar/mae_tiny",
+    "arinar/mar_loss",
+    "kl/tiny_novar",
+    "mamba_ops/mamba1_module",
+    "mamba_ops/mamba2_module",
+    "mamba_ops/mamba2_module_dhdim",
+    "mar_diffloss/psample_tiny",
 }
-"""Cases and backends that only --slow replays."""
+"""Those that take the interpreter minutes: --slow runs them on ptx instead."""
 
 
 def find(golden: Path) -> list[tuple[str, Path]]:
