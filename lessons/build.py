@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from lessons import api, pages  # noqa: E402
+from minigen.errors import BackendError  # noqa: E402
 
 
 def record(path: Path) -> list[list]:
@@ -72,10 +73,12 @@ def record(path: Path) -> list[list]:
     return shown
 
 
-def run(lesson: pages.Lesson) -> tuple[list[list], float]:
-    """Run a lesson in a process of its own; return what `record` does, and seconds.
+def run(lesson: pages.Lesson) -> list[list] | None:
+    """Run a lesson in a process of its own; return what `record` does.
 
-    Raises SystemExit if it fails: with its traceback, and the line of the lesson.
+    Returns None, and says why, where something that the lesson needs is not installed:
+    there is no compiler of NVIDIA's for macOS. Raises SystemExit if the lesson fails:
+    with its traceback, and the line of the lesson.
     """
     start, path = time.perf_counter(), str(lesson.path)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,13 +93,17 @@ def run(lesson: pages.Lesson) -> tuple[list[list], float]:
             [sys.executable, __file__, "--record", path, "--out", result],
             env={**os.environ, **told}, capture_output=True, encoding="utf-8",
         )  # fmt: skip
+        last = done.stderr.strip().rpartition("\n")[2]
+        if last.startswith(f"{BackendError.__module__}.{BackendError.__name__}: "):
+            print(f"{path} is left out: {last.partition(': ')[2]}", flush=True)
+            return None
         if done.returncode:
             lines = re.findall(rf'File "{re.escape(path)}", line (\d+)', done.stderr)
             where = ", line ".join([path, *lines[-1:]])
-            what = done.stderr.strip().rpartition("\n")[2]
-            raise SystemExit(f"{done.stderr}\n{where}: {what}")
+            raise SystemExit(f"{done.stderr}\n{where}: {last}")
         shown = json.loads(result.read_text(encoding="utf-8"))
-    return shown, time.perf_counter() - start
+    print(f"{path}: {time.perf_counter() - start:.1f} s", flush=True)
+    return shown
 
 
 def live(out: Path) -> None:
@@ -115,18 +122,22 @@ def build(out: Path, numbers: list[str], jobs: int) -> None:
     if unknown := {*numbers} - {one.name[:2] for one in lessons}:
         raise SystemExit(f"there is no lesson {', '.join(sorted(unknown))}")
     out.mkdir(parents=True, exist_ok=True)
-    # pages of an earlier build stay, and links lead to them
-    linked = [x for x in lessons if x in wanted or (out / f"{x.name}.html").is_file()]
     if not numbers:
         live(out)
         text = api.page(out)
         (out / "api.html").write_text(text, encoding="utf-8", newline="\n")
     with ThreadPoolExecutor(jobs) as pool:
-        for lesson, (shown, seconds) in zip(wanted, pool.map(run, wanted), strict=True):
-            path = out / f"{lesson.name}.html"
-            text = pages.page(lesson, shown, linked, out)
-            path.write_text(text, encoding="utf-8", newline="\n")
-            print(f"{path}: {seconds:.1f} s, {len(text) / 1000:.0f} kB", flush=True)
+        found = list(zip(wanted, pool.map(run, wanted), strict=True))
+    made = [(lesson, shown) for lesson, shown in found if shown is not None]
+    # pages of an earlier build stay, and links lead to them
+    names = {lesson.name for lesson, _ in made}
+    names |= {page.stem for page in out.glob("*.html")}
+    linked = [lesson for lesson in lessons if lesson.name in names]
+    for lesson, shown in made:
+        path = out / f"{lesson.name}.html"
+        text = pages.page(lesson, shown, linked, out)
+        path.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{path}: {len(text) / 1000:.0f} kB", flush=True)
     text = pages.front(pages.INDEX.read_text(encoding="utf-8"), linked, out)
     (out / "index.html").write_text(text, encoding="utf-8", newline="\n")
 

@@ -48,7 +48,14 @@ EXTRAS = {
     "types": (("mypy", "pyright"), "type checkers, to test what they say of the face"),
     "browser": (("playwright",), "tests of pages, in a chromium that is installed"),
     "site": (
-        ("markdown-it-py", "mdit-py-plugins", "pygments", "latex2mathml"),
+        (
+            "markdown-it-py",
+            "mdit-py-plugins",
+            "pygments",
+            "latex2mathml",
+            *CHECK,
+            "numba-cuda",
+        ),
         "pages of the lessons",
     ),
     "cluster": (("dask", "distributed"), "`minigen sample --cluster`: Dask's workers"),

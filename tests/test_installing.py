@@ -58,6 +58,9 @@ def test_an_extra_asks_no_index_for_its_own_project():
         assert not {name_of(r) for r in wanted} & {"minigen", extras.DISTRIBUTION}
     parts = [r for extra in ("check", "lessons", "cuda13") for r in EXTRAS[extra]]
     assert set(parts) <= {requirement.split(";")[0] for requirement in EXTRAS["test"]}
+    # lessons check kernels, and one reads what the compiler made of them
+    run = {*EXTRAS["check"], *EXTRAS["cuda13"]}
+    assert run <= {requirement.split(";")[0] for requirement in EXTRAS["site"]}
 
 
 def test_what_is_required_is_what_the_project_declares():

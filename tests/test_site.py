@@ -93,6 +93,24 @@ def test_a_page_shows_what_a_lesson_prints_and_draws(two):
     assert "def raster(rows, columns" in shown.sources
 
 
+def test_a_lesson_that_needs_what_is_not_here_is_left_out(two, tmp_path, capsys):
+    text = LESSON.replace("98", "99").replace(
+        "# %% [markdown]\n# **Reveal.**",
+        "# %%\nfrom minigen.errors import BackendError\n\n"
+        'raise BackendError("no compiler here; run X")\n\n'
+        "# %% [markdown]\n# **Reveal.**",
+    )
+    (tmp_path / "99_small.py").write_text(text, encoding="utf-8")
+    site = two("site")
+    assert "99_small.py is left out: no compiler here; run X" in capsys.readouterr().out
+    assert {page.name for page in site.glob("*.html")} == {
+        "98_small.html",
+        "index.html",
+    }
+    for page in ("98_small.html", "index.html"):
+        assert "99_small.html" not in (site / page).read_text(encoding="utf-8")
+
+
 def test_what_a_prediction_asks_for_is_folded(two):
     text = (two("site") / "98_small.html").read_text(encoding="utf-8")
     before, inside = text.split('<details class="reveal">')
