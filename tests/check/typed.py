@@ -150,4 +150,4 @@ SIGNED = {
     "pairs": ("x (n d) -> y (n)", *BY_ONES, {}),
     "fours": ("x (n) -> y (n) where n = 4 m", "(n + 31) // 32", 8, {}),
 }  # fmt: skip
-"""Of each kernel: its signature with its reference, its grid, its block, and options."""
+"""Of each kernel: its signature, its grid, its block, and options."""
