@@ -149,6 +149,18 @@ def test_images_are_compared_where_a_step_is_several_tokens():
     assert "pytorch is not installed, so ours ran alone" in alone
 
 
+@pytest.mark.parametrize("fast, wanted", [(64, 64), (8, 16), (0, 2)])
+def test_a_cache_that_others_use_is_no_cache(fast, wanted, monkeypatch):
+    """Of 64 MiB that are said, as many are ours as are read faster than memory."""
+
+    def best(read, repeats):
+        size = read.args[0].nbytes
+        return size / (1e11 if size <= fast << 20 else 1e10)
+
+    monkeypatch.setattr(ceilings, "_best", best)
+    assert ceilings.held(64 << 20, 1e10, 2, 1) == wanted << 20
+
+
 def test_weights_that_lie_in_the_cache_are_read_at_any_speed():
     small = ceilings.Ceilings(1e10, 1e11, 2, "a loop", "a product", 6 << 20)
     found = replace(made_up(generator="arpg-mnist", tokenizer="vq-mnist"))

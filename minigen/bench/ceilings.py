@@ -36,13 +36,19 @@ TILES = 5000
 SQUARE = 2048
 """Rows and columns of OpenBLAS's product."""
 
+LEAST = 1 << 20
+"""Bytes of the smallest cache that is looked for."""
+
+FASTER = 1.5
+"""How many times as fast as memory a cache is read, at least."""
+
 
 @dataclass(frozen=True)
 class Ceilings:
     """Bytes read from memory a second, float operations a second, and the threads.
 
-    reader, multiplier: the ways that reached them; cache: bytes of the last-level
-    cache.
+    reader, multiplier: the ways that reached them; cache: bytes beyond which nothing is
+    read faster than memory is.
     """
 
     bandwidth: float
@@ -180,10 +186,28 @@ def reach(repeats: int, read: int, square: int, tiles: int) -> Ceilings:
             for way, (f, operations) in multipliers(threads, square, tiles).items()
         }
     reader, multiplier = (max(each, key=each.get) for each in (reading, multiplying))
+    cache = held(machine.cache_bytes(), reading[reader], threads, repeats)
     return Ceilings(
-        reading[reader], multiplying[multiplier], threads, reader, multiplier,
-        machine.cache_bytes(),
-    )  # fmt: skip
+        reading[reader], multiplying[multiplier], threads, reader, multiplier, cache
+    )
+
+
+def held(claimed: int, bandwidth: float, threads: int, repeats: int) -> int:
+    """Return the bytes beyond which nothing is read faster than memory is.
+
+    claimed: bytes of the last-level cache, as the system says; on a virtual machine
+    most of these may be in use by others. bandwidth: of memory, in bytes a second. They
+    are halved until what is read again and again is read FASTER; so the cache ends
+    between that and twice as much, which is returned.
+    """
+    size = claimed
+    while size > LEAST:
+        x = np.ones((4 * threads, size // (16 * threads)), np.float32)
+        read = partial(_four_sums, x, np.zeros(len(x), np.float32))
+        if x.nbytes / _best(read, repeats) > FASTER * bandwidth:
+            break
+        size //= 2
+    return min(claimed, 2 * size)
 
 
 def measure(threads: int) -> Ceilings:

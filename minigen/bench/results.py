@@ -21,6 +21,10 @@ from minigen.writing import make_folder, write_file
 SIDES = {"eager": "PyTorch", "onednn": "oneDNN", "compile": "compiled"}
 """Columns of README's table, by the names of `minigen.bench.compare.AGAINST`."""
 
+MAKERS = ("AMD", "Intel", "Apple")
+"""Makers of processors, as names of machines have them: with the same vectors, what
+reads memory differs."""
+
 
 def save(bench: str, what: Sequence[str], found: dict, folder: Path) -> Path:
     """Write a run's results to a file in the folder, and return its path.
@@ -54,11 +58,11 @@ def load(folder: Path) -> list[dict]:
 
 def tables(found: Sequence[dict]) -> str:
     """Return README's tables of speed, in Markdown, and what each was measured on."""
-    kinds = [
-        kind
-        for kind in (*reversed(machine.VECTORS), "other")
-        if any(one["about"]["vectors"] == kind for one in found)
-    ]
+    order = (*reversed(machine.VECTORS), "other")
+    kinds = sorted(
+        {_kind(one["about"]) for one in found},
+        key=lambda kind: (order.index(kind.partition(",")[0]), kind),
+    )
     headlines = [
         entry
         for one in found
@@ -70,11 +74,17 @@ def tables(found: Sequence[dict]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _kind(about):
+    # what columns stand for: the vectors, and who makes the processor
+    maker = next((name for name in MAKERS if name in about["machine"]), "")
+    return ", ".join(filter(None, (about["vectors"], maker)))
+
+
 def _images(found, kinds):
     runs = {}
     for one in found:
         if one["bench"] == "cpu":
-            kind = one["about"]["vectors"]
+            kind = _kind(one["about"])
             for row, cells in _rows_of(one["found"]):
                 # of several runs of the same, the first says what only one can
                 known = runs.setdefault(row, {}).setdefault(kind, {})
@@ -146,7 +156,7 @@ def _products(found, kinds):
         runs = [
             one["found"]
             for one in found
-            if one["bench"] == "products" and one["about"]["vectors"] == kind
+            if one["bench"] == "products" and _kind(one["about"]) == kind
         ]
         own = {name for run in runs for name in run["own_bfloat16"]}
         # a shape that several models have, in several files, is one cell
@@ -178,7 +188,7 @@ def _machines(found, kinds):
     for kind in kinds:
         commits = {}
         for one in found:
-            if one["about"]["vectors"] == kind:
+            if _kind(one["about"]) == kind:
                 commits.setdefault(_said(one["about"]), set()).add(
                     one["about"]["commit"]
                 )
