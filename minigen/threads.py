@@ -41,10 +41,11 @@ FORKED = (
     "or set NUMBA_THREADING_LAYER=workqueue before numba is imported"
 )
 
-WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
-"""Settings that let OpenMP's threads sleep while they wait: a thread that spins holds a
-core that another process may need. They spin only for the few microseconds by which
-threads are done with a kernel one before the other."""
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "30000"}
+"""Settings that let OpenMP's threads sleep while they wait long: a thread that spins
+holds a core that another process may need. They spin for some tenths of a millisecond,
+which is what Python takes from one kernel to the next: to wake a thread that sleeps
+takes about as long again as a small kernel."""
 
 
 def cores() -> int:
