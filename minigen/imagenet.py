@@ -25,7 +25,12 @@ CLASSES = 1000
 
 @dataclass(frozen=True)
 class Class:
-    """A class: its number, WordNet's identifier, its names, and the kinds it is of."""
+    """A class: its number, WordNet's identifier, its names, and the kinds it is of.
+
+    >>> dog = classes()[207]
+    >>> dog.number, dog.names[0], dog.kinds[0]
+    (207, 'golden retriever', 'retriever')
+    """
 
     number: int
     identifier: str

@@ -76,6 +76,14 @@ def read_image(path, size=None) -> np.ndarray:
     other profile is applied; a rotation that a camera noted (EXIF) is applied. Of an
     animation the first frame is read, with a warning. Raises InputError if it is no
     such file, is damaged, or has more than MOST_PIXELS pixels.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("L", (4, 2), color=7).save(f"{folder}/grey.png")
+    ...     image = read_image(f"{folder}/grey.png")
+    >>> image.shape, image[0, 0].tolist()
+    ((2, 4, 3), [7, 7, 7])
     """
     with open_picture(path) as (picture, key):
         image = decode(path, picture, key)
@@ -130,6 +138,10 @@ def decode(path, picture, key=None, ours=None) -> np.ndarray:
     """Decode an opened picture: uint8 (y x 3). Raises InputError if it is too large.
 
     ours: the size (y, x) that a picture of our own has by its recipe; it has no limit.
+
+    >>> from PIL import Image
+    >>> decode("dot.png", Image.new("L", (2, 1), color=7)).tolist()
+    [[[7, 7, 7], [7, 7, 7]]]
     """
     from PIL import Image
 
@@ -159,6 +171,11 @@ def to_rgb(picture, key=None):
 
     key: the grey value or colour that means transparent, in modes without an alpha
     channel. Raises InputError for a mode whose numbers are not colours by themselves.
+
+    >>> from PIL import Image
+    >>> black, clear = (Image.new("LA", (1, 1), (0, alpha)) for alpha in (255, 0))
+    >>> to_rgb(black).getpixel((0, 0)), to_rgb(clear).getpixel((0, 0))
+    ((0, 0, 0), (255, 255, 255))
     """
     from PIL import Image
 

@@ -12,17 +12,29 @@ import math
 
 
 def raster(rows, columns, *_):
-    """Row by row, as text is read."""
+    """Row by row, as text is read.
+
+    >>> raster(2, 3)
+    [0, 1, 2, 3, 4, 5]
+    """
     return list(range(rows * columns))
 
 
 def column(rows, columns, *_):
-    """Column by column."""
+    """Column by column.
+
+    >>> column(2, 3)
+    [0, 3, 1, 4, 2, 5]
+    """
     return [y * columns + x for x in range(columns) for y in range(rows)]
 
 
 def spiral(rows, columns, *_):
-    """From the centre outwards, turning clockwise."""
+    """From the centre outwards, turning clockwise.
+
+    >>> spiral(3, 3)
+    [4, 5, 8, 7, 6, 3, 0, 1, 2]
+    """
     y, x = (rows - 1) // 2, (columns - 1) // 2
     dy, dx = 0, 1
     positions = []
@@ -41,7 +53,13 @@ def spiral(rows, columns, *_):
 
 
 def random(rows, columns, seed=0, *_):
-    """Every order as likely as any other: a permutation that follows from the seed."""
+    """Every order as likely as any other: a permutation that follows from the seed.
+
+    >>> random(2, 3, seed=1) == random(2, 3, seed=1)
+    True
+    >>> sorted(random(2, 3, seed=1))
+    [0, 1, 2, 3, 4, 5]
+    """
     # not before it is used: NumPy comes with it
     from minigen import rng
 
@@ -52,6 +70,9 @@ def halton(rows, columns, *_):
     """Spread out evenly at every moment: the Halton sequence in bases 2 and 3.
 
     Source: Besnier et al., "Halton scheduler for masked generative image transformer".
+
+    >>> halton(4, 4)[:4]  # in the rows 2, 1, 3 and 0
+    [9, 6, 12, 1]
     """
     seen = {}
     i = 1
@@ -63,7 +84,11 @@ def halton(rows, columns, *_):
 
 
 def subsample(rows, columns, *_):
-    """Coarse to fine: every eighth position each way, then every fourth, and so on."""
+    """Coarse to fine: every eighth position each way, then every fourth, and so on.
+
+    >>> subsample(4, 4)[:4]  # every second position each way, then all
+    [0, 2, 8, 10]
+    """
     stride = 1 << (max(rows, columns) - 1).bit_length()
     seen = {}
     while stride:
@@ -80,6 +105,9 @@ def border(rows, columns, *_):
     The corners: top left and its opposite, top right and its opposite. The cells of a
     ring are numbered clockwise from the top left, and come in the order of the van der
     Corput sequence in base 2, which halves the widest gaps: neighbours come late.
+
+    >>> border(3, 3)
+    [0, 8, 2, 6, 1, 7, 5, 3, 4]
     """
     seen = {}
     for top in range((min(rows, columns) + 1) // 2):
@@ -107,6 +135,10 @@ def locality(rows, columns, seed=0, known=(), counts=()):
 
     Source: "Locality-aware parallel decoding" (arXiv 2507.01957) and its code, with
     both thresholds 1, as there; the random numbers are ours.
+
+    >>> order = locality(1, 5, known=[2], counts=[2, 2])  # beside the known one first
+    >>> sorted(order[:2]), sorted(order[2:])
+    ([1, 3], [0, 4])
     """
     import numpy as np
 
@@ -143,7 +175,12 @@ def locality(rows, columns, seed=0, known=(), counts=()):
 
 
 def random_each(rows, columns, seed, image):
-    """A random order of one image, which follows from the seed and its number."""
+    """A random order of one image, which follows from the seed and its number.
+
+    >>> one, other = random_each(4, 4, 0, image=0), random_each(4, 4, 0, image=1)
+    >>> one == other, sorted(one) == sorted(other)
+    (False, True)
+    """
     from minigen import rng
 
     return rng.permutation(seed, rows * columns, image=image).tolist()

@@ -73,6 +73,13 @@ class Plan:
         """Return the plan of one image, by its number, with the positions of it.
 
         That of `confidence` is itself, since only drawing tells its positions.
+
+        >>> each = plan((2, 2), order="random-each", schedule="one")
+        >>> print(each)
+        ? ?
+        ? ?
+        >>> sorted(each.of(0).order), each.of(0).per_image
+        ([0, 1, 2, 3], None)
         """
         if self.per_image != "random-each":
             return self
@@ -155,7 +162,11 @@ def plan(
 
 
 def check_order(name: str, order):
-    """Return an order, a name or a tuple of positions, or raise InputError."""
+    """Return an order, a name or a tuple of positions, or raise InputError.
+
+    >>> check_order("order", "spiral"), check_order("order", [3, 0])
+    ('spiral', (3, 0))
+    """
     if isinstance(order, str):
         known = (*ORDERS, *PER_IMAGE)
         return choice(name, order, known, ", or give the positions themselves")
@@ -163,14 +174,22 @@ def check_order(name: str, order):
 
 
 def check_schedule(name: str, schedule):
-    """Return a schedule, a name or a tuple of counts, or raise InputError."""
+    """Return a schedule, a name or a tuple of counts, or raise InputError.
+
+    >>> check_schedule("schedule", "arccos"), check_schedule("schedule", [1, 3])
+    ('arccos', (1, 3))
+    """
     if isinstance(schedule, str):
         return choice(name, schedule, SCHEDULES, ", or give the counts themselves")
     return integers(f"{name}: count", schedule, least=1, longest=MOST_STEPS)
 
 
 def check_grid(grid) -> tuple[int, int]:
-    """Return rows and columns of a grid, or raise InputError."""
+    """Return rows and columns of a grid, or raise InputError.
+
+    >>> check_grid([4, 8])
+    (4, 8)
+    """
     grid = integers("grid", grid, most=MOST_STEPS)
     if len(grid) != 2:
         raise InputError(f"grid {shown(grid)} has not two sizes; give (rows, columns)")
@@ -184,7 +203,12 @@ def check_grid(grid) -> tuple[int, int]:
 
 
 def check_plan(plan: Plan) -> None:
-    """Raise InputError unless a plan holds positions of its grid, each at most once."""
+    """Raise InputError unless a plan holds positions of its grid, each at most once.
+
+    >>> check_plan(Plan((1, 2), groups=((0,), (0,))))
+    Traceback (most recent call last):
+    minigen.errors.InputError: the plan holds position 0 more than once
+    """
     if not isinstance(plan, Plan):
         raise InputError(f"plan {shown(plan)} is none; make one with minigen.plan")
     rows, columns = check_grid(plan.grid)
@@ -200,6 +224,12 @@ def check_whole(plan: Plan) -> Plan:
     """Return a plan as tuples of int, or raise InputError.
 
     It must decode every position of its grid that it does not know.
+
+    >>> check_whole(Plan((1, 3), groups=((2,),), known=[0, 1])).known
+    (0, 1)
+    >>> check_whole(Plan((1, 3), groups=((2,),)))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    minigen.errors.InputError: the plan leaves 2 positions of its grid unknown, ...
     """
     check_plan(plan)
     groups = tuple(tuple(map(int, group)) for group in plan.groups)
@@ -219,6 +249,11 @@ def check_raster(plan: Plan) -> None:
     """Raise InputError unless `plan` is one token a step in raster order.
 
     Known tokens must come first in that order.
+
+    >>> check_raster(plan((2, 2), order="raster", schedule="one", known=[0]))
+    >>> check_raster(plan((2, 2), order="column", schedule="one"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    minigen.errors.InputError: this model draws one token a step in raster order, ...
     """
     order = (*plan.known, *plan.order)
     k = len(plan.known)
@@ -242,6 +277,10 @@ def check_trained(plan: Plan, side: int) -> None:
     """Raise InputError unless a plan's grid is the square one of training.
 
     For models with learned positions: their table has no rows for other grids.
+
+    >>> check_trained(plan((4, 8)), side=4)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    minigen.errors.InputError: this model has learned the positions of a grid of 4 ...
     """
     if tuple(plan.grid) != (side, side):
         rows, columns = plan.grid
@@ -291,6 +330,9 @@ def guidance_weight(schedule: str, guidance: float, decoded: int, n: int) -> flo
     linear rises from about 1 to `guidance`, reached at the last step; constant does not
     change.
     Source: hp-l33/ARPG models/arpg.py::generate.
+
+    >>> [guidance_weight("linear", 4.0, decoded, 64) for decoded in (0, 16, 64)]
+    [1.0, 1.75, 4.0]
     """
     if schedule == "linear":
         return 1 + (guidance - 1) * decoded / n

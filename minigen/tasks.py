@@ -31,6 +31,12 @@ class Task:
     image: uint8 (y x 3), of whole tokens of factor x factor pixels; corner: row and
     column of the grid where it begins; redrawn: bool (rows columns), the tokens to be
     drawn; mask: bool (Y X), the pixels of the result that are not the picture's.
+
+    >>> task = outpainting(np.zeros((2, 2, 3), np.uint8), 2, border=(0, 0, 0, 2))
+    >>> task.grid, task.known  # the token on the right is not known
+    ((1, 2), (0,))
+    >>> task.canvas(np.array([[7]])).tolist()
+    [[7, -1]]
     """
 
     image: np.ndarray
@@ -75,6 +81,10 @@ def inpainting(image, mask, factor) -> Task:
 
     image: uint8 (y x 3); mask: bool (y x); factor: pixels of a token's side. Whatever
     token a marked pixel touches is redrawn. Raises ShapeError, InputError.
+
+    >>> image, mask = np.zeros((4, 8, 3), np.uint8), box((0, 3, 2, 5), (4, 8))
+    >>> inpainting(image, mask, factor=2).redrawn.astype(int).tolist()
+    [[0, 1, 1, 0], [0, 0, 0, 0]]
     """
     (image,) = check_images([image], factor)
     mask = check_mask(mask, image.shape[:2])
@@ -89,6 +99,10 @@ def outpainting(image, factor, border=None, grid=None) -> Task:
     border: pixels at each side, or (top, bottom, left, right), multiples of factor; or
     grid: rows and columns of the result in tokens, the image in their middle. Raises
     ShapeError, InputError.
+
+    >>> task = outpainting(np.zeros((8, 8, 3), np.uint8), factor=4, grid=(2, 4))
+    >>> task.redrawn.astype(int).tolist()  # 2 x 2 tokens are known
+    [[1, 0, 0, 1], [1, 0, 0, 1]]
     """
     (image,) = check_images([image], factor)
     inner = [n // factor for n in image.shape[:2]]
@@ -119,6 +133,9 @@ def check_mask(mask, size) -> np.ndarray:
     """Return a mask, bool (y x), True where pixels are redrawn, or raise an error.
 
     size: (y, x) of its image. Raises ShapeError, and InputError if it marks nothing.
+
+    >>> check_mask(np.array([[200, 0]]) > 127, size=(1, 2)).tolist()
+    [[True, False]]
     """
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != tuple(size):
@@ -160,7 +177,8 @@ def box(corners, size) -> np.ndarray:
 def keep(part, size) -> np.ndarray:
     """Return the mask of everything but a part of an image of size (y, x).
 
-    part: a name in KEPT: half of the image, or the middle half of each side.
+    part: a name in KEPT: half of the image, or the middle half of each side. Returns
+    bool (y x). Raises InputError.
 
     >>> keep("left", (1, 4)).astype(int).tolist()
     [[0, 0, 1, 1]]
@@ -181,7 +199,13 @@ def fit(image, mask, size, how) -> tuple[np.ndarray, np.ndarray]:
 
     how: "crop" covers the size and cuts what is over at both ends; "pad" shows the
     whole image, and marks what is left around it; "stretch" changes the proportions. A
-    pixel is marked if any that it is made of was.
+    pixel is marked if any that it is made of was. size: (y, x). Raises InputError.
+
+    >>> image, mask = np.zeros((2, 4, 3), np.uint8), np.zeros((2, 4), bool)
+    >>> fit(image, mask, (2, 2), "crop")[0].shape
+    (2, 2, 3)
+    >>> fit(image, mask, (4, 4), "pad")[1].astype(int).tolist()
+    [[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]
     """
     from PIL import Image
 
@@ -205,7 +229,15 @@ def fit(image, mask, size, how) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paste(images, pasted) -> np.ndarray:
-    """Return images, uint8 (b y x 3), with the pixels of a `Task.paste` on each."""
+    """Return images, uint8 (b y x 3), with the pixels of a `Task.paste` on each.
+
+    pasted: uint8 (y x 4); a pixel is pasted where the last of its numbers is not 0.
+
+    >>> drawn = np.zeros((1, 1, 2, 3), np.uint8)
+    >>> pasted = np.array([[[9, 9, 9, 255], [0, 0, 0, 0]]], np.uint8)
+    >>> paste(drawn, pasted).tolist()
+    [[[[9, 9, 9], [0, 0, 0]]]]
+    """
     return np.where(pasted[..., 3:] > 0, pasted[..., :3], images)
 
 
@@ -215,6 +247,11 @@ def check_canvas(kind, config, known, grid, count) -> np.ndarray:
     kind: `models.codes` or `models.masked`; known: what `Step.canvas` holds, or one
     such canvas for all, (y x) or (y x f); count: the images of the run, b. Raises
     ShapeError, InputError.
+
+    >>> from minigen.families import ArpgConfig
+    >>> from minigen.models import codes
+    >>> check_canvas(codes, ArpgConfig(), [[5, -1]], grid=(1, 2), count=2).tolist()
+    [[[5, -1]], [[5, -1]]]
     """
     known = kind.check_canvas(config, known)
     marked = kind.is_known(known)
@@ -239,12 +276,22 @@ def check_canvas(kind, config, known, grid, count) -> np.ndarray:
 
 
 def known_positions(kind, canvas) -> tuple[int, ...]:
-    """Return the positions that a canvas from `check_canvas` knows, in raster order."""
+    """Return the positions that a canvas from `check_canvas` knows, in raster order.
+
+    >>> from minigen.models import codes
+    >>> known_positions(codes, np.array([[[5, -1], [-1, 3]]]))
+    (0, 3)
+    """
     return tuple(np.flatnonzero(kind.is_known(canvas[0])).tolist())
 
 
 def check_known(known, planned) -> None:
-    """Raise InputError unless a plan knows the positions that tokens were given for."""
+    """Raise InputError unless a plan knows the positions that tokens were given for.
+
+    >>> check_known(known=(0, 3), planned=(0,))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    minigen.errors.InputError: position 3 is known in the known tokens, and not in a ...
+    """
     differ = sorted({*known} ^ {*planned})
     if differ:
         here, there = "a plan", "the known tokens"
@@ -261,6 +308,10 @@ def known_tokens(canvas, plan) -> np.ndarray | None:
     """Return the tokens (b k ..) of a canvas at plan.known, in that order.
 
     None is a canvas without tokens.
+
+    >>> plan = plans.plan((2, 2), known=[3, 0])
+    >>> known_tokens(np.array([[[5, -1], [-1, 8]]]), plan).tolist()
+    [[8, 5]]
     """
     if canvas is None:
         return None
