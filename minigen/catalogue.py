@@ -55,6 +55,10 @@ class KnownModel:
     licence: of what was trained for minigen, that of the weights, by its SPDX name; of
     what others released, "code: " and that of the code it came with, or "unknown": the
     weights stay under their authors' terms.
+
+    >>> small = {model.name: model for model in known_models()}["arpg-mnist"]
+    >>> small.family, small.ships, small.tokenizer, small.settings["order"]
+    ('arpg', True, 'vq-mnist', 'border')
     """
 
     name: str

@@ -57,6 +57,11 @@ class Drawing:
 
     images: uint8 (b y x c), c is RGB; tokens: int64 (b y x), or latents, float32 (b y x
     f); recipe: everything that decides the images.
+
+    >>> from minigen import load
+    >>> drawn = load("arpg-mnist", backend="numpy").draw([3, 7], steps=4, seed=5)
+    >>> drawn.images.shape, drawn.tokens.shape, drawn.recipe.seed
+    ((2, 32, 32, 3), (2, 8, 8), 5)
     """
 
     images: NDArray[np.uint8]

@@ -186,6 +186,10 @@ class Pipeline:
         """Return which backend `auto` is for so many images of a plan, and why.
 
         batch: images drawn together. See `minigen.choosing`.
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> pipe.choose(pipe.plan(), images=1)[0]
+        'numpy'
         """
         configs = self.config, self.tokenizer_config
         drawn = {"asked": plan.asked, "grid": plan.grid}
@@ -233,6 +237,10 @@ class Pipeline:
         """Return the options of a draw, with the model's defaults in place of None.
 
         Arguments as for `minigen.Options`. Raises InputError.
+
+        >>> how = load("arpg-mnist", backend="numpy").options(top_p=0.9)
+        >>> how.top_p, how.guidance, how.temperature  # the last two are the model's own
+        (0.9, 6.0, 0.8)
         """
         chosen = self.settle(
             guidance=guidance, temperature=temperature,
@@ -486,6 +494,13 @@ class Pipeline:
         (`minigen.show.trace.SETTINGS`). labels: of at most 16 runs in all; known, grid
         and how: as for `draw`; progress: called after each step with the steps done
         and those of all runs. Raises InputError and ShapeError.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> with TemporaryDirectory() as folder:
+        ...     page = pipe.trace(f"{folder}/run.html", [7], steps=2)
+        ...     page.name, page.read_text(encoding="utf-8")[:15]
+        ('run.html', '<!doctype html>')
         """
         check_writable(path, ".html")
         how.pop("batch", None)
@@ -509,6 +524,14 @@ class Pipeline:
 
         Many images are a sheet of some columns; scale: each pixel is shown as so many
         each way. `minigen replay` draws the picture again. Raises InputError.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> from minigen.images import read_image
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> with TemporaryDirectory() as folder:
+        ...     path = pipe.save(pipe.draw([7], steps=4), f"{folder}/7.png", scale=2)
+        ...     read_image(path).shape
+        (64, 64, 3)
         """
         return drawing.save(drawn, path, columns, scale)
 
@@ -542,6 +565,13 @@ class Pipeline:
 
         Raises InputError, also if the folder holds another run, if another process
         writes there, or the disk is full; ShapeError and BackendError.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> with TemporaryDirectory() as folder:
+        ...     made = pipe.draw_many([3, 7], f"{folder}/digits", steps=4)
+        ...     sorted(path.name for path in made.iterdir() if path.suffix)
+        ['000000.png', '000001.png', 'manifest.json']
         """
         labels = checks.labels(labels, self.config.classes)
         batch = how.pop("batch", None)
@@ -564,6 +594,10 @@ class Pipeline:
         """Turn tokens (b y x), or latents (b y x f), into images, uint8 (b y x c).
 
         Raises ShapeError, InputError, and NotFiniteError.
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> pipe.decode(np.zeros((1, 8, 8), np.int64)).shape
+        (1, 32, 32, 3)
         """
         config = self.tokenizer_config
         tokens = module_of(config).check_tokens(config, tokens)
@@ -577,6 +611,10 @@ class Pipeline:
 
         tokens (b y x): on the device. In parts, since the activations of a full-size
         decoder are large.
+
+        >>> pipe = load("arpg-mnist", backend="numpy")
+        >>> [part.shape for part in pipe.images(np.zeros((2, 8, 8), np.int64))]
+        [(1, 32, 32, 3), (1, 32, 32, 3)]
         """
         together = 1 if self.ops.device is None else TOGETHER
         w, config = self.tokenizer.weights, self.tokenizer_config
@@ -620,6 +658,11 @@ class Pipeline:
         Unknown squares are GREY. They are decoded as token 0, or as latents of 0, which
         the pixels at the border of a known square depend on. Raises ShapeError,
         InputError, and NotFiniteError.
+
+        >>> pipe, canvas = load("arpg-mnist", backend="numpy"), np.full((1, 8, 8), -1)
+        >>> canvas[0, 0, 0] = 5  # all others are unknown
+        >>> pipe.picture(canvas)[0, 31, 31].tolist()
+        [127, 127, 127]
         """
         config = self.tokenizer_config
         canvas = module_of(config).check_tokens(config, canvas, canvas=True)

@@ -52,6 +52,14 @@ class ConversionReport:
     from no shape; unseen: those of them that were assumed, by a rule; unused: what was
     told of the model and is not used; hash: of the model (see
     `minigen.checkpoints.hash_weights`); bytes: the size of the destination.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from minigen.catalogue import WEIGHTS
+    >>> ours = WEIGHTS / "vq-mnist.safetensors"
+    >>> with TemporaryDirectory() as folder:
+    ...     report = convert(ours, f"{folder}/copy.safetensors")
+    >>> report.name, report.family, report.left_out
+    ('vq-mnist', 'vq', {})
     """
 
     source: Path
@@ -95,6 +103,13 @@ def convert(
     or a weight holds NaN or infinity, since nothing could be drawn with it; InputError
     for another dtype, where the destination cannot be written, and where the behaviour
     is neither shown nor given.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from minigen.catalogue import WEIGHTS
+    >>> ours = WEIGHTS / "vq-mnist.safetensors"
+    >>> with TemporaryDirectory() as folder:
+    ...     convert(ours, f"{folder}/half.safetensors", dtype="float16").dtype
+    'float16'
     """
     known = {"dtype": DTYPES, "family": FAMILIES, "behaviour": behaviour.BEHAVIOURS}
     given = {"dtype": dtype, "family": family, "behaviour": options.get("behaviour")}

@@ -37,6 +37,11 @@ class Description:
     none was made.
     not_finite: which array is the first that holds NaN or infinity, how many, and where
     the first is; "" where none does, None where that was not asked.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> found = describe(WEIGHTS / "vq-mnist.safetensors")
+    >>> found.name, found.container, found.converted, found.config["codes"]
+    ('vq-mnist', 'safetensors', True, 64)
     """
 
     path: Path
@@ -77,6 +82,11 @@ def describe(
     check: look also whether all of its numbers are finite; config, options: as for
     `minigen.checkpoints.load_model`. Raises CheckpointError if it is no valid weight
     file, or none of what the caller says.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> found = describe(WEIGHTS / "vq-mnist.safetensors", check=True)
+    >>> found.family, found.intact, found.not_finite
+    ('vq', True, '')
     """
     told = telling(config, options)
     checkpoint = load.open_model(path, key, told)

@@ -44,6 +44,13 @@ def hash_weights(
 
     It does not depend on the format of a file or on the order of the weights in it.
     after: called when a weight has been read.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> from minigen.checkpoints import load_model
+    >>> from minigen.checkpoints.names import flatten
+    >>> model = load_model(WEIGHTS / "vq-mnist.safetensors")
+    >>> hash_weights(model.config, flatten(model.weights)) == model.hash
+    True
     """
     digests = {}
     for name, array in weights.items():

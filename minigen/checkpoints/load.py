@@ -70,6 +70,11 @@ class Model:
     shape; unused: what was told of the model and is not used, in words; metadata: texts
     in the header of a safetensors file. Equal models compute the same: what is compared
     is `hash`.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> model = load_model(WEIGHTS / "arpg-mnist.safetensors")
+    >>> model.name, model.family, model.weights["embeddings"].shape  # 64 + 10 + 3 rows
+    ('arpg-mnist', 'arpg', (77, 128))
     """
 
     config: Config
@@ -135,6 +140,10 @@ def load_model(
     (the convolutions of an original file) or unaligned (legacy files) are copied.
     Raises CheckpointError; also where an original of ARINAR's does not show which
     version of the code it is for.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> load_model(WEIGHTS / "vq-mnist.safetensors").config.codes
+    64
     """
     told = telling(config, options)
     checkpoint = open_model(path, key, told, family)

@@ -110,6 +110,11 @@ class Checkpoint:
     which objects lie in it, none of which was made; shards: the maps of the files that
     an index names, of which `data` is the map, by their names; beside: how many arrays
     were not read, by the key that they lie under; tree: all that the file holds.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> opened = open_checkpoint(WEIGHTS / "vq-mnist.safetensors")
+    >>> opened.container, opened.metadata["format"], opened.state["codebook"].shape
+    ('safetensors', 'minigen', (64, 8))
     """
 
     path: Path
@@ -140,6 +145,11 @@ def read_checkpoint(
     Arrays in dicts and lists below it have dotted names; Python objects are passed
     over. Do not change the file while they are in use. Raises CheckpointError on
     anything but a valid file of data; nothing is ever run.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> arrays = read_checkpoint(WEIGHTS / "vq-mnist.safetensors")
+    >>> arrays["codebook"].shape, arrays["codebook"].flags.writeable
+    ((64, 8), False)
     """
     return open_checkpoint(path, key).state
 
@@ -149,6 +159,11 @@ def open_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
 
     path: the file, or a folder as Hugging Face's hub has them, with one of `IN_FOLDER`;
     of a model that is cut into several files, their index or the folder.
+
+    >>> from minigen.catalogue import WEIGHTS
+    >>> opened = open_checkpoint(WEIGHTS / "vq-mnist.safetensors")
+    >>> opened.container, opened.key, opened.keys
+    ('safetensors', '', ())
     """
     path = Path(checks.path("path", path, CheckpointError))
     key = checks.optional(partial(checks.text, least=0), "key", key)

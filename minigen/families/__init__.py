@@ -63,13 +63,21 @@ PRESETS: dict[str, Config] = {
 
 
 def family_of(config: Config) -> Family:
-    """Return the record of a configuration's family."""
+    """Return the record of a configuration's family.
+
+    >>> family_of(ArpgConfig()).name, family_of(VqConfig()).name
+    ('arpg', 'vq')
+    """
     return next(f for f in FAMILIES.values() if type(config) is f.config)
 
 
 @cache
 def module_of(config: Config) -> ModuleType:
-    """Return the functions of a model over an op table: a module of minigen.models."""
+    """Return the functions of a model over an op table: a module of minigen.models.
+
+    >>> module_of(ArpgConfig()).__name__
+    'minigen.models.arpg'
+    """
     return resolve_name(family_of(config).model)
 
 
@@ -82,6 +90,9 @@ def to_dict(config: Config) -> dict[str, Any]:
 
     A field of `LATER` is left out where it says nothing, so that what is hashed and
     written of a model stays the same.
+
+    >>> to_dict(JudgeConfig())["family"], to_dict(JudgeConfig())["features"]
+    ('judge', 64)
     """
     values = asdict(config)
     kept = {n: v for n, v in values.items() if n not in LATER or v != LATER[n]}
@@ -92,6 +103,11 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     """Return the configuration of a dictionary from `to_dict`, or from a file.
 
     Raises ConfigError.
+
+    >>> from_dict({"family": "arpg", "width": 1280, "heads": 20}).head_size
+    64
+    >>> from_dict(to_dict(ArpgConfig())) == ArpgConfig()
+    True
     """
     values = dict(values)
     family = values.pop("family", None)

@@ -97,7 +97,12 @@ class AimConfig:
 
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> AimConfig:
-        """Build from the fields of the original's config.json (`d_model`, ...)."""
+        """Build from the fields of the original's config.json (`d_model`, ...).
+
+        >>> arguments = {"d_model": 768, "n_layer": 24, "ssm_cfg": {"layer": "Mamba2"}}
+        >>> AimConfig.from_upstream(arguments) == PRESETS["aim-b"]
+        True
+        """
         return cls(**of_arguments(arguments))
 
 

@@ -103,6 +103,9 @@ class ArinarConfig:
 
         upstream_version: "v1" or "head", the version of the code they are for; or, if
         it is left out, that of the arguments that only "head" has.
+
+        >>> ArinarConfig.from_upstream({"img_size": 512, "num_gaussians": 8}).tokens
+        1024
         """
         found = of_arguments({"img_size": 256, **arguments})
         width = 1024 if found.get("behaviour") == "head" else 768

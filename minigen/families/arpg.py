@@ -98,12 +98,20 @@ class ArpgConfig:
         return self.control
 
     def class_id(self, label: int) -> int:
-        """Row of the embedding table of class `label`."""
+        """Row of the embedding table of class `label`.
+
+        >>> ArpgConfig().class_id(7)  # behind 16384 tokens and the mask
+        16392
+        """
         return self.vocabulary + 1 + label
 
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> ArpgConfig:
-        """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
+        """Build from the original's constructor arguments (`dim`, `n_layer`, ...).
+
+        >>> ArpgConfig.from_upstream({"dim": 1280, "n_layer": 36, "n_head": 20}).width
+        1280
+        """
         return cls(**of_arguments(arguments))
 
 

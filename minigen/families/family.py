@@ -54,6 +54,10 @@ class Family:
     Generators alone have tokenizer: the family of their tokenizer, "vq" if a token is a
     code, "kl" if it is a vector; settings: how the authors sample; own: what differs
     for each preset that ships, by its name.
+
+    >>> from minigen.families import FAMILIES
+    >>> FAMILIES["arpg"].tokenizer, FAMILIES["mar"].tokenizer, FAMILIES["vq"].tokenizer
+    ('vq', 'kl', '')
     """
 
     name: str

@@ -12,7 +12,11 @@ from minigen.families.rows import conv, count, pair
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """The classifier that evaluates the small models: widths at 32, 16, 8, 4 pixels."""
+    """The classifier that evaluates the small models: widths at 32, 16, 8, 4 pixels.
+
+    >>> JudgeConfig().side, JudgeConfig().features
+    (32, 64)
+    """
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
     features: int = 64

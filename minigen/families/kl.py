@@ -66,7 +66,11 @@ class KlConfig:
 
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> KlConfig:
-        """Build from the original's constructor arguments (`ch_mult`, ...)."""
+        """Build from the original's constructor arguments (`ch_mult`, ...).
+
+        >>> KlConfig.from_upstream({"embed_dim": 16, "ch_mult": (1, 1, 2, 2, 4)}).factor
+        16
+        """
         # the original's halves differ in what they do when nothing is said
         levels = range(len(arguments.get("ch_mult", cls.multipliers)))
         side = arguments.get("resolution", 256)

@@ -96,7 +96,11 @@ class GptConfig:
 
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> GptConfig:
-        """Build from the original's constructor arguments (`dim`, `n_layer`, ...)."""
+        """Build from the original's constructor arguments (`dim`, `n_layer`, ...).
+
+        >>> GptConfig.from_upstream({"dim": 1024, "n_layer": 24, "n_head": 16}).layers
+        24
+        """
         return cls(**of_arguments(arguments))
 
 

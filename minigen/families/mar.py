@@ -76,7 +76,11 @@ class MarConfig:
 
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> MarConfig:
-        """Build from the original's constructor arguments (`img_size`, ...)."""
+        """Build from the original's constructor arguments (`img_size`, ...).
+
+        >>> MarConfig.from_upstream({"img_size": 512, "diffloss_d": 3}).head_layers
+        3
+        """
         return cls(**of_arguments({"img_size": 256, **arguments}))
 
 

@@ -52,7 +52,11 @@ class VqConfig:
 
     @classmethod
     def from_upstream(cls, arguments: Mapping[str, Any]) -> VqConfig:
-        """Build from the original's constructor arguments (`encoder_ch_mult`, ...)."""
+        """Build from the original's constructor arguments (`encoder_ch_mult`, ...).
+
+        >>> VqConfig.from_upstream({"encoder_ch_mult": [1, 2, 2, 4]}) == PRESETS["vq-8"]
+        True
+        """
         return cls(**of_arguments(arguments))
 
 
