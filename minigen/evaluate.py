@@ -80,7 +80,11 @@ BORDER = 2  # black pixels around a 28 x 28 digit
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Mean (f) and covariance (f f) of features, float64."""
+    """Mean (f) and covariance (f f) of features, float64.
+
+    >>> Statistics(np.zeros(2), np.eye(2)) == Statistics(np.zeros(2), np.eye(2))
+    True
+    """
 
     mean: NDArray[np.float64] = field(repr=False)
     covariance: NDArray[np.float64] = field(repr=False)
@@ -92,14 +96,24 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Judge:
-    """The classifier on a backend: its model and its op table."""
+    """The classifier on a backend: its model and its op table.
+
+    >>> load_judge(backend="numpy").model.name
+    'judge-mnist'
+    """
 
     model: Model
     ops: SimpleNamespace = field(repr=False, compare=False)
 
 
 def load_judge(model: str = "judge-mnist", backend: str = "auto") -> Judge:
-    """Return the classifier of that name or file, on a backend."""
+    """Return the classifier of that name or file, on a backend.
+
+    Raises InputError, BackendError, CheckpointError.
+
+    >>> load_judge(backend="numpy").model.config.classes
+    10
+    """
     _, ops = backends.pick(backend)
     loaded = load_model(find(model))
     return Judge(replace(loaded, weights=backends.move(ops, loaded.weights)), ops)
@@ -114,6 +128,12 @@ def look(
 
     watch(n) is called with the number of images of each batch. Raises ShapeError for
     arrays that are no images, or not of the classifier's size.
+
+    >>> from minigen import load
+    >>> digits = load("arpg-mnist", backend="numpy").sample([3, 7], steps=16)
+    >>> features, classes = look(load_judge(backend="numpy"), digits)
+    >>> features.shape, classes.tolist()
+    ((2, 64), [3, 7])
     """
     images = check_images(images, side=classifier.model.config.side)
     features, classes = [], []
@@ -130,7 +150,14 @@ def look(
 
 
 def statistics(features: NDArray[np.floating[Any]]) -> Statistics:
-    """Return mean and covariance over the rows of features (b f), in float64."""
+    """Return mean and covariance over the rows of features (b f), in float64.
+
+    The covariance is over b - 1. Raises InputError for fewer than two rows.
+
+    >>> found = statistics(np.array([[0.0, 0.0], [2.0, 4.0]]))
+    >>> found.mean.tolist(), found.covariance.tolist()
+    ([1.0, 2.0], [[2.0, 4.0], [4.0, 8.0]])
+    """
     if len(features) < 2:
         raise InputError("a covariance needs at least 2 images; ask for more")
     x = features.astype(np.float64)
@@ -157,7 +184,14 @@ def frechet(a: Statistics, b: Statistics) -> float:
 
 
 def read_statistics(path: Path = STATISTICS) -> Statistics:
-    """Return the test set's statistics that ship beside the classifier."""
+    """Return the test set's statistics that ship beside the classifier.
+
+    path: of a file that `write_statistics` wrote. Raises InputError if there is none.
+
+    >>> found = read_statistics()
+    >>> found.mean.shape, found.covariance.shape
+    ((64,), (64, 64))
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             return Statistics(
@@ -171,7 +205,14 @@ def read_statistics(path: Path = STATISTICS) -> Statistics:
 
 
 def write_statistics(found: Statistics, path: Path = STATISTICS) -> Path:
-    """Write what `read_statistics` reads, in float32: rounding is far below noise."""
+    """Write what `read_statistics` reads, in float32: rounding is far below noise.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> unit = Statistics(np.zeros(2), np.eye(2))
+    >>> with TemporaryDirectory() as folder:
+    ...     read_statistics(write_statistics(unit, Path(folder, "unit.npz"))) == unit
+    True
+    """
     arrays = {"mean": found.mean, "covariance": found.covariance}
     with replace_file(path) as file:
         np.savez(file, **{name: x.astype(np.float32) for name, x in arrays.items()})
@@ -196,7 +237,15 @@ def evaluate_generator(
 
     digits: of a model with control, and of no other: images and labels of `read_digits`
     whose outlines are drawn, of these classes. Then what `agreement_of_outlines`
-    returns is added.
+    returns is added. Raises InputError, and ShapeError if the classifier takes images
+    of another size.
+
+    >>> from minigen import load
+    >>> classifier = load_judge(backend="numpy")
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> found = evaluate_generator(pipe, classifier, count=4, steps=8)  # 0, 1, 2 and 3
+    >>> found["agreement"], found["images"]
+    (1.0, 4)
     """
     count, batch = checks.integer("count", count, least=2), check("batch", batch)
     first, side = checks.images(first, count), pipe.config.side
@@ -252,6 +301,11 @@ def evaluate_images(
     labels (b): the classes that were asked for. Returns agreement, distance and images,
     as `evaluate_generator` does. Raises ShapeError for images that are not of the
     classifier's size, InputError for fewer than two.
+
+    >>> from minigen import load
+    >>> digits = load("arpg-mnist", backend="numpy").sample([3, 7], steps=16)
+    >>> evaluate_images(digits, [3, 7], load_judge(backend="numpy"))["agreement"]
+    1.0
     """
     features, classes, images = [], [], iter(images)
     while part := list(islice(images, BATCH)):
@@ -288,6 +342,14 @@ def evaluate_completion(
     class. Without it, for ARPG, also bits: what an unknown token takes, asked for after
     those before it in the plan, as in training; the known ones are read as the options
     say.
+
+    >>> from minigen import load
+    >>> classifier = load_judge(backend="numpy")
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> digits = pipe.sample([3, 7], steps=16), np.array([3, 7])
+    >>> plan = pipe.plan(steps=8, known=range(32))  # the upper half is known
+    >>> evaluate_completion(pipe, classifier, digits, plan)["agreement"]
+    1.0
     """
     reading = options.get("known_reading", "causal")
     takes, classes = getattr(pipe.config, "control", 0), pipe.config.classes
@@ -330,6 +392,12 @@ def unknown_bits(
 
     tokens (b y x), labels (b); control (b y x): condition tokens, of a model with
     control.
+
+    >>> from minigen import load
+    >>> pipe, labels = load("arpg-mnist", backend="numpy"), np.array([3, 7])
+    >>> tokens = pipe.encode(pipe.sample(labels, steps=16))
+    >>> 0 < unknown_bits(pipe, tokens, labels, pipe.plan()) < 6  # blindly, of 64: 6
+    True
     """
     ops, weights, config = pipe.ops, pipe.generator.weights, pipe.config
     table = ops.put(arpg.rotary_table(ops, config, plan.grid))
@@ -349,6 +417,11 @@ def agreement_of_outlines(
     those of the next digit, which nobody asked for (outline_of_next); and of the
     rebuilt digits with those asked for (outline_rebuilt), which no drawing can surpass
     by much.
+
+    >>> dots = np.zeros((2, 4, 8, 3), np.uint8)  # one at the left, one at the right
+    >>> dots[0, 1, 1] = dots[1, 1, 6] = 255
+    >>> agreement_of_outlines(dots, dots, dots)
+    {'outline': 1.0, 'outline_of_next': 0.0, 'outline_rebuilt': 1.0}
     """
     lines = outline(asked)
     return {
@@ -389,6 +462,14 @@ def evaluate_tokenizer(
     Returns accuracy_originals and accuracy_reconstructions (share seen as the true
     class), distance (Frechet, originals to reconstructions), images, and for a VQ
     tokenizer codes_used and codes. A KL tokenizer's means are decoded.
+
+    >>> from minigen import load
+    >>> classifier = load_judge(backend="numpy")
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> digits, labels = pipe.sample([3, 7], steps=16), np.array([3, 7])
+    >>> found = evaluate_tokenizer(pipe.tokenizer, pipe.ops, classifier, digits, labels)
+    >>> found["accuracy_reconstructions"], found["codes"]
+    (1.0, 64)
     """
     rebuilt, used = [], set()
     images = check_images(images, model.config.factor)
@@ -430,6 +511,14 @@ def write_npz(
 
     Source: openai/guided-diffusion evaluations/evaluator.py reads it so, and the sample
     scripts of ARPG, LlamaGen, AiM and MAR write it for that. Raises InputError.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> images = np.zeros((3, 8, 8, 3), np.uint8)
+    >>> with TemporaryDirectory() as folder:
+    ...     written = sum(1 for _ in write_npz(f"{folder}/a.npz", images, 3, (8, 8)))
+    ...     with np.load(f"{folder}/a.npz") as file:
+    ...         written, file["arr_0"].shape
+    (3, (3, 8, 8, 3))
     """
     shape = (count, *size, 3)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -454,7 +543,11 @@ def write_npz(
 
 
 def share(seen: ArrayLike, asked: ArrayLike) -> float:
-    """Return the share of images whose class is the one asked for."""
+    """Return the share of images whose class is the one asked for.
+
+    >>> share(seen=[3, 7, 1, 1], asked=[3, 7, 1, 2])
+    0.75
+    """
     return float(np.mean(np.asarray(seen) == np.asarray(asked)))
 
 
@@ -464,6 +557,19 @@ def read_digits(
     """Return digits as the small models see them, uint8 (b 32 32 3), and labels (b).
 
     folder: of the four files of MNIST; part: train or test; count: the first ones only.
+    Labels are int64. Raises InputError as `read_idx` does.
+
+    Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
+
+    >>> from tempfile import TemporaryDirectory
+    >>> image = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28, *[0] * 784])
+    >>> label = bytes([0, 0, 8, 1, 0, 0, 0, 1, 7])
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, content in zip(FILES["test"], (image, label)):
+    ...         size = Path(folder, name).write_bytes(gzip.compress(content))
+    ...     images, labels = read_digits(folder)
+    >>> images.shape, labels.tolist()
+    ((1, 32, 32, 3), [7])
     """
     images, labels = (read_idx(Path(folder) / name)[:count] for name in FILES[part])
     around = ((0, 0), (BORDER, BORDER), (BORDER, BORDER))
@@ -472,7 +578,17 @@ def read_digits(
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read a gzipped IDX file of unsigned bytes: images (b y x) or labels (b)."""
+    """Read a gzipped IDX file of unsigned bytes, uint8: images (b y x) or labels (b).
+
+    Raises InputError if there is no such file, or it is damaged.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> content = bytes([0, 0, 8, 1, 0, 0, 0, 2, 3, 7])
+    >>> with TemporaryDirectory() as folder:
+    ...     size = Path(folder, "labels.gz").write_bytes(gzip.compress(content))
+    ...     read_idx(Path(folder, "labels.gz")).tolist()
+    [3, 7]
+    """
     try:
         with gzip.open(path, "rb") as file:
             content = file.read()

@@ -41,6 +41,11 @@ class Step:
     If tokens are vectors, they are (b m f) float32, their positions rise, probabilities
     are None, and the canvas is (b y x f), NaN where unknown. Two steps are equal if all
     their arrays are, to the last bit.
+
+    >>> from minigen import load
+    >>> *_, last = load("arpg-mnist", backend="numpy").steps([7], steps=4)
+    >>> last.index, last.positions.shape, last.tokens.shape, last.canvas.shape
+    (3, (24,), (1, 24), (1, 8, 8))
     """
 
     index: int
@@ -75,6 +80,12 @@ class Inputs:
     None; control (w 1+n) int64: condition tokens, of a model that takes any
     (`minigen.models.arpg.control`), else None; kept: tokens kept at each step of the
     order confidence, which has one query, of all that is unknown; else empty.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> given = inputs(pipe.ops, pipe.config, pipe.plan(), [7])
+    >>> given.room, given.guided, given.canvas.shape  # the class, and 64 tokens
+    (65, True, (1, 64))
     """
 
     key: np.ndarray
@@ -90,14 +101,26 @@ class Inputs:
 
 
 def kind_of(config) -> ModuleType:
-    """Return the module of a generator's kind of tokens: `codes` or `masked`."""
+    """Return the module of a generator's kind of tokens: `codes` or `masked`.
+
+    >>> from minigen.families import ArpgConfig, MarConfig
+    >>> kind_of(ArpgConfig()).__name__, kind_of(MarConfig()).__name__
+    ('minigen.models.codes', 'minigen.models.masked')
+    """
     return {"vq": codes, "kl": masked}[family_of(config).tokenizer]
 
 
 def inputs(
     ops, config, plan, labels, seed=0, options=None, known=None, first=0, control=None
 ) -> Inputs:
-    """Return the `Inputs` of a run, on the host. Arguments as for `steps`."""
+    """Return the `Inputs` of a run, on the host. Arguments as for `steps`.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> given = inputs(pipe.ops, pipe.config, pipe.plan(steps=4), [7])
+    >>> [query.positions.size for query in given.queries]
+    [5, 14, 21, 24]
+    """
     model, kind = module_of(config), kind_of(config)
     options = options or Options()
     labels = checks.labels(labels, config.classes)
@@ -139,6 +162,14 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
     watch: called as watch("state", state) before each `ask`; a head that draws calls it
     too. noted: from `flags.of_run`; it knows afterwards what went wrong on a device. On
     the host a step whose numbers are not finite raises NotFiniteError.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> model = pipe.ops, pipe.generator.weights, pipe.config
+    >>> given = inputs(pipe.ops, pipe.config, pipe.plan(steps=4), [7])
+    >>> given = packing.pack(given).put(pipe.ops)
+    >>> [tokens.shape for _, tokens, *_ in decode(*model, Options(), given)]
+    [(1, 5), (1, 14), (1, 21), (1, 24)]
     """
     model, table, causal = module_of(config), given.table, READINGS[options.reading]
     latents = kind_of(config) is masked
@@ -183,7 +214,16 @@ def decode(ops, weights, config, options, given: Inputs, watch=None, noted=None)
 
 
 def prefill(ops, weights, config, options, given: Inputs):
-    """Return the state of the model after it has read the prompt."""
+    """Return the state of the model after it has read the prompt.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> plan = pipe.plan(steps=4, known=[0, 1])
+    >>> given = inputs(pipe.ops, pipe.config, plan, [7], known=np.array([[5, 6]]))
+    >>> model = pipe.ops, pipe.generator.weights, pipe.config
+    >>> prefill(*model, Options(), given).shared.length  # the class, and two tokens
+    3
+    """
     model, table = module_of(config), given.table
     causal = READINGS[options.known_reading]
     (tokens, where), *rest = given.prompt
@@ -200,6 +240,13 @@ def draw_codes(ops, logits, weight, draws, options):
 
     logits: (2b m v), first b rows with the class, then without; or (b m v), if weight,
     of guidance, is None.
+
+    >>> from minigen import backends
+    >>> draws = Draws(np.zeros(2, np.uint32), np.array([0]), np.array([0, 1]), step=0)
+    >>> logits = np.array([[[0, 50], [50, 0]]], np.float32)  # both as good as sure
+    >>> tokens, p = draw_codes(backends.table("numpy"), logits, None, draws, Options())
+    >>> tokens.tolist(), p.shape
+    ([[1, 0]], (1, 2, 2))
     """
     if weight is not None:
         logits = ops.guide(logits, weight)
@@ -210,7 +257,13 @@ def draw_codes(ops, logits, weight, draws, options):
 
 
 def uniforms(ops, draws):
-    """Return the uniform numbers (b m) of a step: of every image and position one."""
+    """Return the uniform numbers (b m) of a step: of every image and position one.
+
+    >>> from minigen import backends
+    >>> key, images, positions = np.zeros(2, np.uint32), np.array([0, 1]), np.arange(3)
+    >>> uniforms(backends.table("numpy"), Draws(key, images, positions, step=0)).shape
+    (2, 3)
+    """
     shape = draws.positions.shape
     if len(shape) == 1:
         # all images ask for the same positions
@@ -220,7 +273,14 @@ def uniforms(ops, draws):
 
 
 def write(ops, canvas, tokens, positions):
-    """Write tokens (b m) on a canvas (b n), in place. positions: (m) or (b m)."""
+    """Write tokens (b m) on a canvas (b n), in place. positions: (m) or (b m).
+
+    >>> from minigen import backends
+    >>> canvas = np.full((1, 4), -1)
+    >>> write(backends.table("numpy"), canvas, np.array([[5, 6]]), np.array([3, 0]))
+    >>> canvas.tolist()
+    [[6, -1, -1, 5]]
+    """
     if len(positions.shape) == 1:
         ops.place(canvas, tokens, positions)
     else:
@@ -235,6 +295,15 @@ def draw_latents(ops, z, weight, draws, weights, config, options, table, watch=N
     z: conditioning vectors (2b m d), first b rows with the class, then without; or (b m
     d), if weight, of guidance, is None. draws: positions (b m), and the image of each
     in a flat array of b m.
+
+    >>> from minigen import load
+    >>> pipe, options = load("arinar-mnist", backend="numpy"), Options(guidance=1)
+    >>> model = pipe.generator.weights, pipe.config
+    >>> key, image, position = np.zeros(2, np.uint32), np.array([0]), np.array([[5]])
+    >>> z = np.zeros((1, 1, pipe.config.width), np.float32)
+    >>> draws = Draws(key, image, position, step=0)
+    >>> draw_latents(pipe.ops, z, None, draws, *model, options, table=None).shape
+    (1, 1, 4)
     """
     b, m = draws.positions.shape
     tell(watch, "conditions", (draws.step, z))
@@ -277,6 +346,13 @@ def steps(
     Source: hp-l33/ARPG models/arpg.py::generate; known tokens are read with the class,
     before the first step. FoundationVision/LlamaGen autoregressive/models/generate.py;
     hp-l33/AiM models/stage2/generation.py.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> plan = plans.plan((8, 8), schedule="linear", steps=4)
+    >>> run = steps(pipe.ops, pipe.generator.weights, pipe.config, plan, [3, 7])
+    >>> [(step.index, step.tokens.shape) for step in run]
+    [(0, (2, 16)), (1, (2, 16)), (2, (2, 16)), (3, (2, 16))]
     """
     options = options or Options()
     given = inputs(ops, config, plan, labels, seed, options, known, first, control)
@@ -336,6 +412,11 @@ def sample(
     """Decode `plan` for each of `labels`; return tokens (b y x), or (b y x f).
 
     Arguments as for `steps`. Only the last canvas is copied back from the device.
+
+    >>> from minigen import load
+    >>> pipe, plan = load("arpg-mnist", backend="numpy"), plans.plan((8, 8), steps=4)
+    >>> sample(pipe.ops, pipe.generator.weights, pipe.config, plan, [3, 7]).shape
+    (2, 8, 8)
     """
     options = options or Options()
     given = inputs(ops, config, plan, labels, seed, options, known, first, control)

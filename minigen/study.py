@@ -71,6 +71,13 @@ def cells(
     Only ARPG has two readings. With a step for each token the schedule is "one", both
     readings are the same, and each order is measured once. What the model cannot draw
     is left out; raises InputError if that is all.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> [cell["reading"] for cell in cells(pipe, ["raster"], ["linear"], steps=[4])]
+    ['block', 'causal']
+    >>> cells(pipe, ["raster"], ["linear"], steps=[64])  # a token a step
+    [{'order': 'raster', 'schedule': 'one', 'steps': 64, 'reading': 'block'}]
     """
     tokens, found, refused = math.prod(pipe.grid), [], None
     readings = tuple(arpg.READINGS) if pipe.generator.family == "arpg" else ("block",)
@@ -105,6 +112,16 @@ def measure(
     and everything else that decides it. It is written to the file at once. how:
     keywords of `Pipeline.sample` that all settings share. watch(n): n more images are
     there, drawn or read.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from minigen import evaluate, load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> judge, settings = evaluate.load_judge(backend="numpy"), cells(pipe)[:1]
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder, "results.jsonl")
+    ...     rows = measure(pipe, judge, settings, count=2, path=file)
+    ...     rows == measure(pipe, judge, settings, count=2, path=file)  # read again
+    True
     """
     run = {
         "minigen": __version__, "model": pipe.hash, "tokenizer": pipe.tokenizer.hash,
@@ -132,6 +149,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     """Return the results in a file of `measure`, none if there is no file.
 
     Raises InputError, naming the line, for what is no result.
+
+    >>> read(Path("no-results-here.jsonl"))
+    []
     """
     try:
         if not path.exists():
@@ -181,7 +201,11 @@ def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def shown(row: dict[str, Any]) -> str:
-    """Return a result as a cell of a table: agreement, its interval, distance, time."""
+    """Return a result as a cell of a table: agreement, its interval, distance, time.
+
+    >>> shown({"agreement": 0.5, "images": 100, "distance": 20.0, "seconds": 1.5})
+    '50.0 % (40 to 60), 20, 1.5 s'
+    """
     low, high = wilson(row["agreement"], row["images"])
     return (
         f"{100 * row['agreement']:.1f} % ({100 * low:.0f} to {100 * high:.0f}), "
@@ -193,6 +217,13 @@ def table(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Return results as a table: a row for each way of an order, columns of steps.
 
     A token a step is shown in the first row of an order.
+
+    >>> row = {"order": "raster", "schedule": "linear", "reading": "block", "steps": 4}
+    >>> row |= {"agreement": 0.5, "images": 100, "distance": 20.0, "seconds": 1.5}
+    >>> for line in table([row]):
+    ...     print(line)
+    ['order', 'schedule', 'reading', '4 steps']
+    ['raster', 'linear', 'block', '50.0 % (40 to 60), 20, 1.5 s']
     """
     steps = sorted({row["steps"] for row in rows})
     lines = [["order", "schedule", "reading", *(f"{n} steps" for n in steps)]]
@@ -216,6 +247,10 @@ def best(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return for each number of steps the result of most agreement.
 
     Of several it is that of least distance.
+
+    >>> rows = [{"steps": 4, "agreement": 0.5, "distance": d} for d in (20.0, 10.0)]
+    >>> best(rows)
+    [{'steps': 4, 'agreement': 0.5, 'distance': 10.0}]
     """
     found = {}
     for row in sorted(rows, key=lambda row: (-row["agreement"], row["distance"])):
@@ -224,7 +259,12 @@ def best(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def digest(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Return a table of the best result of each order, for each number of steps."""
+    """Return a table of the best result of each order, for each number of steps.
+
+    >>> row = {"order": "raster", "schedule": "linear", "reading": "block", "steps": 4}
+    >>> digest([row | {"agreement": 0.5, "distance": 20.0}])
+    [['order', '4 steps'], ['raster', '50.0 %, 20 (linear, block)']]
+    """
     steps = sorted({row["steps"] for row in rows})
     lines = [["order", *(f"{n} steps" for n in steps)]]
     for order in dict.fromkeys(row["order"] for row in rows):
@@ -246,6 +286,12 @@ def sentences(
     """Return what stands below the table: paragraphs of Markdown.
 
     moved: from `shift`; bits: of each order, from `surprise`, or empty.
+
+    >>> row = {"order": "raster", "schedule": "linear", "reading": "block", "steps": 4}
+    >>> row |= {"agreement": 0.5, "images": 100, "distance": 20.0, "seconds": 1.5}
+    >>> moved = {"largest": 10.0, "moved": 1e-5, "mixed": 3.0}
+    >>> sentences([row | {"backend": "numpy"}], moved, {"raster": 2.5})[-1]
+    'Bits a token of test digits, one by one: raster 2.500.'
     """
     said = [
         "A cell holds agreement with its interval of 95 %, distance, and seconds that "
@@ -288,7 +334,18 @@ def _beside_the_paper(rows):
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> Path:
-    """Draw agreement as colours, from dark, 0, to yellow, 1: a row for each order."""
+    """Draw agreement as colours, from dark, 0, to yellow, 1: a row for each order.
+
+    path: of the PNG that is written, and returned. Raises InputError if it cannot be.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from minigen.images import read_image
+    >>> row = {"order": "raster", "schedule": "linear", "reading": "block", "steps": 4}
+    >>> with TemporaryDirectory() as folder:
+    ...     path = draw([row | {"agreement": 1.0}], Path(folder, "study.png"))
+    ...     read_image(path)[-10, -10].tolist()  # yellow
+    [253, 231, 37]
+    """
     orders = dict.fromkeys(row["order"] for row in rows)
     ways = sorted({_way(row)[1:] for row in rows}, key=lambda way: (way[1], way))
     found = {_way(row): row["agreement"] for row in rows}
@@ -317,6 +374,11 @@ def shift(pipe: Pipeline, seed: int = 0) -> dict[str, float]:
     model's output); moved: the largest change when known and asked positions are both
     moved; mixed: when the known ones are moved among each other, which says that
     positions matter at all. Raises InputError for a model in raster order.
+
+    >>> from minigen import load
+    >>> found = shift(load("arpg-mnist", backend="numpy"))
+    >>> found["moved"] < 1e-3 < found["mixed"]  # only differences of positions matter
+    True
     """
     rows, columns = pipe.grid
     part = [
@@ -360,6 +422,12 @@ def surprise(pipe: Pipeline, images: np.ndarray, labels: np.ndarray, order: str)
     images: uint8 (b y x 3); labels (b): their classes. It is what a perfect model would
     make equal for all orders. None for confidence, which has no order before it draws.
     Raises InputError for models that are not ARPG.
+
+    >>> from minigen import load
+    >>> pipe, labels = load("arpg-mnist", backend="numpy"), np.array([3, 7])
+    >>> digits = pipe.sample(labels, steps=16)
+    >>> 0 < surprise(pipe, digits, labels, "raster") < 6  # blindly, of 64: 6
+    True
     """
     if pipe.generator.family != "arpg":
         raise InputError(
