@@ -47,6 +47,11 @@ class Gpu:
     multiprocessors; clock: cycles a second; lanes: float32 units of a multiprocessor;
     tensor: operations a second of tensor cores with bfloat16 (float16 on the T4);
     bandwidth: bytes a second of its memory; source: where that stands.
+
+    >>> t4 = GPUS[0]
+    >>> teraflops = 2 * t4.lanes * t4.multiprocessors * t4.clock / 1e12
+    >>> t4.name, round(teraflops, 1)
+    ('T4', 8.1)
     """
 
     name: str
@@ -95,6 +100,10 @@ class Counted:
     32 bytes a request of a warp touched, and the least that would do; banks: rounds a
     request of shared memory took, and the least. read, written: bytes of global memory
     that were touched; bounds: {GPU: (seconds, what they are spent on)}.
+
+    >>> one = profile("silu", {"b": 1, "n": 1, "d": 32}).kernels[0]
+    >>> one.launches, one.read, one.written  # 32 floats each way
+    (1, 128, 128)
     """
 
     kernel: str
@@ -129,6 +138,10 @@ class Profile:
     """What the kernels of a function did. Print it, or look at `profile.kernels`.
 
     function, case: what was called, and with what; kernels: a `Counted` each.
+
+    >>> found = profile("silu", {"b": 1, "n": 1, "d": 32})
+    >>> found.function, found.case
+    ('silu', 'x (1 1 32) float32')
     """
 
     function: str
@@ -174,6 +187,10 @@ def profile(
 
     Raises InputError for what is not known, BackendError without the compiler,
     KernelError for a kernel that cannot be run here.
+
+    >>> found = profile("rms_norm", {"b": 1, "n": 1, "d": 32})
+    >>> [(one.kernel, one.grid, one.read) for one in found.kernels]  # a row and w
+    [('_rms_norm', (1, 1, 1), 256)]
     """
     _demand()
     from minigen.checking import kernels, loading
@@ -206,6 +223,16 @@ def count(kernel, grid, block, *arguments) -> Counted:
 
     As on a GPU, each of them begins where a sector does.
     grid, block: a number, or a tuple of up to three. Raises as `profile` does.
+
+    >>> from numba import cuda
+    >>> def double(x, y):
+    ...     i = cuda.grid(1)
+    ...     if i < x.size:
+    ...         y[i] = 2 * x[i]
+    >>> x, y = np.ones(20, np.float32), np.zeros(20, np.float32)
+    >>> counted = count(double, 1, 32, x, y)
+    >>> counted.read, counted.written, counted.divergent  # 12 lanes have nothing to do
+    (80, 80, 1)
     """
     _demand()
     device = Device()
@@ -216,7 +243,15 @@ def count(kernel, grid, block, *arguments) -> Counted:
 
 @dataclass(frozen=True, eq=False)
 class Launched:
-    """A launch of a kernel, and what was counted of it."""
+    """A launch of a kernel, and what was counted of it.
+
+    >>> from minigen.ops.silu.cuda import silu
+    >>> device = Device()
+    >>> y = silu(device, device.put(np.zeros((1, 2, 32), np.float32)))
+    >>> launched = device.launches[0]
+    >>> launched.block, launched.counts.classes()["load.global"]  # two warps load
+    ((256, 1, 1), 2)
+    """
 
     kernel: Callable[..., Any]
     grid: tuple[int, ...]
@@ -230,6 +265,12 @@ class Device:
     """A device that runs what the compiler made of each kernel, and counts.
 
     stand_in: a kernel that replaces one of ours (`minigen.checking.kernels`), or None.
+
+    >>> from minigen.ops.silu.cuda import silu
+    >>> device = Device()
+    >>> y = silu(device, device.put(np.zeros((1, 2, 32), np.float32)))
+    >>> len(device.launches), y.shape
+    (1, (1, 2, 32))
     """
 
     stand_in: Any = None
@@ -266,7 +307,12 @@ class Device:
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """What a specification draws a case with: sizes by letter, and the first of all
-    else that it may draw."""
+    else that it may draw.
+
+    >>> case = Chosen({"n": 4, "d": 8}, np.dtype("float32"))
+    >>> case.sizes("nd"), case.among("first", "second"), case.between(1, 9)
+    ((4, 8), 'first', 9)
+    """
 
     of: Mapping[str, int]
     weights: Any
@@ -325,6 +371,10 @@ def largest_call(function) -> tuple[str, dict[str, Any]] | None:
 
     That is (model, {argument: value}); the largest has the most bytes of arrays. A
     model is run for one step, and encodes and decodes an image. None if none calls it.
+
+    >>> model, case = largest_call("rms_norm")
+    >>> model, case["x"].shape  # the class, with it and without
+    ('arpg-mnist', (2, 1, 128))
     """
     for model in SHIPPED:
         calls = _calls(model).get(function)

@@ -42,6 +42,9 @@ class Size:
     """The size of an axis: times / over of a letter, or `times` alone.
 
     plus: a second letter, of a result, whose size is added.
+
+    >>> str(Size(2, "d")), str(Size(1, "e", over=2)), str(Size(3))
+    ('2d', 'e/2', '3')
     """
 
     times: int
@@ -63,6 +66,10 @@ class Argument:
     ones in all arrays of the call that have it; None where there is no `...`. kind: one
     of KINDS; optional: None may stand for it; changed: the function writes into it;
     like: the argument whose dtype it must fit into.
+
+    >>> one = parse("embed", ("w", "ids"), "(v d), (b n) -> (b n d) where 0 <= ids < v")
+    >>> [(argument.name, argument.kind) for argument in one.arguments]
+    [('w', 'number'), ('ids', 'integer')]
     """
 
     name: str
@@ -82,6 +89,10 @@ class Rule:
     product of its factor and of what the names mean; "divides" is a sign too. names:
     the sizes and arguments that it speaks of; array: the one among them whose entries
     lie in a range, low <= array < high.
+
+    >>> one = parse("embed", ("w", "ids"), "(v d), (b n) -> (b n d) where 0 <= ids < v")
+    >>> one.rules[0].text, one.rules[0].signs, one.rules[0].array
+    ('0 <= ids < v', ('<=', '<'), 'ids')
     """
 
     text: str
@@ -96,6 +107,10 @@ class Signature:
     """What is known of a function: its arguments, its results and its rules.
 
     doc: the docstring of which it is the beginning.
+
+    >>> one = parse("embed", ("w", "ids"), "(v d), (b n) -> (b n d) where 0 <= ids < v")
+    >>> one.line, one.is_ruled("ids"), one.is_ruled("w")
+    ('(v d), (b n) -> (b n d)', True, False)
     """
 
     name: str
@@ -121,6 +136,10 @@ def of(function) -> Signature:
 
     A first argument `device`, as a launcher of CUDA kernels has, is none of its
     arguments. Raises ConfigError where there is no signature, or none to be read.
+
+    >>> from minigen.ops.rms_norm.reference import rms_norm
+    >>> of(rms_norm).line
+    '(b n d), (d) -> (b n d)'
     """
     source = inspect.unwrap(getattr(function, "py_func", function))
     code = source.__code__

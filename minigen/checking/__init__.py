@@ -115,6 +115,14 @@ def check(
     report.ok is True if nothing is wrong; report.findings lists what is; print the
     report to read it. Raises InputError for what cannot be checked, BackendError if a
     backend, or a package that checks need, is missing.
+
+    >>> def double(x):
+    ...     return 2 * x
+    >>> check(lambda x: x + x, double, "x (n) -> y (n)", examples=5).ok
+    True
+    >>> report = check(lambda x: x + 1, double, "x (n) -> y (n)", examples=5)
+    >>> [finding.kind for finding in report.findings]
+    ['wrong value']
     """
     try:
         referee = importlib.import_module("minigen.checking.referee")

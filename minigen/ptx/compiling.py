@@ -30,6 +30,17 @@ def launch(
     The kind of the error is "compile" where Numba refuses the kernel, and "unsupported"
     where its PTX has an instruction that is not known here. Raises BackendError without
     the compiler.
+
+    >>> import numpy as np
+    >>> from numba import cuda
+    >>> def double(x, y):
+    ...     i = cuda.grid(1)
+    ...     if i < x.size:
+    ...         y[i] = 2 * x[i]
+    >>> x, y = np.arange(3, dtype=np.float32), np.zeros(3, np.float32)
+    >>> launch(double, 2, 2, x, y)
+    >>> y.tolist()
+    [0.0, 2.0, 4.0]
     """
     program(kernel, arguments).launch(
         _three(grid), _three(block), arguments, counts, dynamic=dynamic, watch=watch,
@@ -38,7 +49,14 @@ def launch(
 
 
 def program(kernel, arguments) -> Program:
-    """Return the program of a kernel for arguments of these types. Raises likewise."""
+    """Return the program of a kernel for arguments of these types. Raises likewise.
+
+    >>> import numpy as np
+    >>> from minigen.ops.silu.cuda import _silu
+    >>> made = program(_silu, (np.zeros(4, np.float32), np.zeros(4, np.float32)))
+    >>> made.names
+    ('x', 'y')
+    """
     return _program(kernel, target.argument_types(arguments))
 
 

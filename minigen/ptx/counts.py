@@ -32,6 +32,14 @@ class Counts:
 
     reads, writes: for each of `arrays`, by its name, how often each of its cells was
     (int64 arrays of its shape).
+
+    >>> from minigen.ops.silu.cuda import _silu
+    >>> from minigen.ptx import program
+    >>> x, y = np.zeros(64, np.float32), np.zeros(64, np.float32)
+    >>> counted = Counts(program(_silu, (x, y)), {"x": x})
+    >>> counted.program.launch((1, 1, 1), (64, 1, 1), (x, y), counted)
+    >>> counted.classes()["load.global"], int(counted.reads["x"].sum())  # two warps
+    (2, 64)
     """
 
     def __init__(self, program, arrays=None):

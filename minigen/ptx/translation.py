@@ -68,6 +68,15 @@ class Program:
     registers: {name: type}; parameters: types; variables: those of the module;
     names: of the kernel's arguments, where they are known; grain: the fewest bytes that
     one instruction loads or stores.
+
+    >>> program = Program('''.visible .entry k(.param .u32 n) {
+    ... .reg .b32 %r<3>;
+    ... ld.param.u32 %r1, [n];
+    ... add.u32 %r2, %r1, 1;
+    ... ret;
+    ... }''')
+    >>> [one.opcode for one in program.blocks[0].instructions]
+    ['ld.param.u32', 'add.u32', 'ret']
     """
 
     def __init__(self, text, names=()):

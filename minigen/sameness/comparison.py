@@ -25,6 +25,10 @@ class Difference:
 
     image: its number; step: counted from 1; position: of the raster; then, now: the
     tokens; margin, allowed: of `near_ties.Tie`, the margin None where it is infinite.
+
+    >>> tie = Difference(0, 3, 17, then=5, now=9, margin=1e-9, allowed=1e-6)
+    >>> tie.near, Difference(0, 3, 17, then=5, now=9, margin=0.2, allowed=1e-6).near
+    (True, False)
     """
 
     image: int
@@ -55,6 +59,14 @@ def compare(pipe, plan, then, now, pixels, again) -> dict:
 
     For an image that diverged, pixels are compared with those of the tokens that `then`
     records. Raises InputError as `tokens` does.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> drawn = pipe.draw([7], steps=4)
+    >>> recipe, picture = drawn.recipe, drawn.images[0]
+    >>> plan = pipe.plan(steps=4)
+    >>> compare(pipe, plan, recipe, recipe, picture, picture)["verdict"]
+    'identical'
     """
     # in bytes: a picture may be all that memory has room for
     apart = _apart(pixels, again)
@@ -97,6 +109,14 @@ def tokens(pipe, plan, recipe) -> np.ndarray | None:
 
     Raises InputError unless they are tokens of such a model, and known exactly where
     the plan has drawn them after the recipe's `step` (or after the last step).
+
+    >>> from minigen import load
+    >>> from minigen.show.recipe import recorded
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> drawn = pipe.draw([7], steps=4)
+    >>> recipe = recorded(drawn.recipe, drawn.tokens)
+    >>> bool((tokens(pipe, pipe.plan(steps=4), recipe) == drawn.tokens).all())
+    True
     """
     canvas = canvas_of(pipe, recipe, "drawn")
     if canvas is None:
@@ -124,6 +144,15 @@ def differences(pipe, plan, recipe, old, new) -> Iterator[Difference]:
     """Yield a `Difference` for each image of two canvases (b ..), at its first step.
 
     The earliest steps come first. pipe: draws the step again, to see its margins.
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> plan, drawn = pipe.plan(steps=4), pipe.draw([7], steps=4)
+    >>> other = drawn.tokens.copy()
+    >>> other[0, 0, 1] ^= 1  # of the token at position 1 a bit is another one
+    >>> for found in differences(pipe, plan, drawn.recipe, other, drawn.tokens):
+    ...     print(found.image, found.position, found.near)
+    0 1 False
     """
     n = math.prod(plan.grid)
     for index, i, positions in _partings(pipe, plan, recipe, old, new):

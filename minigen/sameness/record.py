@@ -33,6 +33,10 @@ def unpack(
 
     name: of the recipe's field. Raises InputError if the text holds no such tokens,
     whatever length it claims.
+
+    >>> text = pack(np.array([[[3, -1]]]))  # 1 x 2 tokens, one of them unknown
+    >>> unpack(text, (1, 1, 2), vocabulary=4).tolist()
+    [[[3, -1]]]
     """
     content = _inflate(text, 4 * math.prod(shape))
     if content is None:

@@ -34,7 +34,14 @@ with "measured" and {}, and with "player" and {kind, data, name}.
 
 
 def source(*functions: Callable) -> None:
-    """Print the source of functions as it stands in the package."""
+    """Print the source of functions as it stands in the package.
+
+    >>> source(_folder)
+    # minigen/show/lesson.py
+    def _folder():
+        return make_folder(os.environ.get("MINIGEN_PICTURES") or beside("pictures"))
+    <BLANKLINE>
+    """
     for f in functions:
         f = inspect.unwrap(f)
         path = f"{f.__module__.replace('.', '/')}.py"
@@ -46,7 +53,11 @@ def source(*functions: Callable) -> None:
 
 
 def measured(*lines: str) -> None:
-    """Print lines that no other run prints, such as times; a page leaves them out."""
+    """Print lines that no other run prints, such as times; a page leaves them out.
+
+    >>> measured("8 images took 0.1 s")
+    8 images took 0.1 s
+    """
     if listener:
         listener("measured", {})
     else:
@@ -54,7 +65,11 @@ def measured(*lines: str) -> None:
 
 
 def beside(name: str) -> Path:
-    """Return the path of a file beside the running program (in a notebook: here)."""
+    """Return the path of a file beside the running program (in a notebook: here).
+
+    >>> beside("digits.png").name
+    'digits.png'
+    """
     program = getattr(sys.modules["__main__"], "__file__", None)
     return (Path(program).parent if program else Path()) / name
 
@@ -64,6 +79,13 @@ def digits(name: str = "digits.png", tile: int = 28, border: int = 2) -> np.ndar
 
     The sheet is grey and made of square tiles; each gets a black border, as the small
     models saw it in training.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("L", (2 * 28, 28)).save(f"{folder}/sheet.png")
+    ...     digits(f"{folder}/sheet.png").shape
+    (2, 32, 32, 3)
     """
     sheet = read_image(beside(name))[..., 0]
     rows, columns = (size // tile for size in sheet.shape)
@@ -77,6 +99,16 @@ def save(name: str, picture):
 
     It goes to the folder that MINIGEN_PICTURES names, else to `pictures` beside the
     running program. picture: uint8 (y x 3), or what `board` returned.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from unittest.mock import patch
+    >>> restoring = patch.dict(os.environ)
+    >>> dot = np.zeros((2, 3, 3), np.uint8)
+    >>> with TemporaryDirectory() as folder, restoring:
+    ...     os.environ["MINIGEN_PICTURES"] = folder
+    ...     save("dot.png", dot).size  # doctest: +ELLIPSIS
+    picture: ...dot.png (3 x 2)
+    (3, 2)
     """
     import io
 
@@ -101,6 +133,17 @@ def player(kind: str, data: dict, name: str) -> None:
 
     kind: a name in `minigen.show.player.KINDS`; data: from `minigen.show.frames`.
     Raises InputError.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from unittest.mock import patch
+    >>> restoring = patch.dict(os.environ)
+    >>> panel = {"title": "cells", "rows": 1, "columns": 2, "values": [0, 1000]}
+    >>> runs = [{"name": "a run", "frames": [{"say": "two cells", "panels": [panel]}]}]
+    >>> data = {"title": "Two cells", "note": "", "lanes": 1, "runs": runs}
+    >>> with TemporaryDirectory() as folder, restoring:
+    ...     os.environ["MINIGEN_PICTURES"] = folder
+    ...     player("mixture", data, "cells")  # doctest: +ELLIPSIS
+    player: ...cells.html (open it in a browser)
     """
     text = page(kind, data, name)
     if listener:
@@ -168,6 +211,9 @@ def colours(values: np.ndarray, scale: int = 1, low=None, high=None) -> np.ndarr
     """Paint numbers (y x), dark for `low` to bright for `high`: uint8 (y x 3).
 
     Without them they are the smallest and the largest number; NaN is light grey.
+
+    >>> colours([[0.0, 1.0, np.nan]]).tolist()  # dark, bright, grey
+    [[[38, 16, 80], [253, 231, 37], [232, 232, 232]]]
     """
     values = np.asarray(values, np.float64)
     low = np.nanmin(values) if low is None else low
@@ -204,6 +250,10 @@ def outline(
     """Return a copy of a picture (y x 3) with the cells of `positions` framed.
 
     positions: raster positions of a (rows, columns) grid that covers the picture.
+
+    >>> picture = outline(np.zeros((2, 6, 3), np.uint8), [1], (1, 2), 255, thick=1)
+    >>> picture[..., 0].tolist()  # the right of two cells
+    [[0, 0, 0, 255, 255, 255], [0, 0, 0, 255, 255, 255]]
     """
     picture = picture.copy()
     height, width = picture.shape[0] // grid[0], picture.shape[1] // grid[1]
@@ -216,14 +266,29 @@ def outline(
 
 
 def maps(values, positions, grid: tuple[int, int], scale: int = 16) -> list:
-    """Paint rows of numbers (m n) on the cells of a grid, each position framed."""
+    """Paint rows of numbers (m n) on the cells of a grid, each position framed.
+
+    grid: (rows, columns), n cells. Returns m pictures, uint8 (y x 3), a cell of which
+    has scale x scale pixels.
+
+    >>> pictures = maps(np.eye(2), positions=[0, 1], grid=(1, 2))
+    >>> len(pictures), pictures[0].shape
+    (2, (16, 32, 3))
+    """
     painted = [colours(row.reshape(grid), scale) for row in values]
     pairs = zip(painted, positions, strict=True)
     return [outline(picture, position, grid) for picture, position in pairs]
 
 
 def canvas(pipe, step, scale: int = 4) -> np.ndarray:
-    """Show the first image after a step, its new tokens framed: uint8 (y x 3)."""
+    """Show the first image after a step, its new tokens framed: uint8 (y x 3).
+
+    >>> from minigen import load
+    >>> pipe = load("arpg-mnist", backend="numpy")
+    >>> step = next(pipe.steps([7], steps=4))
+    >>> canvas(pipe, step, scale=2).shape
+    (64, 64, 3)
+    """
     picture = enlarge(pipe.picture(step.canvas[:1])[0], scale)
     positions = np.atleast_2d(step.positions)[0]
     return outline(picture, positions, step.canvas.shape[1:3])
@@ -233,6 +298,10 @@ def bars(values, width: int, height: int, colour=BLUE, high=None, numbers=()):
     """Draw numbers as bars, left to right; `high` fills the height: uint8 (y x 3).
 
     numbers: what is written over each bar, such as its number with a unit.
+
+    >>> picture = bars([1, 2], width=2, height=5, colour=0)
+    >>> (picture[..., 0] == 0).sum(0).tolist()  # pixels of each bar, above the line
+    [2, 4]
     """
     values = np.asarray(values, np.float64)
     high = max(float(values.max()) if high is None else high, 1e-12)
@@ -254,6 +323,10 @@ def written(picture: np.ndarray, words, anchor: str = "lm", colour=INK) -> np.nd
 
     words: for each its x, its y in pixels, and the text; anchor: which point of a text
     stands there, as Pillow names it ("ms": the middle of its base line).
+
+    >>> page = np.full((20, 40, 3), 255, np.uint8)
+    >>> bool((written(page, [(2, 10, "7")]) < 255).any()), bool((page < 255).any())
+    (True, False)
     """
     from PIL import Image, ImageDraw
 
@@ -267,7 +340,12 @@ def written(picture: np.ndarray, words, anchor: str = "lm", colour=INK) -> np.nd
 
 
 def scale(low: float, high: float, unit: str = "", width: int = 96) -> np.ndarray:
-    """Draw what the colours of `colours` stand for, from low to high: uint8 (y x 3)."""
+    """Draw what the colours of `colours` stand for, from low to high: uint8 (y x 3).
+
+    >>> picture = scale(0, 10, "bits")
+    >>> picture.shape, picture[0, 0].tolist(), picture[0, -1].tolist()
+    ((34, 96, 3), [38, 16, 80], [253, 231, 37])
+    """
     band = np.full((2 * LETTER + 8, width, 3), PAPER, np.uint8)
     band[: LETTER - 1] = colours(np.linspace(0, 1, width)[None])
     y = LETTER + 2
@@ -333,6 +411,10 @@ def areas(parts, height: int, high=None) -> np.ndarray:
 
     The first row is the lowest; a column of pixels for each of the n numbers; `high`
     fills the height, by default the largest sum.
+
+    >>> picture = areas([[1, 1], [1, 3]], height=5)
+    >>> [int((picture == layer).all(-1).sum()) for layer in LAYERS[:2]]
+    [2, 4]
     """
     tops = np.cumsum(np.asarray(parts, np.float64), axis=0)
     high = tops[-1].max() if high is None else high
@@ -348,6 +430,10 @@ def curve(picture: np.ndarray, values, high, colour=ORANGE, thick: int = 2):
     """Return a copy of a picture (y x 3) with numbers drawn over it, left to right.
 
     values: spread evenly over the width; `high` is as tall as the picture.
+
+    >>> picture = curve(np.zeros((4, 3, 3), np.uint8), [0, 0.5, 1], 1, 255, thick=1)
+    >>> picture[..., 0].argmax(0).tolist()  # rows of the line, from the top
+    [2, 1, 0]
     """
     picture, (height, width) = picture.copy(), picture.shape[:2]
     ends = np.linspace(0, width - 1, len(values))

@@ -51,12 +51,20 @@ kbd{{border:1px solid;border-radius:.2rem;padding:0 .3em}}
 
 
 def script() -> str:
-    """Return the player's JavaScript, which stands once on a page, at its end."""
+    """Return the player's JavaScript, which stands once on a page, at its end.
+
+    >>> "customElements.define" in script()
+    True
+    """
     return _beside("player.js")
 
 
 def style() -> str:
-    """Return the player's CSS."""
+    """Return the player's CSS.
+
+    >>> "step-player" in style()
+    True
+    """
     return _beside("player.css")
 
 
@@ -64,6 +72,12 @@ def page(kind: str, data: dict, name: str) -> str:
     """Return a whole page with one player: its title, itself, and what keys do.
 
     kind, data, name: as for `embed`. Raises InputError.
+
+    >>> panel = {"title": "cells", "rows": 1, "columns": 2, "values": [0, 1000]}
+    >>> runs = [{"name": "a run", "frames": [{"say": "two cells", "panels": [panel]}]}]
+    >>> data = {"title": "Two cells", "note": "", "lanes": 1, "runs": runs}
+    >>> "<title>Two cells</title>" in page("mixture", data, "cells")
+    True
     """
     parts = {"style": style(), "script": script(), "player": embed(kind, data, name)}
     return PAGE.format(title=escape(data["title"]), **parts)
@@ -75,6 +89,12 @@ def embed(kind: str, data: dict, name: str) -> str:
     The page needs `style` and, behind all players, `script`. kind: a name in KINDS;
     data: from `minigen.show.frames`; name: of the element, for links such as
     `#player=name&step=7`. Raises InputError.
+
+    >>> panel = {"title": "cells", "rows": 1, "columns": 2, "values": [0, 1000]}
+    >>> runs = [{"name": "a run", "frames": [{"say": "two cells", "panels": [panel]}]}]
+    >>> data = {"title": "Two cells", "note": "", "lanes": 1, "runs": runs}
+    >>> embed("mixture", data, "cells")[:39]
+    '<step-player kind="mixture" id="cells">'
     """
     choice("kind", kind, KINDS)
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -88,7 +108,14 @@ def embed(kind: str, data: dict, name: str) -> str:
 
 
 def story(data: dict) -> str:
-    """Return a few frames of each lane as pictures with captions."""
+    """Return a few frames of each lane as pictures with captions.
+
+    >>> panel = {"title": "cells", "rows": 1, "columns": 2, "values": [0, 1000]}
+    >>> frames = 9 * [{"say": "two cells", "panels": [panel]}]
+    >>> runs = [{"name": "a run", "frames": frames}]
+    >>> story({"lanes": 1, "runs": runs}).count("<figure")  # STORY of nine frames
+    5
+    """
     lanes = []
     for run in data["runs"][: data["lanes"]]:
         n = len(run["frames"])
@@ -143,7 +170,12 @@ def _summary(frame):
 
 
 def grid(panel: dict) -> str:
-    """Return a panel of cells as SVG; `grid` of player.js draws the same."""
+    """Return a panel of cells as SVG; `grid` of player.js draws the same.
+
+    >>> panel = {"title": "cells", "rows": 1, "columns": 2, "values": [0, 1000]}
+    >>> 'fill="rgb(253,231,37)"' in grid(panel)  # of the second: bright
+    True
+    """
     rows, columns = panel["rows"], panel["columns"]
     drawn = [f'<rect width="{columns}" height="{rows}" class="paper"/>']
     if panel.get("image"):
@@ -171,7 +203,12 @@ def grid(panel: dict) -> str:
 
 
 def curve(panel: dict) -> str:
-    """Return a panel with densities as SVG; `density` of player.js draws the same."""
+    """Return a panel with densities as SVG; `density` of player.js draws the same.
+
+    >>> panel = {"title": "density", "parts": [[0, 1000, 0]]}
+    >>> 'points="0.0,60.0 80.0,2.0 160.0,60.0' in curve(panel)  # up to the middle
+    True
+    """
     n, low, drawn = len(panel["parts"][0]), 0, []
     x = 160 * np.arange(n) / (n - 1)
     for k, part in enumerate(panel["parts"]):
@@ -200,7 +237,11 @@ def mix(share) -> np.ndarray:
 
 
 def uri(image: np.ndarray) -> str:
-    """Return an image, uint8 (y x 3), as a data URI: PNG, or JPEG where it is large."""
+    """Return an image, uint8 (y x 3), as a data URI: PNG, or JPEG where it is large.
+
+    >>> uri(np.zeros((8, 8, 3), np.uint8))[:22]
+    'data:image/png;base64,'
+    """
     from PIL import Image
 
     kind = "jpeg" if max(image.shape) > LOSSY else "png"

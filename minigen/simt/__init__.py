@@ -63,6 +63,13 @@ class Report:
     array of integers; untyped: why the kernel ran with Python's and NumPy's types, ""
     if with Numba's; unordered: whether atomics added floats, so that a sum's last bits
     depend on the schedule.
+
+    >>> from numba import cuda
+    >>> def total(x):
+    ...     cuda.atomic.add(x, 0, 1)
+    >>> report = launch(total, 2, 4, np.zeros(1, np.int32))  # 2 blocks of 4 threads
+    >>> report.threads, report.blocks, report.writes["x"].tolist()
+    (8, 2, [8])
     """
 
     threads: int
@@ -98,6 +105,16 @@ def launch(
     called as note(thread, what, cells, cell, index, frame) when a thread of a watched
     launch "reads", "writes" or "changes" a cell of an array, and with the name of a
     barrier and None when it comes to one.
+
+    >>> from numba import cuda
+    >>> def double(x):
+    ...     x[cuda.grid(1)] *= 2
+    >>> x = np.arange(4.0)
+    >>> launch(double, 2, 2, x).threads, x.tolist()
+    (4, [0.0, 2.0, 4.0, 6.0])
+    >>> launch(double, 2, 3, x)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    minigen.errors.KernelError: bounds: ...
     """
     if seeds is not None:
         how = {"watch": watch, "dynamic": dynamic, "patience": patience}
@@ -222,6 +239,16 @@ def cuda(*, backend="interpreter", seed=None, watch=True, patience=None, tell=No
 
     A function that a program has imported from numba.cuda by its own name (`from
     numba.cuda import to_device`) is Numba's if that was done before.
+
+    >>> from numba import cuda as gpu
+    >>> @gpu.jit
+    ... def double(x):
+    ...     x[gpu.grid(1)] *= 2
+    >>> x = np.arange(4.0)
+    >>> with cuda():
+    ...     double[2, 2](x)
+    >>> x.tolist()
+    [0.0, 2.0, 4.0, 6.0]
     """
     from minigen.simt import host, program
 

@@ -42,6 +42,10 @@ def poison(array):
 
     Single bytes have no pattern (every value of theirs is an ordinary one) and are
     filled with 0xad.
+
+    >>> array = poison(np.zeros(2, np.float32))
+    >>> np.isnan(array).tolist(), is_poison(array).tolist()
+    ([True, True], [True, True])
     """
     pattern = _pattern(array.dtype)
     if pattern is None:
@@ -52,7 +56,13 @@ def poison(array):
 
 
 def is_poison(array):
-    """Return which cells still hold the pattern, as booleans of the array's shape."""
+    """Return which cells still hold the pattern, as booleans of the array's shape.
+
+    >>> array = poison(np.empty(3, np.int32))
+    >>> array[1] = 7
+    >>> is_poison(array).tolist()
+    [True, False, True]
+    """
     pattern = _pattern(array.dtype)
     if pattern is None:
         return np.zeros(array.shape, np.bool_)

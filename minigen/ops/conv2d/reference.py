@@ -28,6 +28,10 @@ def conv3x3_add(x, w, bias, residual):
     where w and bias are weights
 
     Return residual + conv3x3(x, w, bias).
+
+    >>> x, w = np.ones((1, 1, 1, 1)), np.ones((1, 3, 3, 1))
+    >>> conv3x3_add(x, w, np.zeros(1), residual=10 * x).tolist()
+    [[[[11.0]]]]
     """
     return residual + conv3x3(x, w, bias)
 
@@ -41,6 +45,11 @@ def conv3x3_half(x, w, bias):
     The image is padded with one column of zeros on the right and one row at the bottom,
     and with nothing on the other sides.
     Source: FoundationVision/LlamaGen vq_model.py::Downsample.
+
+    >>> x = np.ones((1, 4, 4, 1))  # each output counts what it sees of the image
+    >>> conv3x3_half(x, np.ones((1, 3, 3, 1)), np.zeros(1))[0, :, :, 0]
+    array([[9., 6.],
+           [6., 4.]])
     """
     below = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
     return _sum_of_taps(below, w, 2) + bias.astype(x.dtype)

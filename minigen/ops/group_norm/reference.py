@@ -34,6 +34,10 @@ def group_norm_swish(x, w, bias, r, eps):
     where w and bias are weights, r divides c, y >= 1, x >= 1
 
     Return swish(group_norm(x)), where swish(v) = v sigmoid(v).
+
+    >>> x = np.array([[[[-1.0, 1.0]]]])  # normalised as it is
+    >>> group_norm_swish(x, np.ones(2), np.zeros(2), 1, 0.0).round(3)
+    array([[[[-0.269,  0.731]]]])
     """
     v = group_norm(x, w, bias, r, eps)
     # exp(-v) is infinite for very negative v, and v / infinity is the right answer

@@ -27,6 +27,9 @@ def distances(z, codes):
     where codes is a weight
 
     Return all squared distances: |z|^2 + |code|^2 - 2 z.code.
+
+    >>> distances(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 3.0]]))
+    array([[25.,  1.]])
     """
     codes = codes.astype(z.dtype)
     squares = (z * z).sum(-1)[:, None] + (codes * codes).sum(-1)
@@ -38,5 +41,8 @@ def lookup(z, codes):
     where codes is a weight
 
     Return the index of the nearest code of every row, the lowest on exact ties.
+
+    >>> lookup(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 3.0]]))
+    array([1])
     """
     return distances(z, codes).argmin(-1)
