@@ -51,6 +51,20 @@ MODULES = {part: part for part in PARTS if part not in ("compiler", "browser")} 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 """What a browser may be called, where $MINIGEN_CHROMIUM names none."""
 
+COMPILED = ("Counted", "Profile", "profile", "count", "Launched", "Device")
+EXAMPLES = {
+    **{f"minigen.profiling.{name}": ("compiler",) for name in COMPILED},
+    "minigen.ptx.compiling.launch": ("compiler",),
+    "minigen.ptx.compiling.program": ("compiler",),
+    "minigen.ptx.counts.Counts": ("compiler",),
+    # which is missing where Numba is, and checks take that
+    "minigen.checking.check": ("hypothesis", "compiler"),
+    "minigen.simt.Report": ("greenlet", "compiler"),
+    "minigen.simt.launch": ("greenlet", "compiler"),
+    "minigen.simt.cuda": ("greenlet", "compiler"),
+}
+"""Examples in docstrings that need parts which the module they stand in does not."""
+
 LEFT_OUT = pytest.StashKey[Counter]()
 """How many tests were left out, for each reason."""
 
@@ -144,6 +158,9 @@ def lacks(path: Path) -> str | None:
 def pytest_collection_modifyitems(config, items):
     """Leave out what needs a part that is missing, what is slow, what asks a GPU."""
     left = config.stash.setdefault(LEFT_OUT, Counter())
+    for item in items:
+        for part in EXAMPLES.get(item.name, ()):
+            item.add_marker(pytest.mark.needs(part))
 
     def leave_out(why, needless):
         if needless:

@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import importlib
 import inspect
 import re
 from html import unescape
@@ -11,11 +12,17 @@ import pytest
 
 import minigen
 from lessons import api
+from tests import missing
 
 HERE = Path(__file__).parent
 pytest.importorskip("numba")
 
 TOLD = [(part, name) for part in api.parts() for name in part.names]
+
+WITHOUT = {
+    "minigen.images.open_picture": "doctest does not look into context managers",
+}
+"""Public functions and classes without an example, and why they have none."""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,37 @@ def test_a_name_without_a_docstring_is_seen():
     assert [name.doc for name in found] == [""]
     found = api.described(None, "minigen.x", "x.told", told)
     assert [name.doc for name in found] == ["Do it."]
+
+
+def test_every_public_function_and_class_has_an_example():
+    # a constant shows what it is, and a method may be shown by its class
+    lacking = {
+        name.title
+        for _, name in TOLD
+        if name.level == 3 and is_code(name.value) and ">>>" not in name.doc
+    }
+    assert lacking == {*WITHOUT}
+
+
+def is_code(value):
+    """Say whether it is a function or a class."""
+    return inspect.isclass(value) or inspect.isfunction(inspect.unwrap(value))
+
+
+def test_every_example_of_the_page_is_one_that_doctest_finds():
+    finder = doctest.DocTestFinder()
+    told = [name for _, name in TOLD if is_code(name.value) and ">>>" in name.doc]
+    assert told
+    homes = {importlib.import_module(name.value.__module__) for name in told}
+    found = {test.name for home in homes for test in finder.find(home) if test.examples}
+    named = {f"{name.value.__module__}.{name.value.__qualname__}" for name in told}
+    assert named <= found
+
+
+def test_examples_that_need_a_part_are_named_as_doctest_names_them():
+    for name in missing.EXAMPLES:
+        home, _, short = name.rpartition(".")
+        assert ">>>" in getattr(importlib.import_module(home), short).__doc__
 
 
 def test_modules_that_the_readme_names_for_programs_are_told_of():
