@@ -13,6 +13,7 @@ shrinking are those of minigen/checking/trials.py.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -170,9 +171,7 @@ class Pair:
         if callable(asked):
             values = np.asarray(asked(rng, shape))
         elif asked is not None:
-            least, most = asked
-            values = rng.uniform(least, most, shape)
-            values = np.rint(values) if dtype.kind in "iu" else values
+            values = _between(rng, *asked, shape, dtype, one.name)
         else:
             rules = self.signature.rules
             values = _values(draw, rng, shape, one, dtype, rules, sizes)
@@ -591,6 +590,20 @@ def _width(value):
         value.dtype.kind == "f" or value.dtype.name == "bfloat16"
     )
     return value.dtype.itemsize if floating else 0
+
+
+def _between(rng, least, most, shape, dtype, name):
+    # all 64 bits of an integer, of which a float64 holds 53
+    if dtype.kind not in "iu":
+        return rng.uniform(least, most, shape)
+    limits = np.iinfo(dtype)
+    if not limits.min <= least <= most <= limits.max:
+        raise InputError(
+            f"values of {name} are to be from {least} to {most}; {dtype} goes from "
+            f"{limits.min} to {limits.max}"
+        )
+    least, most = math.ceil(least), math.floor(most)
+    return rng.integers(least, most, shape, dtype, endpoint=True)
 
 
 def _without_signs(case):

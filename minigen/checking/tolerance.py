@@ -24,12 +24,15 @@ FACTOR = 4.0
 def errors(result, expected, magnitude) -> np.ndarray:
     """Return |result - expected| in units of eps32 * magnitude, for every element.
 
-    The error is infinite if the result is NaN or infinite and should not be.
+    The error is infinite if the result is NaN or infinite and should not be. Integers
+    that differ are off by one at least, however large they are.
     """
-    result, expected = np.asarray(result, np.float64), np.asarray(expected, np.float64)
-    assert result.shape == expected.shape, (result.shape, expected.shape)
+    given, wanted = np.asarray(result), np.asarray(expected)
+    assert given.shape == wanted.shape, (given.shape, wanted.shape)
+    result, expected = given.astype(np.float64), wanted.astype(np.float64)
     allowed = EPS * np.asarray(magnitude, np.float64) + TINY
+    least = 0.0 if "f" in given.dtype.kind + wanted.dtype.kind else 1.0
     with np.errstate(invalid="ignore"):
-        off = np.abs(result - expected) / allowed
+        off = np.maximum(np.abs(result - expected), least) / allowed
     off = np.where(np.isfinite(result), off, np.inf)
-    return np.where(result == expected, 0.0, off)
+    return np.where(given == wanted, 0.0, off)

@@ -285,3 +285,24 @@ def test_several_schedules_say_where_they_differ():
     assert out.tolist() == [40, 0, 0] and not found.report.differs
     with pytest.raises(KernelError, match="in schedule 0"):
         once.run(subject, 1, 32, given={"ids": ids + 7, "out": out}, schedules=[0])
+
+
+def test_integers_are_drawn_and_compared_in_all_their_bits():
+    """A float64 holds 53 of 64 bits: what differs in the last one is wrong."""
+    seen = []
+
+    def before(x):
+        seen.append(x)
+        return x - np.uint64(1)
+
+    def through_float64(x):
+        return (x.astype(np.float64) - 1).astype(np.uint64)
+
+    how = {"dtypes": {"x": "uint64"}, "values": {"x": (2**63, 2**64 - 1)}}
+    assert minigen.check(before, before, "x (n) -> y (n)", **how).ok
+    assert any(int(x) % 2 for drawn in seen for x in drawn)
+    report = minigen.check(through_float64, before, "x (n) -> y (n)", **how)
+    assert [found.kind for found in report.findings] == ["wrong value"]
+    how["dtypes"]["x"] = "int64"
+    with pytest.raises(InputError, match="int64 goes from -9223372036854775808"):
+        minigen.check(before, before, "x (n) -> y (n)", **how)
