@@ -16,15 +16,15 @@ def check(kernel, where, backend, examples):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("backend", ["interpreter", "ptx"])
+@pytest.mark.parametrize("device", ["interpreter", "ptx"])
 @pytest.mark.parametrize("bug", planted.params(planted_types.BUGS))
-def test_a_planted_bug_is_named(bug, backend, tmp_path):
+def test_a_planted_bug_is_named(bug, device, tmp_path):
     where = planted.plant(bug, planted_types.text_of(bug.op), tmp_path / "mine.py")
-    planted.expect_named(bug, check(bug.op, where, backend, 12))
+    planted.expect_named(bug, check(bug.op, where, device, 12))
 
 
-@pytest.mark.parametrize("backend", ["interpreter", "ptx"])
+@pytest.mark.parametrize("device", ["interpreter", "ptx"])
 @pytest.mark.parametrize("kernel", typed.SIGNED)
-def test_what_it_was_planted_into_is_well(kernel, backend):
-    report = check(kernel, getattr(typed, kernel), backend, 6)
+def test_what_it_was_planted_into_is_well(kernel, device):
+    report = check(kernel, getattr(typed, kernel), device, 6)
     assert report.ok, str(report)

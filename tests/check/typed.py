@@ -66,7 +66,7 @@ def quantise_reference(x):
 def distance(a, b, y):
     i = cuda.grid(1)
     if i < a.size:
-        y[i] = uint8(abs(a[i] - b[i]))
+        y[i] = uint8(abs(int32(a[i]) - int32(b[i])))
 
 
 def distance_reference(a, b):
@@ -133,7 +133,10 @@ def fours_reference(x):
 
 BY_ONES = ("(n + 7) // 8", 8)
 SIGNED = {
-    "mix": ("x (n) -> y (n)", *BY_ONES, {"dtypes": {"x": "uint32"}}),
+    "mix": (
+        "x (n) -> y (n)", *BY_ONES,
+        {"dtypes": {"x": "uint32"}, "values": {"x": (0, 2**32 - 1)}},
+    ),
     "mean": ("x (n d) -> y (n)", "n", LANES, {"dtypes": {"x": "uint8"}}),
     "quantise": ("x (n) -> y (n)", *BY_ONES, {"values": {"x": (-20, 20)}}),
     "distance": (
@@ -148,6 +151,6 @@ SIGNED = {
         {"values": {"x": lambda dice, shape: np.sort(dice.standard_normal(shape))}},
     ),
     "pairs": ("x (n d) -> y (n)", *BY_ONES, {}),
-    "fours": ("x (n) -> y (n) where n = 4 m", "(n + 31) // 32", 8, {}),
+    "fours": ("x (n) -> y (n)", "(n + 31) // 32", 8, {"sizes": {"n": (4, 8, 36)}}),
 }  # fmt: skip
 """Of each kernel: its signature, its grid, its block, and options."""
