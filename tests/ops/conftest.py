@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 
-import numba
 import numpy as np
 import pytest
 
-from minigen.cpu import buffers
 from minigen.threads import all_of_them
 
 
@@ -22,6 +21,12 @@ def poisoned(shape, dtype=np.float32):
 @pytest.fixture(scope="session", autouse=True)
 def poison():
     """Fill every new output with poison: an unwritten element fails its test."""
+    if importlib.util.find_spec("numba") is None:
+        # NumPy alone is tested
+        yield
+        return
+    from minigen.cpu import buffers
+
     before, buffers.empty = buffers.empty, poisoned
     yield
     buffers.empty = before
@@ -30,6 +35,7 @@ def poison():
 @pytest.fixture(scope="session")
 def threads():
     """Return a context manager that sets the number of threads: `with threads(1):`."""
+    import numba
 
     @contextlib.contextmanager
     def using(count):
