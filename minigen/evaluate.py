@@ -130,7 +130,7 @@ def look(
     arrays that are no images, or not of the classifier's size.
 
     >>> from minigen import load
-    >>> digits = load("arpg-mnist", backend="numpy").sample([3, 7], steps=16)
+    >>> digits = load("arpg-mnist", backend="numpy").sample([3, 7], steps=8)
     >>> features, classes = look(load_judge(backend="numpy"), digits)
     >>> features.shape, classes.tolist()
     ((2, 64), [3, 7])
@@ -303,7 +303,7 @@ def evaluate_images(
     classifier's size, InputError for fewer than two.
 
     >>> from minigen import load
-    >>> digits = load("arpg-mnist", backend="numpy").sample([3, 7], steps=16)
+    >>> digits = load("arpg-mnist", backend="numpy").sample([3, 7], steps=8)
     >>> evaluate_images(digits, [3, 7], load_judge(backend="numpy"))["agreement"]
     1.0
     """
@@ -346,7 +346,7 @@ def evaluate_completion(
     >>> from minigen import load
     >>> classifier = load_judge(backend="numpy")
     >>> pipe = load("arpg-mnist", backend="numpy")
-    >>> digits = pipe.sample([3, 7], steps=16), np.array([3, 7])
+    >>> digits = pipe.sample([3, 7], steps=8), np.array([3, 7])
     >>> plan = pipe.plan(steps=8, known=range(32))  # the upper half is known
     >>> evaluate_completion(pipe, classifier, digits, plan)["agreement"]
     1.0
@@ -395,7 +395,7 @@ def unknown_bits(
 
     >>> from minigen import load
     >>> pipe, labels = load("arpg-mnist", backend="numpy"), np.array([3, 7])
-    >>> tokens = pipe.encode(pipe.sample(labels, steps=16))
+    >>> tokens = pipe.encode(pipe.sample(labels, steps=8))
     >>> 0 < unknown_bits(pipe, tokens, labels, pipe.plan()) < 6  # blindly, of 64: 6
     True
     """
@@ -466,7 +466,7 @@ def evaluate_tokenizer(
     >>> from minigen import load
     >>> classifier = load_judge(backend="numpy")
     >>> pipe = load("arpg-mnist", backend="numpy")
-    >>> digits, labels = pipe.sample([3, 7], steps=16), np.array([3, 7])
+    >>> digits, labels = pipe.sample([3, 7], steps=8), np.array([3, 7])
     >>> found = evaluate_tokenizer(pipe.tokenizer, pipe.ops, classifier, digits, labels)
     >>> found["accuracy_reconstructions"], found["codes"]
     (1.0, 64)

@@ -425,7 +425,7 @@ def surprise(pipe: Pipeline, images: np.ndarray, labels: np.ndarray, order: str)
 
     >>> from minigen import load
     >>> pipe, labels = load("arpg-mnist", backend="numpy"), np.array([3, 7])
-    >>> digits = pipe.sample(labels, steps=16)
+    >>> digits = pipe.sample(labels, steps=8)
     >>> 0 < surprise(pipe, digits, labels, "raster") < 6  # blindly, of 64: 6
     True
     """
