@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -14,7 +15,7 @@ from minigen import checks
 from minigen.cli import app
 from minigen.errors import InputError, MinigenError
 from minigen.show import files, recipe
-from tests.fuzz import costs, hostile, inputs, options, recipes, replays, running
+from tests.fuzz import costs, day, hostile, inputs, options, recipes, replays, running
 from tests.fuzz import files as files_of_strangers
 
 
@@ -194,3 +195,25 @@ def test_a_picture_has_a_size_that_memory_has_room_for():
     checks.picture(checks.MOST_PIXELS, "")
     with pytest.raises(InputError, match="draw less"):
         checks.picture(checks.MOST_PIXELS + 1, "draw less")
+
+
+@pytest.mark.parametrize(
+    "name, by, wanted",
+    [("memory", 3e6, ""), ("memory", 9e6, "memory grew by 36.0 MB"),
+     ("threads", 1, "threads grew by 8"), ("open", 0, "")],
+)  # fmt: skip
+def test_what_grows_all_day_is_found(name, by, wanted):
+    """Of ten rounds, in which something grows by as much in each."""
+    still = {"memory": 400e6, "threads": 3, "open": 6, "files": 2}
+    rounds = [day.Held(**still | {name: still[name] + by * n}) for n in range(10)]
+    assert day.grown(rounds) == wanted
+
+
+@pytest.mark.slow
+def test_a_day_leaves_nothing_behind():
+    command = "-m tests.fuzz day --count 100 --rounds 6 --backend numpy"
+    done = subprocess.run(
+        [sys.executable, *command.split()], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("nothing grew after round 2\n")
