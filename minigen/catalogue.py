@@ -134,6 +134,29 @@ class KnownModel:
         )
         return convert, f"minigen sample {file} --tokenizer {decoder} {drawn}"
 
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """What to type to draw by a generator of this size with nothing downloaded.
+
+        With stand-in weights, so pictures are noise: in a folder of their own, to be
+        taken for no others, where a generator finds its tokenizer.
+
+        >>> {model.name: model for model in known_models()}["arpg-l"].stand_ins[-1]
+        'minigen sample stand-ins/arpg-l.safetensors --class "golden retriever"'
+        """
+        family = FAMILIES[self.family]
+        if self.ships or not family.tokenizer:
+            return ()
+        tokenizer, *_ = FAMILIES[family.tokenizer].released
+        file, beside = (f"stand-ins/{n}.safetensors" for n in (self.name, tokenizer))
+        drawn = f"{family.to_convert} --class".strip()
+        return (
+            "mkdir stand-ins",
+            f"minigen bench weights {self.name} --out {file} --dtype bfloat16",
+            f"minigen bench weights {tokenizer} --out {beside} --dtype bfloat16",
+            f'minigen sample {file} {drawn} "golden retriever"',
+        )
+
 
 def known_models() -> tuple[KnownModel, ...]:
     """Return every model that is known by name, as `minigen models` lists them.

@@ -38,7 +38,8 @@ def find(model: File) -> Path:
     if name in PRESETS:
         raise InputError(
             f"{name} does not ship: its weights are too large; `minigen models {name}` "
-            "says where they are published, and what to type once they are downloaded"
+            "says where they are published, what to type once they are downloaded, and "
+            "how to draw with stand-in weights instead"
         )
     raise InputError(
         f"{checks.shown(name)} is neither a file nor a model that ships; "
@@ -87,5 +88,6 @@ def check_generator(path: Path, config) -> None:
         said = "generator was expected: give the generator's file"
         if isinstance(config, TokenizerConfig):
             said += ", and this one as its tokenizer"
-        holds = f"{checks.shown(str(path))} holds a {family_of(config).name} model"
+        name = path.stem if path.parent == WEIGHTS else str(path)
+        holds = f"{checks.shown(name)} holds a {family_of(config).name} model"
         raise InputError(f"{holds}; a {said}")

@@ -229,6 +229,7 @@ BAD = [
     (["convert", "T", "a.safetensors", "--tokens", "9"], "family vq"),
     (["convert", "R", "a.safetensors", "--tokens", "9x"], "tokens"),
     (["convert", "R", "a.safetensors", "--tokens", "63"], "square number"),
+    (["sample", "vq-mnist", "-c", "7"], "'vq-mnist' holds a vq model"),
     (["evaluate", "T"], "--data DIR"),
     (
         ["evaluate", "arpg-mnist", "--keep", "top"],

@@ -113,6 +113,35 @@ def test_what_was_never_released_has_no_commands():
         assert "no weights of it were published" in run("models", name)
 
 
+@pytest.mark.parametrize("name, own", [("arpg-l", "arpg-mnist"), ("aim-1b", ""),
+    ("gpt-l-384", "gpt-mnist"), ("arinar-b", "arinar-mnist"), ("mar-b", "mar-mnist"),
+])  # fmt: skip
+def test_without_a_download_the_commands_draw_noise(name, own, tmp_path, monkeypatch):
+    lines = MODELS[name].stand_ins
+    assert "\n".join(f"  {line}" for line in lines) in run("models", name)
+    assert told("models", name)["stand_ins"] == [*lines]
+    make, *written, draw = map(shlex.split, lines)
+    if not own:
+        return
+    monkeypatch.chdir(tmp_path)
+    assert make == ["mkdir", "stand-ins"]
+    Path("stand-ins").mkdir()
+    # small models, in the place of large ones
+    for words, small in zip(written, (own, catalogue.TOKENIZERS[own]), strict=True):
+        monkeypatch.setitem(PRESETS, words[3], PRESETS[small])
+        run(*words[1:])
+    draw = ["7" if word == "golden retriever" else word for word in draw[1:]]
+    steps = [] if MODELS[name].settings["schedule"] == "one" else ["--steps", "2"]
+    run(*draw, *steps, "--backend", "numpy")
+    assert Path("sample.png").is_file()
+
+
+def test_what_ships_and_tokenizers_need_no_stand_ins():
+    assert not any(MODELS[name].stand_ins for name in ("arpg-mnist", "vq-16", "kl-16"))
+    with pytest.raises(InputError, match="how to draw with stand-in weights"):
+        minigen.load("arpg-l")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name, own", [("arpg-l", "arpg-mnist"), ("mar-b", "mar-mnist")]

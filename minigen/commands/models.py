@@ -47,7 +47,8 @@ def models(
              "parameters": one.parameters, "bytes": size, "origin": one.origin,
              "licence": one.licence, "settings": one.settings,
              "agreement": one.agreement, "published": one.published,
-             "tokenizer": one.tokenizer, "commands": one.commands}
+             "tokenizer": one.tokenizer, "commands": one.commands,
+             "stand_ins": one.stand_ins}
             for one, size in zip(known, sizes, strict=True)
         ]  # fmt: skip
         say_json(rows if model is None else rows[0])
@@ -336,6 +337,11 @@ def _one(model, size, known):
     elif model.commands:
         say("")
     for command in model.commands:
+        say(f"  {command}")
+    if model.stand_ins:
+        say("", "or, to try its size with nothing downloaded, with stand-in weights")
+        say("(pictures are noise)")
+    for command in model.stand_ins:
         say(f"  {command}")
 
 
