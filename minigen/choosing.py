@@ -152,4 +152,5 @@ def reason(backend: str, most: int) -> str:
     many = f"{most} image{'s' * (most != 1)}"
     if backend == "numpy":
         return f"{backend}, as for up to {many}"
-    return f"{backend}, as for more than {many}" if most else f"{backend}, as always"
+    meant = f"more than {many}" if most else "any number of images"
+    return f"{backend}, as for {meant}"

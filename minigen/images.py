@@ -91,9 +91,14 @@ def read_image(path, size=None) -> np.ndarray:
 
 
 @contextmanager
-def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
+def open_picture(
+    path,
+    formats=("PNG", "JPEG", "WebP"),
+    otherwise="save the picture as PNG and give that",
+) -> Iterator:
     """Yield the Pillow image of a file, no pixel of it decoded, and its colour key.
 
+    otherwise: what to do about a file of another format, as an error says it.
     The key of a PNG is the grey value or colour that means transparent, or None. Raises
     InputError, also for what Pillow finds wrong while the file is open.
     """
@@ -102,8 +107,7 @@ def open_picture(path, formats=("PNG", "JPEG", "WebP")) -> Iterator:
     if kind not in formats:
         found = f"a {kind}" if kind else "another file" if length else "empty"
         raise InputError(
-            f"{path} cannot be read as a {kinds}: it is {found}; save the picture as "
-            f"{formats[0]} and give that"
+            f"{path} cannot be read as a {kinds}: it is {found}; {otherwise}"
         )
     if kind != "PNG" and length > MOST_BYTES:
         raise InputError(

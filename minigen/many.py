@@ -257,11 +257,21 @@ def _begin(folder, manifest):
     for name, value in here.items():
         if there[name] != value:
             raise InputError(
-                f"{folder} holds another run: its {name} is "
-                f"{checks.shown(there[name])}, and {checks.shown(value)} here; give "
-                "another folder, or the command it was begun with"
+                f"{folder} holds another run: its {_told(name, found, manifest)} here; "
+                "give another folder, or the command it was begun with"
             )
     return found
+
+
+def _told(name, found, manifest):
+    """Say what differs: of two models their names, unless these are the same."""
+    there, here = _compared(found)[name], _compared(manifest)[name]
+    if name in ("model_hash", "tokenizer_hash"):
+        model = name.removesuffix("_hash")
+        names = [getattr(one.recipe, model) for one in (found, manifest)]
+        if None not in names and len({*names}) == 2:
+            name, (there, here) = model, names
+    return f"{name} is {checks.shown(there)}, and {checks.shown(here)}"
 
 
 def _compared(manifest):

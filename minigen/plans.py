@@ -121,18 +121,18 @@ def plan(
     """Return the plan that decodes every unknown position of `grid` exactly once.
 
     grid: (rows, columns); position p is row p // columns, column p % columns. order: a
-    name in ORDERS, or the positions themselves, in the order of decoding; or a name in
-    PER_IMAGE: random-each is a random order for each image (`Plan.of`), confidence
-    takes the most certain tokens first, at the cost of a pass over all that is unknown
-    at every step (`minigen.confidence`). known: positions whose tokens are given; the
+    name in `orders.ORDERS`, or the positions themselves, in the order of decoding; or a
+    name in `orders.PER_IMAGE`: random-each is a random order for each image
+    (`Plan.of`), confidence takes the most certain tokens first, at the cost of a pass
+    over all that is unknown at every step. known: positions whose tokens are given; the
     order skips them. seed: 0 .. 2**64 - 1, which the orders random, random-each and
     locality follow from.
 
-    schedule: a name in SCHEDULES, or the number of tokens of each step; steps: the
-    number of steps of arccos, cosine and linear ("one" decodes one token a step). If
+    schedule: arccos, cosine, linear or one, or the number of tokens of each step;
+    steps: the number of steps of the first three ("one" decodes one token a step). If
     there are more steps than tokens, some are empty: they are removed, or raise if
-    `faithful`, since the original fails there. A grid has at most MOST_STEPS positions,
-    and a plan at most MOST_STEPS steps. Raises InputError.
+    `faithful`, since the original fails there. A grid has at most 65,536 positions, and
+    a plan as many steps. Raises InputError. A plan is printed as the step of each cell.
 
     >>> print(plan((3, 3), order="spiral", schedule="linear", steps=3))
     2 2 2

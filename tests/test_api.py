@@ -146,6 +146,7 @@ def test_shapes_papers_examples_and_names_are_shown(page):
     at = page.index('id="plan"')
     told = page[at : page.index("<h3", at)]
     assert '<a href="#Plan.of"><code>Plan.of</code></a>' in told
+    assert '<a href="#orders.ORDERS">' in told and "arccos, cosine, linear or" in told
     assert "<strong>grid</strong>: (rows, columns)" in told
     assert words(told).count(">>>") == minigen.plan.__doc__.count(">>>")
     missing = {*re.findall('href="#([^"]+)"', page)} - {

@@ -138,7 +138,8 @@ def test_another_model_version_or_backend_is_another_run(
     pipe, whole, tmp_path, monkeypatch
 ):
     folder = pipe.draw_many(LABELS, tmp_path / "a", **HOW)
-    for model, said in (("gpt-mnist", "its "), ("aim-mnist", "its ")):
+    for model in ("gpt-mnist", "aim-mnist"):
+        said = f"its model is 'arpg-mnist', and '{model}' here"
         other = minigen.load(model, backend="numpy")
         with pytest.raises(InputError, match=said):
             other.draw_many(LABELS, folder, seed=5, first=3)

@@ -101,6 +101,14 @@ def test_what_is_no_png_says_so(tmp_path, content):
         files.read_png(tmp_path / "b.png")
 
 
+def test_a_recipe_is_not_sought_in_a_picture_made_of_another(tmp_path):
+    Image.fromarray(images(1)[0]).save(tmp_path / "a.webp")
+    for read in (files.read_png, files.read_header):
+        with pytest.raises(InputError, match="only a PNG that .* holds a recipe") as e:
+            read(tmp_path / "a.webp")
+        assert "save the picture" not in str(e.value)
+
+
 def test_an_animation_has_every_frame(tmp_path):
     frames = [np.full((8, 8, 3), v, np.uint8) for v in (0, 90, 200)]
     path = files.write_gif(tmp_path / "a.gif", frames, seconds=0.6)

@@ -430,6 +430,8 @@ def parse_classes(given: list[str], classes: int = 0) -> list[range]:
             raise InputError(
                 f"--class {part[:60] or '(empty)'} is not a class number; write 7, or "
                 "3,7, or 0-9, or none"
+                + f" (names are for models of ImageNet's {imagenet.CLASSES} classes)"
+                * (classes != imagenet.CLASSES)
             )
         ranges.append(range(int(first), int(last if dash else first) + 1))
         if not ranges[-1]:

@@ -55,13 +55,17 @@ def encode(kind: str, image: np.ndarray, recipe: dict, tokens=None) -> bytes:
     return buffer.getvalue()
 
 
+OTHERWISE = "only a PNG that minigen wrote holds a recipe, no picture of another format"
+"""What an error says of a picture of another format."""
+
+
 def read_png(path: str | Path, ours=None) -> tuple[np.ndarray, dict]:
     """Return the pixels, uint8 (y, x, 3), and the recipe of a PNG of ours.
 
     ours: the size (y, x) that follows from its recipe; a picture of this size may have
     more than `images.MOST_PIXELS` pixels. Raises InputError.
     """
-    with open_picture(path, ["PNG"]) as (picture, key):
+    with open_picture(path, ["PNG"], OTHERWISE) as (picture, key):
         image = decode(path, picture, key, ours)
         text = picture.text.get(CHUNK)
     return image, _recipe(path, text)
@@ -72,7 +76,7 @@ def read_header(path: str | Path) -> tuple[dict, tuple[int, int]]:
 
     They are decoded only if another program has moved the recipe behind them.
     """
-    with open_picture(path, ["PNG"]) as (picture, _):
+    with open_picture(path, ["PNG"], OTHERWISE) as (picture, _):
         size, text = (picture.height, picture.width), picture.info.get(CHUNK)
     return (read_png(path)[1] if text is None else _recipe(path, text)), size
 
