@@ -11,12 +11,36 @@ from minigen.checking.spec import is_floating
 
 
 def appearance(case, result, expected, wrong) -> str:
-    """Return the first hint that fits, or nothing. wrong: a mask of the wrong cells."""
-    result, expected = np.asarray(result, np.float64), np.asarray(expected, np.float64)
+    """Return the first hint that fits, or nothing. wrong: a mask of the wrong cells.
+
+    >>> given, wanted = np.array([7, 44]), np.array([7, 300])
+    >>> appearance({}, given, wanted, given != wanted).partition(":")[0]
+    'each is off by a multiple of 256'
+    """
+    result, expected = np.asarray(result), np.asarray(expected)
+    if {result.dtype.kind, expected.dtype.kind} <= {*"iu"}:
+        word = _whole(result[wrong], expected[wrong])
+        if word:
+            return word
+    result, expected = result.astype(np.float64), expected.astype(np.float64)
     for look in (_not_a_number, _from_here_on, _moved, _factor, _some_rows, _slight):
         word = look(case, result, expected, wrong)
         if word:
             return word
+    return ""
+
+
+def _whole(result, expected):
+    # integers, in all their bits
+    off = [int(one) - int(other) for one, other in zip(result, expected, strict=True)]
+    for bits in (32, 16, 8):
+        if all(one % 2**bits == 0 for one in off):
+            return (
+                f"each is off by a multiple of {2**bits}: is a number kept in {bits} "
+                "bits on its way, or without its sign?"
+            )
+    if all(one == 1 for one in off) and (expected < 0).all():
+        return "each is below 0 and too large by 1: a cast cuts off, floor rounds down"
     return ""
 
 
