@@ -72,7 +72,11 @@ def compile_kernel(kernel, types) -> str:
     Raises KernelError with the line at which it does not compile.
     """
     try:
-        return target.compile_ptx(kernel, types, CAPABILITY, lines=True)
+        try:
+            return target.compile_ptx(kernel, types, CAPABILITY, lines=True)
+        except ZeroDivisionError:
+            # Numba cannot describe a tuple of nothing to a debugger
+            return target.compile_ptx(kernel, types, CAPABILITY)
     except BackendError:
         raise
     except Exception as error:

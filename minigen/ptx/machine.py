@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from minigen.errors import KernelError
 from minigen.ptx.memory import POISON, Memory, copies
@@ -407,6 +408,50 @@ class Machine:
     def clock(self):
         """Return a number that grows."""
         return np.array([self.launch.ran], U64)
+
+    def reshaped(self, line, *given):
+        """Do for each lane what `numba_attempt_nocopy_reshape` does.
+
+        given: axes, addresses of their sizes and strides, new axes, addresses of their
+        sizes and (to be written) strides, bytes of an element, and whether the order is
+        Fortran's. Returns 1, or 0 where the elements would have to be copied.
+        """
+        given, all_ = (
+            [np.broadcast_to(v, (len(self.lanes),)) for v in given],
+            self.lanes,
+        )
+        done = np.zeros(len(all_), U32)
+        for n in range(len(all_)):
+            self.lanes = all_[n : n + 1]
+            one = [int(v[n]) for v in given]
+            count, sizes, strides, new_count, new_sizes, target, width, fortran = one
+
+            def read(address, count):
+                return [int(self._word(line, address + 8 * k)) for k in range(count)]
+
+            new = read(new_sizes, new_count)
+            array = as_strided(
+                np.empty(1, f"V{width}"), read(sizes, count), read(strides, count)
+            )
+            if array.size != math.prod(new):
+                continue
+            array = array.T if fortran else array
+            try:
+                # in place, or not at all
+                array.shape = new[::-1] if fortran else new
+            except AttributeError:
+                continue
+            found = (array.T if fortran else array).strides
+            for k, stride in enumerate(found):
+                address = np.array([target + 8 * k], U64)
+                self.store(line, None, S64, True, address, np.array([stride], S64))
+            done[n] = 1
+        self.lanes = all_
+        return done
+
+    def _word(self, line, address):
+        address = np.array([address], U64)
+        return self.load(line, None, S64, 1, address, False, True)[0][0]
 
     def lies_in(self, space, address):
         """Say whether addresses lie in a space."""

@@ -162,7 +162,7 @@ def fma(a, b, c):
 
 def flush(x):
     """Return x with zero for what is below the least normal number (.ftz)."""
-    return np.where(abs(x) < 2.0**-126, np.copysign(F32.type(0), x), x)
+    return np.where(abs(x) < np.finfo(x.dtype).tiny, np.copysign(x.dtype.type(0), x), x)
 
 
 def largest(a, b):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import re
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from minigen.ptx.instructions import (
 )
 from minigen.ptx.machine import LANES, PATIENCE, Launch, Machine
 from minigen.ptx.memory import arrays_of, lay_out, named_in
-from minigen.ptx.numbers import F32, F64, TYPES, U8, U32, U64, B, unsigned
+from minigen.ptx.numbers import F32, F64, TYPES, U8, U16, U32, U64, B, unsigned
 from minigen.ptx.reading import OPERAND, Instruction, flat, read
 
 
@@ -239,6 +240,8 @@ class Program:
     def _constant(self, operand, dtype):
         if operand in self.addresses:
             value = self.addresses[operand]
+        elif operand == "WARP_SZ":
+            value = 32
         elif operand[:2] in ("0f", "0F", "0d", "0D"):
             value = int(operand[2:], 16)
         else:
@@ -587,6 +590,13 @@ class Program:
             text, values = (self._read(cell, U64) for cell in cells)
             done = f"m.print({i.line}, {text}, {values})"
             return f"{done}; {self._give(results, self._constant('0', U32), U32)}"
+        if name in ("NRT_incref", "NRT_decref"):
+            # of an argument nobody counts the references
+            return "pass"
+        if name == "numba_attempt_nocopy_reshape":
+            sizes = [U64, U64, U64, U64, U64, U64, U64, U32]
+            texts = ", ".join(map(self._read, cells, sizes))
+            return self._give(results, f"m.reshaped({i.line}, {texts})", U32)
         if name == "cudaCGGetIntrinsicHandle":
             return self._give(results, self._constant("1", U64), U64)
         result, *operands = (self._read(cell, U64) for cell in cells)
@@ -640,6 +650,8 @@ def _flat(arguments):
             yield from (0, 0, a.size, a.itemsize, address, *a.shape, *a.strides)
         elif isinstance(a, tuple | list):
             yield from _flat(a)
+        elif isinstance(a, enum.Enum):
+            yield from _flat([a.value])
         elif isinstance(a, complex | np.complexfloating):
             yield from (a.real, a.imag)
         elif isinstance(a, np.datetime64 | np.timedelta64):
@@ -652,6 +664,9 @@ def _flat(arguments):
 
 def _number(value, dtype):
     # a number that is given to a kernel, in a cell
+    if isinstance(value, np.float16) and dtype is not None and dtype.kind == "u":
+        # a half is handed over as its bits
+        value = value.view(U16)
     return np.array([value]).astype(dtype or U64)
 
 

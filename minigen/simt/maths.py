@@ -21,8 +21,12 @@ _SAME = {"isnan", "isinf", "isfinite", "pi", "e", "inf", "nan", "tau", "gcd"}
 _WHOLE = {"ceil": np.ceil, "floor": np.floor, "trunc": np.trunc}
 
 
+def _scaled(x, power):
+    return float(np.ldexp(np.float64(x), int(power)))
+
+
 def _rounding(name):
-    function = getattr(math, name)
+    function = _scaled if name == "ldexp" else getattr(math, name)
 
     def rounded(x, *more):
         try:

@@ -152,6 +152,23 @@ def float_power(x, n):
     return one / result if n < 0 else result
 
 
+def rounded(x, digits):
+    """Return round(x, digits) of a float, computed in float64 as Numba's code does."""
+    y = x = np.float64(x)
+    if not np.isfinite(x):
+        return x
+    power = np.float64(10) ** abs(int(digits))
+    more = np.float64(1)
+    if digits > 22:
+        power, more = np.float64(10) ** (int(digits) - 22), np.float64(1e22)
+    y = x * power * more if digits >= 0 else x / power
+    if not np.isfinite(y):
+        return x
+    # NumPy's rint takes halves to the even number
+    z = np.rint(y)
+    return z / more / power if digits >= 0 else z * power
+
+
 def largest(values):
     """Return the maximum as a GPU computes it: of a number and a nan the number."""
     first, *others = values

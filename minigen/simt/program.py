@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigen.errors import BackendError, KernelError
-from minigen.simt import host
+from minigen.simt import host, numbers
 from minigen.simt.allocate import as_dtype
 from minigen.simt.pattern import poison
 
@@ -34,7 +34,8 @@ class Program:
     start: runs a kernel, as `simt.launch` does; options: those it is given; tell:
     called with the name of a kernel and its Report after each launch; launches: how
     many there were; compiling: whether a launch compiles what it calls; declared:
-    (kernel, types) of signatures that were given.
+    (kernel, types) of signatures that were given; helpers: {function that kernels call:
+    [(types, type of its result)] of those that were given for it}.
     """
 
     start: Callable
@@ -43,6 +44,7 @@ class Program:
     launches: int = 0
     compiling: bool = False
     declared: list = field(default_factory=list, repr=False)
+    helpers: dict = field(default_factory=dict, repr=False)
 
     @contextmanager
     def compiled(self):
@@ -173,7 +175,17 @@ def _changes(program, real):
 
     def declare_device(function, types, result=None):
         # asked for by a signature there is nothing to do yet, else by the compiler
-        return really(function, types, result) if program.compiling else None
+        if not program.compiling:
+            program.helpers.setdefault(function, []).append((types, result))
+            return None
+        given = program.helpers.pop(function, None)
+        if given is None:
+            return really(function, types, result)
+        # whoever calls it converts to one of these
+        for signature in given:
+            really(function, *signature)
+        function._can_compile = False
+        return None
 
     # the modules in which a program may look for a function
     for module in (real, real.api):
@@ -247,6 +259,8 @@ def _moved(array, hint, of_host, after):
     # an array of the host is copied to the device, and back: that can be seen where
     # only one of the two is done, or where two arguments share memory
     shared = any(np.may_share_memory(array, other) for other in of_host)
+    # the device's memory begins where any number may begin
+    shared |= not array.flags.aligned
     of_host.append(array)
     if hint == "Out":
         moved = poison(np.empty_like(array, order="C", subok=False))
@@ -282,6 +296,9 @@ def _converted(kernel, values):
 def _as(kind, value):
     # a value as one of a type that was declared
     if _is_number(kind):
+        if numbers.kind(kind) == "int" and isinstance(value, int | np.integer):
+            # the bits that fit, as C converts it
+            value = numbers.wrap(int(value), *numbers.bits(kind))
         return as_dtype(kind).type(value)
     return _reread(value, kind) if hasattr(kind, "layout") else value
 

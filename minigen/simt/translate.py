@@ -18,6 +18,7 @@ the source, and a debugger shows it.
 from __future__ import annotations
 
 import ast
+import enum
 import operator
 import re
 from collections import Counter
@@ -55,6 +56,8 @@ _AXES = {
     "threadIdx": "_thread.index", "blockIdx": "_thread.block.index",
     "blockDim": "_machine.block", "gridDim": "_machine.grid",
 }  # fmt: skip
+# values that a variable may hold, unlike functions and types
+_HELD = (str, tuple, slice, type(...), enum.Enum)
 # they pass numbers on as they are, so they may be given Python's
 _MASKS = {"ballot_sync", "match_any_sync", "match_all_sync", "activemask"}
 _MASKS |= {"lanemask_lt"}
@@ -67,7 +70,8 @@ _SPACE = {
     "_floor_divide": numbers.floor_divide, "_modulo": numbers.modulo,
     "_shift_left": numbers.shift_left, "_shift_right": numbers.shift_right,
     "_float_divmod": numbers.float_divmod, "_largest": numbers.largest,
-    "_smallest": numbers.smallest, "_integer_power": numbers.integer_power,
+    "_smallest": numbers.smallest, "_rounded": numbers.rounded,
+    "_integer_power": numbers.integer_power,
     "_float_power": numbers.float_power, "_pow": maths.pow, "_cuda": cuda,
     "_constant": allocate.constant_array, "_END": object(),
 }  # fmt: skip
@@ -261,7 +265,9 @@ class Program:
         if not hasattr(value, "name"):
             text = self.zero(self.type(target))
         elif value.name in self.static:
-            self.static[target.name] = self.static[value.name]
+            known = self.static.setdefault(target.name, self.static[value.name])
+            if known is not self.static[value.name]:
+                raise unknown("a name that is one of two functions")
             return
         else:
             text = self.cast(self.use(value), self.type(value), self.type(target))
@@ -398,7 +404,7 @@ class Program:
                 self.texts[name] = text
             else:
                 self.put(depth, f"{self.name(name)} = {text}", line)
-        elif value is None or type(value) in (str, tuple, slice, type(...)):
+        elif value is None or isinstance(value, _HELD):
             held = holder(t)
             self.texts[name] = self.constant(held(value) if held else value)
             if not name.startswith("$"):
@@ -605,6 +611,8 @@ class Program:
             raise unknown(f"{value}.{attribute}")
         if kind(t):
             self.texts[name] = self._number(found, t)
+        elif isinstance(found, enum.Enum):
+            self.texts[name] = self.constant(found)
         else:
             self.static[name] = found
         return None
@@ -726,12 +734,15 @@ class Program:
             types = [self.type(v) for v in value.args]
         else:
             types = types[: len(value.args)]
-        if "atomic" in getattr(replaced, "__module__", ""):
+        of_atomic = "atomic" in getattr(replaced, "__module__", "")
+        if of_atomic:
             types = self._atomic(value, types)
         given = [
             self._given(argument, one, plain)
             for argument, one in zip(value.args, types, strict=True)
         ]
+        if of_atomic and len(given) > 2:
+            given[1] = _whole(given[1], types[1])
         for key, argument in value.kws or ():
             given.append(f"{key}={self._given(argument, self.type(argument), plain)}")
         text = f"{text}({', '.join(given)})"
@@ -765,6 +776,13 @@ def closed(text):
     return (
         text if re.fullmatch(r"\w[\w.]*", text) or _bare(text) != text else f"({text})"
     )
+
+
+def _whole(text, t):
+    # an index of an atomic becomes an integer, also a float, as uint64 % int64 is
+    if "float" not in map(kind, (t, *(getattr(t, "types", None) or ()))):
+        return text
+    return f"int({text})" if kind(t) else f"tuple(map(int, {text}))"
 
 
 def _bare(text):
@@ -847,6 +865,14 @@ def _pow(program, value, signature):
     )
 
 
+def _round(program, value, signature):
+    types = signature.args
+    if len(value.args) != 2 or (kind(types[0]), kind(types[1])) != ("float", "int"):
+        return None
+    x, digits = map(program.use, value.args)
+    return program.converted(f"_rounded({x}, {digits})", signature.return_type)
+
+
 def _bool(program, value, signature):
     (argument,) = value.args
     return f"bool({program.use(argument)})"
@@ -855,7 +881,7 @@ def _bool(program, value, signature):
 _SPECIAL = {
     range: _range, len: _len, max: _extreme("max", "_largest"), abs: _abs,
     min: _extreme("min", "_smallest"), divmod: _divmod, pow: _pow, bool: _bool,
- 
+    round: _round,
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What Numba offers for CUDA, compiled and run: the values are NumPy's."""
 
+import enum
 import math
 
 import numpy as np
@@ -304,6 +305,39 @@ def test_what_else_there_is():
     assert np.allclose(run(views, D, np.zeros(64)), s[-1] + 27 + s.sum())
     wanted = 2 * D - 3 + F
     assert np.allclose(run(given, (D, F), 2 + 3j, np.zeros(64)), wanted)
+
+
+class Way(enum.Enum):
+    UP = 1
+    DOWN = 2
+
+
+def odds(half, way, nothing, x, y):
+    table = x.reshape(4, 16)
+    i = cuda.grid(1)
+    y[0, i] = half
+    y[1, i] = way == Way.DOWN
+    y[2, i] = cuda.warpsize + len(nothing)
+    y[3, i] = table[i // 16, i % 16]
+    y[4, i] = math.hypot(x[i], np.inf)
+
+
+def test_arguments_and_results_that_few_kernels_have():
+    given = np.float16(3.5), Way.DOWN, ((), ())
+    y = run(odds, *given, D, np.zeros((5, 64)))
+    assert (y == [[3.5] * 64, [1] * 64, [34] * 64, D, [np.inf] * 64]).all()
+
+
+def gaps(x, y):
+    table = x.reshape(2, 8)
+    y[0] = table[1, 3]
+
+
+def test_an_array_is_reshaped_only_where_no_element_moves():
+    x = np.arange(16.0).reshape(4, 4)
+    assert run(gaps, x, np.zeros(1), grid=1, block=1)[0] == 11
+    # Numba raises, which without debug ends the thread
+    assert run(gaps, np.asfortranarray(x), np.zeros(1), grid=1, block=1)[0] == 0
 
 
 @cuda.jit(device=True, inline="never")

@@ -1,5 +1,6 @@
 """What a kernel can say, held against what NumPy makes of it."""
 
+import enum
 import gc
 import math
 
@@ -434,3 +435,31 @@ def greenlets():
     getcurrent()
     # isinstance would ask proxies of other modules what they are, and they warn
     return [thing for thing in gc.get_objects() if issubclass(type(thing), greenlet)]
+
+
+class Way(enum.Enum):
+    UP = 1
+    DOWN = 2
+
+
+@cuda.jit(device=True)
+def turned(down):
+    return Way.DOWN if down else Way.UP
+
+
+def typed_odds(x, n, y, count):
+    y[0] = math.ldexp(x[0], n[0])
+    y[1] = round(x[1], 3)
+    y[2] = turned(x[0] > 0) == Way.DOWN
+    y[3] = turned(x[0] < 0) == Way.UP
+    # uint64 % int64 is a float64, and an atomic makes an integer of it
+    cuda.atomic.add(count, (1, np.uint64(n[0]) % 2), 1)
+
+
+@pytest.mark.needs("compiler")
+def test_what_numba_makes_of_odd_types():
+    x, n = np.array([0.75, 0.3425], np.float32), np.array([3], np.int32)
+    y, count = np.zeros(4, np.float32), np.zeros((2, 2), np.int32)
+    simt.launch(typed_odds, 1, 1, x, n, y, count, typed=True)
+    assert y.tolist() == [6, np.float32(0.343), 1, 1]
+    assert count.tolist() == [[0, 0], [0, 1]]

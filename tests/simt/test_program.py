@@ -121,6 +121,51 @@ def test_what_the_compiler_makes_runs_too_with_the_functions_it_calls():
 
 
 @pytest.mark.needs("compiler")
+@pytest.mark.parametrize("way", ["interpreter", "ptx"])
+def test_a_helper_with_a_signature_converts_what_it_is_given(way):
+    with simt.cuda(backend=way):
+
+        @cuda.jit("int8(int8)", device=True)
+        def same(a):
+            return a
+
+        @cuda.jit
+        def each(x, y):
+            i = cuda.grid(1)
+            y[i] = same(x[i])
+
+        y = np.zeros(2, np.int64)
+        each[1, 2](np.array([300, 7]), y)
+        assert y.tolist() == [44, 7]
+        with pytest.raises(KernelError, match="Invalid use of type"):
+            each[1, 2](np.array([1j, 2]), y)
+
+
+def test_numbers_that_a_signature_has_no_room_for_keep_their_lower_bits(gpu):
+    @cuda.jit("void(int32[:], int32)")
+    def put(y, a):
+        y[0] = a
+
+    y = np.zeros(1, np.int32)
+    put[1, 1](y, 0xFFFFFFFE)
+    assert y[0] == -2
+
+
+@pytest.mark.needs("compiler")
+def test_an_array_that_begins_anywhere_is_copied_to_where_the_device_can_read_it():
+    x = np.frombuffer(bytearray(36), np.float64, 4, offset=4)
+    assert not x.flags.aligned
+    with simt.cuda(backend="ptx"):
+
+        @cuda.jit
+        def count(x):
+            x[cuda.grid(1)] = cuda.grid(1)
+
+        count[1, 4](x)
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.needs("compiler")
 def test_what_is_declared_meanwhile_is_compiled_afterwards():
     # `minigen check` loads the files of a kernel so
     with simt.cuda():
