@@ -10,14 +10,17 @@ import ast
 import importlib
 import importlib.util
 import os
+import re
 import shutil
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from minigen import extras
+from minigen.errors import BackendError
 from tests import processors
 
 ROOT = Path(__file__).parents[1]
@@ -192,6 +195,33 @@ def pytest_collection_modifyitems(config, items):
             needless = marked("needs", part)
             if needless and is_missing(part):
                 leave_out(reason(part), needless)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup():
+    """Leave out a test whose fixtures take Numba, where there is none."""
+    with leaving_out_numba():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    """Leave out a test that asks for Numba as it runs, where there is none."""
+    with leaving_out_numba():
+        return (yield)
+
+
+@contextmanager
+def leaving_out_numba():
+    """Skip the test if what is inside fails because Numba is missing."""
+    try:
+        yield
+    except (ModuleNotFoundError, BackendError) as error:
+        module = (getattr(error, "name", None) or "").split(".")[0]
+        said = re.search("numba,? (which )?is not installed", str(error), re.I)
+        if not is_missing("numba") or not (MODULES.get(module) == "numba" or said):
+            raise
+        pytest.skip("needs Numba")
 
 
 def pytest_sessionfinish(session):

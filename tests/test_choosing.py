@@ -135,6 +135,7 @@ def test_a_gpu_takes_the_place_of_numba(monkeypatch):
     assert pipe.choose(pipe.plan(), most + 1)[0] == "cuda"
 
 
+@pytest.mark.skipif(not backends.has_numba(), reason="needs Numba")
 def test_a_command_says_and_keeps_what_it_chose(minigen):
     most = choosing.usual("arpg-mnist", PRESETS["arpg-mnist"], BATCH)
     said, aside = minigen("sample", "arpg-mnist", "-c", "7", "--out", "a.png")
