@@ -32,6 +32,9 @@ def _pattern(dtype):
 def as_dtype(kind):
     """Return the NumPy dtype of a dtype, a NumPy scalar type, or a Numba type."""
     if type(kind).__module__.startswith("numba"):
+        if isinstance(getattr(kind, "dtype", None), np.dtype):
+            # of records
+            return kind.dtype
         name = str(kind)
         return np.dtype("bool" if name.startswith("bool") else name)
     return np.dtype(kind)

@@ -58,13 +58,14 @@ class Program:
     def launch(self, kernel, grid, block, dynamic, arguments):
         """Run a kernel on what a program gave it."""
         after = []
-        values = _values(arguments, after)
+        values = arguments
         for extension in reversed(kernel.extensions or ()):
             values = [
                 extension.prepare_args(None, value, stream=0, retr=after)[1]
                 for value in values
             ]
-        values = _converted(kernel, values)
+        # what an extension returns may say which ways it is to be copied
+        values = _converted(kernel, _values(values, after))
         self.launches += 1
         try:
             with self.compiled():

@@ -397,9 +397,16 @@ class Machine:
         return thread.heard
 
     def converge(self):
-        """Let those go on that asked which lanes are active; say if there are any."""
+        """Let those go on that asked which lanes are active; say if there are any.
+
+        So may lanes that wait for nobody but lanes that have exited, in `syncwarp`: the
+        PTX instruction waits for "all non-exited threads" of its mask.
+        """
         for block in self.blocks:
             for warp in block.warps:
+                for mask, meeting in [*warp.meetings.items()]:
+                    if self._only_for_exited(warp, mask, meeting):
+                        self._release_lanes(warp, mask, meeting)
                 groups, warp.active = warp.active, {}
                 for threads in groups.values():
                     mask = sum(1 << thread.lane for thread in threads)
@@ -407,6 +414,13 @@ class Machine:
                         thread.heard = mask
                     self.ready.extend(reversed(threads))
         return bool(self.ready)
+
+    def _only_for_exited(self, warp, mask, meeting):
+        first = warp.threads[next(iter(meeting))]
+        return first.waits[0] == "syncwarp" and all(
+            thread.done or thread.lane in meeting or not mask >> thread.lane & 1
+            for thread in warp.threads
+        )
 
     def _check_mask(self, thread, mask, what):
         mask = int(mask) & ALL

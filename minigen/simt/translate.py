@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import inspect
 import operator
 import re
 from collections import Counter
@@ -131,7 +132,10 @@ class Program:
         """Write all lines."""
         first = min(self.blocks)
         line = self.function.__code__.co_firstlineno
-        names = ", ".join(self.name(n) for n in _arguments(self.function))
+        names = [self.name(n) for n in _arguments(self.function)]
+        if rest := _rest(self.function):
+            names.append(f"*{self.name(rest)}")
+        names = ", ".join(names)
         self.put(0, f"def {self._called()}({names}):", line)
         self.put(1, "_machine = _running.machine", line)
         self.put(1, "_thread = _machine.current", line)
@@ -762,8 +766,10 @@ class Program:
 
     def _device(self, dispatcher, value, signature, t):
         made = self.called(dispatcher, signature)
-        texts = []
-        for argument, one in zip(value.args, signature.args, strict=False):
+        texts, types = [], signature.args
+        if _rest(dispatcher.py_func):
+            types = (*types[:-1], *types[-1].types)
+        for argument, one in zip(value.args, types, strict=False):
             texts.append(self._given(argument, one, True))
         for key, argument in value.kws or ():
             texts.append(f"{key}={self.use(argument)}")
@@ -913,6 +919,15 @@ def _of_cuda(value):
 def _arguments(function):
     code = function.__code__
     return code.co_varnames[: code.co_argcount]
+
+
+def _rest(function):
+    # the name of `*arguments`, or None
+    code = function.__code__
+    takes = code.co_flags & inspect.CO_VARARGS
+    return (
+        code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if takes else None
+    )
 
 
 def _targets(statement):

@@ -23,7 +23,9 @@ def _vector(base, count):
             values = []
             for part in parts:
                 values += (
-                    part if isinstance(part, tuple) else getattr(part, "all", [part])
+                    part
+                    if isinstance(part, tuple)
+                    else getattr(part, "numbers", [part])
                 )
             if len(values) != count:
                 name = type(self).__name__
@@ -34,12 +36,12 @@ def _vector(base, count):
                 setattr(self, axis, base(value))
 
         @property
-        def all(self):
+        def numbers(self):
             """The numbers as a list."""
             return [getattr(self, axis) for axis in axes]
 
         def __repr__(self):
-            return f"{type(self).__name__}({', '.join(map(str, self.all))})"
+            return f"{type(self).__name__}({', '.join(map(str, self.numbers))})"
 
     Vector.__name__ = f"{base.__name__}x{count}"
     return Vector

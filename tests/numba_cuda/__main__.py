@@ -6,10 +6,10 @@
 Prints, of the tests that the simulator passes, those that our backend does not, each
 under its reason (reasons.py) and with its last word, and then how many it passes: of
 all, and of those that need nothing that a machine without a GPU has not. Only tests
-that the simulator passes are run on ours. A file of tests runs in a process of its
-own, and may take five minutes: what is not done by then is not passed. `--only
-test_atomics` runs files whose names hold that; what a backend did is kept in `--keep
-DIR`, and what is there is not run again.
+that the simulator passes are run on ours. A file of tests runs in a process of its own,
+and may take five minutes of a processor: what is not done by then is not passed.
+`--only test_atomics` runs files whose names hold that; what a backend did is kept in
+`--keep DIR`, and what is there is not run again.
 
 Ends with 1 if less than 95 % pass, or if a test that has no reason does not.
 """

@@ -7,6 +7,7 @@ as soon as it is done. What all of them import is imported once, here.
 
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -17,13 +18,17 @@ import pytest
 
 from tests.numba_cuda import plugin
 
+STOPS = (signal.SIGXCPU, signal.SIGKILL)
+"""What ends a process that has had its time of the processor."""
 
-def begin(file, asked, scratch):
+
+def begin(file, asked, scratch, seconds):
     """Run a file of tests in a process of its own; return the process's number."""
     number = os.fork()
     if number:
         return number
     os.setpgid(0, 0)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     os.chdir(scratch)
     os.environ["MINIGEN_NUMBA_SAID"] = str(scratch / "said.jsonl")
     if asked is not None:
@@ -58,8 +63,12 @@ def ended(scratch, asked, stopped):
 
 
 def main():
-    """Run the files, so many at a time, none longer than so many seconds."""
-    workers, seconds, backend = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+    """Run the files, so many at a time, none longer than so many seconds.
+
+    They are counted of the processor, so that nothing depends on what else it does; a
+    file that waits for something may take four times as long.
+    """
+    workers, seconds, backend = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     sys.meta_path.insert(0, plugin.Finder)
     import numba.cuda.testing  # noqa: F401
 
@@ -73,17 +82,18 @@ def main():
     while left or running:
         while left and len(running) < workers:
             file, folder = left.pop(0), tempfile.TemporaryDirectory()
-            number = begin(file, jobs[file], Path(folder.name))
-            running[number] = file, folder, time.monotonic() + seconds
+            number = begin(file, jobs[file], Path(folder.name), seconds)
+            running[number] = file, folder, time.monotonic() + 4 * seconds
         time.sleep(0.05)
         for number, (file, folder, end) in [*running.items()]:
-            stopped = ""
-            if time.monotonic() > end:
-                stopped = f"the file took over {seconds / 60:.3g} minutes"
+            late = time.monotonic() > end
+            if late:
                 os.killpg(number, signal.SIGKILL)
-                os.waitpid(number, 0)
-            elif not os.waitpid(number, os.WNOHANG)[0]:
+            over, status = os.waitpid(number, 0 if late else os.WNOHANG)
+            if not over:
                 continue
+            slow = late or os.WIFSIGNALED(status) and os.WTERMSIG(status) in STOPS
+            stopped = f"the file took over {seconds / 60:.3g} minutes" if slow else ""
             del running[number]
             words = ended(Path(folder.name), jobs[file], stopped)
             print(json.dumps([file, words]), flush=True)

@@ -447,11 +447,19 @@ def turned(down):
     return Way.DOWN if down else Way.UP
 
 
+@cuda.jit(device=True)
+def weighed(a, *more):
+    return a + 10 * more[0] + 100 * more[1]
+
+
 def typed_odds(x, n, y, count):
     y[0] = math.ldexp(x[0], n[0])
     y[1] = round(x[1], 3)
     y[2] = turned(x[0] > 0) == Way.DOWN
     y[3] = turned(x[0] < 0) == Way.UP
+    y[4] = weighed(1, 2, x[0])
+    four = cuda.float32x4(x[0], cuda.float32x2(x[1], 2), 3)
+    y[5] = four.x + four.z + four.w
     # uint64 % int64 is a float64, and an atomic makes an integer of it
     cuda.atomic.add(count, (1, np.uint64(n[0]) % 2), 1)
 
@@ -459,7 +467,27 @@ def typed_odds(x, n, y, count):
 @pytest.mark.needs("compiler")
 def test_what_numba_makes_of_odd_types():
     x, n = np.array([0.75, 0.3425], np.float32), np.array([3], np.int32)
-    y, count = np.zeros(4, np.float32), np.zeros((2, 2), np.int32)
+    y, count = np.zeros(6, np.float32), np.zeros((2, 2), np.int32)
     simt.launch(typed_odds, 1, 1, x, n, y, count, typed=True)
-    assert y.tolist() == [6, np.float32(0.343), 1, 1]
+    assert y.tolist() == [6, np.float32(0.343), 1, 1, 96, 5.75]
     assert count.tolist() == [[0, 0], [0, 1]]
+
+
+PAIR = np.dtype([("i", np.int32), ("j", np.float32, (3, 2))])
+
+
+def back_to_front(x, y):
+    s = cuda.shared.array(4, x.dtype)
+    i = cuda.threadIdx.x
+    s[i] = x[i]
+    cuda.syncthreads()
+    y[i] = s[3 - i]
+
+
+@pytest.mark.needs("compiler")
+def test_shared_records_may_hold_arrays():
+    x = np.zeros(4, PAIR)
+    x["i"], x["j"] = np.arange(4), np.arange(24).reshape(4, 3, 2)
+    y = np.zeros_like(x)
+    simt.launch(back_to_front, 1, 4, x, y, watch=False)
+    assert (y == x[::-1]).all()

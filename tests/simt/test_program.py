@@ -207,6 +207,23 @@ def test_arguments_say_which_way_they_are_copied(gpu):
     assert np.isnan(b[1]) and c[1] == 0
 
 
+class Held:
+    """An extension of Numba's that copies no array back."""
+
+    def prepare_args(self, kind, value, **how):
+        return kind, cuda.In(value) if isinstance(value, np.ndarray) else value
+
+
+def test_an_extension_may_say_which_way_arguments_are_copied(gpu):
+    @cuda.jit(extensions=[Held()])
+    def put(y, a):
+        y[0] = a
+
+    y = np.zeros(1)
+    put[1, 1](y, 3.0)
+    assert y[0] == 0
+
+
 def test_one_array_given_twice_is_two_arrays_of_the_device(gpu):
     @cuda.jit
     def shift(a, b):

@@ -249,3 +249,19 @@ def test_sixteen_bytes_at_once():
         with pytest.raises(KernelError, match="multiple of 16 bytes") as caught:
             simt.launch(shifted, 1, 1, x, y, typed=False)
         assert caught.value.kind == "alignment"
+
+
+def leave_and_sync(x, y):
+    t = cuda.threadIdx.x
+    if t > 3:
+        return
+    x[t] = t
+    cuda.syncwarp()
+    y[t] = x[3 - t]
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_syncwarp_does_not_wait_for_lanes_that_have_exited(seed):
+    x, y = np.zeros(32), np.zeros(4)
+    simt.launch(leave_and_sync, 1, 32, x, y, seed=seed)
+    assert y.tolist() == [3, 2, 1, 0]
