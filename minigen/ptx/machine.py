@@ -17,8 +17,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minigen.errors import KernelError
-from minigen.ptx.memory import POISON, Memory, copies
-from minigen.ptx.numbers import S64, TYPES, U32, U64, B
+from minigen.ptx.memory import POISON, Memory, Region, copies
+from minigen.ptx.numbers import S64, TYPES, U8, U32, U64, B
 from minigen.ptx.races import NOBODY, Watch
 from minigen.ptx.together import TOGETHER
 from minigen.simt.pattern import is_poison
@@ -408,6 +408,26 @@ class Machine:
     def clock(self):
         """Return a number that grows."""
         return np.array([self.launch.ran], U64)
+
+    def allocate(self, sizes):
+        """Return for each lane the address of what NRT notes of new memory for it.
+
+        That is 40 bytes, of which the fourth number is the memory's address; the memory
+        itself follows after 64, and is there until the blocks have run.
+        """
+        sizes = np.broadcast_to(sizes, (len(self.lanes),)).astype(S64)
+        step = -(-int(sizes.max()) // 64) * 64 + 64
+        data = np.full((len(sizes) + 1) * step // 4, POISON, U32).view(U8)
+        base = data.__array_interface__["data"][0]
+        data = data[-base % 64 :][: len(sizes) * step]
+        base += -base % 64
+        starts = base + step * np.arange(len(sizes))
+        notes = data.view(S64).reshape(len(sizes), -1)
+        notes[:, :3], notes[:, 3], notes[:, 4] = (1, 0, 0), starts + 64, sizes
+        name = "memory that the kernel allocates"
+        region = Region(base, len(data), data, "global", name)
+        self.memory = Memory([*self.memory.regions, region])
+        return starts.view(U64)
 
     def reshaped(self, line, *given):
         """Do for each lane what `numba_attempt_nocopy_reshape` does.

@@ -593,6 +593,13 @@ class Program:
         if name in ("NRT_incref", "NRT_decref"):
             # of an argument nobody counts the references
             return "pass"
+        if name == "NRT_MemInfo_alloc_aligned":
+            size = self._read(cells[0], U64)
+            return self._give(results, f"m.allocate({size})", U64)
+        if name == "NRT_MemInfo_data_fast":
+            place = f"{self._read(cells[0], U64)} + U64.type(24)"
+            text = f"m.load({i.line}, None, U64, 1, {place}, False, True)[0]"
+            return self._give(results, text, U64)
         if name == "numba_attempt_nocopy_reshape":
             sizes = [U64, U64, U64, U64, U64, U64, U64, U32]
             texts = ", ".join(map(self._read, cells, sizes))

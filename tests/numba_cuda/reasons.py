@@ -13,7 +13,6 @@ ERROR = "What Numba raises while it compiles is a KernelError here"
 FAULT = "The interpreter names a fault that a GPU lets pass, or in other words"
 DEBUG = "A kernel with debug=True is compiled, or read, as one without"
 RECURSION = "Functions that call themselves are refused by name"
-MEMORY = "Memory that a kernel allocates is refused by name"
 
 REASONS = {
     (BOTH, DRIVER): """
@@ -42,6 +41,5 @@ REASONS = {
         cudapy/test_userexc.py::*
     """,
     (("ptx",), RECURSION): "cudapy/test_recursion.py::*",
-    (("ptx",), MEMORY): "cudapy/test_array_methods.py::*::test_array_copy",
 }
 """{(backends, reason): the tests, as patterns of their names}."""

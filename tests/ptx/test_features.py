@@ -328,6 +328,20 @@ def test_arguments_and_results_that_few_kernels_have():
     assert (y == [[3.5] * 64, [1] * 64, [34] * 64, D, [np.inf] * 64]).all()
 
 
+def backwards(x, y):
+    i = cuda.grid(1)
+    own = x[::-1].copy()
+    own[0] += i
+    y[i] = own[0] + own[i]
+
+
+def test_memory_that_a_kernel_allocates(monkeypatch):
+    monkeypatch.setattr(cuda.config, "CUDA_ENABLE_NRT", True)
+    wanted = D[-1] + np.arange(64) + D[::-1]
+    wanted[0] = 2 * D[-1]
+    assert np.allclose(run(backwards, D, np.zeros(64)), wanted)
+
+
 def gaps(x, y):
     table = x.reshape(2, 8)
     y[0] = table[1, 3]
