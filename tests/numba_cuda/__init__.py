@@ -1,1 +1,1 @@
-"""Run numba-cuda's own tests on the interpreter, beside Numba's simulator of a GPU."""
+"""Run numba-cuda's own tests on the interpreter or ptx, beside Numba's simulator."""
