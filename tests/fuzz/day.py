@@ -22,6 +22,7 @@ import tempfile
 from dataclasses import astuple, dataclass
 from itertools import cycle
 from pathlib import Path
+from unittest import mock
 
 from minigen.words import table
 from tests.fuzz import replays, running
@@ -116,8 +117,12 @@ def command(line: str):
 
 
 def teach(lesson: Path):
-    """Run a lesson in this process, without what it prints."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """Run a lesson in this process, without what it prints and draws."""
+    with (
+        tempfile.TemporaryDirectory() as pictures,
+        mock.patch.dict(os.environ, MINIGEN_PICTURES=pictures),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         runpy.run_path(str(lesson), run_name="__main__")
 
 
