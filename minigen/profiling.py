@@ -3,6 +3,8 @@
     print(minigen.profile("rms_norm"))
     minigen.profile("linear", {"n": 1, "d": 1024, "f": 4096}, weights="bfloat16")
     minigen.profile("mine.py:rms_norm", {"d": 300})
+    minigen.profile("mine.py:scale", {"n": 1000}, signature="x (n) -> y (n)",
+                    grid="(n + 127) // 128", block=128)
 
 A kernel is compiled, and what the compiler made of it is run on the CPU, by
 `minigen/ptx`. Counted are instructions of PTX, once for each warp that runs them; of
@@ -27,13 +29,14 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigen import words
-from minigen.checks import near
+from minigen import signatures, words
+from minigen.checks import integer, near, optional
 from minigen.errors import BackendError, InputError
 
 if TYPE_CHECKING:
@@ -173,8 +176,12 @@ def profile(
     *,
     op: str | None = None,
     instead_of: str | None = None,
-    block: int | None = None,
+    block: int | str | tuple[int, ...] | None = None,
     weights: str = "float32",
+    signature: str | None = None,
+    grid: int | str | tuple[int, ...] | None = None,
+    dynamic: int | str = 0,
+    dtypes: Mapping[str, Any] | None = None,
 ) -> Profile:
     """Count what the CUDA kernels of a function do; return a Profile. Needs no GPU.
 
@@ -185,6 +192,11 @@ def profile(
     its arguments by name; what is not given has a usual size. Without them: the largest
     call that a shipped model makes. weights: their dtype, where sizes are given.
 
+    Of a kernel that is no op's, signature: its arrays, which are drawn, such as
+    "x (n d), w (d) -> y (n d)"; grid, block, dynamic: numbers, or expressions of
+    letters, as `minigen.check` takes them; dtypes: of arguments by name, float32 where
+    nothing is said.
+
     Raises InputError for what is not known, BackendError without the compiler,
     KernelError for a kernel that cannot be run here.
 
@@ -193,6 +205,18 @@ def profile(
     [('_rms_norm', (1, 1, 1), 256)]
     """
     _demand()
+    if signature is not None or grid is not None:
+        if op is not None or instead_of is not None:
+            raise InputError(
+                "op and instead_of are about a kernel in the place of one of ours, "
+                "signature and grid about any other; leave out one of both"
+            )
+        return _anybody(subject, sizes or {}, signature, grid, block, dynamic, dtypes)
+    optional(partial(integer, least=1, most=1024), "block", block)
+    if dynamic or dtypes:
+        raise InputError(
+            "dynamic and dtypes are about a kernel with a signature: say it"
+        )
     from minigen.checking import kernels, loading
     from minigen.checking.specs import SPECS
 
@@ -218,11 +242,40 @@ def profile(
     return Profile(name, whose + _described(case), _counted(device.launches))
 
 
-def count(kernel, grid, block, *arguments) -> Counted:
+def _anybody(subject, sizes, signature, grid, block, dynamic, dtypes):
+    from minigen.checking import anybody, loading, once
+
+    if signature is None or grid is None:
+        missing = "grid" if grid is None else "signature"
+        raise InputError(
+            f"the {missing} is missing; a kernel that is no op's is profiled with a "
+            'signature, such as "x (n d) -> y (n d)", a grid, "n", and a block, 32'
+        )
+    function = loading.load(subject, "profile") if isinstance(subject, str) else subject
+    given = loading.subject(function, as_kernel=True)
+    if given.kind != "kernel":
+        raise InputError(f"{given.name} is compiled for a CPU; profile takes a kernel")
+    # numbers by name, all else are letters
+    names = signatures.names(" ".join(signature.split()))
+    values = {name: (value,) for name, value in sizes.items() if name in names}
+    letters = {name: value for name, value in sizes.items() if name not in names}
+    ready = once.prepare(
+        given, grid, 32 if block is None else block, signature=signature,
+        dynamic=dynamic, choices=anybody.choices(dtypes, letters, values),
+    )  # fmt: skip
+    case = ready.arguments
+    found = count(
+        function, ready.grid, ready.block, *case.values(), dynamic=ready.dynamic
+    )
+    return Profile(given.name, _described(case), (found,))
+
+
+def count(kernel, grid, block, *arguments, dynamic=0) -> Counted:
     """Return what one launch of any kernel does, on copies of its NumPy arrays.
 
     As on a GPU, each of them begins where a sector does.
-    grid, block: a number, or a tuple of up to three. Raises as `profile` does.
+    grid, block: a number, or a tuple of up to three; dynamic: bytes of dynamic shared
+    memory. Raises as `profile` does.
 
     >>> from numba import cuda
     >>> def double(x, y):
@@ -237,7 +290,7 @@ def count(kernel, grid, block, *arguments) -> Counted:
     _demand()
     device = Device()
     moved = [device.put(a) if _is_array(a) else a for a in arguments]
-    device.launch(kernel, grid, block, *moved)
+    device.launch(kernel, grid, block, *moved, dynamic=dynamic)
     return _counted(device.launches)[0]
 
 
@@ -285,7 +338,7 @@ class Device:
         # whatever else is asked of a device
         return getattr(self._memory, name)
 
-    def launch(self, kernel, grid, block, *arguments) -> None:
+    def launch(self, kernel, grid, block, *arguments, dynamic=0) -> None:
         """Run a kernel, or its stand-in, and count what it does."""
         from minigen import ptx
         from minigen.arrays import dimensions
@@ -300,7 +353,7 @@ class Device:
         program = ptx.program(kernel, arguments)
         named = zip(_names(kernel), arguments, strict=False)
         counts = ptx.Counts(program, {n: a for n, a in named if _is_array(a)})
-        program.launch(grid, block, arguments, counts)
+        program.launch(grid, block, arguments, counts, dynamic=dynamic)
         self.launches.append(Launched(kernel, grid, block, arguments, counts))
 
 
@@ -608,7 +661,8 @@ def _unknown(name, given, specs):
     if given is not None:
         return (
             f"the name of kernel {given.name} does not say which op it is for; say it "
-            "with --op NAME, such as --op rms_norm"
+            "with --op NAME, such as --op rms_norm, or, if it is for none, what its "
+            'arrays are: --signature "x (n d) -> y (n d)" --grid n'
         )
     hint = near(name, specs).strip() or f"one is rms_norm, of {len(specs)}"
     return f"there is no op function {name!r}; {hint}"

@@ -388,7 +388,7 @@ def pair(
             f"the signature `{text}` names no result, and no argument that is changed: "
             "there would be nothing to compare"
         )
-    _expect_known(found)
+    expect_known(found)
     taken = {*known, *parameters(subject.source)}
     for one in signature.arguments:
         if {*known} < {*names} and one.name not in taken:
@@ -511,8 +511,8 @@ def _values(draw, rng, shape, one, dtype, rules, sizes):
     return values
 
 
-def _expect_known(found):
-    # names in the choices are names of the signature
+def expect_known(found: Pair) -> None:
+    """Raise InputError for a choice about a name, or a letter, of no argument."""
     letters = {
         size.letter for one in found.signature.arguments for size in one.sizes or ()
     }

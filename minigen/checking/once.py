@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigen import calls, signatures, simt
-from minigen.checking.anybody import Choices, Pair, in_order, launched, parameters
+from minigen.checking.anybody import (
+    Choices,
+    Pair,
+    expect_known,
+    in_order,
+    launched,
+    parameters,
+)
 from minigen.checking.loading import Subject
 from minigen.errors import ConfigError, InputError
 from minigen.simt.pattern import fresh, is_poison
@@ -64,6 +71,16 @@ class Plain:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A launch that is ready. arguments: by name; dynamic: bytes of shared memory."""
+
+    arguments: dict
+    grid: tuple
+    block: tuple
+    dynamic: int
+
+
+@dataclass(frozen=True)
 class Run:
     """What came of a launch.
 
@@ -95,9 +112,33 @@ def run(
 ) -> Run:  # fmt: skip
     """Launch a kernel once on arrays drawn from `seed`; return what came out.
 
-    given: arguments by name, which are not drawn. signature: of the others; without one
-    all must be given. schedule, schedules: as `seed` and `seeds` of `simt.launch`.
+    schedule, schedules: as `seed` and `seeds` of `simt.launch`; others: see `prepare`.
     Raises InputError for what does not fit, KernelError for a fault.
+    """
+    ready = prepare(
+        subject, grid, block, signature=signature, given=given, dynamic=dynamic,
+        choices=choices, seed=seed,
+    )  # fmt: skip
+    arguments = ready.arguments
+    report = simt.launch(
+        subject.function, ready.grid, ready.block, *arguments.values(), seed=schedule,
+        seeds=schedules, dynamic=ready.dynamic, watch=watch, patience=patience,
+    )  # fmt: skip
+    arrays = {n: v for n, v in arguments.items() if isinstance(v, np.ndarray)}
+    left = {n: is_poison(np.ascontiguousarray(v)) for n, v in arrays.items()}
+    left = {name: cells for name, cells in left.items() if cells.any()}
+    return Run(subject.name, arguments, report, ready.grid, ready.block, left)
+
+
+def prepare(
+    subject: Subject, grid, block, *, signature=None, given: Mapping = {}, dynamic=0,
+    choices=None, seed=0,
+) -> Prepared:  # fmt: skip
+    """Return a launch of a kernel on arrays drawn from `seed`; results hold poison.
+
+    given: arguments by name, which are not drawn. signature: of the others; without one
+    all must be given. grid, block, dynamic: numbers, or expressions of letters. Raises
+    InputError for what does not fit.
     """
     names = parameters(subject.source)
     for name in given:
@@ -120,15 +161,7 @@ def run(
     threads = {"block": block[0] * block[1] * block[2]}
     grid = launched("grid", grid, sizes | threads)
     dynamic = launched("dynamic", dynamic, sizes | threads)[0]
-    report = simt.launch(
-        subject.function, grid, block, *(arguments[name] for name in names),
-        seed=schedule, seeds=schedules, dynamic=dynamic, watch=watch, patience=patience,
-    )  # fmt: skip
-    arrays = {n: v for n, v in arguments.items() if isinstance(v, np.ndarray)}
-    left = {n: is_poison(np.ascontiguousarray(v)) for n, v in arrays.items()}
-    left = {name: cells for name, cells in left.items() if cells.any()}
-    arguments = {name: arguments[name] for name in names}
-    return Run(subject.name, arguments, report, grid, block, left)
+    return Prepared({name: arguments[name] for name in names}, grid, block, dynamic)
 
 
 def _drawn(subject, text, choices, given, seed):
@@ -140,6 +173,7 @@ def _drawn(subject, text, choices, given, seed):
     except ConfigError as error:
         raise InputError(str(error)) from None
     pair = Pair(subject, None, found, choices)
+    expect_known(pair)
     own, made = pair.names(), pair.names()[len(found.arguments) :]
     # the signature's name of each argument of the kernel, which may be another
     order = in_order(subject, dict(zip(own, own, strict=True)), made)

@@ -19,7 +19,8 @@ def profile(
         str,
         typer.Argument(
             metavar="OP|FILE:KERNEL",
-            help="linear, rms_norm, ...; or a kernel that replaces one of ours.",
+            help="linear, rms_norm, ...; or a kernel that replaces one of ours, or "
+            "any kernel, with --signature and --grid.",
         ),
     ],
     sizes: Annotated[
@@ -38,10 +39,11 @@ def profile(
         str | None,
         typer.Option("--as", metavar="NAME", help="Which kernel of ours it replaces."),
     ] = None,
-    block: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, metavar="N", help="Its threads a block."),
-    ] = None,
+    block: o.Block = None,
+    signature: o.Signature = None,
+    grid: o.Grid = None,
+    dynamic: o.Dynamic = None,
+    dtype: o.Dtypes = None,
     weights: Annotated[
         str, typer.Option(metavar="DTYPE", help="float32, float16 or bfloat16.")
     ] = "float32",
@@ -55,8 +57,10 @@ def profile(
     import minigen
 
     found = minigen.profile(
-        subject, parse_sizes(sizes), op=op, instead_of=instead_of, block=block,
-        weights=weights,
+        subject, parse_sizes(sizes), op=op, instead_of=instead_of,
+        block=int(block) if block is not None and block.isdigit() else block,
+        weights=weights, signature=signature, grid=grid, dynamic=dynamic or 0,
+        dtypes=o.dtypes(dtype),
     )  # fmt: skip
     if as_json:
         say_json(asdict(found))

@@ -261,6 +261,7 @@ def test_run_as_a_command(run, tmp_path):
     np.save("ones.npy", np.zeros(5, np.float32))
     each = [f"--array={name}=ones.npy" for name in "xyz"]
     assert "z (5)" in run("run", f"{FILE}:axpy", *each, "--value=a=1")
+    assert "'q'" in run("run", f"{FILE}:axpy", *how, "--size=q=3", status=2)
     assert "nothing is given for y, z" in run(
         "run", f"{FILE}:axpy", "--array=x=ones.npy", "--value=a=1", status=2
     )

@@ -125,6 +125,45 @@ def test_a_kernel_of_a_file_is_profiled_in_the_place_of_ours(tmp_path):
     assert mine["instructions"]["int64"] > ours.instructions["int64"]
 
 
+MINE = """
+from numba import cuda, float32
+
+
+@cuda.jit
+def turned(a, x, y):
+    tile = cuda.shared.array(0, float32)
+    i, t = cuda.blockIdx.x, cuda.threadIdx.x
+    if t < x.shape[1]:
+        tile[t] = a * x[i, t]
+    cuda.syncthreads()
+    if t < x.shape[1]:
+        y[i, t] = tile[x.shape[1] - 1 - t]
+"""
+TURNED = ["--signature", "a, x (n d) -> y (n d)", "--grid", "n", "--block", "32",
+          "--dynamic", "4 * block", "--sizes", "n=3,d=20,a=2"]  # fmt: skip
+
+
+@compiler
+def test_a_kernel_that_is_no_ops_is_profiled(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    asked = ["profile", f"{tmp_path}/mine.py:turned"]
+    refused = CliRunner().invoke(app, asked)
+    assert refused.exit_code == 2 and "--signature" in refused.output
+    refused = CliRunner().invoke(app, [*asked, *TURNED[:2]])
+    assert refused.exit_code == 2 and "the grid is missing" in refused.output
+    refused = CliRunner().invoke(app, [*asked, *TURNED, "--op", "rms_norm"])
+    assert refused.exit_code == 2 and "leave out one of both" in refused.output
+    refused = CliRunner().invoke(app, [*asked, *TURNED[:-1], "q=3"])
+    assert refused.exit_code == 2 and "'q'" in refused.output, refused.output
+    result = CliRunner().invoke(app, [*asked, *TURNED, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    (turned,) = found["kernels"]
+    assert found["case"] == "a 2.0, x (3 20) float32, y (3 20) float32"
+    assert (turned["read"], turned["written"]) == (240, 240)
+    assert turned["instructions"]["barrier"] == 3 and turned["grid"] == [3, 1, 1]
+
+
 @pytest.mark.parametrize(
     "text", ["", "n", "n=", "n=x", "=3", "n=2,", "n=2,n=3", "n=[1]", "n=True", "n=1e"]
 )
