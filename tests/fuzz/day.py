@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import gc
 import io
 import os
@@ -24,6 +25,7 @@ from itertools import cycle
 from pathlib import Path
 from unittest import mock
 
+from minigen.cpu import buffers
 from minigen.words import table
 from tests.fuzz import replays, running
 
@@ -127,8 +129,12 @@ def teach(lesson: Path):
 
 
 def look() -> Held:
-    """Return what this process holds now."""
+    """Return what this process holds now, without what it keeps for the next arrays."""
+    buffers._POOL.clear()
     gc.collect()
+    with contextlib.suppress(AttributeError):
+        # of glibc: memory that is free goes back to the system
+        ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Held(
         memory=pages * os.sysconf("SC_PAGE_SIZE"),
