@@ -101,7 +101,8 @@ def work(number: int, each: int, backend: str):
     for model in MODELS:
         for threads in THREADS:
             line = f"sample {model} --class 0-9 --count {each} --seed {number}"
-            command(f"{line} --backend {backend} --threads {threads} --out drawn/")
+            line += f" --threads {threads}" * (backend == "numba")
+            command(f"{line} --backend {backend} --out drawn/")
             command("evaluate drawn --npz drawn.npz")
             shutil.rmtree("drawn")
     chance = random.Random(number)
