@@ -436,13 +436,11 @@ class Machine:
         sizes and (to be written) strides, bytes of an element, and whether the order is
         Fortran's. Returns 1, or 0 where the elements would have to be copied.
         """
-        given, all_ = (
-            [np.broadcast_to(v, (len(self.lanes),)) for v in given],
-            self.lanes,
-        )
-        done = np.zeros(len(all_), U32)
-        for n in range(len(all_)):
-            self.lanes = all_[n : n + 1]
+        lanes = self.lanes
+        given = [np.broadcast_to(v, (len(lanes),)) for v in given]
+        done = np.zeros(len(lanes), U32)
+        for n in range(len(lanes)):
+            self.lanes = lanes[n : n + 1]
             one = [int(v[n]) for v in given]
             count, sizes, strides, new_count, new_sizes, target, width, fortran = one
 
@@ -466,7 +464,7 @@ class Machine:
                 address = np.array([target + 8 * k], U64)
                 self.store(line, None, S64, True, address, np.array([stride], S64))
             done[n] = 1
-        self.lanes = all_
+        self.lanes = lanes
         return done
 
     def _word(self, line, address):

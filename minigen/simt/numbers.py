@@ -154,7 +154,7 @@ def float_power(x, n):
 
 def rounded(x, digits):
     """Return round(x, digits) of a float, computed in float64 as Numba's code does."""
-    y = x = np.float64(x)
+    x = np.float64(x)
     if not np.isfinite(x):
         return x
     power = np.float64(10) ** abs(int(digits))

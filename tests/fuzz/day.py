@@ -64,6 +64,8 @@ def main(arguments) -> int:
     parser.add_argument("--rounds", type=int, default=10, help="at least 6")
     parser.add_argument("--backend", default="numba")
     given = parser.parse_args(arguments)
+    if given.rounds < 6:
+        parser.error(f"--rounds {given.rounds} leave too few to compare; say 6 or more")
     rounds = live(given.count, given.rounds, given.backend)
     print(table([
         ("round", "MB", "threads", "open files", "files"),

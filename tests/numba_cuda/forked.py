@@ -38,14 +38,8 @@ def begin(file, asked, scratch, seconds):
     os.dup2(out, 1)
     os.dup2(out, 2)
     how = ["-q", "-p", "no:cacheprovider", "-p", "tests.numba_cuda.plugin"]
-    how += [
-        "--assert=plain",
-        "--import-mode=importlib",
-        "-c",
-        os.devnull,
-        "--rootdir",
-        plugin.FOLDER,
-    ]
+    how += ["--assert=plain", "--import-mode=importlib"]
+    how += ["-c", os.devnull, "--rootdir", plugin.FOLDER]
     status = pytest.main([*how, str(Path(plugin.FOLDER) / file)])
     sys.stdout.flush()
     os._exit(int(status))
