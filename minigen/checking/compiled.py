@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 
 from minigen import target
+from minigen.checking import header
 from minigen.checking.report import Finding
 from minigen.errors import KernelError
 from minigen.extras import install
@@ -26,7 +27,8 @@ def note() -> str:
 def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
     """Return the resources of a compiled kernel, and the findings.
 
-    types: of its arguments, as from `target.argument_types`.
+    types: of its arguments, as from `target.argument_types`. That registers are
+    spilled is a finding unless the kernel's header gives the reason, in its fifth line.
     """
     try:
         text = compile_kernel(kernel, types)
@@ -37,7 +39,7 @@ def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
         lines = target.float64_lines(kernel, types)
         findings.append(Finding("float64", _leak(text.count(".f64"), lines)))
     resources = _link(text)
-    if resources.spills or resources.stack:
+    if (resources.spills or resources.stack) and not _reason(kernel):
         said = (
             f"{resources.spills} bytes of registers are spilled to memory, and "
             f"{resources.stack} bytes are its stack; use fewer variables, and no local "
@@ -50,6 +52,14 @@ def look(kernel, types) -> tuple[target.Resources | None, list[Finding]]:
 @functools.lru_cache(maxsize=1024)
 def _link(text):
     return target.link(text, CAPABILITY)
+
+
+def _reason(kernel):
+    # why it keeps registers in memory, if its docstring is a header that says so
+    try:
+        return header.parse(kernel).reason
+    except KernelError:
+        return ""
 
 
 def _meant(kernel):

@@ -87,6 +87,24 @@ def test_the_page_of_a_kernel_has_traffic_and_memory(run):
     )
 
 
+@pytest.mark.needs("compiler")
+def test_registers_kept_in_memory_are_a_finding_unless_the_header_gives_a_reason(
+    run, tmp_path
+):
+    report = minigen.check("probabilities", backend="interpreter", examples=2)
+    (row,) = (r for r in report.rows if r.kernel == "_probabilities_top_p")
+    assert row.spills > 0 and report.ok, str(report)
+
+    text = (ROOT / "minigen/ops/draw/cuda.py").read_text().splitlines(keepends=True)
+    mine = tmp_path / "mine.py"
+    mine.write_text("".join(x for x in text if "512 threads leave room" not in x))
+    said = run(
+        "probabilities", "--kernel", f"{mine}:_probabilities_top_p", "--examples", "2",
+        status=1,
+    )  # fmt: skip
+    assert "1 fault found: spills" in said
+
+
 def test_without_the_compiler_a_report_says_what_was_not_looked_at(monkeypatch):
     monkeypatch.setattr(target, "has_compiler", lambda: False)
     report = minigen.check("twice", backend="interpreter", examples=2)
