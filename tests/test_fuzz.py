@@ -2,8 +2,10 @@
 
 import json
 import multiprocessing
+import re
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,19 @@ from minigen import checks
 from minigen.cli import app
 from minigen.errors import InputError, MinigenError
 from minigen.show import files, recipe
+from tests.fuzz import __main__ as command
 from tests.fuzz import costs, day, hostile, inputs, options, recipes, replays, running
 from tests.fuzz import files as files_of_strangers
+
+
+def test_every_part_that_names_its_command_has_it():
+    folder = Path(command.__file__).parent
+    named = {
+        name
+        for path in folder.glob("*.py")
+        for name in re.findall(r"python -m tests\.fuzz (\w+)", path.read_text())
+    }
+    assert "compiled" in named and named <= {*command.PARTS}
 
 
 @pytest.mark.parametrize("part", [recipes, options], ids=["recipes", "options"])

@@ -5,8 +5,10 @@
 Each program is an expression over numbers of all types, an `if` or a loop, stored in an
 array of some type. Many of them make one kernel, since to compile takes long. Bits must
 be the same: only what IEEE 754 rounds is drawn, no product that a compiler may fuse
-with a sum to another result, and nothing that Numba defines differently for CUDA (`min`
-of a NaN, `math.floor`, which is an integer on the CPU).
+with a sum to another result, nothing that Numba defines differently for CUDA (`min` of
+a NaN, `math.floor`, which is an integer on the CPU), and no sum, difference or product
+of int64 that overflows: Numba tells both compilers that none does (`nsw`), and each
+makes what it likes of one that does.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ import numpy as np
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FLOATS = ("float32", "float64")
 TYPES = (*WHOLE, *FLOATS, "bool_")
+SMALL = ("int8", "int16", "int32", "uint8", "uint16")
+"""Types whose products an int64 has room for."""
+
 LANES = 32
 TOGETHER = 25
 """Programs of one kernel."""
@@ -52,7 +57,12 @@ class Writer:
                 return str(value) if signed else f"np.uint64({value})"
             return f"a_{r.choice(types)}[i]"
         if kind < 6:
-            return f"({a()} {r.choice('+-*&|^')} {b()})"
+            sign = r.choice("+-*&|^")
+            if signed and sign in "+-*":
+                left, right = (f"np.{r.choice(SMALL)}({x()})" for x in (a, b))
+                right = right if sign == "*" else f"({b()} >> 1)"
+                return f"({left} {sign} {right})"
+            return f"({a()} {sign} {b()})"
         if kind == 6:
             divisor = f"({b()} | {'1' if signed else 'np.uint64(1)'})"
             return f"({a()} {r.choice(('//', '%'))} {divisor})"
@@ -64,7 +74,8 @@ class Writer:
         if kind == 9:
             return f"{r.choice(('min', 'max'))}({cast}({a()}), {cast}({b()}))"
         if kind == 10:
-            return f"(~{a()})" if r.random() < 0.5 or not signed else f"(-{a()})"
+            least = f"np.{r.choice(SMALL)}({a()})"
+            return f"(~{a()})" if r.random() < 0.5 or not signed else f"(-{least})"
         if kind == 11:
             return f"({cast}({a()}) if {self.truth(depth - 1)} else {cast}({b()}))"
         if kind == 12 and signed:
@@ -117,7 +128,8 @@ class Writer:
             # the type of a sum of all rounds, from the start
             cast = "np.int64" if whole else "np.float64"
             lines = [f"t = {cast}({text})", "for k in range(3):"]
-            lines += [f"    t = {cast}(t + {cast}({other(1)}) + k)"]
+            half = " >> 2" if whole else ""
+            lines += [f"    t = {cast}((t{half}) + ({cast}({other(1)}){half}) + k)"]
             return [*lines, f"y_{stored}[{n}, i] = t"]
         if kind == 1:
             lines = [f"if {self.truth(1)}:", f"    y_{stored}[{n}, i] = {text}"]
@@ -137,8 +149,9 @@ def source(seed, count):
     return "\n".join(lines) + "\n", programs
 
 
-def arguments(seed, count):
-    """Return the arrays of random numbers, among them the least and the largest."""
+def arrays(seed, count):
+    """Return arrays of random numbers, the least and the largest among them, and others
+    to fill."""
     rng, given = np.random.default_rng(seed), []
     for name in WHOLE:
         info = np.iinfo(name)
@@ -165,7 +178,7 @@ def differences(seed, count=TOGETHER):
         path.write_text(text)
         space = {}
         exec(compile(text, str(path), "exec"), space)
-        given, ours = arguments(seed, count)
+        given, ours = arrays(seed, count)
         theirs = [y.copy() for y in ours]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -185,12 +198,12 @@ def differences(seed, count=TOGETHER):
     return found
 
 
-def main(argv) -> int:
+def main(arguments) -> int:
     """Draw programs and print those that differ."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz compiled")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    o = parser.parse_args(argv)
+    o = parser.parse_args(arguments)
     wrong, seeds = 0, range(o.seed, o.seed + -(-o.count // TOGETHER))
     for seed in seeds:
         try:
