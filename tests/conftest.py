@@ -40,6 +40,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "gpu: asks a GPU; runs with -m gpu only")
     config.addinivalue_line("markers", "twin: compares with PyTorch where there is one")
     config.addinivalue_line("markers", "needs(part): a part of tests/missing.py")
+    config.addinivalue_line("markers", "beyond: needs more than the extra test brings")
     config.addinivalue_line("markers", "on(name): a processor of tests/processors.py")
     config.pluginmanager.register(missing, "minigen_missing")
     if importlib.util.find_spec("hypothesis"):

@@ -49,6 +49,11 @@ PARTS = {
 Numba comes with minigen itself; but what needs no kernel is tested without it too.
 """
 
+QUICK = {"numba", "compiler", "hypothesis", "greenlet", "matplotlib", "safetensors",
+         "hatchling"}  # fmt: skip
+"""The parts that minigen and its extra `test` bring: tests that need any other are
+marked `beyond`, and the second half of `.ci/run` runs them beside the slow ones."""
+
 MODULES = {part: part for part in PARTS if part not in ("compiler", "browser")} | {
     "cuda": "compiler",
     "llvmlite": "numba",
@@ -169,6 +174,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         for part in EXAMPLES.get(item.name, ()):
             item.add_marker(pytest.mark.needs(part))
+        if {m.args[0] for m in item.iter_markers("needs")} - QUICK:
+            item.add_marker("beyond")
 
     def leave_out(why, needless):
         if needless:

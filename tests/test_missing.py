@@ -1,10 +1,13 @@
 """What is left out where a part is missing, and what is an error all the same."""
 
+import re
+
 import pytest
 
 from minigen import backends
 from minigen.errors import BackendError
 from tests import missing
+from tests.pip_lines import project
 
 
 def asked_for_kernels():
@@ -48,3 +51,11 @@ def test_where_numba_is_here_its_errors_stay_errors(monkeypatch):
     monkeypatch.setattr(missing, "is_missing", lambda part: False)
     with pytest.raises(ModuleNotFoundError), missing.leaving_out_numba():
         imported("numba")()
+
+
+def test_the_quick_half_brings_the_parts_that_are_said_to_come_with_it():
+    found = project()
+    named = [*found["dependencies"], *found["optional-dependencies"]["test"]]
+    brought = {re.match(r"[\w-]+", requirement)[0] for requirement in named}
+    packages = {"numba-cuda" if p == "compiler" else p: p for p in missing.PARTS}
+    assert {packages[name] for name in brought & {*packages}} == missing.QUICK
