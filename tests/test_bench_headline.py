@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from minigen import backends, plans, sample
-from minigen.bench import headline, results
+from minigen.bench import headline
 from minigen.bench.growth import kept
 from minigen.bench.headline import PARTS, Part, Side, jobs_of, kept_bytes
 from minigen.cli import app
@@ -68,7 +68,18 @@ def test_some_tokens_and_some_steps_stand_for_all(tmp_path):
     # two bars of the first part, one of the second; the same tables, of the results
     assert read_image(picture).shape == (50 + 26 * 3, 920, 3)
     printed = found.stdout.partition("results: ")[0].strip()
-    assert results.tables(results.load(folder)).startswith(printed)
+    again = tmp_path / "again.png"
+    call = ["bench", "tables", str(folder), "--picture", str(again)]
+    said = CliRunner().invoke(app, call, catch_exceptions=False)
+    assert said.exit_code == 0 and said.stdout.startswith(printed)
+    assert again.read_bytes() == picture.read_bytes()
+
+
+def test_without_headlines_there_is_nothing_to_draw(tmp_path):
+    call = ["bench", "tables", str(tmp_path), "--picture", str(tmp_path / "bars.png")]
+    said = CliRunner().invoke(app, call)
+    assert said.exit_code == 2 and "there are no headlines to draw" in said.output
+    assert not (tmp_path / "bars.png").exists()
 
 
 def test_a_job_of_several_parts_runs_once_and_the_rest_is_guessed(monkeypatch):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minigen.bench.growth import Growth
+from minigen.errors import InputError
 from minigen.show.lesson import BLUE, INK, LINE, ORANGE, PAPER
 from minigen.writing import write_file
 
@@ -66,10 +67,15 @@ def write_bars(path: str | Path, entries: list[dict]) -> Path:
     """Draw how many times as fast models are as their baselines; write it as a PNG.
 
     entries: from `minigen.bench.headline.to_json`. A thin line ends at the number that
-    is reported, the larger one of a range.
+    is reported, the larger one of a range. Raises InputError if there is no entry.
     """
     from PIL import Image, ImageDraw
 
+    if not entries:
+        raise InputError(
+            "there are no headlines to draw; measure one with minigen bench headline "
+            "PART --batch 1 --save"
+        )
     rows = [
         (f"{side['label']}, batch {entry['batch']}", side["times_as_fast"], numbers)
         for entry in entries

@@ -63,15 +63,16 @@ def tables(found: Sequence[dict]) -> str:
         {_kind(one["about"]) for one in found},
         key=lambda kind: (order.index(kind.partition(",")[0]), kind),
     )
-    headlines = [
-        entry
-        for one in found
-        if one["bench"] == "headline"
-        for entry in one["found"]["entries"]
-    ]
     parts = [_images(found, kinds), _products(found, kinds)]
-    parts += [headline.report(headlines), _machines(found, kinds)]
+    parts += [headline.report(headlines(found)), _machines(found, kinds)]
     return "\n\n".join(part for part in parts if part)
+
+
+def headlines(found: Sequence[dict]) -> list[dict]:
+    """Return the entries of `bench headline` among results, as `headline.report` and
+    `picture.write_bars` take them."""
+    runs = [one["found"]["entries"] for one in found if one["bench"] == "headline"]
+    return [entry for entries in runs for entry in entries]
 
 
 def _kind(about):

@@ -35,6 +35,7 @@ Save = Annotated[
 ]
 Folder = Annotated[Path, typer.Option(metavar="DIR", help="Where results of runs lie.")]
 FOLDER = Path("tests/bench_results")
+Bars = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Also draw bars.")]
 
 
 @app.command()
@@ -166,11 +167,24 @@ def products(
 
 @app.command()
 @reported
-def tables(folder: Annotated[Path, typer.Argument(metavar="DIR")] = FOLDER):
-    """Print the README's tables of speed, in Markdown, from the results in a folder."""
-    from minigen.bench import results
+def tables(
+    folder: Annotated[Path, typer.Argument(metavar="DIR")] = FOLDER,
+    picture: Bars = None,
+):
+    """Print the README's tables of speed, in Markdown, from the results in a folder.
 
-    say_text(results.tables(results.load(folder)))
+    The bars are those of its headlines.
+    """
+    from minigen.bench import results
+    from minigen.bench.picture import write_bars
+    from minigen.writing import check_writable
+
+    if picture:
+        check_writable(picture, ".png")
+    found = results.load(folder)
+    if picture:
+        write_bars(picture, results.headlines(found))
+    say_text(results.tables(found))
 
 
 def _save(as_json, *what):
@@ -420,9 +434,7 @@ def headline(
     dtype: Dtype = "float32",
     backend: o.Backend = "auto",
     threads: o.Threads = None,
-    picture: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Also draw bars.")
-    ] = None,
+    picture: Bars = None,
     as_json: o.Json = False,
     save: Save = False,
     folder: Folder = FOLDER,
