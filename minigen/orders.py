@@ -152,6 +152,8 @@ def locality(rows, columns, seed=0, known=(), counts=()):
         seen[ys[p] + 1, xs[p] + 1] = 1
     order = []
     for step, count in enumerate(counts or (1,) * (n - len(known))):
+        if not count:
+            continue
         straight = seen[:-2, 1:-1] + seen[2:, 1:-1] + seen[1:-1, :-2] + seen[1:-1, 2:]
         diagonal = seen[:-2, :-2] + seen[:-2, 2:] + seen[2:, :-2] + seen[2:, 2:]
         score = (straight + diagonal / math.sqrt(2)).ravel()

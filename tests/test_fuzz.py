@@ -175,11 +175,13 @@ def test_a_pipe_in_a_recipe_does_not_hang(drawn, tmp_path):
     pipe.unlink()
 
 
-def test_nothing_is_drawn_before_the_size_is_compared(drawn, tmp_path, monkeypatch):
+def test_nothing_is_planned_before_the_size_is_compared(drawn, tmp_path, monkeypatch):
+    # to plan 65,536 tokens by locality in as many steps takes minutes
     path, values = drawn
-    monkeypatch.setattr("minigen.sample.decode", lambda *_, **__: pytest.fail("drawn"))
+    monkeypatch.setattr("minigen.plans.plan", lambda *_, **__: pytest.fail("planned"))
     result = replay(path, json.dumps({**values, "labels": [7, 7]}), tmp_path)
     assert result.exit_code == 2 and "its recipe one of 32 x 66" in result.output
+    assert isinstance(result.exception, SystemExit)
 
 
 def test_what_is_left_out_is_the_usual(drawn, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigen import plans
+from minigen import plans, rng
 from minigen.errors import InputError
 from minigen.orders import ORDERS, PER_IMAGE
 
@@ -164,6 +164,15 @@ def test_locality_follows_its_rule(a):
                 assert min(math.dist(cell, t) for t in taken) == max(away)
             taken.append(cell)
         known |= set(taken)
+
+
+def test_locality_takes_no_time_for_steps_that_take_no_token(monkeypatch):
+    asked, permutation = [], rng.permutation
+    monkeypatch.setattr(
+        rng, "permutation", lambda *a, **b: asked.append(b) or permutation(*a, **b)
+    )
+    made = plans.plan((2, 2), "locality", "linear", steps=1000)
+    assert len(made.order) == 4 and len(asked) == len(made.groups) == 4
 
 
 def test_locality_follows_from_the_seed():

@@ -41,7 +41,7 @@ def replay(
     """
     from minigen.sameness import compare, tokens
     from minigen.show import files
-    from minigen.show.recipe import check_size, from_json, to_json
+    from minigen.show.recipe import check, from_json, to_json
     from minigen.writing import check_writable
 
     if out:
@@ -55,8 +55,8 @@ def replay(
     )
     if backend == "auto":
         backend = _backend(then)
-    pipe, plan, now = prepare(recipe, backend, threads, batch)
-    check_size(pipe, plan, now, size)
+    pipe, plan, now = prepare(recipe, backend, threads, batch, shown=size)
+    check(pipe, plan, now)
     # a damaged record is refused here, before anything is drawn
     tokens(pipe, plan, then)
     pixels, _ = files.read_png(picture, ours=size)

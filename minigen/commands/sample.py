@@ -280,7 +280,7 @@ def steps(
 def prepare(
     recipe, backend, threads, batch=None, control=None, task=None, paste=False,
     images=None,
-    told=None,
+    told=None, shown=None,
 ):  # fmt: skip
     """Return the pipeline and the plan of a recipe, and the recipe, completed.
 
@@ -290,13 +290,15 @@ def prepare(
     backend `auto` is decided here, by the work, and said on stderr. task: takes a
     pipeline and returns a `tasks.Task`, whose tokens complete the recipe, and with
     `paste` its pixels too. told: what no shape of the generator shows, by default what
-    the recipe says of it.
+    the recipe says of it. shown: rows and columns of the picture that it was read from,
+    in pixels; another size is refused before anything is planned.
     """
     from minigen.backends import fastest, pick
     from minigen.checkpoints.sources import Given, Telling
     from minigen.models.codes import check_takes
     from minigen.pipeline import BATCH, assemble, load
     from minigen.show.recipe import (
+        check_size,
         checked,
         control_of,
         known_of,
@@ -315,6 +317,8 @@ def prepare(
     if told is None and recipe.config:
         told = Telling((Given("option", "from the recipe", recipe.config),))
     pipe = load(recipe.model, recipe.tokenizer, first, config=told)
+    if shown is not None:
+        check_size(pipe, recipe, shown)
     if control is not None:
         check_takes(pipe.config, given=True)
     if task is None:

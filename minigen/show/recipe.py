@@ -356,9 +356,8 @@ def check(pipe, plan, recipe: Recipe, frames: int = 1) -> None:
     )
 
 
-def check_size(pipe, plan, recipe: Recipe, found: tuple[int, int]) -> None:
+def check_size(pipe, recipe: Recipe, found: tuple[int, int]) -> None:
     """Raise InputError unless a picture of that size (y, x) is the recipe's sheet."""
-    check(pipe, plan, recipe)
     (rows, columns), (y, x) = size(pipe, recipe), found
     if (rows, columns) != (y, x):
         raise InputError(

@@ -159,7 +159,7 @@ def recipe(content, folder):
     """Read a picture with this recipe, up to where it would be drawn again."""
     from minigen.sameness import tokens
     from minigen.show import files
-    from minigen.show.recipe import check_size, control_of, from_json, plan_of
+    from minigen.show.recipe import check, check_size, control_of, from_json, plan_of
     from minigen.show.recipe import known_of as known
 
     parts = {
@@ -175,9 +175,10 @@ def recipe(content, folder):
     (folder / "a.png").write_bytes(PNG + b"".join(chunks))
     stored, size = files.read_header(folder / "a.png")
     recipe, pipe = from_json(stored), _pipe()
+    check_size(pipe, recipe, size)
     plan = plan_of(pipe, recipe, known(pipe, recipe))
     control_of(pipe, recipe)
-    check_size(pipe, plan, recipe, size)
+    check(pipe, plan, recipe)
     tokens(pipe, plan, recipe)
 
 
