@@ -13,7 +13,7 @@ from minigen.errors import InputError, NotFiniteError
 from minigen.families import AimConfig, ArpgConfig, GptConfig, VqConfig
 from minigen.pipeline import Pipeline
 from minigen.sample import Options
-from tests import test_masked
+from tests import test_masked, test_recorded
 from tests.models.stand_in import stand_in
 
 SMALL = {"width": 16, "layers": 2, "vocabulary": 24, "classes": 3, "tokens": 16}
@@ -151,15 +151,22 @@ def device():
     return arrays.Interpreter(seed=3)
 
 
+COMPILED = [pytest.mark.slow, pytest.mark.needs("compiler")]
+
+
 @pytest.mark.parametrize(
-    "family",
-    ["gpt", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES if f != "gpt")],
+    "family, kind",
+    [
+        ("gpt", arrays.Interpreter),
+        *(pytest.param(f, arrays.Ptx, marks=COMPILED) for f in FAMILIES if f != "gpt"),
+    ],
 )
-def test_a_device_says_afterwards_which_step_it_was(family, device):
+def test_a_device_says_afterwards_which_step_it_was(family, kind):
     """Nothing waits while it draws; of two runs that take turns each has its words."""
     config = FAMILIES[family]
     config = replace(config, layers=1) if family == "gpt" else config
-    pipe = pipeline(config, "interpreter", device)
+    device = kind()
+    pipe = pipeline(config, test_recorded.NAMES[kind], device)
     call = pipe.ops, pipe.generator.weights, pipe.config, plan_of(pipe.config)
     good, bad = (sample.steps(*call, [1]) for _ in range(2))
     next(good), next(bad)

@@ -182,15 +182,16 @@ def test_a_raster_model_completes_a_prefix_only(family):
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in CONFIGS if n != "arpg"]
 
 
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("family", ["arpg", *SLOW])
 def test_a_recorded_run_reads_what_is_known(family):
     """On a device: launched twice, recorded, replayed with other tokens and places."""
     config = test_recorded.CONFIG if family == "arpg" else CONFIGS[family]
     latents = family in test_masked.CONFIGS
     decoder = test_masked.KL if latents else test_recorded.PIXELS
-    pipes = []
-    for name, device in (("numpy", None), ("interpreter", arrays.Interpreter())):
-        ops = backends.table(name, device)
+    pipes, device = [], arrays.Ptx()
+    for name, where in (("numpy", None), ("ptx", device)):
+        ops = backends.table(name, where)
         models = (
             Model(each, backends.move(ops, stand_in(each)), Path(name))
             for each in (config, decoder)

@@ -216,9 +216,10 @@ def test_a_tokenizer_must_fit(model):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("compiler")
 def test_a_recorded_run_is_the_run(model):
     """On a device: launched twice, recorded, and replayed with other inputs."""
-    pipe = pipeline(model, "interpreter")
+    pipe = pipeline(model, "ptx")
     plan = plans.plan((2, 2), "raster", "linear", 1)
     other = plans.plan((2, 2), (3, 1, 0, 2), "linear", 1)
     config, weights = model[1:]

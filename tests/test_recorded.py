@@ -1,4 +1,5 @@
-"""Runs on a device: whole models through the interpreter of CUDA kernels."""
+"""Runs on a device: whole models through the interpreter of CUDA kernels, or, which is
+faster, through what the compiler makes of them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +27,15 @@ MAMBA2 = AimConfig(
 MAMBA1 = replace(MAMBA2, mixer="mamba1", state_size=4, condition_groups=2, hidden=128)
 # one level: a token is a pixel, which keeps the interpreted convolutions short
 PIXELS = VqConfig(base=32, multipliers=(1,), latent=8, codes=24, code_size=4)
+NAMES = {
+    type(None): "numpy", arrays.Interpreter: "interpreter", arrays.Ptx: "ptx"
+}  # fmt: skip
 OPTIONS = sample.Options(guidance=3.0, temperature=0.9, top_k=20, top_p=0.95)
 
 
 def pipeline(device=None, config=CONFIG):
     """Return a pipeline of stand-ins, on that device or on NumPy."""
-    name = "interpreter" if device else "numpy"
+    name = NAMES[type(device)]
     ops = backends.table(name, device)
     models = (
         Model(config, backends.move(ops, stand_in(config)), Path(name))
@@ -49,6 +53,11 @@ def draw(pipe, labels, seed, order="random", steps=2, **options):
 @pytest.fixture(scope="module")
 def device():
     return arrays.Interpreter(seed=3)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return arrays.Ptx()
 
 
 @pytest.fixture
@@ -79,14 +88,15 @@ def test_a_tiny_arpg_draws_the_reference_s_tokens(device):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_a_tiny_gpt_draws_the_reference_s_tokens(device, guidance):
+def test_a_tiny_gpt_draws_the_reference_s_tokens(compiled, guidance):
     """Row by row, with heads that share keys; with and without guidance."""
     plan = plans.plan((2, 4), "raster", "one", known=[0, 1])
     known = np.array([[5, 23], [0, 11]])
     options = replace(OPTIONS, guidance=guidance, guided_steps=4)
     runs = []
-    for pipe in (pipeline(config=RASTER), pipeline(device, RASTER)):
+    for pipe in (pipeline(config=RASTER), pipeline(compiled, RASTER)):
         call = pipe.ops, pipe.generator.weights, RASTER, plan, [0, 2]
         runs.append(list(sample.steps(*call, seed=8, options=options, known=known)))
     assert compare(*runs, seed=8) == 0
@@ -109,26 +119,34 @@ def test_a_tiny_aim_draws_the_reference_s_tokens(device, config):
 
 
 @pytest.mark.slow
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("config", [RASTER, MAMBA2], ids=["gpt", "aim"])
-def test_a_raster_model_s_third_run_is_replayed(device, config):
+def test_a_raster_model_s_third_run_is_replayed(compiled, config):
     """A state that a run leaves behind must not be seen by the next."""
-    pipe, plain = pipeline(device, config), pipeline(config=config)
+    pipe, plain = pipeline(compiled, config), pipeline(config=config)
     # AiM knows the positions of one grid
     plan = plans.plan((1, 3) if config is RASTER else (2, 2), "raster", "one")
     launches = []
     for label, seed in ((0, 5), (2, 6), (1, 7)):
-        before = device.launches
+        before = compiled.launches
         images, expected = (
             recorded.draw(p, plan, [label], seed, OPTIONS, 0)[0] for p in (pipe, plain)
         )
-        launches.append(device.launches - before)
+        launches.append(compiled.launches - before)
         assert abs(images.astype(int) - expected.astype(int)).max() <= 1
     (run,) = pipe.recorded.values()
     assert launches == [len(run.recording) * times for times in (1, 2, 1)]
 
 
-@pytest.mark.parametrize("order", ["random", "random-each"])
-def test_the_third_run_of_a_shape_is_replayed(device, order):
+@pytest.mark.parametrize(
+    "order, where",
+    [
+        ("random", "device"),
+        pytest.param("random-each", "compiled", marks=pytest.mark.needs("compiler")),
+    ],
+)
+def test_the_third_run_of_a_shape_is_replayed(order, where, request):
+    device = request.getfixturevalue(where)
     pipe, plain = pipeline(device), pipeline()
     runs = [([0], 5), ([2], 6), ([1], 7)]
     launches = []
