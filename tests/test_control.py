@@ -170,9 +170,10 @@ def test_python_refuses_the_same(pipe, control):
             call()
 
 
+@pytest.mark.needs("compiler")
 def test_a_recorded_run_follows_another_control():
     """On a device: launched, recorded, replayed with other condition tokens."""
-    config, device = replace(CONFIG, control=5), arrays.Interpreter(seed=3)
+    config, device = replace(CONFIG, control=5), arrays.Ptx()
 
     def pipeline(name, device=None):
         ops = backends.table(name, device)
@@ -180,7 +181,7 @@ def test_a_recorded_run_follows_another_control():
         models = (Model(c, backends.move(ops, w), Path(name)) for c, w in trees)
         return Pipeline(*models, name, ops)
 
-    there, here = pipeline("interpreter", device), pipeline("numpy")
+    there, here = pipeline("ptx", device), pipeline("numpy")
     launches = []
     for seed in range(4):
         asked = np.random.default_rng(seed).integers(0, 5, (1, 1, 3))

@@ -46,7 +46,7 @@ def test_many_edits_are_refused_or_done(part):
 
 
 @pytest.mark.parametrize(
-    "count, seed", [(12, 1), pytest.param(200, 2, marks=pytest.mark.slow)]
+    "count, seed", [(12, 1), pytest.param(100, 2, marks=pytest.mark.slow)]
 )
 def test_pictures_are_drawn_again_the_same(count, seed):
     findings = replays.run(count, seed)

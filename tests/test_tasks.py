@@ -191,9 +191,10 @@ def test_progress_counts_the_steps_of_all_batches(pipe):
     assert heard == [(i, 8) for i in range(1, 9)]
 
 
+@pytest.mark.needs("compiler")
 def test_a_recorded_run_knows_other_tokens():
     """On a device: launched, recorded, replayed with other tokens, elsewhere."""
-    device = arrays.Interpreter(seed=3)
+    device = arrays.Ptx()
     there, here = pipeline(device), pipeline()
     runs = [([4, 9, -1], 1), ([-1, 3, 5], 2), ([7, -1, 0], 0), ([-1, -1, 2], 1)]
     launches = []

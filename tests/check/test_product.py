@@ -1,6 +1,7 @@
 """`minigen check` as a user meets it: pages, JSON, exit status, a first hour."""
 
 import importlib.util
+import inspect
 import json
 import os
 import subprocess
@@ -88,21 +89,24 @@ def test_the_page_of_a_kernel_has_traffic_and_memory(run):
 
 
 @pytest.mark.needs("compiler")
-def test_registers_kept_in_memory_are_a_finding_unless_the_header_gives_a_reason(
-    run, tmp_path
+def test_registers_kept_in_memory_are_no_finding_if_the_header_gives_the_reason(
+    tmp_path,
 ):
-    report = minigen.check("probabilities", backend="interpreter", examples=2)
-    (row,) = (r for r in report.rows if r.kernel == "_probabilities_top_p")
-    assert row.spills > 0 and report.ok, str(report)
-
-    text = (ROOT / "minigen/ops/draw/cuda.py").read_text().splitlines(keepends=True)
+    bug = next(b for b in planted.KERNELS if b.kind == "spills")
     mine = tmp_path / "mine.py"
-    mine.write_text("".join(x for x in text if "512 threads leave room" not in x))
-    said = run(
-        "probabilities", "--kernel", f"{mine}:_probabilities_top_p", "--examples", "2",
-        status=1,
-    )  # fmt: skip
-    assert "1 fault found: spills" in said
+    where = planted.plant(bug, planted.text_of(bug.function), mine)
+    how = {"block": sound.THREADS, "backend": "interpreter"}
+    (finding,) = minigen.check("rms_norm", where, **how).findings
+    assert finding.kind == "spills"
+
+    head = "def rms_norm_warps(x, w, eps, y):\n"
+    lines = inspect.cleandoc(sound.rms_norm_tree.py_func.__doc__).splitlines()
+    lines[2:] = ["Reads x 3, w n; writes y 1.", "Shared memory: 128 bytes."]
+    doc = "\n    ".join([f'    """{lines[0]}', *lines[1:], "Its index varies.", '"""'])
+    mine.write_text(mine.read_text().replace(head, f"{head}{doc}\n"))
+    report = minigen.check("rms_norm", where, **how)
+    assert report.ok and report.rows[0].stack > 0, str(report)
+    assert minigen.check("probabilities", backend="interpreter", examples=2).ok
 
 
 def test_without_the_compiler_a_report_says_what_was_not_looked_at(monkeypatch):
