@@ -21,13 +21,22 @@ sys.path.insert(0, str(FOLDER))
 import check  # noqa: E402
 
 LESSONS = sorted(path.stem for path in FOLDER.glob("[0-9]*.py"))
-each_lesson = pytest.mark.parametrize("name", LESSONS)
 checked = pytest.mark.needs("hypothesis")
+kernels = pytest.mark.needs("numba")
 interpreted = pytest.mark.needs("greenlet")
 
 
 def text(folder, name):
     return (FOLDER / folder / f"{name}.py").read_text(encoding="utf-8")
+
+
+each_lesson = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=kernels if "import cuda" in text("solutions", n) else ())
+        for n in LESSONS
+    ],
+)
 
 
 def test_every_lesson_has_a_stub_a_solution_and_a_check():
@@ -194,6 +203,7 @@ def test_an_answer_may_write_into_what_it_is_given(tmp_path):
 
 
 @checked
+@kernels
 @interpreted
 def test_a_kernel_with_a_race_is_wrong(tmp_path):
     solved = text("solutions", "20_first_kernel")
@@ -249,6 +259,7 @@ def run(*arguments, **env):
 
 
 @checked
+@kernels
 @interpreted
 def test_the_command_says_what_is_solved(tmp_path):
     before = sorted(FOLDER.parent.rglob(".hypothesis"))

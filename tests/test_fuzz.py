@@ -31,7 +31,11 @@ def test_every_part_that_names_its_command_has_it():
     assert "compiled" in named and named <= {*command.PARTS}
 
 
-@pytest.mark.parametrize("part", [recipes, options], ids=["recipes", "options"])
+# the options of commands that only kernels have are drawn too
+with_kernels = pytest.param(options, marks=pytest.mark.needs("numba"))
+
+
+@pytest.mark.parametrize("part", [recipes, with_kernels], ids=["recipes", "options"])
 def test_a_few_edits_are_refused_or_done(part):
     counts, findings = running.run(20, 1, part.prepare, part.draw)
     assert not findings, "\n".join(findings)

@@ -143,6 +143,7 @@ def test_the_kernels_of_a_model_are_compiled(model, minigen):
     assert found["compiled"] == []
 
 
+@pytest.mark.needs("numba")
 def test_a_tokenizer_is_for_generators(minigen):
     said = minigen("warmup", "judge-mnist", "--tokenizer", "vq-mnist", status=2)
     assert "--tokenizer is for generators" in said

@@ -157,6 +157,7 @@ def test_numpy_and_numba_draw_the_same(weights, seed, steps, schedule):
     print(f"near-ties: {compare(*runs, seed)}")
 
 
+@pytest.mark.needs("numba")
 def test_one_thread_as_two():
     """Two processes with one and two Numba threads print the same bytes."""
     code = (

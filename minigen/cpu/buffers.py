@@ -59,7 +59,8 @@ def lasting(shape, dtype):
     with _TAKING:
         if not _FREE or len(_FREE[0]) < size:
             room = np.empty(max(size, ROOM) + PAGE, np.uint8)
-            _FREE[:] = [room[-room.ctypes.data % PAGE :]]
+            start = -room.ctypes.data % PAGE
+            _FREE[:] = [room[start : start + max(size, ROOM)]]
         taken, _FREE[0] = _FREE[0][:size], _FREE[0][size:]
     return taken[:used].view(dtype).reshape(shape)
 

@@ -156,6 +156,7 @@ def test_no_images_and_no_tokens_give_what_the_reference_gives(tables):
     assert asked > 200
 
 
+@pytest.mark.needs("numba")
 def test_wrong_calls_are_refused_or_right():
     ends, findings = fuzz.fuzz(0, 0, 600, ("numpy", "interpreter"))
     assert not findings, findings[0]
