@@ -33,9 +33,12 @@ def test_every_part_that_names_its_command_has_it():
 
 # the options of commands that only kernels have are drawn too
 with_kernels = pytest.param(options, marks=pytest.mark.needs("numba"))
+edited = pytest.mark.parametrize(
+    "part", [recipes, with_kernels], ids=["recipes", "options"]
+)
 
 
-@pytest.mark.parametrize("part", [recipes, with_kernels], ids=["recipes", "options"])
+@edited
 def test_a_few_edits_are_refused_or_done(part):
     counts, findings = running.run(20, 1, part.prepare, part.draw)
     assert not findings, "\n".join(findings)
@@ -43,14 +46,14 @@ def test_a_few_edits_are_refused_or_done(part):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", [recipes, options], ids=["recipes", "options"])
+@edited
 def test_many_edits_are_refused_or_done(part):
     _, findings = running.run(1000, 2, part.prepare, part.draw)
     assert not findings, "\n".join(findings)
 
 
 @pytest.mark.parametrize(
-    "count, seed", [(12, 1), pytest.param(100, 2, marks=pytest.mark.slow)]
+    "count, seed", [(12, 1), pytest.param(200, 2, marks=pytest.mark.slow)]
 )
 def test_pictures_are_drawn_again_the_same(count, seed):
     findings = replays.run(count, seed)

@@ -357,7 +357,7 @@ def test_an_image_that_parts_between_backends_is_excused():
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["arinar-mnist", "mar-mnist"])
 def test_backends_keep_the_promise_in_vectors(model):
-    assert sameness.main([model, "--count", "2"]) == 0
+    assert sameness.main([model, "--count", "4"]) == 0
 
 
 @pytest.mark.slow

@@ -58,9 +58,9 @@ def lasting(shape, dtype):
     size = -(-used // LINE) * LINE
     with _TAKING:
         if not _FREE or len(_FREE[0]) < size:
-            room = np.empty(max(size, ROOM) + PAGE, np.uint8)
-            start = -room.ctypes.data % PAGE
-            _FREE[:] = [room[start : start + max(size, ROOM)]]
+            most = max(size, ROOM)
+            room = np.empty(most + PAGE, np.uint8)
+            _FREE[:] = [room[-room.ctypes.data % PAGE :][:most]]
         taken, _FREE[0] = _FREE[0][:size], _FREE[0][size:]
     return taken[:used].view(dtype).reshape(shape)
 
