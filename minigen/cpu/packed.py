@@ -1,11 +1,13 @@
 """Weights laid out for products: panels of 32 features, their inputs side by side.
 
-A weight (f d) becomes (f/32 d 32): the 32 numbers that meet one input of x stand side
-by side, so that a product reads a panel from end to end, and every number of x is
-multiplied by whole vectors of it. A model's weights are laid out once, when they are
-moved to this backend; its file stays as it is, and the pages of it that were mapped are
-given back. So a process takes as much memory as before; but what lay in these pages was
-shared by all processes that read the file, and panels are each process's own.
+A weight (f d) becomes (f/32 2 d 16): a panel has two halves, in which the 16 numbers
+that meet one input of x stand side by side, a vector. So every number of x is
+multiplied by whole vectors, and a product reads a half from end to end, or both at
+once: two streams, which some processors fetch faster than one. A model's weights are
+laid out once, when they are moved to this backend; its file stays as it is, and the
+pages of it that were mapped are given back. So a process takes as much memory as
+before; but what lay in these pages was shared by all processes that read the file, and
+panels are each process's own.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigen.cpu import buffers
+from minigen.cpu.registers import LANES
 from minigen.target import kernel, prange
 
-WIDTH = 32
-"""Features of a panel: two vectors of sixteen."""
+WIDTH = 2 * LANES
+"""Features of a panel: two halves of sixteen, each a vector."""
 
 SMALL = 1 << 18
 """Numbers of a weight below which NumPy lays it out, in float32: so that a small model,
@@ -32,8 +35,8 @@ all its products."""
 class Packed:
     """A weight (f ...) in panels, which stands for it wherever products read it.
 
-    panels (f/32 d 32): float32, or of a large weight the bits of a float16 as int16, of
-    a bfloat16 as uint16; d: the product of all axes but the first; beyond the last
+    panels (f/32 2 d 16): float32, or of a large weight the bits of a float16 as int16,
+    of a bfloat16 as uint16; d: the product of all axes but the first; beyond the last
     feature are zeros.
     shape, dtype: of the weight. `np.asarray` returns the weight itself, and so every
     method of an array, such as `w.T`, works on a copy of it: slowly, but for kernels of
@@ -77,12 +80,12 @@ class Packed:
 
     def take(self, ids, axis=0, out=None, mode="raise"):
         """Return rows of a table (t d), as `np.take` does: ids (...) -> (... d)."""
-        rows = self.panels[ids // WIDTH, :, ids % WIDTH]
+        rows = self.panels[ids // WIDTH, ids % WIDTH // LANES, :, ids % LANES]
         return self._restored(np.ascontiguousarray(rows))
 
     def __array__(self, dtype=None, copy=None):
-        rows = np.ascontiguousarray(self.panels.transpose(0, 2, 1))
-        rows = rows.reshape(-1, self.panels.shape[1])[: len(self)]
+        rows = np.ascontiguousarray(self.panels.swapaxes(2, 3))
+        rows = rows.reshape(-1, self.panels.shape[2])[: len(self)]
         weight = self._restored(rows).reshape(self.shape)
         return weight if dtype is None else weight.astype(dtype, copy=False)
 
@@ -95,14 +98,15 @@ class Packed:
 
 @kernel
 def _pack(w, panels):
-    # (f d) -> (f/32 d 32), by sixteen inputs, which are a line of the cache
+    # (f d) -> (f/32 2 d 16), by sixteen inputs, which are a line of the cache
     f, d = w.shape
-    for unit in prange(len(panels)):
-        u = np.int64(unit)
+    for unit in prange(2 * len(panels)):
+        half = panels[unit // 2, unit % 2]
+        first = LANES * np.int64(unit)
         for start in range(0, d, 16):
             for k in range(start, min(start + 16, d)):
-                for c in range(min(WIDTH, f - WIDTH * u)):
-                    panels[u, k, c] = w[WIDTH * u + c, k]
+                for c in range(min(LANES, f - first)):
+                    half[k, c] = w[first + c, k]
 
 
 def pack_weight(w, empty=buffers.lasting) -> Packed:
@@ -117,12 +121,12 @@ def pack_weight(w, empty=buffers.lasting) -> Packed:
     if bits.size < SMALL:
         bits = w.astype(np.float32, copy=False).reshape(bits.shape)
     f, d = bits.shape
-    panels = empty((-(-f // WIDTH), d, WIDTH), bits.dtype)
+    panels = empty((-(-f // WIDTH), 2, d, LANES), bits.dtype)
     if bits.size < SMALL:
-        whole = buffers.padded(bits, WIDTH, 1).reshape(-1, WIDTH, d)
-        panels[...] = whole.transpose(0, 2, 1)
+        whole = buffers.padded(bits, WIDTH, 1).reshape(-1, 2, LANES, d)
+        panels[...] = whole.swapaxes(2, 3)
     else:
-        panels[f // WIDTH :, :, f % WIDTH :] = 0
+        panels[f // WIDTH :] = 0
         _pack(bits.view(f"u{bits.itemsize}"), panels.view(f"u{bits.itemsize}"))
     _forget(bits)
     return Packed(panels, w.shape, w.dtype)

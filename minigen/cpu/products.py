@@ -79,18 +79,18 @@ def stack(x, stacked):
 
 @serial
 def meet(stacked, w, u, sums):
-    """Write sums (n 32) = x times panel u of w (.. d 32), for n rows x, stacked."""
-    n, d = len(sums), w.shape[1]
+    """Write sums (n 32) = x times panel u of w (.. 2 d 16), for n rows x, stacked."""
+    n, d = len(sums), w.shape[2]
     groups = groups_of(n)
     # each group fetches its share of the next part: what a processor fetches by itself
     # ends with a page of memory, and begins anew with each
-    stride = max(1, WIDTH // groups)
+    stride = max(1, LANES // groups)
     sums[:] = 0
     for k in range(0, d, _INPUTS):
         count = min(_INPUTS, d - k)
         for g in range(groups):
             first, rows = group(n, g)
-            ahead = (count * WIDTH + g * count * stride, stride)
+            ahead = (count * LANES + g * count * stride, stride)
             _step(
                 stacked, first * d + k * rows, rows, w, u, k, count, ahead, sums, first
             )

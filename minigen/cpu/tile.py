@@ -29,12 +29,12 @@ def meet(tile):
 
     tile: a `registers.Tile`, of which the rows are the most that meet a panel together.
     step(x, at, rows, w, panel, k, count, ahead, sums, i) takes x, rows side by side:
-    x[at + n rows + r] is input k + n of row r < rows; panels w (u d 32), float32 or the
-    bits of a bfloat16 or a float16; and sums (.. 32). It adds to sums[i + r, c] the sum
-    over n < count of that times w[panel, k + n, c], added up one after the other, in
-    fused steps, from zero. On the way, it fetches numbers of w into the second cache:
-    from `ahead[0]` after the part's first on, of each input `ahead[1]` after those of
-    the one before.
+    x[at + n rows + r] is input k + n of row r < rows; panels w (u 2 d 16), float32 or
+    the bits of a bfloat16 or a float16; and sums (.. 32). It adds to
+    sums[i + r, 16 h + c] the sum over n < count of that times w[panel, h, k + n, c],
+    added up one after the other, in fused steps, from zero. On the way, it fetches
+    numbers of both halves of w into the second cache: from `ahead[0]` after the part's
+    first on, of each input `ahead[1]` after those of the one before.
     """
 
     @intrinsic
@@ -48,10 +48,11 @@ def meet(tile):
             at, rows, panel, k, count, i = (args[n] for n in (1, 2, 4, 5, 6, 9))
             offset, stride = cgutils.unpack_tuple(builder, args[7])
             number, dtype = k.type, kinds[3].dtype
-            depth = cgutils.unpack_tuple(builder, w.shape)[1]
-            start = builder.add(builder.mul(panel, depth), k)
-            weights = _at(builder, w, builder.mul(start, number(2 * LANES)))
-            part = _at(builder, x, at), weights, count, offset, stride
+            half = builder.mul(cgutils.unpack_tuple(builder, w.shape)[2], number(LANES))
+            start = builder.mul(builder.mul(panel, number(2)), half)
+            first = _at(builder, w, builder.add(start, builder.mul(k, number(LANES))))
+            halves = first, builder.gep(first, [half])
+            left = _at(builder, x, at)
             end = builder.append_basic_block("meet.end")
             switch = builder.switch(rows, end)
             for r in range(1, tile.rows + 1):
@@ -59,10 +60,10 @@ def meet(tile):
                 switch.add_case(number(r), block)
                 builder.position_at_end(block)
                 vectors = tile.vectors_of(r)
+                ahead = (offset, stride) if r >= tile.ahead else None
                 for first in range(0, 2, vectors):
-                    totals = dot(
-                        builder, *part, dtype, r, range(first, first + vectors)
-                    )
+                    some = halves[first : first + vectors]
+                    totals = dot(builder, left, some, count, ahead, dtype, r)
                     for n, total in enumerate(totals):
                         row = builder.add(i, number(n // vectors))
                         place = builder.mul(row, number(2 * LANES))
@@ -83,23 +84,21 @@ def meet(tile):
     return step
 
 
-def dot(builder, x, w, count, offset, stride, dtype, rows, vectors):
-    """Build the innermost loop of `meet`, and return its sums: rows times vectors.
+def dot(builder, x, halves, count, ahead, dtype, rows):
+    """Build the innermost loop of `meet`, and return its sums: rows times halves.
 
-    x, w: pointers to `rows` numbers an input and to 32; vectors: which of the two
-    vectors of each 32 are read.
+    x: a pointer to `rows` numbers an input; halves: pointers to sixteen, one or two;
+    ahead: where what is fetched begins, and its stride, or None.
     """
     number = count.type
 
     def one(n, sums):
-        line = builder.mul(n, number(2 * LANES))
-        fetched = builder.add(offset, builder.mul(n, stride))
-        b = []
-        for v in vectors:
-            b.append(load(builder, _gep(builder, w, line, LANES * v), dtype))
-            # sixteen numbers of four bytes are a line of the cache, of two bytes half
-            if dtype == types.float32 or v % 2 == 0:
-                prefetch(builder, _gep(builder, w, fetched, LANES * v))
+        line, b = builder.mul(n, number(LANES)), []
+        for half in halves:
+            b.append(load(builder, builder.gep(half, [line]), dtype))
+            if ahead:
+                fetched = builder.add(ahead[0], builder.mul(n, ahead[1]))
+                prefetch(builder, builder.gep(half, [fetched]))
         column = builder.mul(n, number(rows))
         a = [
             spread(builder, builder.load(_gep(builder, x, column, r)))
@@ -108,7 +107,7 @@ def dot(builder, x, w, count, offset, stride, dtype, rows, vectors):
         pairs = [(left, right) for left in a for right in b]
         return [fma(builder, *q, s) for q, s in zip(pairs, sums, strict=True)]
 
-    zeros = [FLOATS([0.0] * LANES)] * (rows * len(vectors))
+    zeros = [FLOATS([0.0] * LANES)] * (rows * len(halves))
     return loop(builder, count, 1, zeros, one)
 
 

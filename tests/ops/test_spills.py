@@ -40,9 +40,10 @@ def product(rows, vectors, dtype):
     """Return what builds the loop of a panel and some rows of a product."""
 
     def build(builder, pointers, numbers):
-        number = numbers[0].type
-        given = *pointers[:2], numbers[0], number(0), number(0)
-        return tile.dot(builder, *given, dtype, rows, range(vectors))
+        halves = pointers[1 : 1 + vectors]
+        return tile.dot(
+            builder, pointers[0], halves, numbers[0], numbers[1:3], dtype, rows
+        )
 
     return build
 

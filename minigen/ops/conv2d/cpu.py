@@ -16,6 +16,7 @@ import numpy as np
 from minigen.cpu import buffers
 from minigen.cpu.packed import WIDTH, pack_weight
 from minigen.cpu.products import product, stack, through
+from minigen.cpu.registers import LANES
 from minigen.ops.conv2d import winograd
 from minigen.target import kernel, prange, serial
 
@@ -43,13 +44,13 @@ def _gather(x, first, grid, step, edge, patches):
 
 @kernel
 def _convolve(x, w, bias, residual, grid, step, edge, y):
-    # (b y x c), (f/32 9c 32), (f), (n f) -> (n f)
+    # (b y x c), (f/32 2 9c 16), (f), (n f) -> (n f)
     n, panels = len(y), (0, len(w))
     blocks = (n + _PIXELS - 1) // _PIXELS
     for unit in prange(blocks):
         block = np.int64(unit)
         first, last = block * n // blocks, (block + 1) * n // blocks
-        patches = np.empty((last - first, w.shape[1]), np.float32)
+        patches = np.empty((last - first, w.shape[2]), np.float32)
         stacked = np.empty(patches.size, np.float32)
         _gather(x, first, grid, step, edge, patches)
         stack(patches, stacked)
@@ -113,7 +114,7 @@ def _overlap(size, shift):
 
 def _winograd(x, w, bias, residual):
     f, c = len(w), x.shape[3]
-    u = buffers.empty((f // WIDTH * 16, c, WIDTH))
+    u = buffers.empty((f // WIDTH * 16, 2, c, LANES))
     winograd.transform_weights(pack_weight(w, buffers.empty).panels, u)
     out = buffers.empty((*x.shape[:3], f))
     residual = buffers.floats(residual.reshape(-1, f))

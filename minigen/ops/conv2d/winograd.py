@@ -50,11 +50,11 @@ def _outputs(a, b, c, d):
 
 @serial
 def _transform_weights(w, u):
-    # (9c 32) -> (16 c 32)
-    """Write G w G^T of the 32 features of a panel."""
+    # (9c 16) -> (16 c 16)
+    """Write G w G^T of the 16 features of half a panel."""
     c = w.shape[0] // 9
     for k in range(c):
-        for j in range(WIDTH):
+        for j in range(LANES):
             p0, p1, p2, p3 = _weights(w[k, j], w[c + k, j], w[2 * c + k, j])
             q0, q1, q2, q3 = _weights(w[3 * c + k, j], w[4 * c + k, j], w[5 * c + k, j])
             r0, r1, r2, r3 = _weights(w[6 * c + k, j], w[7 * c + k, j], w[8 * c + k, j])
@@ -120,7 +120,7 @@ def _write_square(y, square, first, bias, residual, grid, out):
 
 @serial
 def _convolve_squares(x, u, bias, residual, first, count, out):
-    # (b y x c), (f/32*16 c 32), (f), (n f) -> (n f)
+    # (b y x c), (f/32*16 2 c 16), (f), (n f) -> (n f)
     grid, c = x.shape[1:3], x.shape[3]
     d = np.empty((16, c), np.float32)
     v = np.empty((16, count, c), np.float32)
@@ -141,19 +141,19 @@ def _convolve_squares(x, u, bias, residual, first, count, out):
 
 @kernel
 def transform_weights(w, u):
-    # (f/32 9c 32) -> (f/32*16 c 32); w: float32, or the bits of numbers of two bytes
-    inputs = w.shape[1]
-    for panel in prange(len(w)):
-        p = np.int64(panel)
-        wide = np.empty((inputs, WIDTH), np.float32)
+    # (f/32 2 9c 16) -> (f/32*16 2 c 16); w: float32, or the bits of two bytes
+    inputs = w.shape[2]
+    for unit in prange(2 * len(w)):
+        p, half = divmod(np.int64(unit), 2)
+        wide = np.empty((inputs, LANES), np.float32)
         for k in range(0, wide.size, LANES):
-            widen(w, p * wide.size + k, wide, k)
-        _transform_weights(wide, u[16 * p : 16 * p + 16])
+            widen(w, np.int64(unit) * wide.size + k, wide, k)
+        _transform_weights(wide, u[16 * p : 16 * p + 16, half])
 
 
 @kernel
 def convolve(x, u, bias, residual, out):
-    # (b y x c), (f/32*16 c 32), (f), (n f) -> (n f)
+    # (b y x c), (f/32*16 2 c 16), (f), (n f) -> (n f)
     n = x.shape[0] * ((x.shape[1] + 1) // 2) * ((x.shape[2] + 1) // 2)
     for unit in prange((n + _SQUARES - 1) // _SQUARES):
         first = np.int64(unit) * _SQUARES
