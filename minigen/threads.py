@@ -32,7 +32,7 @@ LARGE = 1 << 20
 AGAIN = 32
 """Calls until the slower way is tried again, times the factor it was slower by."""
 
-TURNS = 3
+TURNS = 7
 """Calls in the way that was the better one, between two comparisons."""
 
 FORKED = (
@@ -153,6 +153,17 @@ class Ways:
     calls: int = 0
     pause: int = 2
 
+    def keep_on(self) -> bool:
+        """Say whether all threads are taken for a call more, which is not timed then.
+
+        So it is in most calls: Python's part of a call is short, but what it reads is
+        far away, since weights have passed through the caches.
+        """
+        if not self.turns or self.better is not self.all:
+            return False
+        self.turns -= 1
+        return True
+
     def choose(self, arrays: tuple = ()) -> list[float]:
         """Return `one` or `all`: the way to take now. The caller appends its time.
 
@@ -204,13 +215,15 @@ class Parallel:
     def __call__(self, *arguments):
         import numba
 
-        threads = count()
         if _state.forked:
             raise BackendError(FORKED)
-        if threads == 1 or _state.steady:
-            return self._run(arguments)
         shapes = tuple([x.shape for x in arguments if isinstance(x, np.ndarray)])
         ways = self.ways.get(shapes)
+        if ways is not None and ways.keep_on():
+            return self._run(arguments)
+        threads = count()
+        if threads == 1 or _state.steady:
+            return self._run(arguments)
         if ways is None:
             ways = self.ways[shapes] = Ways()
         times = ways.choose(shapes)
@@ -235,8 +248,10 @@ class Parallel:
 
 @dataclass
 class _State:
-    # forked: from a process whose threads cannot be used here; steady: see below
+    # forked: from a process whose threads cannot be used here; steady: see below;
+    # layer: the library that runs the threads
     lock: threading.RLock = field(default_factory=threading.RLock)
+    layer: str = ""
     forked: bool = False
     steady: bool = False
 
@@ -255,13 +270,16 @@ def all_of_them():
 
 
 def _layer():
-    import numba
+    # once it runs, it is the same until the process ends
+    if not _state.layer:
+        import numba
 
-    try:
-        return numba.threading_layer()
-    except ValueError:
-        # none has been used so far
-        return ""
+        try:
+            _state.layer = numba.threading_layer()
+        except ValueError:
+            # none has been used so far
+            return ""
+    return _state.layer
 
 
 def _after_fork():

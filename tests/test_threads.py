@@ -17,6 +17,9 @@ def spend(ways, one, all_, calls):
     """Return the seconds of some calls that take `one` or `all_` seconds each."""
     total = 0.0
     for _ in range(calls):
+        if ways.keep_on():
+            total += all_
+            continue
         times = ways.choose()
         times.append(one if times is ways.one else all_)
         del times[:-3]
