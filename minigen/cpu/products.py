@@ -7,8 +7,8 @@ its register before the part of the panel ends. A part has 128 inputs, 16 kiloby
 which stay in the first cache while all rows pass; meanwhile the next part is fetched.
 
 So a weight is read from memory once, and where rows are few, that is all there is to
-wait for. Where they are many, x is read again for every panel, and 512 rows, a block,
-stay in the second cache. The sums of a part are added to those before: a sum of
+wait for. Where they are many, x is read again for every panel, and 128 rows, a block,
+stay in the caches meanwhile. The sums of a part are added to those before: a sum of
 thousands of products, one after the other, would lose more to rounding.
 
 The terms of a dot product are added up in the same order, in fused steps, whatever the
@@ -33,8 +33,9 @@ _ROWS = _TILE.rows
 _INPUTS = 128
 """Inputs of a part of a panel."""
 
-_BLOCK = 512
-"""Rows of x that stay in the second cache, with their sums."""
+_BLOCK = 128
+"""Rows of x that all panels pass over, one after the other: few enough to stay in the
+second cache, or near it, and so many that a weight's next part is there in time."""
 
 _step, _turn = meeting(_TILE), turn(_ROWS)
 
