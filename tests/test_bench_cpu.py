@@ -286,3 +286,15 @@ def test_without_a_compiler_the_side_says_so(monkeypatch, tmp_path):
     assert said.exit_code == 2
     assert "torch.compile cannot run the twin of gpt-mnist here" in said.output
     assert "--against eager,onednn" in said.output
+
+
+@pytest.mark.needs("torch")
+def test_what_onednn_lacks_on_this_cpu_is_said(monkeypatch, capsys):
+    """Of bfloat16 that is every CPU with AVX2 alone."""
+    from minigen.training import bench
+
+    monkeypatch.setattr(bench, "lacks_onednn", lambda dtype: f"no {dtype} here")
+    bench.main(Job("gpt-mnist", "vq-mnist", dtype="bfloat16"), "onednn")
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert "oneDNN has no product of bfloat16 for this CPU (no bfloat16 here)" in error
+    assert "--against eager" in error

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,22 +142,57 @@ def test_what_a_cell_reaches_raises_the_ceilings():
     assert products.share(made, replace(small, cell=cell(d=64, copies=1))) is None
 
 
+def answers(side, monkeypatch, capsys):
+    line = json.dumps(vars(cell(rows=3, f=70, d=40, copies=2)))
+    monkeypatch.setattr(sys, "stdin", [line])
+    monkeypatch.setattr(product_worker, "LEAST", 0.0)
+    product_worker.serve(side)
+    return json.loads(capsys.readouterr().out)
+
+
 def plain_side(multiply=lambda x, w: x @ w.T):
     return Side(lambda w, rows: w, lambda x, dtype: x, multiply)
 
 
 def test_a_wrong_product_is_no_result(monkeypatch, capsys):
-    def run(side):
-        line = json.dumps(vars(cell(rows=3, f=70, d=40, copies=2)))
-        monkeypatch.setattr(sys, "stdin", [line])
-        monkeypatch.setattr(product_worker, "LEAST", 0.0)
-        product_worker.serve(side)
-        return json.loads(capsys.readouterr().out)
-
-    answer = run(plain_side())
+    answer = answers(plain_side(), monkeypatch, capsys)
     assert answer["seconds"] > 0 and 0 < answer["off"] < 1
-    answer = run(plain_side(lambda x, w: x @ w.T * np.float32(1.001)))
+    wrong = plain_side(lambda x, w: x @ w.T * np.float32(1.001))
+    answer = answers(wrong, monkeypatch, capsys)
     assert "times what rounding explains" in answer["error"]
+
+
+def test_a_side_says_what_it_lacks_on_this_machine(monkeypatch, capsys):
+    side = replace(plain_side(), lacks=lambda dtype: f"no instructions for {dtype}")
+    assert answers(side, monkeypatch, capsys) == {
+        "lacks": "no instructions for float32"
+    }
+
+
+def test_a_side_that_lacks_a_dtype_is_left_out_of_it(monkeypatch):
+    """As oneDNN lacks bfloat16 where the processor has AVX2 alone."""
+
+    def ask(name, line):
+        if name == "onednn" and json.loads(line)["dtype"] == "bfloat16":
+            return {"lacks": "needs avx512bw"}
+        return {"seconds": 1e-3, "off": 0.1}
+
+    monkeypatch.setattr(ceilings, "measure", lambda threads: TOP)
+    monkeypatch.setattr(products, "sides_of", lambda dtype: ["minigen", "onednn"])
+    monkeypatch.setattr(
+        process, "start", lambda module, name, threads: nullcontext(name)
+    )
+    monkeypatch.setattr(process, "ask", ask)
+    made = products.measure(["arpg-tiny"], rows=[2], runs=2)
+    for dtype, sides in ("float32", {"minigen", "onednn"}), ("bfloat16", {"minigen"}):
+        assert made.of(dtype)
+        for one in made.of(dtype):
+            assert {name: len(times) for name, times in one.seconds.items()} == (
+                dict.fromkeys(sides, 2)
+            )
+    said = "onednn, bfloat16: left out, needs avx512bw"
+    assert said in products.report(made)
+    assert products.to_json(made)["lacking"] == {"onednn, bfloat16": "needs avx512bw"}
 
 
 def test_rounding_to_bfloat16_is_allowed_where_rows_are_rounded():
@@ -182,10 +218,15 @@ def test_every_side_multiplies(monkeypatch, tmp_path):
     assert said.exit_code == 0, said.output
     found = json.loads(said.stdout)
     torch = bool(importlib.util.find_spec("torch"))
+    lacking = {tuple(who.split(", ")) for who in found["lacking"]}
+    assert lacking <= {("onednn", "bfloat16")}
     assert len(found["cells"]) == 2 * 2 * len(products.shapes(["arpg-tiny"]))
     for one in found["cells"]:
         sides = {"minigen"} | ({"openblas"} if one["dtype"] == "float32" else set())
-        assert {*one["seconds"]} == sides | ({"eager", "onednn"} if torch else set())
+        sides |= {"eager", "onednn"} if torch else set()
+        assert {*one["seconds"]} == {
+            side for side in sides if (side, one["dtype"]) not in lacking
+        }
         assert 0 <= one["off"] < 1
         assert one["share"] is None or one["share"] <= 1
     (path,) = tmp_path.iterdir()

@@ -1,7 +1,7 @@
 """A process that multiplies rows by weights, and answers how long a product takes.
 
 It reads lines of JSON, each a `Cell` of `minigen.bench.products`, and answers each with
-the seconds of a product and how far off the result was.
+the seconds of a product and how far off the result was, or with what it lacks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Side:
     """A library: hold(w, rows) keeps a weight (f d) as its models do; put and get take
     x (n d) there and y (n f) back; multiply(x, w) is the product.
 
-    narrow: whether x and y are of the weight's dtype, not float32.
+    narrow: whether x and y are of the weight's dtype, not float32; lacks(dtype): why
+    there is no product of a dtype on this machine, "" if there is.
     """
 
     hold: Callable
@@ -45,6 +46,7 @@ class Side:
     multiply: Callable
     get: Callable = np.asarray
     narrow: bool = False
+    lacks: Callable[[str], str] = lambda dtype: ""
 
 
 def serve(side: Side) -> None:
@@ -52,6 +54,9 @@ def serve(side: Side) -> None:
     held, weight, kept = None, None, None
     for line in sys.stdin:
         cell = Cell(**json.loads(line))
+        if reason := side.lacks(cell.dtype):
+            answer({"lacks": reason})
+            continue
         if held != (cell.f, cell.d, cell.dtype):
             held = cell.f, cell.d, cell.dtype
             kept = None

@@ -12,7 +12,7 @@ import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 
 from minigen.backends import is_product
@@ -90,12 +90,16 @@ class Timing:
 
 @dataclass(frozen=True)
 class Products:
-    """What was measured, and the ceilings of the run, which its own cells raise."""
+    """What was measured, and the ceilings of the run, which its own cells raise.
+
+    lacking: why a side has no product of a dtype on this machine, by "side, dtype".
+    """
 
     models: list[str]
     timings: list[Timing]
     ceilings: Ceilings
     runs: int
+    lacking: dict[str, str] = field(default_factory=dict)
 
     def of(self, dtype: str) -> list[Timing]:
         return [t for t in self.timings if t.cell.dtype == dtype]
@@ -152,7 +156,8 @@ def measure(
     """Time `runs` runs of every cell of models, on every side, in turns.
 
     say hears of progress. Raises InputError for names that are not known, MinigenError
-    where a side's result is further off than rounding explains.
+    where a side's result is further off than rounding explains. A side that has no
+    product of a dtype on this machine is left out of it.
     """
     for name in names:
         choice("--model", name, PRESETS)
@@ -160,10 +165,11 @@ def measure(
         choice("--dtype", dtype, DTYPES)
     say("measuring the ceilings")
     top = ceilings.measure(threads)
-    asked, found = cells(names, rows, dtypes), []
+    asked, found, lacking = cells(names, rows, dtypes), [], {}
+    there = {dtype: sides_of(dtype) for dtype in dtypes}
     with ExitStack() as stack:
         sides = {}
-        for name in dict.fromkeys(n for dtype in dtypes for n in sides_of(dtype)):
+        for name in dict.fromkeys(n for names in there.values() for n in names):
             side = process.start(SIDES[name][0], name, threads=threads)
             sides[name] = stack.enter_context(side)
         for i, cell in enumerate(asked):
@@ -171,16 +177,19 @@ def measure(
                 f"{i + 1} of {len(asked)}: {cell.dtype}, {cell.rows} rows, "
                 f"{cell.f} x {cell.d}"
             )
-            there, line = sides_of(cell.dtype), json.dumps(asdict(cell))
-            seconds, worst = {name: [] for name in there}, 0.0
+            line, seconds, worst = json.dumps(asdict(cell)), {}, 0.0
             for run in range(runs):
                 # who goes first changes, so that neither has the warmer machine
-                for name in there if run % 2 == 0 else reversed(there):
+                for name in there[cell.dtype][:: -1 if run % 2 else 1]:
                     answer = process.ask(sides[name], line)
-                    seconds[name].append(answer["seconds"])
+                    if "lacks" in answer:
+                        lacking[f"{name}, {cell.dtype}"] = answer["lacks"]
+                        there[cell.dtype].remove(name)
+                        continue
+                    seconds.setdefault(name, []).append(answer["seconds"])
                     worst = max(worst, answer["off"])
             found.append(Timing(cell, seconds, worst))
-    return Products(list(names), found, raised(top, found), runs)
+    return Products(list(names), found, raised(top, found), runs, lacking)
 
 
 def raised(top: Ceilings, timings: Sequence[Timing]) -> Ceilings:
@@ -237,6 +246,7 @@ def to_json(found: Products) -> dict:
         "runs": found.runs,
         "ceilings": asdict(found.ceilings),
         "own_bfloat16": has_bfloat16(),
+        "lacking": found.lacking,
         "summary": {dtype: summary(found, dtype) for dtype in DTYPES},
         "cells": [
             {
@@ -279,6 +289,7 @@ def report(found: Products) -> str:
             ))  # fmt: skip
         parts.append(table(lines, right=range(1, len(header) - 1)))
         parts.append(_summary(found, dtype))
+    parts += [f"{who}: left out, {why}" for who, why in found.lacking.items()]
     parts.append(
         f"ceilings: {top.bandwidth / 1e9:.1f} GB/s read ({top.reader}); "
         f"{top.peak / 1e9:.0f} GFLOP/s ({top.multiplier}); weights of up to "

@@ -103,15 +103,33 @@ def sampled(job: Job, model: torch.nn.Module, labels: torch.Tensor):
     return draw
 
 
+def onednn() -> tuple:
+    """Return oneDNN's functions: reorder(w, rows) packs a weight, and
+    multiply(x, packed, bias, "none", [], "") is the product."""
+    names = "_reorder_linear_weight", "_linear_pointwise"
+    return tuple(getattr(torch.ops.mkldnn, name) for name in names)
+
+
+def lacks_onednn(dtype: str) -> str:
+    """Return why oneDNN does not multiply by weights of a dtype here, "" if it does.
+
+    Of two bytes it takes none where the processor has no AVX-512 for them.
+    """
+    reorder, multiply = onednn()
+    w = torch.ones(32, 32, dtype=getattr(torch, dtype))
+    try:
+        multiply(w, reorder(w, 32), None, "none", [], "")
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
 def pack_linear(models: list[torch.nn.Module]) -> None:
     """Let linear layers multiply by weights that are packed for oneDNN, each once.
 
     A weight is packed when it is first used, and let go unless rows are read from it.
     """
-    reorder, multiply = (
-        getattr(torch.ops.mkldnn, name)
-        for name in ("_reorder_linear_weight", "_linear_pointwise")
-    )
+    reorder, multiply = onednn()
     modules = [part for model in models for part in model.modules()]
     tables = {id(m.weight) for m in modules if isinstance(m, torch.nn.Embedding)}
     packed = {}
@@ -153,6 +171,12 @@ def main(job: Job, side: str) -> None:
     side: of `minigen.bench.compare.AGAINST`.
     """
     torch.set_num_threads(job.threads)
+    if side == "onednn" and (reason := lacks_onednn(job.dtype)):
+        answer({"error": (
+            f"oneDNN has no product of {job.dtype} for this CPU ({reason}); compare "
+            "with others: --against eager"
+        )})  # fmt: skip
+        return
     config, decoding = PRESETS[job.generator], PRESETS[job.tokenizer]
     with torch.device("meta"):
         twins = [resolve_name(family_of(c).twin)(c) for c in (config, decoding)]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from minigen.bench.product_worker import Side, serve
-from minigen.training.bench import tensor
+from minigen.training import bench
 
 
 def put(x, dtype: str) -> torch.Tensor:
@@ -21,18 +21,16 @@ def get(y: torch.Tensor):
 
 def eager() -> Side:
     """Return PyTorch's linear, rows in the dtype of the weights."""
-    return Side(lambda w, rows: tensor(w), put, F.linear, get, narrow=True)
+    return Side(lambda w, rows: bench.tensor(w), put, F.linear, get, narrow=True)
 
 
 def onednn() -> Side:
     """Return oneDNN's product, each weight packed once."""
-    reorder, multiply = (
-        getattr(torch.ops.mkldnn, name)
-        for name in ("_reorder_linear_weight", "_linear_pointwise")
-    )
+    reorder, multiply = bench.onednn()
     return Side(
-        lambda w, rows: reorder(tensor(w), rows), put,
+        lambda w, rows: reorder(bench.tensor(w), rows), put,
         lambda x, w: multiply(x, w, None, "none", [], ""), get, narrow=True,
+        lacks=bench.lacks_onednn,
     )  # fmt: skip
 
 
