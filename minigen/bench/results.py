@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 
 from minigen.bench import headline, machine
 from minigen.errors import InputError
@@ -181,7 +182,7 @@ def _judge(cells):
     ratios = sorted(cell["ratio"] for cell in cells)
     worst = min(cells, key=lambda cell: cell["ratio"])
     where = "{rows} rows of {f} x {d}, {peer}".format(**worst)
-    return f"{ratios[len(ratios) // 2]:.2f}", f"{ratios[0]:.2f} ({where})"
+    return f"{median(ratios):.2f}", f"{ratios[0]:.2f} ({where})"
 
 
 def _machines(found, kinds):

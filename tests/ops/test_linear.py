@@ -33,8 +33,16 @@ def test_a_row_has_the_same_bits_alone_and_in_a_batch(n, d, f, dtype, seed):
         assert_same(cpu.linear(x[1:, i : i + 1], w), y[1:, i : i + 1])
 
 
-many = sampled_from((48, 49, 60, 71))
-"""Rows of an image that go to `cpu/panels.py`."""
+many = sampled_from((48, 71, 129, 300))
+"""Rows of an image that fill groups, and blocks of them."""
+
+
+@given(many, st.d, st.f, st.weight_dtypes, st.seeds)
+def test_a_row_has_the_same_bits_alone_and_among_many(n, d, f, dtype, seed):
+    x, w = st.floats(seed, 1, n, d), st.floats(seed, f, d, dtype=dtype)
+    y = cpu.linear(x, w)
+    for i in (0, n // 3, n // 2, n - 1):
+        assert_same(cpu.linear(x[:, i : i + 1], w), y[:, i : i + 1])
 
 
 @given(st.b, many, st.d, st.f, st.weight_dtypes, st.seeds)
