@@ -159,7 +159,8 @@ class Ways:
         So it is in most calls: Python's part of a call is short, but what it reads is
         far away, since weights have passed through the caches.
         """
-        if not self.turns or self.better is not self.all:
+        # two callers may take the last turn at once
+        if self.turns <= 0 or self.better is not self.all:
             return False
         self.turns -= 1
         return True
@@ -169,7 +170,7 @@ class Ways:
 
         arrays: the shapes of the kernel's arrays.
         """
-        if self.turns:
+        if self.turns > 0:
             self.turns -= 1
             return self.better
         first, second = self.one, self.all
@@ -213,14 +214,14 @@ class Parallel:
         return getattr(self.dispatcher, name)
 
     def __call__(self, *arguments):
-        import numba
-
         if _state.forked:
             raise BackendError(FORKED)
         shapes = tuple([x.shape for x in arguments if isinstance(x, np.ndarray)])
         ways = self.ways.get(shapes)
         if ways is not None and ways.keep_on():
             return self._run(arguments)
+        import numba
+
         threads = count()
         if threads == 1 or _state.steady:
             return self._run(arguments)

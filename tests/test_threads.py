@@ -70,6 +70,16 @@ def test_a_start_beside_others_is_soon_made_good():
     assert ways.choose() is ways.all
 
 
+def test_two_callers_that_take_the_last_turn_end_no_comparisons():
+    ways = Ways()
+    spend(ways, 1e-3, 6e-4, 50)
+    ways.turns = -1
+    assert not ways.keep_on()
+    before = ways.calls
+    spend(ways, 1e-3, 6e-4, 50)
+    assert ways.calls != before
+
+
 def test_a_single_slow_call_changes_nothing():
     ways = Ways()
     spend(ways, 1e-3, 6e-4, 50)
