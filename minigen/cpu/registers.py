@@ -20,8 +20,8 @@ LANES = 16
 class Tile:
     """Sums that stay in registers: of `rows` rows of x, `vectors` vectors each.
 
-    ahead: how few rows leave it to the processor to fetch weights ahead: fewer than so
-    many.
+    ahead: from how many rows on weights are fetched ahead; fewer leave it to the
+    processor.
     """
 
     rows: int

@@ -94,10 +94,11 @@ def dot(builder, x, halves, count, ahead, dtype, rows):
 
     def one(n, sums):
         line, b = builder.mul(n, number(LANES)), []
+        if ahead:
+            fetched = builder.add(ahead[0], builder.mul(n, ahead[1]))
         for half in halves:
             b.append(load(builder, builder.gep(half, [line]), dtype))
             if ahead:
-                fetched = builder.add(ahead[0], builder.mul(n, ahead[1]))
                 prefetch(builder, builder.gep(half, [fetched]))
         column = builder.mul(n, number(rows))
         a = [

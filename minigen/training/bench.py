@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from importlib import import_module
@@ -110,6 +111,7 @@ def onednn() -> tuple:
     return tuple(getattr(torch.ops.mkldnn, name) for name in names)
 
 
+@functools.cache
 def lacks_onednn(dtype: str) -> str:
     """Return why oneDNN does not multiply by weights of a dtype here, "" if it does.
 
