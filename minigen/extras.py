@@ -21,7 +21,7 @@ REQUIRED = {
     "numba": ("numba", "0.60"),
     "pillow": ("PIL", "10.1"),
     "ml_dtypes": ("ml_dtypes", "0.4"),
-    "typer": ("typer", "0.15.4"),
+    "typer": ("typer", "0.16"),
     "rich": ("rich", "13"),
 }
 """Each package minigen needs: the module it gives, and its lowest version."""

@@ -37,4 +37,5 @@ def synth(name: str, shape: tuple[int, ...], salt: str = "") -> np.ndarray:
         or "emb." in name
     ):
         return x  # tables of vectors: unit variance
-    return (x / np.sqrt(fan_in)).astype(np.float32)
+    # in float64, as NumPy 2 divides by such a number; NumPy 1 would in float32
+    return (x.astype(np.float64) / np.sqrt(fan_in)).astype(np.float32)

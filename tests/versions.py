@@ -45,8 +45,8 @@ def lowest(requirement: str) -> str:
 
     >>> lowest("numba-cuda[cu13]>=0.30; sys_platform != 'darwin'")
     "numba-cuda[cu13]~=0.30.0; sys_platform != 'darwin'"
-    >>> lowest("numpy>=1.26"), lowest("rich>=13"), lowest("typer>=0.15.4")
-    ('numpy~=1.26.0', 'rich~=13.0.0', 'typer~=0.15.4')
+    >>> lowest("numpy>=1.26"), lowest("rich>=13"), lowest("Pillow>=10.1.1")
+    ('numpy~=1.26.0', 'rich~=13.0.0', 'Pillow~=10.1.1')
     >>> lowest("numpy<2.5")
     'numpy<2.5'
     """

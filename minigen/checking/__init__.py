@@ -109,8 +109,8 @@ def check(
 
     In both: backend: numpy, numba, interpreter, ptx or cuda; None: all that are here
     and fit. weights: their dtype, "float32", "float16" or "bfloat16"; None: all of
-    them. examples: cases to try; seed: which ones. tell: is called with what is done
-    now.
+    them. examples: cases to draw, beside two of each layout and route; seed: which
+    ones. tell: is called with what is done now.
 
     report.ok is True if nothing is wrong; report.findings lists what is; print the
     report to read it. Raises InputError for what cannot be checked, BackendError if a

@@ -134,6 +134,23 @@ def cases(spec, sizes: Sizes, route: Mapping = MappingProxyType({})):
 FULL = Sizes()
 """Sizes for what is compiled."""
 
+_SUMS = st.sampled_from((31, 33, 65))
+
+SEVERAL = replace(
+    FULL,
+    b=st.integers(2, 3),
+    n=st.sampled_from((2, 3, 5)),
+    m=st.sampled_from((7, 31)),
+    d=_SUMS,
+    f=_SUMS,
+    v=_SUMS,
+    k=_SUMS,
+    c=st.sampled_from((8, 31, 33)),
+    s=st.sampled_from((16, 33)),
+)
+"""Sizes of which every case has several rows, and sums of many numbers: where these are
+taken in another order, other bits come out."""
+
 _ROWS = st.sampled_from((1, 2, 3, 5, 9))
 _WIDTHS = st.sampled_from((1, 2, 3, 16, 31, 33))
 _SIDES = st.integers(1, 4)

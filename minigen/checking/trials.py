@@ -16,11 +16,11 @@ from minigen.checking import compiled, functions, kernels
 from minigen.checking.report import Finding, Row
 from minigen.checking.search import smallest
 from minigen.checking.spec import is_floating
-from minigen.checking.strategies import FULL, SMALL, cases
+from minigen.checking.strategies import FULL, SEVERAL, SMALL, cases
 from minigen.checking.verdict import described
 
 FEW = 2
-"""Cases of each route of a specification."""
+"""Cases of each route of a specification, and of each way to call a function."""
 
 
 def check_function(
@@ -53,6 +53,12 @@ def check_function(
 
     strategy = st.tuples(cases(spec, sizes), st.sampled_from(ways))
     finding = smallest(strategy, attempt, examples, seed)
+    # what was drawn may have been too small, or too often of the same way
+    several = cases(spec, replace(SEVERAL, dtypes=sizes.dtypes))
+    for way in ways[1:]:
+        if finding is None:
+            strategy = st.tuples(several, st.just(way))
+            finding = smallest(strategy, attempt, min(FEW, examples), seed)
     row = Row(spec.name, backend, name, measured.cases, measured.worst, finding is None)
     return [row], _signed([finding], spec, backend, name)
 

@@ -64,7 +64,10 @@ def check(
             metavar="DTYPE", help="float32, float16 or bfloat16; all, if none."
         ),
     ] = None,
-    examples: Annotated[int | None, o.count("How many cases to try.")] = None,
+    examples: Annotated[
+        int | None,
+        o.count("How many cases to draw; layouts and routes have their own."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Which cases are tried.")] = 0,
     as_json: o.Json = False,
 ):

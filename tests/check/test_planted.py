@@ -37,6 +37,18 @@ def test_a_planted_bug_is_named(bug, mine):
     planted.expect_named(bug, report)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("title", [
+    "a sum that takes another order in odd rows",
+    "an njit function that wants one axis",
+])  # fmt: skip
+def test_it_is_no_luck_whether_a_way_to_call_is_tried(title, seed, mine):
+    bug = next(bug for bug in planted.BUGS if bug.title == title)
+    where = planted.plant(bug, planted.text_of(bug.function), mine)
+    report = minigen.check(bug.op, where, examples=2, seed=seed)
+    planted.expect_named(bug, report)
+
+
 @pytest.mark.parametrize(("op", "function"), SOUND, ids=str)
 def test_what_it_was_planted_into_is_well(op, function):
     report = minigen.check(op, getattr(sound, function), **options(function))

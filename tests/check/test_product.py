@@ -67,8 +67,9 @@ def test_a_page_of_an_op_on_numpy_and_numba(run):
     said = run("upsample", "--backend", "numpy", "--examples", "5")
     head, row, _, verdict = said.splitlines()
     assert head.split() == ["function", "backend", "cases", "worst"]
-    assert row.split() == ["ok", "upsample", "numpy", "5", "0.00"]
-    assert verdict == "all is well: 5 cases, off by 0.00 eps at most (4 allowed)"
+    # five, and two of each of three layouts
+    assert row.split() == ["ok", "upsample", "numpy", "11", "0.00"]
+    assert verdict == "all is well: 11 cases, off by 0.00 eps at most (4 allowed)"
     assert "conv3x3_add" in run("conv2d", "--backend", "numba", "--examples", "2")
 
 

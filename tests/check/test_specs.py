@@ -13,7 +13,7 @@ from minigen.checking import patterns, search, strategies
 from minigen.checking.report import Finding
 from minigen.checking.spec import each, reference, several
 from minigen.checking.specs import SPECS, errors, expected
-from minigen.checking.strategies import FULL, SMALL
+from minigen.checking.strategies import FULL, SEVERAL, SMALL
 from minigen.checking.tolerance import FACTOR
 from minigen.checking.verdict import described, judge, same_bits
 from minigen.simt.pattern import poison
@@ -53,6 +53,13 @@ def test_cases_are_arguments_of_the_reference_in_their_order(name):
         for case in cases:
             assert list(case) == wanted
             assert {*spec.batched, *spec.changes} <= {*case}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if SPECS[name].batched])
+def test_cases_in_which_an_order_shows_have_several_rows(name):
+    spec = SPECS[name]
+    for case in drawn(spec, SEVERAL, 3):
+        assert case[spec.batched[0]].shape[spec.axis] > 1
 
 
 @pytest.mark.parametrize("name", NAMES)
