@@ -101,11 +101,11 @@ def reason(part: str) -> str:
     name, extra = PARTS[part]
     if part == "browser" and importlib.util.find_spec("playwright"):
         return (
-            "that need a browser: install Debian's chromium, or name the program of "
+            "no browser: install Debian's chromium, or name the program of "
             "yours in $MINIGEN_CHROMIUM"
         )
     command = extras.install(extra) if extra else extras.packages(part)
-    return f"that need {name}, which is not installed; {command}"
+    return f"{name} is not installed; {command}"
 
 
 def gpu_is_asked(config) -> bool:
@@ -191,13 +191,13 @@ def pytest_collection_modifyitems(config, items):
         ]
 
     if not config.getoption("--slow"):
-        leave_out("that are slow; --slow runs them", marked("slow"))
+        leave_out("slow; --slow runs them", marked("slow"))
     if not gpu_is_asked(config):
-        leave_out("that ask a GPU; -m gpu runs them", marked("gpu"))
+        leave_out("a GPU is needed; -m gpu runs them", marked("gpu"))
         for name in processors.PROCESSORS:
             needless = marked("on", name)
             if needless and (lacking := processors.lacks(name)):
-                leave_out(f"that need a processor with {lacking}", needless)
+                leave_out(f"a processor with {lacking} is needed", needless)
         for part in PARTS:
             needless = marked("needs", part)
             if needless and is_missing(part):
@@ -252,4 +252,4 @@ def pytest_terminal_summary(terminalreporter, config):
     """Say at the end how many tests were left out, and why."""
     for why, count in config.stash.get(LEFT_OUT, Counter()).items():
         tests = "test was" if count == 1 else "tests were"
-        terminalreporter.write_line(f"{count} {tests} left out {why}")
+        terminalreporter.write_line(f"{count} {tests} left out: {why}")
