@@ -25,7 +25,7 @@ PYTHON = (3, 10)
 CHECK = ("hypothesis", "greenlet")
 """What checks of kernels take."""
 
-TEST = ("pytest", "pytest-xdist", "safetensors", "hatchling", *CHECK)
+TEST = ("click", "pytest", "pytest-xdist", "safetensors", "hatchling", *CHECK)
 """What the tests take, but for pictures and the compiler."""
 
 EXTRAS = {

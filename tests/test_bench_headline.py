@@ -134,7 +134,7 @@ def test_what_the_papers_report_stands_there_with_its_source():
     "given, said",
     [
         (["arpg-x"], "did you mean arpg-l?"),
-        (["parallel", "--tokens", "0"], "greater than or equal to 1"),
+        (["parallel", "--tokens", "0"], "--tokens"),
         (["masked", "--every", "5"], "every 5th step was asked for; there are 4"),
     ],
 )

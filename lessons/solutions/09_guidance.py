@@ -20,7 +20,7 @@ def hotter(p: np.ndarray, temperature: float) -> np.ndarray:
     takes the likeliest.
     """
     if temperature == 0:
-        return np.float64(p == p.max())
+        return (p == p.max()).astype(np.float64)
     powers = p ** (1 / temperature)
     return powers / powers.sum()
 
