@@ -196,7 +196,7 @@ def _groups(pipe, token):
     if config.flow:
         w = pipe.generator.weights["head"]["flow"]
         groups = ops.get(token_flow.forward(ops, w, ops.put(groups)))
-    return np.float64(groups[0])
+    return groups[0].astype(np.float64)
 
 
 def _largest(mixture):

@@ -345,7 +345,9 @@ def _canvas(grid, image, positions):
 
 def _components(mixture, x):
     """Return w_k N(x; m_k, s_k^2) of a mixture at points x (n): (g n)."""
-    w, m, log_variance = (np.float64(part).reshape(-1, 1) for part in mixture)
+    w, m, log_variance = (
+        np.asarray(part, np.float64).reshape(-1, 1) for part in mixture
+    )
     v = np.exp(log_variance)
     return w * np.exp(-((x - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
 
@@ -467,7 +469,7 @@ def _apart(best, grid):
 
 
 def _whole(values, times):
-    return np.round(np.float64(values) * times).astype(int).tolist()
+    return np.round(np.asarray(values, np.float64) * times).astype(int).tolist()
 
 
 def _bytes(shares):
