@@ -53,6 +53,16 @@ def pytest_configure(config):
         settings.load_profile("slow" if config.getoption("--slow") else "quick")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let a process without tests take some of another: a few take minutes."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    if config.getoption("dist") == "load":
+        return WorkStealingScheduling(config, log)
+    return None
+
+
 def backend_names(config) -> list[str]:
     """Return the backends under test, in the order the options name them."""
     chosen = config.getoption("--backend")

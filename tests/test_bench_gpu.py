@@ -366,11 +366,12 @@ SMALLEST = [
 ]  # fmt: skip
 
 
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("tiny", SMALLEST, ids=lambda config: type(config).__name__)
 def test_images_are_drawn_both_ways_and_compared(tiny, monkeypatch):
     """By the smallest generators there are; their tokens stand for pixels."""
-    ops = backends.table("interpreter", arrays.Interpreter())
-    # a thousand candidates would take the interpreter minutes
+    ops = backends.table("ptx", arrays.Ptx())
+    # a thousand candidates would take a minute
     how = {"guided_draw": "grid"} if isinstance(tiny, ArinarConfig) else {}
     pipe = SimpleNamespace(
         ops=ops,

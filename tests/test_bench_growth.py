@@ -117,11 +117,10 @@ def test_a_state_is_moved_on_at_any_position(ops):
         assert (old != state.scan).any()
 
 
+@pytest.mark.needs("compiler")
 def test_on_a_device_a_step_is_recorded():
     places = (2, 3)
-    found = growth.measure(
-        ("aim-tiny", "gpt-tiny"), places, rounds=1, backend="interpreter"
-    )
+    found = growth.measure(("aim-tiny", "gpt-tiny"), places, rounds=1, backend="ptx")
     for curve in found.curves:
         config = PRESETS[curve.model]
         assert [p.kept for p in curve.points] == [formula(config, n) for n in places]

@@ -110,10 +110,11 @@ def test_images_in_orders_of_their_own(order):
             assert np.abs(p - step.probabilities[i]).max() <= PROBABILITY_ERROR
 
 
+@pytest.mark.needs("compiler")
 def test_on_a_device():
     config = test_recorded.CONFIG
     plan = plans.plan((1, 3), "raster", "linear", 1)
-    ops = backends.table("interpreter", arrays.Interpreter())
+    ops = backends.table("ptx", arrays.Ptx())
     tables = [backends.table("numpy"), ops]
     one, other = (
         next(sample.steps(table, backends.move(table, stand_in(config)), config, plan,

@@ -118,6 +118,7 @@ TINY = {
 
 LONG = {
     "arinar/head_g4",
+    "arinar/head_g4_fg2",
     "arinar/mae_tiny",
     "arinar/mar_loss",
     "kl/tiny_novar",

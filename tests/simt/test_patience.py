@@ -52,6 +52,7 @@ def test_reads_and_writes_are_what_patience_counts(seed, patience):
 
 def test_minigen_check_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "PATIENCE", 2000)
+    monkeypatch.setattr(kernels, "BLOCKS", 200)
     mine = tmp_path / "mine.py"
     mine.write_text(
         "from numba import cuda\n\n\n@cuda.jit\ndef swiglu(gate, up, y):\n"
