@@ -13,6 +13,7 @@ import itertools
 import json
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -275,6 +276,7 @@ def page(out: Path) -> str:
                 places.setdefault(name.title, name.place)
         places.setdefault(part.title, part.place)
         places.setdefault(part.place, part.place)
+    types = class_places(everything)
     letters = ", ".join(
         f"<code>{letter}</code> {escape(word)}"
         for letter, word in minigen.LETTERS.items()
@@ -292,12 +294,41 @@ def page(out: Path) -> str:
         f'<ul class="contents">{contents}</ul>',
     ]
     for part in everything:
-        body += section(part, places, out)
+        body += section(part, places, types, out)
     links = '<nav aria-label="Lessons"><a href="index.html">All lessons</a></nav>'
     return pages.whole("Reference", "\n".join(body), ABOUT, links)
 
 
-def section(part: Part, places: dict[str, str], out: Path) -> list[str]:
+def class_places(parts: list[Part]) -> dict[str, str]:
+    """Return the place of every class whose name no other class has."""
+    names = [
+        name for part in parts for name in part.names if inspect.isclass(name.value)
+    ]
+    called = Counter(name.value.__name__ for name in names)
+    return {
+        name.value.__name__: name.place
+        for name in names
+        if called[name.value.__name__] == 1
+    }
+
+
+def linked(html: str, place: Finder) -> str:
+    """Return a signature in colours, in which the names of classes lead to these.
+
+    >>> linked('<span class="n">Plan</span>', {"Plan": "plans.Plan"}.get)
+    '<a href="#plans.Plan"><span class="n">Plan</span></a>'
+    """
+
+    def link(found):
+        target = place(found[1])
+        return f'<a href="#{target}">{found[0]}</a>' if target else found[0]
+
+    return re.sub(r'<span class="n">([A-Z]\w*)</span>', link, html)
+
+
+def section(
+    part: Part, places: dict[str, str], types: dict[str, str], out: Path
+) -> list[str]:
     """Return the heading of a module, its docstring, and its names, as HTML."""
     source = Path(part.module.__file__).resolve()
     html = [
@@ -317,7 +348,7 @@ def section(part: Part, places: dict[str, str], out: Path) -> list[str]:
         level = name.level
         html += [
             f'<h{level} id="{name.place}"><code>{escape(name.title)}</code></h{level}>',
-            pages.highlighted(signature(name)),
+            linked(pages.highlighted(signature(name)), types.get),
             prose(
                 name.doc, partial(place_of, places, name.place), arguments(name.value)
             ),

@@ -53,6 +53,14 @@ def test_every_public_name_has_a_place_and_a_docstring(page):
         assert module in places
 
 
+def test_the_types_of_a_signature_lead_to_these(page):
+    start = page.index('<h3 id="plan">')
+    said = page[start : page.index("</pre>", start)]
+    assert '<a href="#Plan">' in said
+    # of two classes of one name it would be luck which is meant
+    assert "Report" not in api.class_places(api.parts())
+
+
 def test_a_name_without_a_docstring_is_seen():
     def told():
         """Do it."""
