@@ -6,7 +6,7 @@ import minigen
 from tests.check import planted
 from tests.check.planted_kernels import BUGS, text_of
 
-SCANS = ("selective_scan", "ssd", "ssd_chunked")
+SCANS = ("mamba2_step", "selective_scan", "ssd", "ssd_chunked")
 """Functions that take the interpreter long: fewer examples will do."""
 
 SOUND = [
