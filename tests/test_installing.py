@@ -1,6 +1,7 @@
 """What a reader is told to install can be installed, and from here."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from minigen import doctor, extras
-from tests import pip_lines
+from tests import pip_lines, versions
 
 PROJECT = pip_lines.project()
 EXTRAS = PROJECT["optional-dependencies"]
@@ -182,3 +183,13 @@ def test_the_lines_to_try_are_printed_once_each():
     lines = out.stdout.splitlines()
     assert 'pip install --dry-run ".[check]"' in lines, out.stderr
     assert len(lines) == len(set(lines)) >= len(EXTRAS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a name of a program ends in .exe there")
+def test_a_name_of_an_interpreter_that_is_not_installed_is_none(tmp_path, monkeypatch):
+    # pyenv has such a name for each version it could install
+    shim = tmp_path / "python3.99"
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert versions.is_here(sys.executable) and not versions.is_here("python3.99")

@@ -67,6 +67,16 @@ def wanted(which: str) -> list[str]:
     return [lowest(one) for one in named] if which == "lowest" else named
 
 
+def is_here(python: str) -> bool:
+    """Say whether an interpreter can be run: pyenv has names for those that it lacks.
+
+    >>> is_here(sys.executable), is_here("python0.0")
+    (True, False)
+    """
+    asked = shutil.which(python) and subprocess.run([python, "-V"], capture_output=True)
+    return bool(asked) and asked.returncode == 0
+
+
 def run(which: str, python: str, rest: list[str]) -> tuple[int, list[str]]:
     """Run the tests in a new environment; return pytest's status, and a table's row."""
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +137,7 @@ def main() -> int:
     failed, shown = 0, [("what", "Python", *SHOWN, "quick tests", "took")]
     for which, python in rows:
         print(f"{which} versions on {python}", flush=True)
-        if shutil.which(python):
+        if is_here(python):
             status, row = run(which, python, sys.argv[split + 1 :])
         else:
             status, row = resolve(which, python)
