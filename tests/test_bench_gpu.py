@@ -371,7 +371,7 @@ SMALLEST = [
 def test_images_are_drawn_both_ways_and_compared(tiny, monkeypatch):
     """By the smallest generators there are; their tokens stand for pixels."""
     ops = backends.table("ptx", arrays.Ptx())
-    # a thousand candidates would take a minute
+    # a thousand candidates would take long
     how = {"guided_draw": "grid"} if isinstance(tiny, ArinarConfig) else {}
     pipe = SimpleNamespace(
         ops=ops,

@@ -141,14 +141,13 @@ def test_a_raster_model_s_third_run_is_replayed(compiled, config):
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("order", ["random", "random-each"])
 def test_the_third_run_of_a_shape_is_replayed(order, compiled):
-    device = compiled
-    pipe, plain = pipeline(device), pipeline()
+    pipe, plain = pipeline(compiled), pipeline()
     runs = [([0], 5), ([2], 6), ([1], 7)]
     launches = []
     for labels, seed in runs:
-        before = device.launches
+        before = compiled.launches
         images = draw(pipe, labels, seed, order)
-        launches.append(device.launches - before)
+        launches.append(compiled.launches - before)
         # another order of the same counts, other classes, another seed
         expected = draw(plain, labels, seed, order)
         assert images.dtype == np.uint8 and images.shape == (1, 1, 3, 3)

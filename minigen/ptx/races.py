@@ -77,10 +77,13 @@ class Watch:
         block = np.where(level == THREAD, one // self.size, of_warp)
         return np.where(level == GRID, NOBODY, block)
 
+    def warp_in(self, block, thread):
+        """Return the warp of threads of a block."""
+        return block * self.warps + thread % self.size // 32
+
     def warp_of(self, level, one, block):
         """Return the warp of readers of a block, -1 of those of several warps."""
-        there = block * self.warps + one % self.size // 32
-        there = np.where(level == WARP, one, there)
+        there = np.where(level == WARP, one, self.warp_in(block, one))
         return np.where(level <= WARP, there, NOBODY)
 
     def ordered(self, who, code, time):
@@ -88,7 +91,7 @@ class Watch:
         level, one = code & 3, code >> 2
         block = who // self.size
         before = self.block_of(level, one)
-        warp = block * self.warps + who % self.size // 32
+        warp = self.warp_in(block, who)
         there = self.warp_of(level, one, before)
         met = (before == block) & (time < self.blocks[block])
         met |= (there == warp) & (time < self.warp[warp])
@@ -131,10 +134,10 @@ class Watch:
         lost &= shadow.reader[cells] & 3 == THREAD
         if lost.any():
             block = who // self.size
-            warp = block * self.warps + who % self.size // 32
+            warp = self.warp_in(block, who)
             first = shadow.reader[cells] >> 2
             there = first // self.size
-            theirs = there * self.warps + first % self.size // 32
+            theirs = self.warp_in(there, first)
             code = np.where(
                 there != block, GRID, np.where(theirs != warp, 4 * block + BLOCK, 0)
             )
@@ -147,7 +150,7 @@ class Watch:
         # the code of earlier readers and this one together
         level, one = code & 3, code >> 2
         block = who // self.size
-        warp = block * self.warps + who % self.size // 32
+        warp = self.warp_in(block, who)
         before = self.block_of(level, one)
         there = self.warp_of(level, one, before)
         alone = (code == NOBODY) | (ordered & (before == block))
