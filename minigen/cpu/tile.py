@@ -194,7 +194,8 @@ def spread(builder, number):
 def loop(builder, size, stride, values, step):
     """Build values = step(k, values) for k in range(0, size, stride), once at least.
 
-    Returns the values after the last round.
+    Returns the values after the last round. The compiler is told to leave the loop as
+    it is: where two rounds become one, what has filled the registers does not fit.
     """
     before = builder.block
     loop = builder.append_basic_block("tile.loop")
@@ -209,9 +210,18 @@ def loop(builder, size, stride, values, step):
     for phi, start, end in zip([k, *carried], starts, ends, strict=True):
         phi.add_incoming(start, before)
         phi.add_incoming(end, loop)
-    builder.cbranch(builder.icmp_signed("<", following, size), loop, done)
+    back = builder.cbranch(builder.icmp_signed("<", following, size), loop, done)
+    back.set_metadata("llvm.loop", _as_written(builder.module, back))
     builder.position_at_end(done)
     return results
+
+
+def _as_written(module, back):
+    # what LLVM knows a loop by, which names itself first, and what it is not to do
+    never = module.add_metadata(["llvm.loop.unroll.disable"])
+    node = module.add_metadata([back.function.name + back.parent.name, never])
+    node.operands = node, never
+    return node
 
 
 def load(builder, pointer, dtype=types.float32):
