@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import compiling, missing
+from tests import compiling, missing, parser, parts
 
 HERE = Path(__file__).parent
 
@@ -43,6 +43,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "beyond: needs more than the extra test brings")
     config.addinivalue_line("markers", "on(name): a processor of tests/processors.py")
     config.pluginmanager.register(missing, "minigen_missing")
+    parser.keep()
     if importlib.util.find_spec("hypothesis"):
         from hypothesis import HealthCheck, settings
 
@@ -75,7 +76,8 @@ def pytest_report_header(config):
     missing = "" if importlib.util.find_spec("numba") else " (numba is not installed)"
     return (
         f"minigen: backends {', '.join(backend_names(config))}{missing}, "
-        f"golden cases in {config.getoption('--golden')}"
+        f"golden cases in {config.getoption('--golden')}, "
+        f"of long searches part {parts.part()}"
     )
 
 

@@ -5,11 +5,12 @@ import tracemalloc
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from minigen.checkpoints import load_model, open_checkpoint
 from minigen.errors import CheckpointError
+from tests import parts
 from tests.checkpoints.mutations import mutated
 from tests.checkpoints.tripwire import only_reading
 
@@ -17,11 +18,15 @@ REPEATED = 2**20
 """Bytes that a tensor may have beyond its file, by repeating an element."""
 
 
-def try_files(golden, path, count):
-    """Read `count` damaged files; return how many were refused and how many read."""
+def try_files(golden, path, count, first=0):
+    """Read `count` damaged files; return how many were refused and how many read.
+
+    first: a number; another draws other files.
+    """
     outcomes = Counter()
     tracemalloc.start()
 
+    @seed(first)
     @settings(
         max_examples=count,
         deadline=None,
@@ -76,7 +81,8 @@ def test_damaged_files(golden, tmp_path):
 
 @pytest.mark.slow
 def test_ten_thousand_damaged_files(golden, tmp_path):
-    outcomes = try_files(golden, tmp_path / "file", 10_000)
+    first, count = parts.share(10_000)
+    outcomes = try_files(golden, tmp_path / "file", count, first)
     print(dict(outcomes))
-    assert outcomes.total() >= 10_000
+    assert outcomes.total() >= count
     assert outcomes["refused"] and outcomes["read"] and outcomes["loaded"]

@@ -36,14 +36,17 @@ def main(arguments) -> int:
     return int(bool(findings))
 
 
-def run(count, seed, backend="numpy") -> list[str]:
-    """Return what became of the pictures that were not drawn again the same."""
+def run(count, seed, backend="numpy", first=0) -> list[str]:
+    """Return what became of the pictures that were not drawn again the same.
+
+    first: the number of the first case; from there on, `count` pictures are drawn.
+    """
     before, findings = os.getcwd(), []
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
             running.invoke(DIGIT.split())
-            for number in range(count):
+            for number in range(first, first + count):
                 line = draw(random.Random(f"{seed} {number}"), backend)
                 batch = random.Random(number).randint(1, 4)
                 findings += [f"case {number}, {line}\n{x}" for x in wrong(line, batch)]

@@ -13,6 +13,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from tests import parser
+
 ENDS = ("done", "refused", "hang", "fault")
 """How a command may end: with status 0 or 1; with a message and status 2; not within
 PATIENCE; with an exception that is none of ours, or without a message. The first two
@@ -38,10 +40,10 @@ def main(name, arguments, count, prepare, draw, verb) -> int:
     prepare(): is called in an empty folder; draw(chance, what it gave) returns the
     arguments of a command, or those and a context to run it in.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m tests.fuzz {name}")
-    parser.add_argument("--count", type=int, default=count, help="commands in all")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
+    wanted = argparse.ArgumentParser(prog=f"python -m tests.fuzz {name}")
+    wanted.add_argument("--count", type=int, default=count, help="commands in all")
+    wanted.add_argument("--seed", type=int, default=0)
+    given = wanted.parse_args(arguments)
     counts, findings = run(given.count, given.seed, prepare, draw)
     for finding in findings[:SHOWN]:
         print(finding)
@@ -49,13 +51,16 @@ def main(name, arguments, count, prepare, draw, verb) -> int:
     return int(bool(findings))
 
 
-def run(count, seed, prepare, draw) -> tuple[collections.Counter, list[str]]:
-    """Return how many commands ended in which of ENDS, and what is wrong."""
+def run(count, seed, prepare, draw, first=0) -> tuple[collections.Counter, list[str]]:
+    """Return how many commands ended in which of ENDS, and what is wrong.
+
+    first: the number of the first case; from there on, `count` cases are drawn.
+    """
     counts, findings = collections.Counter(), []
     with _fences(), tempfile.TemporaryDirectory() as folder, _at(folder):
         made = prepare()
         before = set(Path().iterdir())
-        for number in range(count):
+        for number in range(first, first + count):
             drawn = draw(random.Random(f"{seed} {number}"), made)
             drawn = drawn if isinstance(drawn, tuple) else (drawn, None)
             end, about = _outcome(*drawn)
@@ -73,6 +78,7 @@ def invoke(arguments):
 
     from minigen.cli import app
 
+    parser.keep()
     return CliRunner().invoke(app, arguments)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import parts
 from tests.fuzz import compiled
 
 pytestmark = pytest.mark.needs("compiler")
@@ -12,10 +13,10 @@ def test_random_programs_store_what_numba_stores():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 40, 10))
-def test_a_thousand_random_programs(first):
-    seeds = range(first, first + 10)
-    assert [found for seed in seeds for found in compiled.differences(seed)] == []
+@pytest.mark.parametrize("one", range(parts.share(40)[1]))
+def test_a_thousand_random_programs(one):
+    seed = parts.share(40)[0] + one
+    assert compiled.differences(seed) == []
 
 
 def test_a_difference_is_found(monkeypatch):

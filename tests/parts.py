@@ -1,0 +1,46 @@
+"""Long searches in parts: a run of the tests takes one of four, by its commit.
+
+So a run stays short, and another commit searches elsewhere. Which part it is, pytest's
+first lines say; MINIGEN_PART=2 takes that one, MINIGEN_PART=all takes all.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+PARTS = 4
+
+
+def share(count: int) -> tuple[int, int]:
+    """Return the first case, and how many, that this run takes of `count` cases."""
+    if part() == "all":
+        return 0, count
+    first, end = (count * n // PARTS for n in (int(part()), int(part()) + 1))
+    return first, end - first
+
+
+def part() -> str:
+    """Return which part this run takes: a number, or all.
+
+    Raises ValueError if MINIGEN_PART names another.
+    """
+    chosen = os.environ.get("MINIGEN_PART") or str(_commit() % PARTS)
+    if chosen not in ("all", *map(str, range(PARTS))):
+        raise ValueError(f"MINIGEN_PART={chosen}: wanted 0 to {PARTS - 1}, or all")
+    return chosen
+
+
+@functools.cache
+def _commit() -> int:
+    # where there is no commit, as in an sdist, everybody takes the same part
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        told = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True
+        )
+    except OSError:
+        return 0
+    return int(told.stdout.strip() or "0", 16)
