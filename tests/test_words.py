@@ -237,6 +237,14 @@ def run(*arguments, **options):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of Windows end in another way")
+def test_an_error_without_a_text_has_its_name(monkeypatch, capfd):
+    def fail(**options):
+        raise ConnectionError
+
+    assert terminal.run(fail) == 2
+    assert capfd.readouterr().err == "minigen: ConnectionError\n"
+
+
 def test_a_reader_that_leaves_hears_nothing():
     read, write = os.pipe()
     os.close(read)

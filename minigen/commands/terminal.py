@@ -75,8 +75,9 @@ def _run(app):
     except BrokenPipeError:
         return UNHEARD
     except OSError as error:
-        # of --help and --version; commands are `reported`
-        complain(f"minigen: {error}")
+        # of --help and --version; commands are `reported`. Some have no text, such as
+        # that no shell was found whose completion could be shown
+        complain(f"minigen: {error if str(error) else type(error).__name__}")
         return 2
     except Exception as error:
         if hasattr(error, "format_message"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minigen import simt
@@ -66,7 +66,10 @@ def votes(x, y):
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=32), seeds)
+@example([0] * 32, None)
+@example([4] * 32, None)
 def test_votes(values, seed):
+    """Of a whole warp a mask is -1 where Numba gives its type, as it makes it int32."""
     n = len(values)
     x, y = np.array(values), np.zeros((8, n), np.int64)
     simt.launch(votes, 1, n, x, y, seed=seed)
@@ -75,7 +78,7 @@ def test_votes(values, seed):
     expected = [0 * x + bits[large].sum(), 0 * x + large.any(), 0 * x + large.all()]
     expected += [0 * x + (large.all() or not large.any())]
     expected += [[bits[x == v].sum() for v in x], 0 * x + every * (x == x[0]).all()]
-    np.testing.assert_array_equal(y[:6], expected)
+    np.testing.assert_array_equal(y[:6] & 0xFFFFFFFF, expected)
     np.testing.assert_array_equal(y[7], bits - 1)
 
 
