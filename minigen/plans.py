@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -295,8 +296,9 @@ def counts(schedule: str | Sequence[int], n: int, steps: int) -> tuple[int, ...]
     """Return how many of `n` tokens each step decodes.
 
     After step s a share of the tokens is left, truncated to an integer; at least one is
-    left for the last step. The arithmetic is the original's to the last bit, in
-    float64. Source: hp-l33/ARPG models/arpg.py::generate.
+    left for the last step. The arithmetic of arccos and cosine is the original's to the
+    last bit, in float64; that of linear is exact. Source: hp-l33/ARPG
+    models/arpg.py::generate.
 
     >>> counts("arccos", 256, 8)
     (21, 21, 21, 23, 25, 28, 35, 82)
@@ -343,7 +345,8 @@ def guidance_weight(schedule: str, guidance: float, decoded: int, n: int) -> flo
 _LEFT = {
     "arccos": lambda s, steps: math.acos(1.0 * (s + 1) / steps) / (math.pi * 0.5),
     "cosine": lambda s, steps: math.cos(((math.pi / 2) * (s + 1)) / steps),
-    "linear": lambda s, steps: 1.0 - (s + 1) / steps,
+    # ours, and exact: rounded down, 49 (1 - 22/49) would be 26
+    "linear": lambda s, steps: Fraction(steps - s - 1, steps),
 }
 
 

@@ -49,6 +49,19 @@ def test_partition(a):
             assert len(plan.groups) == a["steps"]
 
 
+@pytest.mark.parametrize("schedule", plans.FREE)
+def test_as_many_steps_as_tokens_draw_one_each(schedule):
+    for n in range(1, 100):
+        assert plans.counts(schedule, n, n) == (1,) * n
+
+
+@pytest.mark.parametrize("n", [49, 64, 144])
+def test_linear_leaves_its_share_rounded_down(n):
+    for steps in range(1, n + 1):
+        left = n - np.cumsum(plans.counts("linear", n, steps))
+        assert left.tolist() == [n * s // steps for s in range(steps)][::-1]
+
+
 @given(arguments(), st.integers(0, 2**32 - 2))
 def test_an_image_s_own_plan_has_the_same_counts(a, image):
     plan = plans.plan(**{**a, "order": "random-each"})
