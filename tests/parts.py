@@ -16,9 +16,10 @@ PARTS = 4
 
 def share(count: int) -> tuple[int, int]:
     """Return the first case, and how many, that this run takes of `count` cases."""
-    if part() == "all":
+    chosen = part()
+    if chosen == "all":
         return 0, count
-    first, end = (count * n // PARTS for n in (int(part()), int(part()) + 1))
+    first, end = (count * n // PARTS for n in (int(chosen), int(chosen) + 1))
     return first, end - first
 
 

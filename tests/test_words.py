@@ -236,7 +236,6 @@ def run(*arguments, **options):
     return subprocess.Popen(command, env=here, stderr=subprocess.PIPE, **options)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pipes of Windows end in another way")
 def test_an_error_without_a_text_has_its_name(monkeypatch, capfd):
     def fail(**options):
         raise ConnectionError
@@ -245,6 +244,7 @@ def test_an_error_without_a_text_has_its_name(monkeypatch, capfd):
     assert capfd.readouterr().err == "minigen: ConnectionError\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes of Windows end in another way")
 def test_a_reader_that_leaves_hears_nothing():
     read, write = os.pipe()
     os.close(read)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -175,7 +176,9 @@ print(json.dumps([registers.tile().rows, *kernel.inspect_asm().values()]))
 
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 @pytest.mark.parametrize("target", [name for name in PROCESSORS if "znver" in name])
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="compiled for x86")
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="compiled for x86"
+)
 def test_nor_in_the_kernel_that_numba_makes_of_it(target, dtype, tmp_path):
     """All that surrounds a loop counts there, too, and it is compiled, but not run."""
     environ = os.environ | {
