@@ -8,17 +8,17 @@ const SIDE = 8, CELLS = [...Array(SIDE * SIDE).keys()], run = { prompt: [], step
 let model, decode, read, asked, doubts, picture, chosen = 27, stop = false, drawing = false;
 
 // what a plan is made of: minigen/plans.py and minigen/orders.py in JavaScript
-const LEFT = {
-  arccos: (s, steps) => Math.acos((s + 1) / steps) / (Math.PI * 0.5),
-  cosine: (s, steps) => Math.cos(Math.PI / 2 * (s + 1) / steps),
-  linear: (s, steps) => 1 - (s + 1) / steps,
+const LEFT = { // of n tokens, after step s
+  arccos: (n, s, steps) => n * (Math.acos((s + 1) / steps) / (Math.PI * 0.5)),
+  cosine: (n, s, steps) => n * Math.cos(Math.PI / 2 * (s + 1) / steps),
+  linear: (n, s, steps) => n * (steps - s - 1) / steps,
 };
 function counts(schedule, n, steps) {
   if (schedule === "one") return Array(n).fill(1);
   const sizes = [];
   let drawn = 0;
   for (let s = 0; s < steps - 1; s++) {
-    const left = Math.max(1, Math.min(n - drawn - 1, Math.trunc(n * LEFT[schedule](s, steps))));
+    const left = Math.max(1, Math.min(n - drawn - 1, Math.trunc(LEFT[schedule](n, s, steps))));
     sizes.push(n - drawn - left);
     drawn += sizes[s];
   }

@@ -131,10 +131,14 @@ def _other(rng, n):
 
 
 def _resized(array, shape):
-    # a case may hold NaN where nobody reads it: of another size, somebody may
+    return np.resize(_without_nan(array), shape)
+
+
+def _without_nan(array):
+    # a case holds NaN where nobody reads it: of another size or length, somebody may
     if array.dtype.kind == "f":
         array = np.where(array == array, array, array.dtype.type(1))
-    return np.resize(array, shape)
+    return array
 
 
 def an_axis(rng, signature, case):
@@ -236,6 +240,7 @@ def a_number(rng, signature, case):
     case[one.name] = _one(rng, NUMBERS if one.kind == "number" else WHOLE)
     if one.kind == "shape" and rng.integers(2):
         case[one.name] = ((2, -1), (2, 1.5), (0, 3), (2.0,), ("2",))[rng.integers(5)]
+    case |= {a.name: _without_nan(case[a.name]) for a in _arrays(signature, case)}
     return f"{one.name} {case[one.name]!r}"
 
 
