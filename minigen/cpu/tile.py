@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minigen.cpu import registers
 from minigen.cpu.half import widen_half
 from minigen.cpu.registers import LANES
 
@@ -91,13 +92,17 @@ def dot(builder, x, halves, count, ahead, dtype, rows):
     ahead: where what is fetched begins, and its stride, or None.
     """
     number = count.type
+    # wider registers would need a step more for pairs; shorter ones, which are ARM's,
+    # shift a number into its word as they widen it
+    in_pairs = dtype == types.uint16 and registers.vectors()[0] == 8
+    widened = _load_pairs if in_pairs else load
 
     def one(n, sums):
         line, b = builder.mul(n, number(LANES)), []
         if ahead:
             fetched = builder.add(ahead[0], builder.mul(n, ahead[1]))
         for half in halves:
-            b.append(load(builder, builder.gep(half, [line]), dtype))
+            b.append(widened(builder, builder.gep(half, [line]), dtype))
             if ahead:
                 prefetch(builder, builder.gep(half, [fetched]))
         column = builder.mul(n, number(rows))
@@ -109,7 +114,8 @@ def dot(builder, x, halves, count, ahead, dtype, rows):
         return [fma(builder, *q, s) for q, s in zip(pairs, sums, strict=True)]
 
     zeros = [FLOATS([0.0] * LANES)] * (rows * len(halves))
-    return loop(builder, count, 1, zeros, one)
+    sums = loop(builder, count, 1, zeros, one)
+    return [_in_turn(builder, each) for each in sums] if in_pairs else sums
 
 
 def _gep(builder, pointer, place, more):
@@ -236,6 +242,24 @@ def load(builder, pointer, dtype=types.float32):
     pointer = builder.bitcast(pointer, _SHORTS.as_pointer())
     wide = builder.zext(builder.load(pointer, align=2), WORDS)
     return builder.bitcast(builder.shl(wide, WORDS([16] * LANES)), FLOATS)
+
+
+def _load_pairs(builder, pointer, dtype):
+    # sixteen bfloat16 as float32: those of even numbers, then the others. Each pair is
+    # a word, and takes a shift and a mask; in turn, each number would have to be put
+    # into a word of its own before its shift
+    pairs = ir.VectorType(WORD, LANES // 2)
+    both = builder.load(builder.bitcast(pointer, pairs.as_pointer()), align=2)
+    even = builder.shl(both, pairs([16] * (LANES // 2)))
+    odd = builder.and_(both, pairs([0xFFFF0000] * (LANES // 2)))
+    words = builder.shuffle_vector(even, odd, WORDS(list(range(LANES))))
+    return builder.bitcast(words, FLOATS)
+
+
+def _in_turn(builder, vector):
+    # the order of `_load_pairs` undone
+    lanes = [n // 2 + LANES // 2 * (n % 2) for n in range(LANES)]
+    return builder.shuffle_vector(vector, vector, WORDS(lanes))
 
 
 def fma(builder, a, b, c):

@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 
@@ -18,15 +19,15 @@ from numba import types
 from minigen.cpu import blend, half, registers, tile
 
 PROCESSORS = {
-    "x86-64-v3": ("x86_64-unknown-linux-gnu", 8),
-    "x86-64-v4": ("x86_64-unknown-linux-gnu", 32),
+    "x86-64-v3": ("x86_64-unknown-linux-gnu", (8, 16)),
+    "x86-64-v4": ("x86_64-unknown-linux-gnu", (16, 32)),
     # of these LLVM knows more, and would make two or four rounds of a loop one
-    "znver3": ("x86_64-unknown-linux-gnu", 8),
-    "znver4": ("x86_64-unknown-linux-gnu", 32),
-    "apple-m1": ("arm64-apple-darwin", 8),
-    "neoverse-n1": ("aarch64-unknown-linux-gnu", 8),
+    "znver3": ("x86_64-unknown-linux-gnu", (8, 16)),
+    "znver4": ("x86_64-unknown-linux-gnu", (16, 32)),
+    "apple-m1": ("arm64-apple-darwin", (4, 32)),
+    "neoverse-n1": ("aarch64-unknown-linux-gnu", (4, 32)),
 }
-"""LLVM's name of a target, and the vectors of sixteen that its registers hold."""
+"""LLVM's name of a target, and the numbers in a register and how many there are."""
 
 if llvm.llvm_version_info[0] < 16:
     # LLVM has not heard of it
@@ -69,6 +70,12 @@ LOOPS = {
 returns the sums; and how many fused steps of sixteen numbers a round has."""
 
 
+def tile_of(target) -> registers.Tile:
+    """Return the tile of a target's registers."""
+    with mock.patch.object(registers, "vectors", lambda: PROCESSORS[target][1]):
+        return registers.tile()
+
+
 def spilled(build, target) -> tuple[int, int]:
     """Return how many vectors a loop moves to or from the stack, and its fused steps.
 
@@ -81,7 +88,9 @@ def spilled(build, target) -> tuple[int, int]:
     kinds = [*[FLOAT] * 6, *[NUMBER] * 3]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "f")
     builder = ir.IRBuilder(function.append_basic_block())
-    for n, total in enumerate(build(builder, function.args[1:6], function.args[6:])):
+    with mock.patch.object(registers, "vectors", lambda: PROCESSORS[target][1]):
+        totals = build(builder, function.args[1:6], function.args[6:])
+    for n, total in enumerate(totals):
         place = builder.gep(function.args[0], [NUMBER(tile.LANES * n)])
         place = builder.bitcast(place, total.type.as_pointer())
         builder.store(total, place, align=4)
@@ -154,7 +163,7 @@ def test_no_vector_leaves_its_register(name, target):
 @pytest.mark.parametrize("target", PROCESSORS)
 def test_nor_in_a_product_of_any_number_of_rows(target):
     """A round of the loop is a round of ours: two of them would need more registers."""
-    most = registers.TILES[PROCESSORS[target][1]]
+    most = tile_of(target)
     for dtype in (types.float32, types.uint16, types.int16):
         for rows in range(1, most.rows + 1):
             vectors = most.vectors_of(rows)
@@ -188,7 +197,7 @@ def test_nor_in_the_kernel_that_numba_makes_of_it(target, dtype, tmp_path):
     }
     command = [sys.executable, "-c", COMPILED.format(dtype=dtype)]
     rows, text = json.loads(subprocess.check_output(command, env=environ))
-    assert rows == registers.TILES[PROCESSORS[target][1]].rows
+    assert rows == tile_of(target).rows
     found = [lines for lines in loops(text) if "fmadd" in "".join(lines)]
     # each number of rows has a loop of its own
     assert len(found) >= rows
