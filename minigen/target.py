@@ -27,6 +27,7 @@ os.environ.update(ADDED)
 import numba  # noqa: E402
 from numba import get_num_threads as get_num_threads  # noqa: E402
 from numba import prange as prange  # noqa: E402
+from numba import set_num_threads  # noqa: E402
 
 # no flag lets a compiler reorder or fuse what stands there: it would do so in another
 # way for every width of a vector. Sums that have to be fast say their order themselves:
@@ -48,12 +49,21 @@ def kernel(function):
             f"NUMBA_DISABLE_JIT={numba.config.DISABLE_JIT} is set, and the kernels of "
             "backend numba need Numba's compiler; unset it, or choose backend numpy"
         )
-    return threads.Parallel(keep(_compile_parallel(function)))
+    return threads.Parallel(keep(_compile_parallel(function)), _use)
 
 
 def serial(function):
     """Compile a CPU kernel that runs on one thread."""
     return keep(_compile(function))
+
+
+@serial
+def _use(threads):
+    # for `threads.Parallel`
+    before = get_num_threads()
+    if threads:
+        set_num_threads(threads)
+    return before
 
 
 def __getattr__(name):

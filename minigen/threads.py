@@ -153,26 +153,23 @@ class Ways:
     calls: int = 0
     pause: int = 2
 
-    def keep_on(self) -> bool:
-        """Say whether all threads are taken for a call more, which is not timed then.
+    def keep_on(self) -> list[float] | None:
+        """Return the better way if it is taken for a call more, which is not timed.
 
         So it is in most calls: Python's part of a call is short, but what it reads is
         far away, since weights have passed through the caches.
         """
         # two callers may take the last turn at once
-        if self.turns <= 0 or self.better is not self.all:
-            return False
+        if self.turns <= 0:
+            return None
         self.turns -= 1
-        return True
+        return self.better
 
     def choose(self, arrays: tuple = ()) -> list[float]:
         """Return `one` or `all`: the way to take now. The caller appends its time.
 
         arrays: the shapes of the kernel's arrays.
         """
-        if self.turns > 0:
-            self.turns -= 1
-            return self.better
         first, second = self.one, self.all
         if sum(map(math.prod, arrays)) >= LARGE:
             first, second = second, first
@@ -205,10 +202,14 @@ def _middle(times):
 
 
 class Parallel:
-    """A kernel of `prange` loops, as Numba's dispatcher has compiled it."""
+    """A kernel of `prange` loops, as Numba's dispatcher has compiled it.
 
-    def __init__(self, dispatcher):
-        self.dispatcher, self.ways = dispatcher, {}
+    use(n): a kernel that lets those after it run on n threads, if n is not 0, and
+    returns how many it was before: Numba's own functions take longer than some kernels.
+    """
+
+    def __init__(self, dispatcher, use):
+        self.dispatcher, self.use, self.ways = dispatcher, use, {}
 
     def __getattr__(self, name):
         return getattr(self.dispatcher, name)
@@ -216,28 +217,26 @@ class Parallel:
     def __call__(self, *arguments):
         if _state.forked:
             raise BackendError(FORKED)
-        shapes = tuple([x.shape for x in arguments if isinstance(x, np.ndarray)])
-        ways = self.ways.get(shapes)
-        if ways is not None and ways.keep_on():
-            return self._run(arguments)
-        import numba
-
-        threads = count()
+        # the first of all starts the threads
+        threads = self.use(0) if _state.layer else count()
         if threads == 1 or _state.steady:
             return self._run(arguments)
-        if ways is None:
-            ways = self.ways[shapes] = Ways()
-        times = ways.choose(shapes)
+        shapes = tuple([x.shape for x in arguments if isinstance(x, np.ndarray)])
+        ways = self.ways.get(shapes) or self.ways.setdefault(shapes, Ways())
+        way, timed = ways.keep_on(), False
+        if way is None:
+            way, timed = ways.choose(shapes), True
         start = perf_counter()
-        if times is ways.one:
-            numba.set_num_threads(1)
+        if way is ways.one:
+            self.use(1)
         try:
             return self._run(arguments)
         finally:
-            if times is ways.one:
-                numba.set_num_threads(threads)
-            times.append(perf_counter() - start)
-            del times[:-3]
+            if way is ways.one:
+                self.use(threads)
+            if timed:
+                way.append(perf_counter() - start)
+                del way[:-3]
 
     def _run(self, arguments):
         if _layer() != "workqueue":

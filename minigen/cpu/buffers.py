@@ -29,6 +29,7 @@ _POOL: list = []
 _FREE: list = []
 _TAKING = threading.Lock()
 
+_FLOAT = np.dtype(np.float32)
 _KINDS = {"float32": np.float32, "float16": np.int16, "bfloat16": np.uint16}
 
 
@@ -102,6 +103,8 @@ def floats(array):
     The same object if it is that already. Numba compiles anew for what is read-only,
     such as a small weight in a mapped file, or not aligned: so that is copied.
     """
+    if type(array) is np.ndarray and array.dtype is _FLOAT and array.flags.carray:
+        return array
     return _own(np.ascontiguousarray(array, np.float32))
 
 

@@ -144,7 +144,7 @@ def product(x, w, residual=None, bias=None):
     f, d = w.shape
     y = buffers.empty((*x.shape[:-1], f))
     add = residual is not None or bias is not None
-    nothing = np.zeros(f, np.float32)
+    nothing = np.zeros(f if add else 0, np.float32)
     residual = nothing if residual is None else buffers.floats(residual)
     bias = nothing if bias is None else buffers.floats(bias)
     rows, out = buffers.floats(x).reshape(-1, d), y.reshape(-1, f)

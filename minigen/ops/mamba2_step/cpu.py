@@ -10,7 +10,7 @@ import numpy as np
 
 from minigen.cpu import buffers
 from minigen.cpu.scalar import exp, fma, silu, softplus
-from minigen.cpu.sums import dot, move_on, rates
+from minigen.cpu.sums import dot, move_on
 from minigen.target import kernel, prange, serial
 
 
@@ -30,9 +30,9 @@ def _convolve(x, w, bias, conv, i, first, end, out):
 
 
 @serial
-def _head(x, B, C, step, A, D, i, j, state, y):
+def _head(x, B, C, step, A_log, D, i, j, state, y):
     # x, y (p), B, C (s): rows that lie in one piece, so that a vector can be loaded
-    decay = np.full(B.size, exp(step * A))
+    decay = np.full(B.size, exp(step * -exp(A_log)))
     for q in range(x.size):
         y[q] = move_on(state[i, j, q], decay, step * x[q], B, C) + D * x[q]
 
@@ -47,7 +47,9 @@ def _gate_norm(y, z, norm, eps):
 
 
 @kernel
-def _mamba2_step(projected, w, bias, dt_bias, A, D, norm, conv, state, r, eps, xBC, y):
+def _mamba2_step(
+    projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps, xBC, y
+):
     b, h, p, s = state.shape
     d, c = h * p, w.shape[0]
     for i in range(b):
@@ -59,7 +61,7 @@ def _mamba2_step(projected, w, bias, dt_bias, A, D, norm, conv, state, r, eps, x
         step = softplus(projected[i, d + c + j] + dt_bias[j])
         first = d + j // (h // r) * s
         B, C = xBC[i, first : first + s], xBC[i, first + r * s : first + (r + 1) * s]
-        _head(xBC[i, own], B, C, step, A[j], D[j], i, j, state, y[i, own])
+        _head(xBC[i, own], B, C, step, A_log[j], D[j], i, j, state, y[i, own])
     for unit in range(b * r):
         i, own = unit // r, slice(unit % r * (d // r), (unit % r + 1) * (d // r))
         _gate_norm(y[i, own], projected[i, own], norm[own], eps)
@@ -72,8 +74,7 @@ def mamba2_step(projected, w, bias, dt_bias, A_log, D, norm, conv, state, r, eps
     d, c = h * p, w.shape[0]
     y, xBC = buffers.empty((b, 1, d)), buffers.empty((b, c))
     held_conv, held = buffers.floats(conv), buffers.floats(state)
-    A = rates(A_log)
-    given = (buffers.floats(a) for a in (w, bias, dt_bias, A, D, norm))
+    given = (buffers.floats(a) for a in (w, bias, dt_bias, A_log, D, norm))
     rows = buffers.floats(projected).reshape(b, d + c + h)
     out = np.float32(eps), xBC, y.reshape(b, d)
     _mamba2_step(rows, *given, held_conv, held, r, *out)
