@@ -26,6 +26,9 @@ MAKERS = ("AMD", "Intel", "Apple")
 """Makers of processors, as names of machines have them: with the same vectors, what
 reads memory differs."""
 
+HALVES = ("znver1", "bdver4")
+"""AMD's processors before Zen 2, which take a vector of AVX2 in two halves."""
+
 
 def save(bench: str, what: Sequence[str], found: dict, folder: Path) -> Path:
     """Write a run's results to a file in the folder, and return its path.
@@ -58,13 +61,16 @@ def load(folder: Path) -> list[dict]:
 
 
 def tables(found: Sequence[dict]) -> str:
-    """Return README's tables of speed, in Markdown, and what each was measured on."""
+    """Return README's tables of speed, in Markdown, and what each was measured on.
+
+    One for each kind of machine: times of two machines are not compared.
+    """
     order = (*reversed(machine.VECTORS), "other")
     kinds = sorted(
         {_kind(one["about"]) for one in found},
         key=lambda kind: (order.index(kind.partition(",")[0]), kind),
     )
-    parts = [_images(found, kinds), _products(found, kinds)]
+    parts = [*(_images(found, kind) for kind in kinds), _products(found, kinds)]
     parts += [headline.report(headlines(found)), _machines(found, kinds)]
     return "\n\n".join(part for part in parts if part)
 
@@ -77,36 +83,33 @@ def headlines(found: Sequence[dict]) -> list[dict]:
 
 
 def _kind(about):
-    # what columns stand for: the vectors, and who makes the processor
+    # what tables are told apart by: the vectors, and who makes the processor
     maker = next((name for name in MAKERS if name in about["machine"]), "")
+    if any(f"({name})" in about["machine"] for name in HALVES):
+        maker += " before Zen 2"
     return ", ".join(filter(None, (about["vectors"], maker)))
 
 
-def _images(found, kinds):
+def _images(found, kind):
     runs = {}
     for one in found:
-        if one["bench"] == "cpu":
-            kind = _kind(one["about"])
+        if one["bench"] == "cpu" and _kind(one["about"]) == kind:
             for row, cells in _rows_of(one["found"]):
                 # of several runs of the same, the first says what only one can
-                known = runs.setdefault(row, {}).setdefault(kind, {})
-                runs[row][kind] = {**cells, **known}
+                runs[row] = {**cells, **runs.get(row, {})}
     if not runs:
         return ""
-    # a column for whatever any run on these vectors has
+    # a column for whatever any run on these machines has
     columns = [
-        (kind, name)
-        for kind in kinds
+        name
         for name in ("minigen", *SIDES, "share", "memory")
-        if any(name in by.get(kind, {}) for by in runs.values())
+        if any(name in cells for cells in runs.values())
     ]
-    titles = {**SIDES, "share": "of the limit", "memory": "memory"}
-    header = ["", *(titles.get(name, f"{kind}: {name}") for kind, name in columns)]
-    rows = [header]
+    titles = {**SIDES, "share": "of the limit"}
+    rows = [[kind, *(titles.get(name, name) for name in columns)]]
     for row in sorted(runs, key=_place):
-        cells = (runs[row].get(kind, {}).get(name, "") for kind, name in columns)
-        rows.append([_label(row), *cells])
-    return markdown(rows, right=range(1, len(header)))
+        rows.append([_label(row), *(runs[row].get(name, "") for name in columns)])
+    return markdown(rows, right=range(1, len(rows[0])))
 
 
 def _rows_of(found):
