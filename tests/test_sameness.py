@@ -421,7 +421,8 @@ def test_an_image_with_an_order_of_its_own_parts_where_it_was_drawn(order):
 
     def uniforms_at(key, images, positions, step, first, m):
         u = pipe.ops.uniforms_at(key, images, positions, step, first, m)
-        return 1 - u if step == 2 else u
+        # the surest come first, and few of them fall otherwise
+        return 1 - u if step >= 2 else u
 
     found = compared(with_ops(pipe, uniforms_at=uniforms_at), pipe, recipe)
     assert found["verdict"] == "different"
@@ -429,4 +430,4 @@ def test_an_image_with_an_order_of_its_own_parts_where_it_was_drawn(order):
     label = recipe.labels[first.image]
     steps = list(pipe.steps([label], first=first.image, steps=4, order=order))
     assert first.position in steps[first.step - 1].positions
-    assert first.step == 3 or order == "confidence"
+    assert first.step == 3 or (order == "confidence" and first.step == 4)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minigen.cpu import buffers
-from minigen.ops.uniforms.cpu import LOW, counter, counters, rounds, unit
+from minigen.cpu.philox import LOW, counter, counters, rounds, unit
 from minigen.target import kernel, prange, serial
 
 
