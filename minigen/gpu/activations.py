@@ -20,9 +20,8 @@ def silu(v):
 @gpu_inline
 def clip(v, lowest, highest):
     """Return v within limits. A NaN stays one: CUDA's min and max take the other."""
-    if v < lowest:
-        return lowest
-    return highest if v > highest else v
+    raised = lowest if v < lowest else v
+    return highest if raised > highest else raised
 
 
 @gpu_inline

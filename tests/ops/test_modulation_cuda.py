@@ -7,6 +7,7 @@ from minigen.ops.add_rms_norm import cuda as add_rms_norm
 from minigen.ops.gated_rms_norm import cuda as gated_rms_norm
 from minigen.ops.rms_norm import cuda as rms_norm
 from minigen.ops.silu import cuda as silu
+from minigen.ops.step_size import cpu, reference
 from minigen.ops.step_size import cuda as step_size
 from tests import strategies as st
 from tests.kernels.collect import ran as run
@@ -28,6 +29,15 @@ def test_a_step_far_from_zero_is_a_power_or_the_number_itself():
     assert_same(y[x >= 90], x[x >= 90])
     y = run(step_size.step_size, x, bias, 0.01, 0.1)
     assert y.min() == np.float32(0.01) and y.max() == np.float32(0.1)
+
+
+def test_the_upper_limit_of_a_step_holds_where_the_lower_one_is_above_it():
+    x, bias = np.float32([[[-90.0, 0.0, 90.0, np.nan]]]), np.zeros(4, np.float32)
+    given = x, bias, 0.75, 0.2
+    y = run(step_size.step_size, *given)
+    assert_same(y, reference.step_size(*given))
+    assert_same(y, cpu.step_size(*given))
+    assert (y[..., :3] == np.float32(0.2)).all()
 
 
 def test_add_rms_norm_is_add_then_rms_norm():
