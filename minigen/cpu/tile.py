@@ -92,8 +92,8 @@ def dot(builder, x, halves, count, ahead, dtype, rows):
     ahead: where what is fetched begins, and its stride, or None.
     """
     number = count.type
-    # wider registers would need a step more for pairs; shorter ones, which are ARM's,
-    # shift a number into its word as they widen it
+    # wider registers would need a step more for pairs, and in shorter ones sums would
+    # spill; ARM's shift a number into its word as they widen it
     in_pairs = dtype == types.uint16 and registers.vectors()[0] == 8
     widened = _load_pairs if in_pairs else load
 

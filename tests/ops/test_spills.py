@@ -70,9 +70,14 @@ LOOPS = {
 returns the sums; and how many fused steps of sixteen numbers a round has."""
 
 
+def registers_of(target):
+    """Return what makes loops as for a target's registers, in a `with`."""
+    return mock.patch.object(registers, "vectors", lambda: PROCESSORS[target][1])
+
+
 def tile_of(target) -> registers.Tile:
     """Return the tile of a target's registers."""
-    with mock.patch.object(registers, "vectors", lambda: PROCESSORS[target][1]):
+    with registers_of(target):
         return registers.tile()
 
 
@@ -88,7 +93,7 @@ def spilled(build, target) -> tuple[int, int]:
     kinds = [*[FLOAT] * 6, *[NUMBER] * 3]
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), "f")
     builder = ir.IRBuilder(function.append_basic_block())
-    with mock.patch.object(registers, "vectors", lambda: PROCESSORS[target][1]):
+    with registers_of(target):
         totals = build(builder, function.args[1:6], function.args[6:])
     for n, total in enumerate(totals):
         place = builder.gep(function.args[0], [NUMBER(tile.LANES * n)])
