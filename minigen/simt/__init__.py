@@ -310,7 +310,7 @@ def _explain(error, machine):
     while trace is not None:
         frames.append((trace.tb_frame, trace.tb_lasti))
         trace = trace.tb_next
-    ours = [f for f in frames if not f[0].f_code.co_filename.startswith(sites.HERE)]
+    ours = [f for f in frames if f[0].f_code.co_filename not in sites.OURS]
     frame, instruction = (ours or frames)[-1]
     kind = "bounds" if isinstance(error, IndexError) else "exception"
     return KernelError(

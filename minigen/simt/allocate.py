@@ -25,23 +25,21 @@ def shared_array(shape, dtype, alignment=None):
     it). Without types the calls that led to it count too, so a helper has one a call.
     Shape 0 is the dynamic memory of the launch, the same for all who ask.
     """
-    block = running.machine.current.block
+    block, frame = running.machine.current.block, _getframe(1)
     dtype = as_dtype(dtype)
     if shape == 0 or shape == (0,):
-        return _dynamic_array(block, dtype)
-    key = calls(_getframe(1))
-    if running.machine.looped:
-        key = key[:1]
+        return _dynamic_array(block, dtype, frame)
+    key = calls(frame, 1 if running.machine.looped else None)
     array = block.arrays.get(key)
     if array is None:
-        array = block.arrays[key] = _new(shape, dtype, "shared")
+        array = block.arrays[key] = _new(shape, dtype, "shared", frame)
         _take(block, key, array.nbytes)
     return array
 
 
 def local_array(shape, dtype, alignment=None):
     """Return an array of the thread's own."""
-    return _new(shape, as_dtype(dtype), "local")
+    return _new(shape, as_dtype(dtype), "local", _getframe(1))
 
 
 def constant_array(array):
@@ -49,26 +47,33 @@ def constant_array(array):
     if not running.machine.watch:
         return array
     flat = np.ascontiguousarray(array).reshape(-1)
-    cells = Cells(running.machine, flat, f"constant {_name()}")
+    cells = Cells(running.machine, flat, f"constant {_name(_getframe(1))}")
     cells.constant = True
     return window(cells, array.shape)
 
 
-def _new(shape, dtype, space):
-    array = fresh(shape, dtype)
+def _new(shape, dtype, space, frame):
+    if isinstance(shape, list):
+        why = f"shape {shape} of an array is a list; Numba takes a number or a tuple"
+        raise TypeError(f"{why}: write {tuple(shape)}")
+    templates, kind = running.machine.templates, (shape, dtype)
+    template = templates.get(kind)
+    if template is None:
+        template = templates[kind] = fresh(shape, dtype)
+    array = template.copy()
     if not running.machine.watch:
         return array
-    return window(_cells(array.reshape(-1), space), array.shape)
+    return window(_cells(array.reshape(-1), space, frame), array.shape)
 
 
-def _cells(flat, space):
-    cells = Cells(running.machine, flat, f"{space} {_name()}")
+def _cells(flat, space, frame):
+    name, own = f"{space} {_name(frame)}", space == "local"
+    cells = Cells(running.machine, flat, name, own)
     cells.fresh = bytearray(b"\1") * flat.size
-    cells.own = space == "local"
     return cells
 
 
-def _dynamic_array(block, dtype):
+def _dynamic_array(block, dtype, frame):
     """Return the launch's dynamic memory; of every dtype it is the same bytes."""
     key = "dynamic", dtype
     array = block.arrays.get(key)
@@ -82,14 +87,14 @@ def _dynamic_array(block, dtype):
         count = memory.size // dtype.itemsize
         array = memory[: count * dtype.itemsize].view(dtype)
         if running.machine.watch:
-            array = window(_among(block, array), array.shape)
+            array = window(_among(block, array, frame), array.shape)
         block.arrays[key] = array
     return array
 
 
-def _among(block, array):
+def _among(block, array, frame):
     # cells that know of those of the other dtypes
-    cells = _cells(array, "shared")
+    cells = _cells(array, "shared", frame)
     others = [a.cells for k, a in block.arrays.items() if k[0] == "dynamic" and k[1:]]
     others = [other for other in others if other is not cells]
     for other in others:
@@ -120,8 +125,14 @@ def _where(key):
     return "the launch (dynamic)" if key == "dynamic" else describe_calls(key)
 
 
-def _name():
-    return assigned_name(outside(_getframe(1)))
+def _name(frame):
+    # each thread makes the arrays of each line: its text is read once a launch
+    frame, names = outside(frame), running.machine.names
+    line = id(frame.f_code), frame.f_lasti
+    name = names.get(line)
+    if name is None:
+        name = names[line] = assigned_name(frame)
+    return name
 
 
 shared = SimpleNamespace(array=shared_array)

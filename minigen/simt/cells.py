@@ -36,25 +36,30 @@ class Cells:
     the last write of each cell; readers, atomics: the reads and the atomic changes
     since; each as (thread, stamp, code, instruction). notes: what atomics hand on (see
     Machine.tell). reads, writes: how often each cell was, but for reads since the last
-    write. own: one thread's, so nothing can race. kin: the cells of other dtypes that
-    the same bytes are seen as; an access to one is checked against those to the others.
+    write. own: one thread's, so nothing can race, and none of these is kept. kin: the
+    cells of other dtypes that the same bytes are seen as; an access to one is checked
+    against those to the others.
     """
 
     __slots__ = (
         *("machine", "flat", "name", "fresh", "own", "constant", "kind"),
-        *("address", "stride", "kin"),
+        "kin",
         *("writers", "readers", "atomics", "notes", "reads", "writes"),
     )
 
-    def __init__(self, machine, flat, name):
+    def __init__(self, machine, flat, name, own=False):
         self.machine, self.flat, self.name = machine, flat, name
-        self.fresh, self.own, self.constant = bytearray(flat.size), False, False
+        self.fresh, self.own, self.constant = bytearray(flat.size), own, False
         self.kind, self.kin = flat.dtype.type, []
-        self.address = flat.__array_interface__["data"][0]
-        self.stride = flat.strides[0]
+        if own:
+            return
         self.writers, self.readers, self.atomics = {}, defaultdict(list), {}
         self.notes = defaultdict(dict)
         self.reads, self.writes = defaultdict(int), defaultdict(int)
+
+    # in bytes: where the first cell lies, and how far on the next
+    address = property(lambda self: self.flat.__array_interface__["data"][0])
+    stride = property(lambda self: self.flat.strides[0])
 
     def read(self, cell, array, index, frame):
         """Return the value of a cell; array[index], in the line of `frame`, asks."""
@@ -93,8 +98,8 @@ class Cells:
         for other in (self, *self.kin):
             if other.flat.dtype == dtype:
                 return other
-        made = Cells(self.machine, self.flat.view(dtype), self.name)
-        made.own, made.constant = self.own, self.constant
+        made = Cells(self.machine, self.flat.view(dtype), self.name, self.own)
+        made.constant = self.constant
         at = np.arange(made.flat.size) * made.stride // self.stride
         made.fresh = bytearray(np.frombuffer(self.fresh, np.uint8)[at])
         made.kin = [self, *self.kin]
@@ -107,8 +112,8 @@ class Cells:
         for other in self.kin:
             if other.name == f"{self.name}.{name}":
                 return other
-        made = Cells(self.machine, self.flat[name], f"{self.name}.{name}")
-        made.own, made.constant = self.own, self.constant
+        made = Cells(self.machine, self.flat[name], f"{self.name}.{name}", self.own)
+        made.constant = self.constant
         made.fresh = bytearray(self.fresh)
         self.kin.append(made)
         return made

@@ -16,19 +16,18 @@ from minigen.simt.cells import Cells
 class Watched:
     """A view of Cells with the methods of a NumPy array that kernels need."""
 
-    __slots__ = (
-        *("cells", "start", "shape", "steps", "ndim", "size", "before", "known"),
-    )
+    __slots__ = ("cells", "start", "shape", "steps", "ndim", "before", "known")
 
     def __init__(self, cells, start, shape, steps, before=()):
         # steps: how many cells on along each axis; before: the indices that led here,
         # for messages
         self.cells, self.start = cells, start
         self.shape, self.steps, self.ndim = shape, steps, len(shape)
-        self.size, self.before = math.prod(shape), before
+        self.before = before
         # {index: cell - start} of indices found to be inside, for all of this shape
         self.known = cells.machine.known.setdefault((shape, steps), {})
 
+    size = property(lambda self: math.prod(self.shape))
     dtype = property(lambda self: self.cells.flat.dtype)
     itemsize = property(lambda self: self.cells.flat.itemsize)
     nbytes = property(lambda self: self.size * self.itemsize)

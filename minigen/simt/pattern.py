@@ -31,6 +31,9 @@ def _pattern(dtype):
 
 def as_dtype(kind):
     """Return the NumPy dtype of a dtype, a NumPy scalar type, or a Numba type."""
+    if isinstance(kind, type):
+        # what nearly all kernels say, as each thread makes its arrays
+        return np.dtype(kind)
     if type(kind).__module__.startswith("numba"):
         if isinstance(getattr(kind, "dtype", None), np.dtype):
             # of records

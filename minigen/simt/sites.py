@@ -6,12 +6,15 @@ import linecache
 import os
 import re
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+_HERE = os.path.dirname(__file__)
+
+OURS = frozenset(os.path.join(_HERE, name) for name in os.listdir(_HERE))
+"""The files of the interpreter, as their code objects name them."""
 
 
 def outside(frame):
     """Return the nearest frame outwards that is not one of the interpreter's."""
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(HERE):
+    while frame.f_code.co_filename in OURS and frame.f_back is not None:
         frame = frame.f_back
     return frame
 
@@ -37,17 +40,21 @@ def describe(code, instruction) -> str:
 
 def describe_frame(frame) -> str:
     """Return where a frame stands, skipping the interpreter's own."""
-    return describe_calls(calls(frame)[:1])
+    return describe_calls(calls(frame, 1))
 
 
-def calls(frame):
+def calls(frame, count=None):
     """Return the kernel's calls that lead to a frame, the innermost first.
 
     Each is a site: (code, instruction). The interpreter's own frames are skipped.
+    count: how many are wanted, if not all.
     """
     found, frame = [], outside(frame)
-    while frame is not None and not frame.f_code.co_filename.startswith(HERE):
-        found.append((frame.f_code, frame.f_lasti))
+    while frame is not None and len(found) != count:
+        code = frame.f_code
+        if code.co_filename in OURS:
+            break
+        found.append((code, frame.f_lasti))
         frame = frame.f_back
     return tuple(found)
 

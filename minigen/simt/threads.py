@@ -127,6 +127,9 @@ class Machine:
         self.current, self.ready, self.hub, self.error = None, [], None, None
         self.blocks, self.waiting, self.parked, self.asleep = [], [], [], []
         self.cuts, self.plain = {}, False
+        # of arrays that a kernel makes: {(id of the code, instruction): name}, and
+        # {(shape, dtype): one that nobody has written}
+        self.names, self.templates = {}, {}
         self.leaks, self.known, self.failures, self.fences = {}, {}, 0, False
         # whether atomics added floats; and a fault that a barrier may explain better
         self.unordered, self.suspect, self.looped = False, None, False
