@@ -148,8 +148,14 @@ def _look(signature, file):
 def _written_out(signature, parts):
     # as namedtuple does it: a loop over the arguments takes three times as long
     taken = (f"{a.name}=None" if a.optional else a.name for a in signature.arguments)
-    function = eval(f"lambda {', '.join(taken)}: ({', '.join(parts)},)")
-    function.__qualname__ = signature.name
+    return _function(signature.name, ", ".join(taken), ", ".join(parts))
+
+
+@functools.cache
+def _function(name, taken, parts):
+    # once for all tables of a process
+    function = eval(f"lambda {taken}: ({parts},)")
+    function.__qualname__ = name
     return function
 
 

@@ -54,6 +54,11 @@ def pytest_configure(config):
         settings.load_profile("slow" if config.getoption("--slow") else "quick")
 
 
+def pytest_collection_modifyitems(items):
+    """Let tests of checkpoints come last: what they install slows others down."""
+    items.sort(key=lambda item: "checkpoints" in item.path.parts)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Let a process without tests take some of another: a few take minutes."""

@@ -181,7 +181,8 @@ def pytest_collection_modifyitems(config, items):
         if needless:
             left[why] += len(needless)
             config.hook.pytest_deselected(items=needless)
-            items[:] = [item for item in items if item not in set(needless)]
+            gone = set(needless)
+            items[:] = [item for item in items if item not in gone]
 
     def marked(name, *arguments):
         return [

@@ -1,10 +1,13 @@
 """Watch what Python does while a file is read: it may open and map that file only.
 
-An audit hook sees every import, every `exec`, every file opened, every process started,
-whoever asks for it. It cannot be removed again, so one is installed and switched.
+An audit hook sees every import, every `exec`, every file opened, every process
+started, whoever asks for it. It cannot be removed again, so one is installed and
+switched: by the first test that needs it, and all that do come last (conftest.py),
+since it makes looking at a frame eight times as slow, as the interpreter does often.
 """
 
 import builtins
+import functools
 import os
 import sys
 from contextlib import contextmanager
@@ -30,7 +33,9 @@ def _hook(event, arguments):
     _watched["seen"].append((event, repr(arguments)[:200]))
 
 
-sys.addaudithook(_hook)
+@functools.cache
+def _install():
+    sys.addaudithook(_hook)
 
 
 @contextmanager
@@ -40,6 +45,7 @@ def only_reading(path):
     def tripped(*arguments, **options):
         _watched["seen"].append(("called", repr(arguments)[:200]))
 
+    _install()
     names = ((os, "system"), (builtins, "eval"), (builtins, "exec"))
     saved = [getattr(module, name) for module, name in names]
     _watched.update(path=str(path), seen=[])
