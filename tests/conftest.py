@@ -56,7 +56,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """Let tests of checkpoints come last: what they install slows others down."""
-    items.sort(key=lambda item: "checkpoints" in item.path.parts)
+    items.sort(key=lambda item: item.path.parent == HERE / "checkpoints")
 
 
 @pytest.hookimpl(optionalhook=True)
