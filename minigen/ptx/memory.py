@@ -67,14 +67,15 @@ class Memory:
         space: in which they must lie, None for any. stop(kind, lane, why) is called for
         a lane whose `width` bytes lie in no region.
         """
-        crooked = address & U64.type(width - 1) != 0
-        if crooked.any():
+        if int(np.bitwise_or.reduce(address)) & (width - 1):
+            crooked = address & U64.type(width - 1) != 0
             stop("alignment", int(np.argmax(crooked)), f"not a multiple of {width}")
         n = bisect_right(self.bases, int(address[0])) - 1
         if n >= 0:
             region = self.regions[n]
             offset = address - U64.type(region.base)
-            fits = region.size >= width and offset.max() <= region.size - width
+            end = int(np.maximum.reduce(offset)) + width
+            fits = end <= region.size
             if fits and space in (None, region.space):
                 return [(None, region, offset.view(S64))]
         which = np.searchsorted(np.array(self.bases, U64), address, "right") - 1

@@ -152,9 +152,10 @@ def fma(a, b, c):
     r = s.astype(F32)
     # to round twice is wrong only where the first result is a tie of the second
     # rounding: half way between two float32, or anywhere among the subnormal ones
-    tie = s.view(S64) & 0x1FFFFFFF == 0x10000000
-    tie |= (abs(r) < 2.0**-125) & (s != 0)
-    if tie.any():
+    tie, small = s.view(S64) & 0x1FFFFFFF == 0x10000000, abs(r) < 2.0**-125
+    if np.count_nonzero(small):
+        tie |= small & (s != 0)
+    if np.count_nonzero(tie):
         product, c = np.broadcast_arrays(product, c)
         r[tie] = odd(product[tie], c[tie]).astype(F32)
     return r
