@@ -74,8 +74,7 @@ class Memory:
         if n >= 0:
             region = self.regions[n]
             offset = address - U64.type(region.base)
-            end = int(np.maximum.reduce(offset)) + width
-            fits = end <= region.size
+            fits = int(np.maximum.reduce(offset)) + width <= region.size
             if fits and space in (None, region.space):
                 return [(None, region, offset.view(S64))]
         which = np.searchsorted(np.array(self.bases, U64), address, "right") - 1

@@ -310,8 +310,8 @@ def _explain(error, machine):
     while trace is not None:
         frames.append((trace.tb_frame, trace.tb_lasti))
         trace = trace.tb_next
-    ours = [f for f in frames if f[0].f_code.co_filename not in sites.OURS]
-    frame, instruction = (ours or frames)[-1]
+    outside = [f for f in frames if f[0].f_code.co_filename not in sites.OURS]
+    frame, instruction = (outside or frames)[-1]
     kind = "bounds" if isinstance(error, IndexError) else "exception"
     return KernelError(
         kind,

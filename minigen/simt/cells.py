@@ -43,7 +43,7 @@ class Cells:
 
     __slots__ = (
         *("machine", "flat", "name", "fresh", "own", "constant", "kind"),
-        "kin",
+        *("address", "stride", "kin"),
         *("writers", "readers", "atomics", "notes", "reads", "writes"),
     )
 
@@ -51,15 +51,13 @@ class Cells:
         self.machine, self.flat, self.name = machine, flat, name
         self.fresh, self.own, self.constant = bytearray(flat.size), own, False
         self.kind, self.kin = flat.dtype.type, []
+        self.address = flat.__array_interface__["data"][0]
+        self.stride = flat.strides[0]
         if own:
             return
         self.writers, self.readers, self.atomics = {}, defaultdict(list), {}
         self.notes = defaultdict(dict)
         self.reads, self.writes = defaultdict(int), defaultdict(int)
-
-    # in bytes: where the first cell lies, and how far on the next
-    address = property(lambda self: self.flat.__array_interface__["data"][0])
-    stride = property(lambda self: self.flat.strides[0])
 
     def read(self, cell, array, index, frame):
         """Return the value of a cell; array[index], in the line of `frame`, asks."""
