@@ -41,6 +41,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "twin: compares with PyTorch where there is one")
     config.addinivalue_line("markers", "needs(part): a part of tests/missing.py")
     config.addinivalue_line("markers", "beyond: needs more than the extra test brings")
+    config.addinivalue_line("markers", "in_parts: a run takes a quarter of them")
     config.addinivalue_line("markers", "on(name): a processor of tests/processors.py")
     config.pluginmanager.register(missing, "minigen_missing")
     parser.keep()
@@ -82,7 +83,7 @@ def pytest_report_header(config):
     return (
         f"minigen: backends {', '.join(backend_names(config))}{missing}, "
         f"golden cases in {config.getoption('--golden')}, "
-        f"of long searches part {parts.part()}"
+        f"of what takes long part {parts.part()}"
     )
 
 

@@ -1,7 +1,10 @@
-"""Long searches in parts: a run of the tests takes one of four, by its commit.
+"""What takes long in parts: a run of the tests takes one of four, by its commit.
 
-So a run stays short, and another commit searches elsewhere. Which part it is, pytest's
-first lines say; MINIGEN_PART=2 takes that one, MINIGEN_PART=all takes all.
+Long searches are cut into parts, and so are tests that do the same for many kernels,
+each a while (`@pytest.mark.in_parts`). So a run stays short, and another commit looks
+elsewhere. Which part it is, pytest's first lines say, and its last how many tests are
+in others; MINIGEN_PART=2 takes that one, MINIGEN_PART=all takes all. A test that is
+named on the command line runs whatever its part is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,14 @@ def share(count: int) -> tuple[int, int]:
         return 0, count
     first, end = (count * n // PARTS for n in (int(chosen), int(chosen) + 1))
     return first, end - first
+
+
+def others(cases: list) -> list:
+    """Return the cases that this run does not take: of every four all but one."""
+    chosen = part()
+    if chosen == "all":
+        return []
+    return [case for n, case in enumerate(cases) if n % PARTS != int(chosen)]
 
 
 def part() -> str:

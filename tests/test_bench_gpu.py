@@ -116,6 +116,7 @@ def moved(case):
     return sum(touched(a, "reads") for a in inputs) + written
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("name", SMALL)
 def test_bytes_are_what_the_interpreter_counts(name):
     assert moved(SMALL[name]) == SMALL[name].bytes

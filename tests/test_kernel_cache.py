@@ -489,6 +489,7 @@ def test_a_cuda_kernel_is_kept_and_restored_alike(base, monkeypatch):
     assert files() == []
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.parametrize("path", (*SOURCES, "checks.py", "ops/intrinsics.py"))
 def test_an_edit_of_what_kernels_are_made_of_names_another_folder(

@@ -182,6 +182,7 @@ def test_a_raster_model_completes_a_prefix_only(family):
 SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in CONFIGS if n != "arpg"]
 
 
+@pytest.mark.in_parts
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("family", ["arpg", *SLOW])
 def test_a_recorded_run_reads_what_is_known(family):

@@ -99,6 +99,7 @@ def sizes_of(signature, case):
     return of | {"...": case.get("shape")} | axes
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("op, file, function, signature", CASES, ids=NAMES)
 def test_a_signature_is_what_the_function_does(op, file, function, signature):
     case = OTHERS.get(function.__name__)

@@ -135,6 +135,7 @@ def test_a_model_is_warmed_up(model, monkeypatch):
         assert {"from_pixels", "conv3x3_half", "upsample"} <= used
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_the_kernels_of_a_model_are_compiled(model, minigen):
@@ -149,6 +150,7 @@ def test_a_tokenizer_is_for_generators(minigen):
     assert "--tokenizer is for generators" in said
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.parametrize("model", sorted(TOKENIZERS))
 def test_a_generator_is_timed_beside_its_twin(model, minigen):

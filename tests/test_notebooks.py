@@ -121,6 +121,7 @@ def test_a_notebook_shows_pictures_and_progress(executed):
     assert printed(outputs).split("\n")[:-1] == [f"({i}, 4)" for i in (1, 2, 3, 4)]
 
 
+@pytest.mark.in_parts
 @slow
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_a_lesson_runs_as_a_notebook(path, executed, tmp_path):

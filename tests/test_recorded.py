@@ -87,6 +87,7 @@ def test_a_tiny_arpg_draws_the_reference_s_tokens(device):
         assert np.array_equal(one.canvas, other.canvas)
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
@@ -104,6 +105,7 @@ def test_a_tiny_gpt_draws_the_reference_s_tokens(compiled, guidance):
         assert np.array_equal(one.canvas, other.canvas)
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("config", [MAMBA2, MAMBA1], ids=lambda c: c.mixer)
 def test_a_tiny_aim_draws_the_reference_s_tokens(device, config):
     """Class and known tokens are read, then one drawn a step, its state moved on."""
@@ -118,6 +120,7 @@ def test_a_tiny_aim_draws_the_reference_s_tokens(device, config):
         assert np.array_equal(one.canvas, other.canvas)
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("config", [RASTER, MAMBA2], ids=["gpt", "aim"])
@@ -138,6 +141,7 @@ def test_a_raster_model_s_third_run_is_replayed(compiled, config):
     assert launches == [len(run.recording) * times for times in (1, 2, 1)]
 
 
+@pytest.mark.in_parts
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("order", ["random", "random-each"])
 def test_the_third_run_of_a_shape_is_replayed(order, compiled):

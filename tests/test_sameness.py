@@ -360,6 +360,7 @@ def test_backends_keep_the_promise_in_vectors(model):
     assert sameness.main([model, "--count", "4"]) == 0
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("config", [CONFIG, RASTER, MAMBA2], ids=["arpg", "gpt", "aim"])

@@ -30,6 +30,7 @@ def options(function):
     return {"block": sound.THREADS} if sums else {}
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("bug", PLANTED)
 def test_a_planted_bug_is_named(bug, mine):
     where = planted.plant(bug, planted.text_of(bug.function), mine)
@@ -49,6 +50,7 @@ def test_it_is_no_luck_whether_a_way_to_call_is_tried(title, seed, mine):
     planted.expect_named(bug, report)
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize(("op", "function"), SOUND, ids=str)
 def test_what_it_was_planted_into_is_well(op, function):
     report = minigen.check(op, getattr(sound, function), **options(function))

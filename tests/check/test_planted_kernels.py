@@ -16,6 +16,7 @@ SOUND = [
 ]
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("bug", planted.params(BUGS))
 def test_a_planted_bug_is_named(bug, tmp_path):
     where = planted.plant(bug, text_of(bug.op), tmp_path / "mine.py")
@@ -25,6 +26,7 @@ def test_a_planted_bug_is_named(bug, tmp_path):
     )
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize(("op", "kernel"), SOUND, ids=str)
 def test_what_it_was_planted_into_is_well(op, kernel, tmp_path):
     (tmp_path / "mine.py").write_text(text_of(op))

@@ -36,7 +36,11 @@ RESERVED = 1024
     "capabilities",
     [
         pytest.param([TENSOR], id="A100"),
-        pytest.param([OLD, NEW], id="oldest and newest", marks=pytest.mark.slow),
+        pytest.param(
+            [OLD, NEW],
+            id="oldest and newest",
+            marks=[pytest.mark.slow, pytest.mark.in_parts],
+        ),
     ],
 )
 @pytest.mark.parametrize("name", collect.KERNELS)

@@ -14,6 +14,7 @@ QUICK = [Phase.explicit, Phase.reuse, Phase.generate]
 """Without shrinking: sizes are small, and a failing kernel takes long enough."""
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("name", collect.LAUNCHERS)
 def test_every_route_leads_to_what_reference_and_headers_say(name):
     for case, result, launches in collect.interpreted(name):

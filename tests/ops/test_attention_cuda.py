@@ -163,6 +163,7 @@ def test_a_tile_of_which_a_query_sees_nothing():
         assert_same(one, walked[:, i : i + 1])
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("e", [4, 6])
 @pytest.mark.parametrize("r", [1, 2])
 def test_shared_heads_are_heads_repeated(r, e):

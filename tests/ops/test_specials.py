@@ -223,7 +223,11 @@ def spoiled(spec):
 
 
 @pytest.mark.parametrize(
-    "other", ["numba", pytest.param("interpreter", marks=pytest.mark.slow)]
+    "other",
+    [
+        "numba",
+        pytest.param("interpreter", marks=[pytest.mark.slow, pytest.mark.in_parts]),
+    ],
 )
 @pytest.mark.parametrize("name", SPECS)
 def test_nan_goes_through_every_op_alike(tables, name, other):

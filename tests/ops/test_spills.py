@@ -188,6 +188,7 @@ print(json.dumps([registers.tile().rows, *kernel.inspect_asm().values()]))
 """Prints the most rows that a product takes at a time, and the whole kernel."""
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("dtype", ["float32", "uint16"])
 @pytest.mark.parametrize("target", [name for name in PROCESSORS if "znver" in name])
 @pytest.mark.skipif(

@@ -42,8 +42,9 @@ def marks(backend, config) -> list:
         return [pytest.mark.gpu]
     if backend == "ptx":
         asked = bool(config.getoption("--backend"))
-        return [pytest.mark.needs("compiler"), *[pytest.mark.slow] * (not asked)]
-    return []
+        slow = [] if asked else [pytest.mark.slow, pytest.mark.in_parts]
+        return [pytest.mark.needs("compiler"), *slow]
+    return [pytest.mark.in_parts] if backend == "interpreter" else []
 
 
 def backends_for(name, config) -> list[str]:

@@ -41,6 +41,7 @@ class Counter:
                 self.apart[kernel.py_func.__name__] = met
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.parametrize("name", collect.LAUNCHERS)
 def test_every_launcher_is_compiled_to_what_the_reference_says(name):

@@ -229,6 +229,7 @@ def test_headers_hold_for_what_was_compiled(name):
     expect_header(name)
 
 
+@pytest.mark.in_parts
 @compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*collect.LAUNCHERS} - {*FEW}))

@@ -98,6 +98,7 @@ def test_dynamic_memory_of_a_launch():
     np.testing.assert_allclose(y, x / root, rtol=1e-6)
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", RIGHT, ids=lambda k: k.__name__)
 def test_a_right_kernel_is_not_refused(kernel):
@@ -138,6 +139,7 @@ WRONG = {
 }
 
 
+@pytest.mark.in_parts
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", WRONGS, ids=lambda k: k.__name__)
 def test_a_wrong_kernel_is_called_what_it_is(kernel):

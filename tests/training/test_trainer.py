@@ -77,6 +77,7 @@ def same(a, b):
     return a == b
 
 
+@pytest.mark.in_parts
 @pytest.mark.parametrize("name", ["vq", "kl", "arpg", "gpt", "arinar", "mar", "judge"])
 def test_a_paused_run_equals_an_uninterrupted_one(
     name, digits, tokenizer, kl_tokenizer, tmp_path, monkeypatch
