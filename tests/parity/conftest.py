@@ -40,11 +40,12 @@ def marks(backend, config) -> list:
     """Return the marks of a case on a backend."""
     if gpu_is_asked(config):
         return [pytest.mark.gpu]
+    asked = bool(config.getoption("--backend"))
+    some = [] if asked else [pytest.mark.in_parts]
     if backend == "ptx":
-        asked = bool(config.getoption("--backend"))
-        slow = [] if asked else [pytest.mark.slow, pytest.mark.in_parts]
-        return [pytest.mark.needs("compiler"), *slow]
-    return [pytest.mark.in_parts] if backend == "interpreter" else []
+        slow = [] if asked else [pytest.mark.slow]
+        return [pytest.mark.needs("compiler"), *slow, *some]
+    return some if backend == "interpreter" else []
 
 
 def backends_for(name, config) -> list[str]:
