@@ -117,12 +117,12 @@ class Unread(pytest.File):
     """A file that cannot be imported here: what it would test, by name."""
 
     def collect(self):
-        """Yield an item for each test function, and each docstring with an example."""
+        """Yield an item for each test function, or each docstring with an example."""
         self.add_marker(pytest.mark.needs(self.part))
         for node in ast.walk(ast.parse(self.path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 example = ">>>" in (ast.get_docstring(node) or "")
-                if node.name.startswith("test_") or example:
+                if example if self.examples else node.name.startswith("test_"):
                     yield Unrun.from_parent(self, name=node.name)
 
 
@@ -135,21 +135,26 @@ class Unrun(pytest.Item):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collect_file(file_path, parent):
-    """Leave helpers of tests alone, and name the tests of what cannot be imported."""
+def pytest_collect_file(file_path):
+    """Leave helpers of tests alone: without an example they have nothing to run."""
     found = yield
-    if file_path.suffix != ".py":
+    if file_path.suffix != ".py" or not file_path.is_relative_to(ROOT / "tests"):
         return found
-    if file_path.is_relative_to(ROOT / "tests"):
-        # a helper without an example has nothing to run: it need not be imported
-        example = ">>>" in file_path.read_text(encoding="utf-8")
-        found = [c for c in found if example or type(c) is pytest.Module]
-    part = lacks(file_path) if found and not gpu_is_asked(parent.config) else None
+    example = ">>>" in file_path.read_text(encoding="utf-8")
+    return [c for c in found if example or type(c) is pytest.Module]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_collect_report(collector):
+    """Name the tests of a file that cannot be imported, of those that are asked for."""
+    if not isinstance(collector, pytest.Module) or gpu_is_asked(collector.config):
+        return None
+    part = lacks(collector.path)
     if part is None:
-        return found
-    unread = Unread.from_parent(parent, path=file_path)
-    unread.part = part
-    return [unread]
+        return None
+    unread = Unread.from_parent(collector.parent, path=collector.path)
+    unread.part, unread.examples = part, type(collector) is not pytest.Module
+    return collector.ihook.pytest_make_collect_report(collector=unread)
 
 
 def lacks(path: Path) -> str | None:
