@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from minigen.bench import compare, machine, results
+from minigen.bench import compare, headline, machine, results
 from minigen.bench.ceilings import Ceilings
 from minigen.bench.compare import Comparison, Side
 from minigen.bench.worker import Job
@@ -143,3 +143,16 @@ def test_no_result_that_is_kept_is_above_its_limit():
 def test_the_readme_holds_what_the_command_prints():
     said = CliRunner().invoke(app, ["bench", "tables", str(FOLDER)])
     assert said.exit_code == 0 and said.stdout.strip() in README.read_text("utf-8")
+
+
+def test_a_headline_of_another_machine_says_which():
+    entries = results.headlines(results.load(FOLDER))
+    lines = headline.report(entries).splitlines()
+    for entry in entries:
+        found = [line for line in lines if line.endswith(f"| {entry['machine']} |")]
+        some = f" {entry['batch']} | "
+        assert any(line.startswith(f"| {entry['part']}, ") and some in line
+                   for line in found)  # fmt: skip
+    for entry in entries:
+        del entry["machine"]
+    assert "machine" not in headline.report(entries).splitlines()[0]

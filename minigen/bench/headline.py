@@ -240,16 +240,21 @@ def to_json(
 def report(entries: Sequence[dict]) -> str:
     """Return a Markdown table of each part, its source, and what differs from it.
 
-    entries: from `to_json`, of one run or of several.
+    entries: from `to_json`, of one run or of several. Where they say on what machine,
+    a column does: times of two are not compared.
     """
+    machines = ("machine",) if any("machine" in entry for entry in entries) else ()
     texts = []
     for name in dict.fromkeys(entry["part"] for entry in entries):
         of_part = [entry for entry in entries if entry["part"] == name]
         of_part.sort(key=lambda entry: entry["batch"])
         rows = [
-            _row(side, entry["batch"]) for entry in of_part for side in entry["sides"]
+            (*_row(side, entry["batch"]), *(entry[name] for name in machines))
+            for entry in of_part
+            for side in entry["sides"]
         ]
-        texts.append(markdown([HEADER, *rows], right=range(1, len(HEADER))))
+        titles = (*HEADER, *machines)
+        texts.append(markdown([titles, *rows], right=range(1, len(HEADER))))
         texts += [f"Reported: {of_part[0]['source']}.", of_part[0]["differs"]]
     return "\n\n".join(texts)
 

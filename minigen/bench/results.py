@@ -77,9 +77,13 @@ def tables(found: Sequence[dict]) -> str:
 
 def headlines(found: Sequence[dict]) -> list[dict]:
     """Return the entries of `bench headline` among results, as `headline.report` and
-    `picture.write_bars` take them."""
-    runs = [one["found"]["entries"] for one in found if one["bench"] == "headline"]
-    return [entry for entries in runs for entry in entries]
+    `picture.write_bars` take them, each with its machine."""
+    return [
+        {**entry, "machine": one["about"]["machine"]}
+        for one in found
+        if one["bench"] == "headline"
+        for entry in one["found"]["entries"]
+    ]
 
 
 def _kind(about):
