@@ -32,8 +32,9 @@ def test_a_processor_without_fused_steps_and_halves_has_the_same_bits():
 @pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS)
 def test_every_op_and_every_model_has_the_same_bits(other):
-    first, count = parts.share(len(names()))
-    assert differing(names()[first : first + count], ("host", other)) == []
+    every = names()
+    first, count = parts.share(len(every))
+    assert differing(every[first : first + count], ("host", other)) == []
 
 
 def test_a_difference_is_found(monkeypatch):

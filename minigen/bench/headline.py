@@ -243,17 +243,17 @@ def report(entries: Sequence[dict]) -> str:
     entries: from `to_json`, of one run or of several. Where they say on what machine,
     a column does: times of two are not compared.
     """
-    machines = ("machine",) if any("machine" in entry for entry in entries) else ()
+    told = all("machine" in entry for entry in entries)
     texts = []
     for name in dict.fromkeys(entry["part"] for entry in entries):
         of_part = [entry for entry in entries if entry["part"] == name]
         of_part.sort(key=lambda entry: entry["batch"])
         rows = [
-            (*_row(side, entry["batch"]), *(entry[name] for name in machines))
+            (*_row(side, entry["batch"]), *([entry["machine"]] if told else []))
             for entry in of_part
             for side in entry["sides"]
         ]
-        titles = (*HEADER, *machines)
+        titles = (*HEADER, *(["machine"] if told else []))
         texts.append(markdown([titles, *rows], right=range(1, len(HEADER))))
         texts += [f"Reported: {of_part[0]['source']}.", of_part[0]["differs"]]
     return "\n\n".join(texts)
